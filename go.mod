@@ -1,0 +1,3 @@
+module github.com/faceprint/faceprint
+
+go 1.26.0
