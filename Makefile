@@ -1,0 +1,84 @@
+# faceprint. Two commands do everything on a fresh machine:
+#
+#   make run     set up, build, show one round on the bench, then serve until Ctrl-C
+#   make test    set up, then pass every test
+#
+# Both install what is missing, say what failed and what to do, and are quick
+# the second time.
+
+# What is fetched or made while running lives in var/, the programs in bin/;
+# deleting both loses nothing.
+VAR := $(CURDIR)/var
+GO  := $(firstword $(wildcard $(VAR)/go/bin/go) $(shell command -v go 2>/dev/null) /usr/local/go/bin/go)
+
+# Where tests and programs of this tree find the fetched files.
+export FACEPRINT_MODELS := $(VAR)/models
+export FACEPRINT_CLIPS  := $(VAR)/clips
+export FACEPRINT_ORT    := $(VAR)/lib/libonnxruntime.so.1
+
+# Tools of the checks, at the versions the tree is known to pass.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+# How long each decoder is fuzzed: short in CI, long at night.
+FUZZTIME ?= 10s
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo build test bench nightly lint race cross fuzz vuln firmware deps deps-test fetch clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## set up, build, one scripted round, then the bench serves until Ctrl-C
+	@bin/faceprint demo --stay
+
+demo: build ## the scripted round alone; exits 0 only if every step came out as stated
+	@bin/faceprint demo
+
+build: deps fetch ## the three programs, in bin/
+	@mkdir -p bin
+	@echo "build: faceprint, faceprintd, faceprint-eval (the first time OpenCV's bindings take a minute or two)"
+	@CGO_ENABLED=0 $(GO) build -o bin/faceprint ./cmd/faceprint
+	@$(GO) build -o bin/faceprintd ./cmd/faceprintd
+	@$(GO) build -o bin/faceprint-eval ./cmd/faceprint-eval
+
+test: build deps-test ## set up, then every test
+	$(GO) test ./...
+
+bench: build ## speed, as ratios of both sides in one run
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+lint: deps ## vet, staticcheck, gofumpt
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	@bad=$$($(GO) run $(GOFUMPT) -l cmd device vision sensor store firmware); [ -z "$$bad" ] || { echo "not gofumpt-clean:"; echo "$$bad"; exit 1; }
+
+race: deps fetch ## the tests under the race detector
+	$(GO) test -race ./...
+
+cross: deps ## everything but the OpenCV and ONNX rooms builds without cgo for the Pi's processors
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build ./...
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm GOARM=6 $(GO) build ./...
+
+fuzz: deps ## every fuzz target for FUZZTIME each
+	@packaging/fuzz.sh $(GO) $(FUZZTIME)
+
+vuln: deps ## known vulnerabilities, where the database can be reached
+	@packaging/vuln.sh $(GO) $(GOVULNCHECK)
+
+nightly: ## what is too long for CI: long fuzzing, full fault and power-cut sweeps
+	$(MAKE) test
+	$(MAKE) fuzz FUZZTIME=10m
+
+deps:
+	@packaging/deps.sh $(VAR)/go build
+
+deps-test:
+	@packaging/deps.sh $(VAR)/go build test
+
+fetch: deps
+	@packaging/fetch.sh $(VAR) models clips ort
+
+clean: ## remove programs, fetched files and the bench's state
+	rm -rf bin var
