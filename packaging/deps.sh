@@ -80,6 +80,7 @@ apt_install() {
 # distribution's is 1.19, which can still fetch the same toolchain as the
 # module that it is, checked by the checksum database.
 need=$(awk '$1 == "go" {print $2}' "$here/../go.mod")
+best=$(awk '$1 == "toolchain" {sub("go", "", $2); print $2}' "$here/../go.mod")
 version_of() { "$1" env GOVERSION 2>/dev/null | sed -n 's/^go\([0-9.]*\).*/\1/p'; }
 at_least() { # at_least HAVE WANT, in major.minor
 	[ "$(printf '%s\n%s\n' "$2" "$1" | sort -t. -k1,1n -k2,2n -k3,3n | head -n 1)" = "$2" ]
@@ -103,21 +104,21 @@ if ! find_go; then
 	esac
 	command -v go >/dev/null 2>&1 || [ -x /usr/local/go/bin/go ] || apt_install golang-go
 	old=$(command -v go || echo /usr/local/go/bin/go)
-	say "Go $(cd / && version_of "$old") is too old: fetching Go $need through the module proxy ..."
-	mod=golang.org/toolchain@v0.0.1-go$need.linux-$goarch
+	say "Go $(cd / && version_of "$old") is too old: fetching Go $best through the module proxy ..."
+	mod=golang.org/toolchain@v0.0.1-go$best.linux-$goarch
 	tmp=$(mktemp -d)
 	trap 'chmod -R u+w "$tmp" 2>/dev/null; rm -rf "$tmp"' EXIT
 	# GOFLAGS= keeps a -mod=... of the user's out of a command that has no module;
 	# the directory is from -json because the cache may be anywhere.
 	got=$(cd "$tmp" && GOFLAGS='' GOTOOLCHAIN=local "$old" mod download -json "$mod") ||
-		fail "Go $need could not be fetched" "is there a network? otherwise install Go $need by hand (https://go.dev/doc/install) and put it on the PATH"
+		fail "Go $best could not be fetched" "is there a network? otherwise install Go $need by hand (https://go.dev/doc/install) and put it on the PATH"
 	from=$(printf '%s\n' "$got" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
-	[ -d "$from" ] || fail "Go $need was fetched but not unpacked" "install Go $need by hand (https://go.dev/doc/install)"
+	[ -d "$from" ] || fail "Go $best was fetched but not unpacked" "install Go $need by hand (https://go.dev/doc/install)"
 	rm -rf "$godir.new"
 	mkdir -p "$(dirname "$godir")"
 	cp -R "$from" "$godir.new" && chmod -R u+w "$godir.new" && find "$godir.new/bin" "$godir.new/pkg/tool" -type f -exec chmod +x {} + ||
-		fail "Go $need could not be put into $godir" "is the disk full?"
+		fail "Go $best could not be put into $godir" "is the disk full?"
 	rm -rf "$godir" && mv "$godir.new" "$godir"
 	find_go || fail "the Go that was fetched does not start" "install Go $need by hand (https://go.dev/doc/install)"
-	say "Go $need is in $godir"
+	say "Go $best is in $godir"
 fi
