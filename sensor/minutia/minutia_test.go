@@ -1,0 +1,83 @@
+package minutia
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/faceprint/faceprint/sensor/ridge"
+)
+
+func print1(t testing.TB, finger, touch uint64) *Template {
+	t.Helper()
+	f := ridge.New(finger)
+	tm, err := Extract(f.Impression(f.Touch(touch, 0.5)), 500)
+	if err != nil {
+		t.Fatalf("finger %d touch %d: %v", finger, touch, err)
+	}
+	return tm
+}
+
+func TestSameFingerScoresAboveAnother(t *testing.T) {
+	var m Matcher
+	for f := range uint64(4) {
+		a, b := Prepare(print1(t, f, 1)), Prepare(print1(t, f, 2))
+		other := Prepare(print1(t, f+10, 1))
+		if same, diff := m.Match(a, b), m.Match(a, other); same <= diff {
+			t.Errorf("finger %d: itself %.2f, another %.2f", f, same, diff)
+		}
+	}
+}
+
+func TestImpossiblePictures(t *testing.T) {
+	img := ridge.New(1).Impression(ridge.ImpressionOptions{Width: 40, Height: 40})
+	for _, dpi := range []float64{0, -500, 20, 100000} {
+		if _, err := Extract(img, dpi); !errors.Is(err, ErrPicture) {
+			t.Errorf("%g dpi: %v", dpi, err)
+		}
+	}
+	if _, err := Extract(nil, 500); !errors.Is(err, ErrPicture) {
+		t.Errorf("no picture: %v", err)
+	}
+	if _, err := Extract(img, 500); !errors.Is(err, ErrPicture) {
+		t.Errorf("40 x 40 px: %v", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	data, err := print1(f, 1, 1).MarshalBinary()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add(data[:20])
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		tm, err := Decode(b)
+		if err != nil {
+			return
+		}
+		again, err := tm.MarshalBinary()
+		if err != nil || string(again) != string(b) {
+			t.Fatalf("accepted %d bytes that it would not write: %v", len(b), err)
+		}
+	})
+}
+
+func BenchmarkExtract(b *testing.B) {
+	f := ridge.New(1)
+	img := f.Impression(ridge.ImpressionOptions{Width: 388, Height: 374})
+	for b.Loop() {
+		if _, err := Extract(img, 500); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkMatch(b *testing.B) {
+	probe, candidate := Prepare(print1(b, 1, 1)), Prepare(print1(b, 2, 1))
+	var m Matcher
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Match(probe, candidate)
+	}
+}

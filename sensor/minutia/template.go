@@ -1,0 +1,37 @@
+package minutia
+
+import "math"
+
+// Template is what is kept of one or several pictures of a finger.
+type Template struct {
+	Width, Height int // px at 500 dpi
+	Quality       uint8
+	Minutiae      []Minutia
+	Ridges        Ridges
+}
+
+// Ridges is the finger's wave sampled patch by patch.
+type Ridges struct {
+	Width, Height int // patches
+	Patches       []Patch
+}
+
+// Patch is the wave in a square of patchSize px: cos(phase) of the ridges at
+// its middle, continued along the direction with the period.
+type Patch struct {
+	On        bool
+	Direction uint8 // of the ridges, patchDirections in half a turn
+	Period    uint8 // code, see periodOf
+	Phase     uint8 // patchPhases in a turn, at the middle
+}
+
+// periodCode quantises frequency, not period: phase errors grow with it.
+func periodCode(p float32) uint8 {
+	f := (1/float64(p) - 1/maxPeriod) / (1/minPeriod - 1/maxPeriod)
+	return uint8(math.Round(min(max(f, 0), 1) * (patchPeriods - 1)))
+}
+
+// frequencyOf is the inverse, in cycles a px.
+func frequencyOf(code uint8) float64 {
+	return 1/maxPeriod + float64(code)/(patchPeriods-1)*(1/minPeriod-1/maxPeriod)
+}
