@@ -1,0 +1,389 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	_ "golang.org/x/image/bmp" // scanners write these
+	_ "golang.org/x/image/tiff"
+	_ "image/jpeg"
+	_ "image/png"
+
+	"github.com/faceprint/faceprint/sensor/minutia"
+)
+
+// fingerOptions are the flags of the finger subcommand.
+type fingerOptions struct {
+	dir    string
+	dpi    float64
+	window int
+	enroll int
+	jobs   int
+	json   bool
+	plot   string
+}
+
+// fingerReport is what the finger subcommand prints. Rates are percent.
+type fingerReport struct {
+	Dir           string     `json:"dir"`
+	Images        int        `json:"images"`
+	Genuine       int        `json:"genuine"`
+	Impostor      int        `json:"impostor"`
+	Failures      int        `json:"failures"`
+	EER           float64    `json:"eer"`
+	EER95         [2]float64 `json:"eer_95"`
+	FMR100        float64    `json:"fmr100"`
+	FMR1000       float64    `json:"fmr1000"`
+	FMR1000_95    [2]float64 `json:"fmr1000_95"`
+	ZeroFMR       float64    `json:"zerofmr"`
+	MsExtract     float64    `json:"ms_extract"`
+	UsMatch       float64    `json:"us_match"`
+	TemplateBytes float64    `json:"template_bytes"`
+}
+
+func fingerCommand() *cobra.Command {
+	var o fingerOptions
+	cmd := &cobra.Command{
+		Use:   "finger --dir DIR",
+		Short: "Measure the fingerprint matcher on a folder of pictures",
+		Long: `Compares every pair of pictures of a folder whose files are named
+FINGER_IMPRESSION.ext (tif, png, bmp, pgm, jpg), by the protocol of the
+Fingerprint Verification Competitions with all impostor pairs.`,
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, run, err := evaluateFingers(o)
+			if err != nil {
+				return err
+			}
+			if o.plot != "" {
+				if err := plotDET(o.plot, run.genuine(), run.impostor()); err != nil {
+					return err
+				}
+			}
+			if o.json {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(r)
+			}
+			r.print(cmd.OutOrStdout())
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.dir, "dir", "", "folder of pictures FINGER_IMPRESSION.ext")
+	f.Float64Var(&o.dpi, "dpi", 500, "resolution of the pictures")
+	f.IntVar(&o.window, "window", 0, "first crop to `W` x W at 508 dpi and 4 bits, as a small module sees it")
+	f.IntVar(&o.enroll, "enroll", 0, "make one template of the first `K` impressions, probe with the rest")
+	f.IntVar(&o.jobs, "jobs", 1, "threads; times are honest with 1 only")
+	f.BoolVar(&o.json, "json", false, "print one JSON object")
+	f.StringVar(&o.plot, "plot", "", "draw the DET curve into `FILE.png`")
+	_ = cmd.MarkFlagRequired("dir")
+	return cmd
+}
+
+func (r *fingerReport) print(w io.Writer) {
+	fmt.Fprintf(w, "%s: %d pictures, %d failed, %d genuine and %d impostor pairs\n",
+		r.Dir, r.Images, r.Failures, r.Genuine, r.Impostor)
+	fmt.Fprintf(w, "  EER      %6.2f %%  (95 %%: %.2f to %.2f)\n", r.EER, r.EER95[0], r.EER95[1])
+	fmt.Fprintf(w, "  FMR100   %6.2f %%\n", r.FMR100)
+	fmt.Fprintf(w, "  FMR1000  %6.2f %%  (95 %%: %.2f to %.2f)\n", r.FMR1000, r.FMR1000_95[0], r.FMR1000_95[1])
+	fmt.Fprintf(w, "  ZeroFMR  %6.2f %%\n", r.ZeroFMR)
+	fmt.Fprintf(w, "  extract %.1f ms, match %.1f us, template %.0f bytes\n", r.MsExtract, r.UsMatch, r.TemplateBytes)
+}
+
+// fingerPicture is one file of the folder and what became of it.
+type fingerPicture struct {
+	path     string
+	finger   int
+	template *minutia.Template
+	prepared *minutia.Prepared
+	extract  time.Duration
+	bytes    int
+	err      error
+}
+
+// comparison is one score with the fingers it belongs to.
+type comparison struct {
+	a, b  int
+	score float64
+}
+
+type fingerRun []comparison
+
+func (r fingerRun) genuine() (out []float64) {
+	for _, c := range r {
+		if c.a == c.b {
+			out = append(out, c.score)
+		}
+	}
+	return out
+}
+
+func (r fingerRun) impostor() (out []float64) {
+	for _, c := range r {
+		if c.a != c.b {
+			out = append(out, c.score)
+		}
+	}
+	return out
+}
+
+func evaluateFingers(o fingerOptions) (*fingerReport, fingerRun, error) {
+	pics, err := listFingers(o.dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	o.jobs = min(max(o.jobs, 1), runtime.NumCPU())
+	parallel(o.jobs, len(pics), func(_, i int) { pics[i].read(o) })
+
+	r := &fingerReport{Dir: filepath.Base(o.dir), Images: len(pics)}
+	var times []float64
+	var bytes []float64
+	for i := range pics {
+		p := &pics[i]
+		if p.err != nil {
+			if !errors.Is(p.err, minutia.ErrNoFinger) && !errors.Is(p.err, minutia.ErrPoor) {
+				return nil, nil, fmt.Errorf("%s: %w", p.path, p.err)
+			}
+			r.Failures++
+			continue
+		}
+		times = append(times, float64(p.extract.Microseconds())/1000)
+		bytes = append(bytes, float64(p.bytes))
+	}
+	probes, gallery := pics, pics
+	if o.enroll > 0 {
+		if gallery, probes, err = enrolled(pics, o.enroll); err != nil {
+			return nil, nil, err
+		}
+	}
+	run, us := compareAll(probes, gallery, o.enroll > 0, o.jobs)
+	g, im := run.genuine(), run.impostor()
+	if len(g) == 0 || len(im) == 0 {
+		return nil, nil, fmt.Errorf("finger: %s has %d genuine and %d impostor pairs, want some of both (files FINGER_IMPRESSION.ext)", o.dir, len(g), len(im))
+	}
+	d := newDET(g, im)
+	r.Genuine, r.Impostor = len(g), len(im)
+	r.EER, r.FMR100, r.FMR1000, r.ZeroFMR = d.eer(), d.fnmrAt(100), d.fnmrAt(1000), d.fnmrAt(0)
+	r.EER95, r.FMR1000_95 = bootstrap(run)
+	r.MsExtract, r.UsMatch, r.TemplateBytes = median(times), us, mean(bytes)
+	return r, run, nil
+}
+
+func listFingers(dir string) ([]fingerPicture, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]int{}
+	var pics []fingerPicture
+	for _, e := range entries {
+		switch strings.ToLower(filepath.Ext(e.Name())) {
+		case ".tif", ".tiff", ".png", ".bmp", ".pgm", ".jpg":
+		default:
+			continue
+		}
+		stem := strings.TrimSuffix(e.Name(), filepath.Ext(e.Name()))
+		cut := strings.LastIndexByte(stem, '_')
+		if cut < 0 {
+			return nil, fmt.Errorf("finger: %s: want a name FINGER_IMPRESSION.ext", filepath.Join(dir, e.Name()))
+		}
+		id, ok := names[stem[:cut]]
+		if !ok {
+			id = len(names)
+			names[stem[:cut]] = id
+		}
+		pics = append(pics, fingerPicture{path: filepath.Join(dir, e.Name()), finger: id})
+	}
+	return pics, nil
+}
+
+func (p *fingerPicture) read(o fingerOptions) {
+	img, err := readGray(p.path)
+	if err != nil {
+		p.err = err
+		return
+	}
+	dpi := o.dpi
+	if o.window > 0 {
+		img, dpi = moduleWindow(img, dpi, o.window)
+	}
+	start := time.Now()
+	p.template, p.err = minutia.Extract(img, dpi)
+	p.extract = time.Since(start)
+	if p.err != nil {
+		return
+	}
+	data, err := p.template.MarshalBinary()
+	if err != nil {
+		p.err = err
+		return
+	}
+	p.bytes = len(data)
+	// What is compared went through the bytes, as it would in a store.
+	if p.template, p.err = minutia.Decode(data); p.err != nil {
+		return
+	}
+	p.prepared = minutia.Prepare(p.template)
+}
+
+// enrolled merges the first k impressions of every finger.
+func enrolled(pics []fingerPicture, k int) (gallery, probes []fingerPicture, err error) {
+	byFinger := map[int][]*minutia.Template{}
+	seen := map[int]int{}
+	for _, p := range pics {
+		seen[p.finger]++
+		switch {
+		case seen[p.finger] > k:
+			probes = append(probes, p)
+		case p.err == nil:
+			byFinger[p.finger] = append(byFinger[p.finger], p.template)
+		default:
+			byFinger[p.finger] = append(byFinger[p.finger], nil)
+		}
+	}
+	for f := range len(byFinger) {
+		g := fingerPicture{finger: f}
+		ts := slices.DeleteFunc(byFinger[f], func(t *minutia.Template) bool { return t == nil })
+		if len(ts) > 0 {
+			g.template = ts[0]
+			g.prepared = minutia.Prepare(ts...)
+		} else {
+			g.err = minutia.ErrNoFinger
+		}
+		gallery = append(gallery, g)
+	}
+	return gallery, probes, nil
+}
+
+// compareAll compares every probe with the gallery: all of it, or, when both
+// are the same pictures, every pair once. It returns the median microseconds.
+func compareAll(probes, gallery []fingerPicture, all bool, jobs int) (fingerRun, float64) {
+	rows := make([]fingerRun, len(probes))
+	spent := make([]float64, len(probes))
+	matchers := make([]minutia.Matcher, jobs)
+	parallel(jobs, len(probes), func(worker, i int) {
+		from := 0
+		if !all {
+			from = i + 1
+		}
+		row := make(fingerRun, 0, len(gallery)-from)
+		start := time.Now()
+		for j := from; j < len(gallery); j++ {
+			c := comparison{a: probes[i].finger, b: gallery[j].finger, score: math.Inf(-1)}
+			if probes[i].err == nil && gallery[j].err == nil {
+				c.score = matchers[worker].Match(probes[i].prepared, gallery[j].prepared)
+			}
+			row = append(row, c)
+		}
+		spent[i] = float64(time.Since(start).Nanoseconds()) / 1000 / float64(max(len(row), 1))
+		rows[i] = row
+	})
+	return slices.Concat(rows...), median(spent)
+}
+
+// parallel runs f for 0..n-1 on some workers and waits for all.
+func parallel(workers, n int, f func(worker, i int)) {
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for w := range workers {
+		wg.Go(func() {
+			for i := range next {
+				f(w, i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+}
+
+func readGray(path string) (*image.Gray, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if strings.EqualFold(filepath.Ext(path), ".pgm") {
+		return readPGM(file)
+	}
+	img, _, err := image.Decode(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return toGray(img), nil
+}
+
+func toGray(img image.Image) *image.Gray {
+	b := img.Bounds()
+	out := image.NewGray(image.Rect(0, 0, b.Dx(), b.Dy()))
+	for y := range b.Dy() {
+		for x := range b.Dx() {
+			out.Pix[y*out.Stride+x] = color.GrayModel.Convert(img.At(b.Min.X+x, b.Min.Y+y)).(color.Gray).Y
+		}
+	}
+	return out
+}
+
+// readPGM reads the binary grey format of netpbm.
+func readPGM(r io.Reader) (*image.Gray, error) {
+	var w, h, top int
+	if _, err := fmt.Fscanf(r, "P5\n%d %d\n%d\n", &w, &h, &top); err != nil {
+		return nil, fmt.Errorf("pgm: %w", err)
+	}
+	if w <= 0 || h <= 0 || w > 20000 || h > 20000 || top != 255 {
+		return nil, fmt.Errorf("pgm: %d x %d with %d levels is not supported", w, h, top+1)
+	}
+	img := image.NewGray(image.Rect(0, 0, w, h))
+	if _, err := io.ReadFull(r, img.Pix); err != nil {
+		return nil, fmt.Errorf("pgm: %w", err)
+	}
+	return img, nil
+}
+
+// moduleWindow is the picture as a module with a small capacitive sensor sees
+// it: w x w pixels at 508 dpi and 16 grey levels around the foreground's
+// centroid.
+func moduleWindow(img *image.Gray, dpi float64, w int) (*image.Gray, float64) {
+	const windowDPI = 508
+	cx, cy := minutia.Centroid(img, dpi)
+	out := image.NewGray(image.Rect(0, 0, w, w))
+	scale := dpi / windowDPI
+	b := img.Rect
+	// The window stays on the picture where it fits.
+	x0, y0 := cx-float64(w)/2*scale, cy-float64(w)/2*scale
+	x0 = max(min(x0, float64(b.Dx()-1)-float64(w)*scale), 0)
+	y0 = max(min(y0, float64(b.Dy()-1)-float64(w)*scale), 0)
+	for y := range w {
+		for x := range w {
+			sx, sy := x0+(float64(x)+0.5)*scale-0.5, y0+(float64(y)+0.5)*scale-0.5
+			g := bilinear(img, sx, sy)
+			out.Pix[y*out.Stride+x] = uint8(g) >> 4 * 17
+		}
+	}
+	return out, windowDPI
+}
+
+func bilinear(img *image.Gray, x, y float64) float64 {
+	w, h := img.Rect.Dx(), img.Rect.Dy()
+	x, y = min(max(x, 0), float64(w-1)), min(max(y, 0), float64(h-1))
+	x0, y0 := min(int(x), w-2), min(int(y), h-2)
+	fx, fy := x-float64(x0), y-float64(y0)
+	p := func(x, y int) float64 { return float64(img.Pix[y*img.Stride+x]) }
+	return (p(x0, y0)*(1-fx)+p(x0+1, y0)*fx)*(1-fy) + (p(x0, y0+1)*(1-fx)+p(x0+1, y0+1)*fx)*fy
+}
