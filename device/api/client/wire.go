@@ -1,0 +1,222 @@
+// Package client is what a program needs to talk to a faceprint daemon: the
+// types on the wire and the calls, over the daemon's unix socket.
+//
+// It uses the standard library alone and imports neither the device nor the
+// store, so that the command line tool starts in milliseconds. The same types
+// make the server's OpenAPI description; their tags are its documentation.
+//
+// The protocol is HTTP/1.1 with JSON. Times are RFC 3339 in UTC, durations
+// are milliseconds. A refusal is an answer (200, outcome "refused"), never an
+// error; errors are RFC 9457 problems.
+package client
+
+import "time"
+
+// Outcome is one of the four ways in which an attempt ends.
+type Outcome string
+
+// Outcomes. A fault is never one of these in an answer: it is an *Error.
+const (
+	Granted Outcome = "granted" // the policy said yes, it was recorded, the lock was told
+	Refused Outcome = "refused" // the policy said no: Reasons tell why; counted where it was a failed comparison
+	Retry   Outcome = "retry"   // nothing was compared: Hints tell what to do; never counted
+)
+
+// Attempt asks the device to authenticate or identify.
+type Attempt struct {
+	User      string   `json:"user,omitempty" doc:"Claimed identity: the id of a person. Empty asks the device to identify (1:N), where its policy allows that." maxLength:"64"`
+	Nonce     string   `json:"nonce,omitempty" doc:"The asker's nonce; it comes back inside the grant." maxLength:"256"`
+	Audience  string   `json:"audience,omitempty" doc:"Who the grant is for; becomes its aud claim." maxLength:"256"`
+	Factors   []string `json:"factors,omitempty" doc:"Factors to ask for, at least those that the policy wants. Empty means the policy's." enum:"face,finger" maxItems:"2"`
+	TimeoutMs int      `json:"timeout_ms,omitempty" doc:"The deadline of the whole attempt; 0 is the device's default." minimum:"0" maximum:"120000"`
+}
+
+// Decision is the answer to an Attempt.
+type Decision struct {
+	Outcome     Outcome    `json:"outcome" enum:"granted,refused,retry" doc:"How the attempt ended."`
+	User        string     `json:"user,omitempty" doc:"The person: claimed, or found by identification. Never set on a refused identification."`
+	Reasons     []string   `json:"reasons" doc:"Stable words, such as face-no-match, finger-no-match, not-live, locked-out."`
+	Hints       []string   `json:"hints" doc:"What the person can do, such as closer, too-dark, press-finger."`
+	Factors     []Factor   `json:"factors" doc:"What was measured, one entry a factor."`
+	FMR         float64    `json:"fmr" doc:"False match rate of the whole evidence, 0 to 1; 1 when nothing matched." minimum:"0" maximum:"1"`
+	LockedUntil *time.Time `json:"locked_until,omitempty" doc:"Set when the person or the device is locked out."`
+	Failures    int        `json:"failures" doc:"Consecutive failures counted for this person after this attempt."`
+	Grant       string     `json:"grant,omitempty" doc:"A signed JWT (ES256) for the asker; check it with the device's keys."`
+	Audit       uint64     `json:"audit" doc:"Number of the audit entry."`
+	TookMs      float64    `json:"took_ms" doc:"From the request to the decision."`
+}
+
+// Factor is one measured comparison.
+type Factor struct {
+	Kind   string   `json:"kind" enum:"face,finger" doc:"What was compared."`
+	Passed bool     `json:"passed" doc:"Whether this factor alone satisfied the policy."`
+	Score  *float64 `json:"score,omitempty" doc:"On the matcher's own scale: cosine for faces, the module's score for fingers. Absent when not measured."`
+	FMR    float64  `json:"fmr" doc:"The score as a false match rate by the matcher's own table; 1 when unknown." minimum:"0" maximum:"1"`
+	Live   *float64 `json:"live,omitempty" doc:"P(live) of the face, 0 to 1. Absent when not measured."`
+	Model  string   `json:"model,omitempty" doc:"Profile or module family that measured it."`
+	TookMs float64  `json:"took_ms" doc:"Capture and comparison."`
+}
+
+// Consent is what a person agreed to before anything of theirs was captured.
+type Consent struct {
+	Given       bool   `json:"given" doc:"Must be true: without consent nothing is captured."`
+	TextVersion string `json:"text_version" doc:"Version of the text that the person was shown." minLength:"1" maxLength:"64"`
+	Language    string `json:"language,omitempty" doc:"BCP 47 tag of that text." maxLength:"35"`
+	Witness     string `json:"witness,omitempty" doc:"Who saw it, where the house asks for that." maxLength:"128"`
+}
+
+// Enrolment asks the device to enrol a person, or to add a factor to one.
+type Enrolment struct {
+	User    string   `json:"user,omitempty" doc:"An existing person to add to; empty makes a new one." maxLength:"64"`
+	Name    string   `json:"name,omitempty" doc:"What the person is called; stays on the device." maxLength:"128"`
+	Factors []string `json:"factors" doc:"What to enrol." enum:"face,finger" minItems:"1" maxItems:"2"`
+	Finger  string   `json:"finger,omitempty" doc:"Which finger, by fprintd's names, such as right-index-finger." maxLength:"64"`
+	Consent Consent  `json:"consent" doc:"The person's consent, recorded with the templates."`
+}
+
+// Enrolled is what came of an Enrolment.
+type Enrolled struct {
+	User      string     `json:"user" doc:"The person's id."`
+	Templates []Template `json:"templates" doc:"What was added."`
+	Audit     uint64     `json:"audit" doc:"Number of the audit entry."`
+	TookMs    float64    `json:"took_ms"`
+}
+
+// Template tells that there is one; what is in it never leaves the device.
+type Template struct {
+	ID      string    `json:"id"`
+	Kind    string    `json:"kind" doc:"face, module or minutia."`
+	Model   string    `json:"model" doc:"Profile or module family that made it."`
+	Label   string    `json:"label,omitempty" doc:"Such as the finger's name."`
+	Created time.Time `json:"created"`
+	Bytes   int       `json:"bytes" doc:"Size of the template."`
+}
+
+// Person is one who is enrolled.
+type Person struct {
+	User        string     `json:"user" doc:"The person's id."`
+	Name        string     `json:"name" doc:"Only admins see it."`
+	Created     time.Time  `json:"created"`
+	Consent     Consented  `json:"consent"`
+	Templates   []Template `json:"templates"`
+	Failures    int        `json:"failures" doc:"Consecutive failures so far."`
+	LockedUntil *time.Time `json:"locked_until,omitempty"`
+}
+
+// Consented is a recorded Consent.
+type Consented struct {
+	At          time.Time `json:"at"`
+	TextVersion string    `json:"text_version"`
+	Language    string    `json:"language,omitempty"`
+	Witness     string    `json:"witness,omitempty"`
+}
+
+// People is the list of those enrolled.
+type People struct {
+	People []Person `json:"people"`
+}
+
+// Receipt proves that a person was forgotten.
+type Receipt struct {
+	User      string    `json:"user"`
+	At        time.Time `json:"at"`
+	Templates int       `json:"templates" doc:"How many templates became unreadable."`
+	Compacted bool      `json:"compacted" doc:"Whether the file was rewritten, so that the old bytes are gone as well."`
+	Audit     uint64    `json:"audit" doc:"Number of the audit entry."`
+}
+
+// AuditPage is a stretch of the audit chain.
+type AuditPage struct {
+	Entries  []Entry `json:"entries"`
+	Verified bool    `json:"verified" doc:"Whether the whole chain, not only this page, is unbroken."`
+	Problem  string  `json:"problem,omitempty" doc:"Where the chain breaks."`
+	Head     string  `json:"head" doc:"Hash of the newest entry, hexadecimal; keep it elsewhere to detect a rolled back device."`
+	Total    uint64  `json:"total" doc:"Number of the newest entry."`
+}
+
+// Entry is one line of the audit chain.
+type Entry struct {
+	Seq     uint64             `json:"seq"`
+	At      time.Time          `json:"at"`
+	Kind    string             `json:"kind" doc:"Such as authenticate, enrol, forget."`
+	User    string             `json:"user,omitempty"`
+	Outcome string             `json:"outcome"`
+	Reasons []string           `json:"reasons"`
+	Scores  map[string]float64 `json:"scores,omitempty"`
+	Hash    string             `json:"hash" doc:"Hexadecimal; covers the entry and the one before."`
+}
+
+// Status is the health of the device.
+type Status struct {
+	State   string     `json:"state" enum:"ready,degraded" doc:"degraded: a part is missing and is being retried."`
+	Version string     `json:"version"`
+	Started time.Time  `json:"started"`
+	Now     time.Time  `json:"now" doc:"The device's clock."`
+	Bench   bool       `json:"bench" doc:"Whether the camera, the finger and the door are simulated."`
+	Busy    bool       `json:"busy" doc:"Whether an attempt or an enrolment is going on."`
+	People  int        `json:"people"`
+	Audit   uint64     `json:"audit" doc:"Number of the newest audit entry."`
+	Parts   []Part     `json:"parts"`
+	Locked  *time.Time `json:"locked_until,omitempty" doc:"Set when the whole device is locked out."`
+}
+
+// Part is one piece of hardware or software that the device is made of.
+type Part struct {
+	Name   string     `json:"name" doc:"camera, faces, finger, door, store, key."`
+	State  string     `json:"state" enum:"ok,missing,off" doc:"missing is retried; off is not configured."`
+	Detail string     `json:"detail,omitempty" doc:"What it is, or what is wrong with it."`
+	Advice string     `json:"advice,omitempty" doc:"What to do about it."`
+	Since  *time.Time `json:"since,omitempty"`
+}
+
+// Check is one finding of the doctor.
+type Check struct {
+	Name   string `json:"name"`
+	State  string `json:"state" enum:"ok,warn,fail,skip"`
+	Detail string `json:"detail,omitempty"`
+	Advice string `json:"advice,omitempty"`
+}
+
+// Diagnosis is what the daemon found out about its own parts.
+type Diagnosis struct {
+	Checks []Check `json:"checks"`
+}
+
+// Config is the effective configuration, with the defaults filled in and
+// secrets left out.
+type Config struct {
+	TOML string `json:"toml" doc:"As the daemon would read it."`
+	File string `json:"file,omitempty" doc:"Where it came from; empty when only defaults apply."`
+}
+
+// Keys are the public keys with which grants are checked: a JSON Web Key Set.
+type Keys struct {
+	Keys []JWK `json:"keys"`
+}
+
+// JWK is one P-256 public key (RFC 7517).
+type JWK struct {
+	Kty string `json:"kty"`
+	Crv string `json:"crv"`
+	Kid string `json:"kid"`
+	Use string `json:"use"`
+	Alg string `json:"alg"`
+	X   string `json:"x"`
+	Y   string `json:"y"`
+}
+
+// Event is something that happened, in the order in which it happened. It
+// carries no picture, template or name.
+type Event struct {
+	Seq     uint64    `json:"seq"`
+	At      time.Time `json:"at"`
+	Kind    string    `json:"kind" doc:"Such as progress, hint, decision, door, part, enrolled, forgotten."`
+	Step    string    `json:"step,omitempty" doc:"What the device is doing, such as face or finger."`
+	Done    int       `json:"done,omitempty" doc:"How much of the step is done, of Of."`
+	Of      int       `json:"of,omitempty"`
+	Hint    string    `json:"hint,omitempty" doc:"What the person can do."`
+	User    string    `json:"user,omitempty" doc:"Only admins see it."`
+	Outcome string    `json:"outcome,omitempty"`
+	Reasons []string  `json:"reasons,omitempty"`
+	Detail  string    `json:"detail,omitempty"`
+}
