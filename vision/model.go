@@ -1,73 +1,339 @@
 package vision
 
-import "fmt"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+)
 
-// Engine runs neural networks. vision/opencv and vision/ort implement it; all
-// that surrounds a network (crop, resize, align, decode) is in this package,
-// so that engines can be exchanged.
-type Engine interface {
-	// Name of the engine and its version, for status.
-	Name() string
-	// Load takes a network whose file was already checked against the
-	// profile.
-	Load(s NetSpec, onnx []byte) (Net, error)
-}
-
-// NetSpec is what an engine must know to load a network.
-type NetSpec struct {
-	Name    string   // file name, for messages
-	Input   string   // name of the one input
-	Shape   [4]int   // of the input: batch, channels, height, width
-	Outputs []Output // in the order in which Forward returns them
-}
-
-// Output is one output of a network.
-type Output struct {
-	Name string
-	Len  int // numbers
-}
-
-// Net is a loaded network. It is used by one goroutine at a time.
-type Net interface {
-	// Forward runs the network. The input has as many numbers as the spec's
-	// shape. The outputs are valid until the next call.
-	Forward(input []float32) ([][]float32, error)
-	Close() error
-}
-
-// Profile is a set of models with all that is needed to use it: files, their
-// sha256, the recipe of every input and the threshold table.
-type Profile struct {
-	Name  string `toml:"name"`
-	Table Table  `toml:"table"`
-}
-
-// Model is a profile's networks, loaded. Its methods may be called from
-// several goroutines, which take turns.
+// Model is a profile's networks, loaded, with the buffers to feed them. Its
+// methods may be called from several goroutines, which take turns.
 type Model struct {
 	profile Profile
+	engine  string
+
+	mu     sync.Mutex
+	detect stage
+	points stage
+	embed  stage
+	live   stage
+	target [5]Point // of the alignment
+	times  Times
+}
+
+// Times is how long the last frame's stages took, with the preparation of
+// each network's input. Landmark is the sum over the faces of the frame.
+type Times struct{ Detect, Landmark, Embed, Liveness time.Duration }
+
+// stage is one network with the buffer that feeds it.
+type stage struct {
+	feed *feeder
+	net  Net
+	file string
 }
 
 // OpenModel checks the profile's files in dir and loads them into the engine.
-// A file that is missing, of another size or another sha256 is refused before
-// the engine sees it.
+// A file that is missing, of another size, another sha256, or whose inputs
+// and outputs are not those of the recipe is refused before the engine sees
+// it.
 func OpenModel(engine Engine, p Profile, dir string) (*Model, error) {
-	return nil, fmt.Errorf("vision: %w", ErrNoEngine)
+	if engine == nil {
+		return nil, fmt.Errorf("vision: %w", ErrNoEngine)
+	}
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	m := &Model{profile: p, engine: engine.Name()}
+	for i, t := range p.Embed.Template {
+		m.target[i] = Point{t[0], t[1]}
+	}
+	open := func(s *stage, f File, in Input) error {
+		s.file, s.feed = f.File, newFeeder(in)
+		onnx, err := readModel(dir, f)
+		if err != nil {
+			return err
+		}
+		spec := NetSpec{Name: f.File, Input: in.Input, Shape: [4]int{1, len(s.feed.out) / (in.Size[0] * in.Size[1]), in.Size[1], in.Size[0]}}
+		for _, o := range in.Output {
+			spec.Outputs = append(spec.Outputs, Output(o))
+		}
+		if err := fits(onnx, spec); err != nil {
+			return err
+		}
+		if s.net, err = engine.Load(spec, onnx); err != nil {
+			return fmt.Errorf("vision: %s does not load %s: %w", engine.Name(), f.File, err)
+		}
+		return nil
+	}
+	err := open(&m.detect, p.Detect.File, p.Detect.Input)
+	if err == nil && p.Points != nil {
+		err = open(&m.points, p.Points.File, p.Points.Input)
+	}
+	if err == nil {
+		err = open(&m.embed, p.Embed.File, p.Embed.Input)
+	}
+	if err == nil && p.Liveness != nil {
+		err = open(&m.live, p.Liveness.File, p.Liveness.Input)
+	}
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+// readModel reads a model file that is byte for byte the one the profile
+// names.
+func readModel(dir string, f File) ([]byte, error) {
+	name := filepath.Join(dir, f.File)
+	info, err := os.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("vision: %s is missing: fetch the models ('make fetch') or name their folder: %w", name, ErrModel)
+	case err != nil:
+		return nil, fmt.Errorf("vision: %v: %w", err, ErrModel)
+	case info.Size() != f.Bytes:
+		return nil, fmt.Errorf("vision: %s has %d bytes, not %d: delete it and fetch it again: %w", name, info.Size(), f.Bytes, ErrModel)
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("vision: %v: %w", err, ErrModel)
+	}
+	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != f.SHA256 {
+		return nil, fmt.Errorf("vision: %s has sha256 %x, not %s: it is another file; delete it and fetch it again: %w", name, sum, f.SHA256, ErrModel)
+	}
+	return b, nil
+}
+
+// fits compares what the file says of itself with the recipe. An open
+// dimension of the file fits any.
+func fits(onnx []byte, s NetSpec) error {
+	inputs, outputs, err := signature(onnx)
+	if err != nil {
+		return fmt.Errorf("vision: %s: %w", s.Name, err)
+	}
+	if len(inputs) != 1 || inputs[0].name != s.Input {
+		return fmt.Errorf("vision: %s takes inputs %v, the profile feeds %q: %w", s.Name, inputs, s.Input, ErrModel)
+	}
+	same := len(inputs[0].dims) == 4
+	for i, d := range inputs[0].dims {
+		same = same && (d == -1 || d == int64(s.Shape[i]))
+	}
+	if !same {
+		return fmt.Errorf("vision: %s takes %v, the profile feeds %v: %w", s.Name, inputs[0].dims, s.Shape, ErrModel)
+	}
+	for _, o := range s.Outputs {
+		i := slices.IndexFunc(outputs, func(t tensor) bool { return t.name == o.Name })
+		if i < 0 {
+			return fmt.Errorf("vision: %s has no output %q: %w", s.Name, o.Name, ErrModel)
+		}
+		n := int64(1)
+		for _, d := range outputs[i].dims {
+			if n *= d; d == -1 || n > 1<<24 {
+				n = -1
+				break
+			}
+		}
+		if n != -1 && n != int64(o.Len) {
+			return fmt.Errorf("vision: %s, output %q has %d numbers, the profile reads %d: %w", s.Name, o.Name, n, o.Len, ErrModel)
+		}
+	}
+	return nil
 }
 
 // Profile that the model was opened with.
 func (m *Model) Profile() Profile { return m.profile }
 
-// Close frees the networks.
-func (m *Model) Close() error { return nil }
+// Engine is the name of the engine that runs the networks.
+func (m *Model) Engine() string { return m.engine }
+
+// Times of the last Detect and Describe.
+func (m *Model) Times() Times {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.times
+}
+
+// Close frees the networks and overwrites the buffers.
+func (m *Model) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var errs []error
+	for _, s := range []*stage{&m.detect, &m.points, &m.embed, &m.live} {
+		if s.feed != nil {
+			s.feed.wipe()
+		}
+		if s.net != nil {
+			errs = append(errs, s.net.Close())
+			s.net = nil
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// run forwards what the feeder holds. An answer of the wrong size, or whose
+// sum is no number, is an error: a network that answers NaN once must not
+// become a score.
+func (s *stage) run() ([][]float32, error) {
+	if s.net == nil {
+		return nil, fmt.Errorf("vision: the model is closed: %w", ErrModel)
+	}
+	out, err := s.net.Forward(s.feed.out)
+	if err != nil {
+		return nil, fmt.Errorf("vision: %s: %w", s.file, err)
+	}
+	if len(out) != len(s.feed.Output) {
+		return nil, fmt.Errorf("vision: %s gave %d outputs, not %d: %w", s.file, len(out), len(s.feed.Output), ErrModel)
+	}
+	for i, o := range s.feed.Output {
+		if len(out[i]) != o.Len {
+			return nil, fmt.Errorf("vision: %s, output %q has %d numbers, not %d: %w", s.file, o.Name, len(out[i]), o.Len, ErrModel)
+		}
+		var sum float32
+		for _, x := range out[i] {
+			sum += x - x // 0, or NaN for NaN and infinities
+		}
+		if sum != 0 {
+			return nil, fmt.Errorf("vision: %s, output %q is not a number: %w", s.file, o.Name, ErrModel)
+		}
+	}
+	return out, nil
+}
 
 // Detect finds the faces of a frame: boxes, points, quality; the largest and
 // most central first. No face is an empty list, not an error.
 func (m *Model) Detect(f *Frame) ([]Face, error) {
-	return nil, fmt.Errorf("vision: %w", ErrNoEngine)
+	if err := f.Check(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	start := time.Now()
+	p := f.picture()
+	m.detect.feed.resize(p)
+	out, err := m.detect.run()
+	if err != nil {
+		return nil, err
+	}
+	d := &m.profile.Detect
+	w, h := float32(f.Width), float32(f.Height)
+	found := d.decodeBoxesOutput(out, w, h)
+	least := d.TooSmall * min(w/float32(d.Size[0]), h/float32(d.Size[1]))
+	found = sift(found, d.Overlap, least)
+	m.times = Times{Detect: time.Since(start)}
+	faces := make([]Face, 0, len(found))
+	start = time.Now()
+	for _, c := range found {
+		face, ok, err := m.point(p, c)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			faces = append(faces, face)
+		}
+	}
+	m.times.Landmark = time.Since(start)
+	rank(faces, f)
+	return faces, nil
+}
+
+// point finds the points of a candidate; ok is false when too little of it is
+// in the frame.
+func (m *Model) point(p picture, c candidate) (face Face, ok bool, err error) {
+	face = Face{Box: c.box.squared(), Score: c.score, Live: NotMeasured}
+	if c.points != nil {
+		face.Points = *c.points
+	} else {
+		x0, y0, x1, y1, ok := face.Box.clamped(p.w, p.h)
+		if !ok {
+			return Face{}, false, nil
+		}
+		m.points.feed.resize(p.crop(x0, y0, x1, y1))
+		out, err := m.points.run()
+		if err != nil {
+			return Face{}, false, err
+		}
+		face.Landmarks = make([]Point, len(out[0])/2)
+		for i := range face.Landmarks {
+			face.Landmarks[i] = Point{float32(x0) + out[0][2*i]*float32(x1-x0), float32(y0) + out[0][2*i+1]*float32(y1-y0)}
+		}
+		for i, five := range m.profile.Points.Five {
+			for _, k := range five {
+				face.Points[i].X += face.Landmarks[k].X / float32(len(five))
+				face.Points[i].Y += face.Landmarks[k].Y / float32(len(five))
+			}
+		}
+	}
+	face.Quality = m.quality(p, &face)
+	return face, true, nil
 }
 
 // Describe fills the Embedding and Live of a face that Detect found in f.
 func (m *Model) Describe(f *Frame, face *Face) error {
-	return fmt.Errorf("vision: %w", ErrNoEngine)
+	if err := f.Check(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	start := time.Now()
+	e, err := m.embedding(f.picture(), face.Points)
+	if err != nil {
+		return err
+	}
+	m.times.Embed = time.Since(start)
+	start = time.Now()
+	live, err := m.liveness(f.picture(), face.Box)
+	if err != nil {
+		return err
+	}
+	m.times.Liveness = time.Since(start)
+	face.Embedding, face.Live = e, live
+	return nil
+}
+
+func (m *Model) embedding(p picture, points [5]Point) (Embedding, error) {
+	s, ok := fit(m.target, points)
+	if !ok {
+		return nil, fmt.Errorf("vision: the face's points coincide: %w", ErrFrame)
+	}
+	m.embed.feed.warp(p, s)
+	out, err := m.embed.run()
+	if err != nil {
+		return nil, err
+	}
+	return Normalise(out[0])
+}
+
+func (m *Model) liveness(p picture, box Box) (float32, error) {
+	l := m.profile.Liveness
+	if l == nil {
+		return NotMeasured, nil
+	}
+	x0, y0, x1, y1, ok := box.shifted(l.Crop, p.w, p.h).clamped(p.w, p.h)
+	if !ok {
+		return NotMeasured, nil
+	}
+	m.live.feed.resize(p.crop(x0, y0, x1, y1))
+	out, err := m.live.run()
+	if err != nil {
+		return NotMeasured, err
+	}
+	return softmax(out[0], l.Live), nil
+}
+
+// softmax is the probability of class k.
+func softmax(logits []float32, k int) float32 {
+	top := slices.Max(logits)
+	var sum float64
+	for _, x := range logits {
+		sum += math.Exp(float64(x - top))
+	}
+	return float32(math.Exp(float64(logits[k]-top)) / sum)
 }

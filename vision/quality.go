@@ -64,3 +64,13 @@ func (q Quality) Hint() Hint {
 }
 
 func within(angle, limit float32) bool { return angle >= -limit && angle <= limit }
+
+// quality measures one face; its points are known.
+func (m *Model) quality(p picture, face *Face) Quality {
+	q := Quality{Size: face.Box.Height()}
+	x0, y0, x1, y1, ok := face.Box.clamped(p.w, p.h)
+	if ok {
+		q.Inside = float32((x1-x0)*(y1-y0)) / (face.Box.Width() * face.Box.Height())
+	}
+	return q
+}

@@ -3,6 +3,8 @@ package vision
 // Every tuned number of this package that is not part of a profile, each with
 // its source.
 const (
+	maxFaces = 16 // looked at in one frame; each costs a run of the points net
+
 	// Quality. The embedding takes 112x112 pixels; a face of 70 still keeps
 	// half of that resolution.
 	minSize       = 70

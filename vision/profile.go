@@ -1,0 +1,226 @@
+package vision
+
+import (
+	"bytes"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// Profile is a set of models with all that is needed to use it: which files,
+// how each is fed, how its answer is read, and the threshold table. It is
+// data: another model set is another TOML file, no code.
+type Profile struct {
+	Name     string     `toml:"name"`     // stored with every template made by it
+	Origin   string     `toml:"origin"`   // where the files come from, in words
+	Licence  string     `toml:"licence"`  // what is known of it
+	Detect   Detector   `toml:"detect"`   // faces of a frame
+	Points   *Pointer   `toml:"points"`   // points of a face; nil when the detector gives five itself
+	Embed    Embedder   `toml:"embed"`    // the comparable vector
+	Liveness *Liveliner `toml:"liveness"` // P(live) of one frame; nil = never measured
+	Table    Table      `toml:"table"`    // cosine to false match rate
+}
+
+// File is a model file as the profile knows it.
+type File struct {
+	File   string `toml:"file"`   // name in the models folder
+	Bytes  int64  `toml:"bytes"`  // size
+	SHA256 string `toml:"sha256"` // in hexadecimal
+}
+
+// Input says how pixels become numbers: (pixel-Mean)*Scale in the order of
+// channels given, planes one after the other.
+type Input struct {
+	Input  string     `toml:"input"`  // name in the file
+	Size   [2]int     `toml:"size"`   // width, height
+	Order  string     `toml:"order"`  // "bgr", "rgb" or "grey"
+	Mean   float32    `toml:"mean"`   // subtracted, grey levels
+	Scale  float32    `toml:"scale"`  // multiplied after that
+	Output []OutputOf `toml:"output"` // what is read, in the order that the decoder expects
+}
+
+// OutputOf names an output of a file and says how many numbers it has.
+type OutputOf struct {
+	Name string `toml:"name"`
+	Len  int    `toml:"len"`
+}
+
+// Detector recipe.
+type Detector struct {
+	File
+	Input
+	Decode   string  `toml:"decode"`  // "boxes" or "yunet", see detect.go
+	Score    float32 `toml:"score"`   // least score of a face
+	Overlap  float32 `toml:"overlap"` // boxes of one face overlap at least so much
+	TooSmall float32 `toml:"small"`   // least side of a face, pixels of the net's input
+}
+
+// Pointer recipe: a net that finds the points of a face in its squared box.
+type Pointer struct {
+	File
+	Input
+	Five [5][]int `toml:"five"` // which points are averaged into each of the five
+}
+
+// Embedder recipe: the five points are moved onto the template by a
+// similarity transform.
+type Embedder struct {
+	File
+	Input
+	Template [5][2]float32 `toml:"template"` // pixels of the input
+}
+
+// Liveliner recipe.
+type Liveliner struct {
+	File
+	Input
+	Crop float32 `toml:"crop"` // side of the crop over side of the squared box
+	Live int     `toml:"live"` // index of the class "live" among the logits
+}
+
+//go:embed profiles/*.toml
+var profileFS embed.FS
+
+// DefaultProfile is the name of the profile that is fetched with the program.
+const DefaultProfile = "faceplugin"
+
+// BuiltIn returns a profile that comes with the program.
+func BuiltIn(name string) (Profile, error) {
+	b, err := profileFS.ReadFile(path.Join("profiles", path.Base(name)+".toml"))
+	if err != nil {
+		return Profile{}, fmt.Errorf("vision: no profile %q is built in, there are: %s: %w", name, strings.Join(BuiltIns(), ", "), ErrProfile)
+	}
+	return ParseProfile(b)
+}
+
+// BuiltIns names the profiles that come with the program.
+func BuiltIns() []string {
+	var names []string
+	entries, _ := profileFS.ReadDir("profiles")
+	for _, e := range entries {
+		names = append(names, strings.TrimSuffix(e.Name(), ".toml"))
+	}
+	return names
+}
+
+// ParseProfile reads a profile. Unknown keys, missing numbers and impossible
+// recipes are refused with the line or the key.
+func ParseProfile(b []byte) (Profile, error) {
+	var p Profile
+	err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&p)
+	var unknown *toml.StrictMissingError
+	var syntax *toml.DecodeError
+	switch {
+	case errors.As(err, &unknown):
+		row, _ := unknown.Errors[0].Position()
+		return Profile{}, fmt.Errorf("vision: profile, line %d: unknown key %q: %w", row, strings.Join(unknown.Errors[0].Key(), "."), ErrProfile)
+	case errors.As(err, &syntax):
+		row, _ := syntax.Position()
+		return Profile{}, fmt.Errorf("vision: profile, line %d: %s: %w", row, syntax.Error(), ErrProfile)
+	case err != nil:
+		return Profile{}, fmt.Errorf("vision: profile: %v: %w", err, ErrProfile)
+	}
+	if err := p.check(); err != nil {
+		return Profile{}, err
+	}
+	return p, nil
+}
+
+// Files lists the profile's model files.
+func (p Profile) Files() []File {
+	f := []File{p.Detect.File}
+	if p.Points != nil {
+		f = append(f, p.Points.File)
+	}
+	f = append(f, p.Embed.File)
+	if p.Liveness != nil {
+		f = append(f, p.Liveness.File)
+	}
+	return f
+}
+
+func (p Profile) check() error {
+	fail := func(format string, a ...any) error {
+		return fmt.Errorf("vision: profile %q: %s: %w", p.Name, fmt.Sprintf(format, a...), ErrProfile)
+	}
+	if p.Name == "" || p.Origin == "" {
+		return fail("name and origin are needed")
+	}
+	for _, f := range p.Files() {
+		sum, err := hex.DecodeString(f.SHA256)
+		switch {
+		case f.File == "" || path.Base(f.File) != f.File || strings.ContainsAny(f.File, `/\`):
+			return fail("%q is no file name", f.File)
+		case f.Bytes <= 0 || f.Bytes > 1<<30:
+			return fail("%s: %d bytes", f.File, f.Bytes)
+		case err != nil || len(sum) != 32 || strings.ToLower(f.SHA256) != f.SHA256:
+			return fail("%s: sha256 is not 64 small hexadecimal digits", f.File)
+		}
+	}
+	inputs := []Input{p.Detect.Input, p.Embed.Input}
+	outputs := []int{1, 1}
+	switch p.Detect.Decode {
+	case decodeBoxes:
+		outputs[0] = 2
+	case decodeYuNet:
+		outputs[0] = 12
+	default:
+		return fail("detect.decode %q is neither %q nor %q", p.Detect.Decode, decodeBoxes, decodeYuNet)
+	}
+	if p.Detect.Decode == decodeBoxes && p.Points == nil {
+		return fail("the detector gives no points and there is no points net")
+	}
+	if d := p.Detect; !(d.Score > 0 && d.Score < 1) || !(d.Overlap > 0 && d.Overlap < 1) || !(d.TooSmall >= 0) {
+		return fail("detect: score and overlap must lie between 0 and 1, small must not be negative")
+	}
+	if p.Points != nil {
+		inputs, outputs = append(inputs, p.Points.Input), append(outputs, 1)
+		for _, five := range p.Points.Five {
+			if len(five) == 0 || len(p.Points.Output) == 0 || slices.Min(five) < 0 || 2*slices.Max(five)+1 >= p.Points.Output[0].Len {
+				return fail("points.five must name points that the net has")
+			}
+		}
+	}
+	if p.Liveness != nil {
+		inputs, outputs = append(inputs, p.Liveness.Input), append(outputs, 1)
+		if l := p.Liveness; !(l.Crop >= 1 && l.Crop <= 8) || l.Live < 0 || len(l.Output) == 0 || l.Live >= l.Output[0].Len {
+			return fail("liveness: crop must be 1 to 8 and live one of the classes")
+		}
+	}
+	for i, in := range inputs {
+		switch {
+		case in.Input == "" || in.Size[0] < 8 || in.Size[1] < 8 || in.Size[0] > 2048 || in.Size[1] > 2048:
+			return fail("input %q of %dx%d", in.Input, in.Size[0], in.Size[1])
+		case in.Order != orderBGR && in.Order != orderRGB && in.Order != orderGrey:
+			return fail("order %q is not bgr, rgb or grey", in.Order)
+		case !(in.Scale > 0) || !(in.Mean >= 0 && in.Mean <= 255) || math.IsInf(float64(in.Scale), 0):
+			return fail("input %q: mean %g, scale %g", in.Input, in.Mean, in.Scale)
+		case len(in.Output) != outputs[i]:
+			return fail("input %q: %d outputs, not %d", in.Input, len(in.Output), outputs[i])
+		}
+		for _, o := range in.Output {
+			if o.Name == "" || o.Len <= 0 || o.Len > 1<<24 {
+				return fail("output %q of %d numbers", o.Name, o.Len)
+			}
+		}
+	}
+	for _, t := range p.Embed.Template {
+		if !(t[0] >= 0 && t[0] < float32(p.Embed.Size[0]) && t[1] >= 0 && t[1] < float32(p.Embed.Size[1])) {
+			return fail("embed.template: %v is outside the input", t)
+		}
+	}
+	if n := p.Embed.Output[0].Len; n > maxDim {
+		return fail("embed: %d numbers are more than %d", n, maxDim)
+	}
+	if err := p.Table.check(); err != nil {
+		return fail("%v", err)
+	}
+	return nil
+}
