@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // DefaultSocket is where an installed daemon listens.
@@ -150,6 +151,34 @@ func (c *Client) Audit(ctx context.Context, after uint64, limit int) (AuditPage,
 // Status tells how the device is.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	return call[Status](ctx, c, http.MethodGet, "/v1/status", nil)
+}
+
+// Ready waits until every part of the device is there, which is soon after
+// the daemon started. After the time it returns what is: a degraded status,
+// or the error of a daemon that does not answer.
+func (c *Client) Ready(ctx context.Context, wait time.Duration) (Status, error) {
+	until := time.NewTimer(wait)
+	defer until.Stop()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		s, err := c.Status(ctx)
+		if err == nil && s.State == "ready" {
+			return s, nil
+		}
+		select {
+		case <-ctx.Done():
+			return s, ctx.Err()
+		case <-until.C:
+			return s, err
+		case <-tick.C:
+		}
+	}
+}
+
+// ConsentText is what a person must agree to before an enrolment.
+func (c *Client) ConsentText(ctx context.Context) (ConsentText, error) {
+	return call[ConsentText](ctx, c, http.MethodGet, "/v1/consent", nil)
 }
 
 // Config returns the effective configuration.

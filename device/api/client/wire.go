@@ -103,6 +103,13 @@ type Person struct {
 	LockedUntil *time.Time `json:"locked_until,omitempty"`
 }
 
+// ConsentText is what a person is shown before an enrolment.
+type ConsentText struct {
+	Version  string `json:"version"`
+	Language string `json:"language"`
+	Text     string `json:"text"`
+}
+
 // Consented is a recorded Consent.
 type Consented struct {
 	At          time.Time `json:"at"`

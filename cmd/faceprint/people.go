@@ -1,0 +1,207 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/faceprint/faceprint/device/api/client"
+)
+
+func (t *tool) enroll() *cobra.Command {
+	var e client.Enrolment
+	var person string
+	var yes bool
+	c := &cobra.Command{
+		Use:   "enroll NAME",
+		Short: "Ask for consent, then learn a person's face and finger",
+		Long: `Show the consent text, ask for agreement, then capture the person's face and
+finger. Nothing is captured before the person agreed.
+
+With --person a factor is added to somebody who is already enrolled.`,
+		Example: "  faceprint enroll Alice --finger right-index-finger\n  faceprint enroll Alice --factors face --yes --witness 'Dr. Bob'",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			cl := t.client()
+			defer cl.Close()
+			switch {
+			case len(args) == 1 && person == "":
+				e.Name = args[0]
+			case len(args) == 0 && person != "":
+				user, err := t.resolve(ctx, cl, person)
+				if err != nil {
+					return err
+				}
+				e.User = user
+			default:
+				return usage("name a new person, or an enrolled one with --person")
+			}
+			text, err := cl.ConsentText(ctx)
+			if err != nil {
+				return err
+			}
+			if !yes {
+				if err := t.askConsent(text); err != nil {
+					return err
+				}
+			}
+			e.Consent.Given, e.Consent.TextVersion, e.Consent.Language = true, text.Version, text.Language
+			var done client.Enrolled
+			err = t.watch(ctx, cl, func(ctx context.Context) (err error) {
+				done, err = cl.Enroll(ctx, e)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return t.print(done, func(w io.Writer) {
+				fmt.Fprintf(w, "enrolled %s (%.0f ms, audit entry %d)\n", done.User, done.TookMs, done.Audit)
+				for _, x := range done.Templates {
+					fmt.Fprintf(w, "  %-8s %s %s\n", x.Kind, x.Model, x.Label)
+				}
+			})
+		},
+	}
+	c.Flags().StringSliceVar(&e.Factors, "factors", []string{"face", "finger"}, "what to learn")
+	c.Flags().StringVar(&e.Finger, "finger", "right-index-finger", "which finger, by fprintd's names")
+	c.Flags().StringVar(&person, "person", "", "add to this enrolled person")
+	c.Flags().StringVar(&e.Consent.Witness, "witness", "", "who saw the person agree")
+	c.Flags().BoolVar(&yes, "yes", false, "the person has read and agreed to the consent text already")
+	return c
+}
+
+func (t *tool) askConsent(text client.ConsentText) error {
+	fmt.Fprintf(t.err, "%s\n\nVersion %s. Do you agree? Type yes: ", strings.TrimSpace(text.Text), text.Version)
+	answer, err := bufio.NewReader(t.in).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("consent: %w", err)
+	}
+	if strings.TrimSpace(answer) != "yes" {
+		fmt.Fprintln(t.err)
+		return &exitError{exitRefused, errors.New("no consent, so nothing was captured")}
+	}
+	return nil
+}
+
+func (t *tool) people() *cobra.Command {
+	return &cobra.Command{
+		Use:   "people",
+		Short: "List who is enrolled",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cl := t.client()
+			defer cl.Close()
+			p, err := cl.People(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return t.print(p, func(w io.Writer) {
+				if len(p.People) == 0 {
+					fmt.Fprintln(w, "nobody is enrolled; 'faceprint enroll NAME' begins")
+					return
+				}
+				tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+				fmt.Fprintln(tw, "ID\tNAME\tSINCE\tTEMPLATES\tLOCKED")
+				for _, x := range p.People {
+					kinds := make([]string, len(x.Templates))
+					for i, y := range x.Templates {
+						kinds[i] = y.Kind
+					}
+					locked := ""
+					if x.LockedUntil != nil {
+						locked = "until " + x.LockedUntil.Local().Format(time.DateTime)
+					} else if x.Failures > 0 {
+						locked = fmt.Sprintf("no, %d failed", x.Failures)
+					}
+					fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", x.User, x.Name, x.Created.Local().Format(time.DateOnly), strings.Join(kinds, " "), locked)
+				}
+				tw.Flush()
+			})
+		},
+	}
+}
+
+func (t *tool) forget() *cobra.Command {
+	return &cobra.Command{
+		Use:     "forget PERSON",
+		Short:   "Destroy a person's key and templates, for good",
+		Example: "  faceprint forget alice",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cl := t.client()
+			defer cl.Close()
+			user, err := t.resolve(cmd.Context(), cl, args[0])
+			if err != nil {
+				return err
+			}
+			r, err := cl.Forget(cmd.Context(), user)
+			if err != nil {
+				return err
+			}
+			return t.print(r, func(w io.Writer) {
+				fmt.Fprintf(w, "forgot %s: the key of %d template(s) is destroyed (audit entry %d)\n", r.User, r.Templates, r.Audit)
+				if !r.Compacted {
+					fmt.Fprintln(w, "  the old, unreadable bytes are still in the file until it is compacted")
+				}
+			})
+		},
+	}
+}
+
+func (t *tool) unlock() *cobra.Command {
+	return &cobra.Command{
+		Use:   "unlock PERSON",
+		Short: "End a person's lock-out",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cl := t.client()
+			defer cl.Close()
+			user, err := t.resolve(cmd.Context(), cl, args[0])
+			if err != nil {
+				return err
+			}
+			p, err := cl.Unlock(cmd.Context(), user)
+			if err != nil {
+				return err
+			}
+			return t.print(p, func(w io.Writer) { fmt.Fprintf(w, "%s is not locked out\n", p.User) })
+		},
+	}
+}
+
+// resolve turns what a person typed into an id: the id itself, or a name that
+// one person has. A caller who may not list people must give the id.
+func (t *tool) resolve(ctx context.Context, cl *client.Client, who string) (string, error) {
+	p, err := cl.People(ctx)
+	var problem *client.Error
+	if errors.As(err, &problem) && problem.Problem() == client.ProblemForbidden {
+		return who, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, x := range p.People {
+		if x.User == who {
+			return who, nil
+		}
+		if strings.EqualFold(x.Name, who) {
+			found = append(found, x.User)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", usage("nobody enrolled has the id or name %q; 'faceprint people' lists them", who)
+	case 1:
+		return found[0], nil
+	}
+	return "", usage("%d people are called %q; use an id: %s", len(found), who, strings.Join(found, ", "))
+}
