@@ -6,9 +6,6 @@ import "math"
 // shift, nothing else.
 type similarity struct{ a, b, tx, ty float64 }
 
-func (s similarity) apply(x, y float64) (float64, float64) {
-	return s.a*x - s.b*y + s.tx, s.b*x + s.a*y + s.ty
-}
 
 // fit is the similarity that moves from onto to with the least sum of
 // squares. In two dimensions Umeyama's solution (IEEE PAMI 13(4), 1991) is

@@ -1,0 +1,105 @@
+//go:build cgo
+
+package opencv
+
+import (
+	"errors"
+	"image"
+	"image/color"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"gocv.io/x/gocv"
+
+	"github.com/faceprint/faceprint/vision"
+)
+
+// clip writes a clip of n frames, frame i a shade of 20*i.
+func clip(t *testing.T, n int) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "clip.avi")
+	w, err := gocv.VideoWriterFile(name, "MJPG", 50, 64, 48, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mat := gocv.NewMatWithSize(48, 64, gocv.MatTypeCV8UC3)
+	defer mat.Close()
+	for i := range n {
+		shade := uint8(20 * i)
+		gocv.Rectangle(&mat, image.Rect(0, 0, 64, 48), color.RGBA{shade, shade, shade, 0}, -1)
+		if err := w.Write(mat); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestAClipIsPlayedAgainAndAgain(t *testing.T) {
+	cam, err := OpenCamera(t.Context(), CameraConfig{Source: clip(t, 8), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cam.Close()
+	last, turns := -1, 0
+	for turns < 2 {
+		f, err := cam.Frame(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Width != 64 || f.Height != 48 || f.Check() != nil {
+			t.Fatalf("frame of %dx%d", f.Width, f.Height)
+		}
+		n := (int(f.Pix[0]) + 10) / 20
+		if n < last {
+			turns++
+		}
+		last = n
+	}
+	if s := cam.State(); s.Condition != Live || s.Reopened != 0 {
+		t.Errorf("state %+v: the clip's end is not a loss", s)
+	}
+}
+
+func TestWhatIsNoClipIsALostSource(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "text.mp4")
+	if err := os.WriteFile(name, []byte("this is no film"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cam, err := OpenCamera(t.Context(), CameraConfig{Source: name, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cam.Close()
+	if _, err := cam.Frame(t.Context()); !errors.Is(err, ErrSource) {
+		t.Errorf("got %v", err)
+	}
+	if s := cam.State(); s.Condition != Lost {
+		t.Errorf("state %v", s.Condition)
+	}
+}
+
+func TestADeviceThatIsNotThereIsALostSource(t *testing.T) {
+	cam, err := OpenCamera(t.Context(), CameraConfig{Source: "/dev/v4l/by-id/none", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cam.Close()
+	if _, err := cam.Frame(t.Context()); !errors.Is(err, ErrSource) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestABrokenNetworkIsAnErrorAndNotTheEnd(t *testing.T) {
+	// A valid frame of protobuf with nonsense inside makes OpenCV throw.
+	for _, onnx := range [][]byte{nil, []byte("nonsense"), {0x3a, 0x02, 0x0a, 0x00}} {
+		_, err := NewEngine().Load(vision.NetSpec{Name: "x.onnx", Input: "input", Shape: [4]int{1, 3, 8, 8}, Outputs: []vision.Output{{Name: "output", Len: 1}}}, onnx)
+		if !errors.Is(err, vision.ErrModel) {
+			t.Errorf("%q: %v", onnx, err)
+		}
+	}
+}
