@@ -1,0 +1,299 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// Config is the whole configuration: one TOML file, in which every key has a
+// default and an unknown key is an error. Relative paths are under Dir, so
+// that several daemons can run side by side.
+type Config struct {
+	Dir    string       `toml:"dir" comment:"State directory; relative paths below are under it."`
+	API    apiConfig    `toml:"api"`
+	Store  storeConfig  `toml:"store"`
+	Camera cameraConfig `toml:"camera"`
+	Face   faceConfig   `toml:"face"`
+	Finger fingerConfig `toml:"finger"`
+	Door   doorConfig   `toml:"door"`
+	Log    logConfig    `toml:"log"`
+	Bench  benchConfig  `toml:"bench"`
+
+	file string // where it was read from, for messages
+	doc  []byte // its text, to find lines
+}
+
+type apiConfig struct {
+	Socket     string `toml:"socket" comment:"Unix socket of the API. Who may do what on it is decided by the caller's user and groups."`
+	AdminGroup string `toml:"admin_group" comment:"Members may enrol, forget, read the audit and change things. Root and the daemon's own user always may."`
+	KioskGroup string `toml:"kiosk_group" comment:"Members may ask who somebody is and watch events, nothing else."`
+}
+
+type storeConfig struct {
+	File    string `toml:"file" comment:"People, sealed templates and the audit chain."`
+	KeyFile string `toml:"key_file" comment:"The host key that seals them; made at the first start, mode 0600."`
+}
+
+type cameraConfig struct {
+	Source string `toml:"source" comment:"A device (/dev/video0), a GStreamer pipeline that ends in appsink, an RTSP or HTTP address, or a file, which is played in real time and looped."`
+	Width  int    `toml:"width" comment:"Asked of the device, pixels; 0 is its own choice."`
+	Height int    `toml:"height"`
+	FPS    int    `toml:"fps" comment:"Asked of the device; 0 is its own choice."`
+	Rotate int    `toml:"rotate" comment:"Clockwise: 0, 90, 180 or 270 degrees."`
+	Mirror bool   `toml:"mirror" comment:"Exchange left and right, after the rotation."`
+}
+
+type faceConfig struct {
+	Models string `toml:"models" comment:"Folder of the model files."`
+	Engine string `toml:"engine" comment:"auto, opencv or ort."`
+}
+
+type fingerConfig struct {
+	Port         string `toml:"port" comment:"Serial port of the fingerprint module; empty means there is none."`
+	Baud         int    `toml:"baud" comment:"Bits a second; 0 tries the usual ones."`
+	Address      uint32 `toml:"address" comment:"The module's address."`
+	PasswordFile string `toml:"password_file" comment:"File that holds the module's password as a number; empty means 0."`
+	Match        string `toml:"match" comment:"Who compares: module, host or both."`
+}
+
+type doorConfig struct {
+	Kind string   `toml:"kind" comment:"none, or drawn (a log line and an event)."`
+	Open duration `toml:"open" comment:"How long a granted door stays open."`
+}
+
+type logConfig struct {
+	Level string `toml:"level" comment:"debug, info, warn or error."`
+	JSON  bool   `toml:"json" comment:"One JSON object a line instead of text."`
+}
+
+type benchConfig struct {
+	Enabled bool   `toml:"enabled" comment:"Simulate finger and door and let the camera play clips. Never on a real device."`
+	Control string `toml:"control" comment:"Unix socket for the text commands of 'faceprint sim'."`
+	Link    string `toml:"link" comment:"Where a link to the simulated module's serial port is put."`
+	Seed    int64  `toml:"seed" comment:"Of the simulated fingers and the module's moods."`
+}
+
+// duration is a time.Duration written like 1.5s in the file.
+type duration struct {
+	time.Duration
+	text string // as written, when it is no duration
+}
+
+func (d duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText never fails: check reports what is wrong, with its line.
+func (d *duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	*d = duration{Duration: v}
+	if err != nil {
+		d.text = string(b)
+	}
+	return nil
+}
+
+func defaults() Config {
+	return Config{
+		Dir:    "/var/lib/faceprint",
+		API:    apiConfig{Socket: "/run/faceprint/api.sock", AdminGroup: "faceprint-admin", KioskGroup: "faceprint-kiosk"},
+		Store:  storeConfig{File: "faceprint.db", KeyFile: "device.key"},
+		Camera: cameraConfig{Source: "/dev/video0"},
+		Face:   faceConfig{Models: "/usr/share/faceprint/models", Engine: "auto"},
+		Finger: fingerConfig{Port: "/dev/serial0", Address: 0xFFFFFFFF, Match: "module"},
+		Door:   doorConfig{Kind: "none", Open: duration{Duration: 5 * time.Second}},
+		Log:    logConfig{Level: "info"},
+		Bench:  benchConfig{Control: "bench.sock", Link: "module.tty", Seed: 1},
+	}
+}
+
+// benchDefaults are the defaults of a file that enables the bench: nothing
+// outside the state directory is touched.
+func benchDefaults() Config {
+	c := defaults()
+	c.Dir = ""
+	c.API.Socket = "api.sock"
+	c.Finger.Port = c.Bench.Link
+	c.Door = doorConfig{Kind: "drawn", Open: duration{Duration: 3 * time.Second}}
+	return c
+}
+
+// readConfig reads the file; without a name there are only defaults. A dir
+// that is not empty takes the place of the file's.
+func readConfig(file, dir string) (Config, error) {
+	var doc []byte
+	if file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return Config{}, fmt.Errorf("config: %w; name the file with --config", err)
+		}
+		doc = b
+	}
+	return parseConfig(doc, file, dir)
+}
+
+func parseConfig(doc []byte, file, dir string) (Config, error) {
+	var peek struct{ Bench struct{ Enabled bool } }
+	_ = toml.Unmarshal(doc, &peek) // what is wrong with it is reported below
+	c := defaults()
+	if peek.Bench.Enabled {
+		c = benchDefaults()
+	}
+	c.file, c.doc = file, doc
+	if err := toml.NewDecoder(bytes.NewReader(doc)).DisallowUnknownFields().Decode(&c); err != nil {
+		return Config{}, c.explain(err)
+	}
+	if dir != "" {
+		c.Dir = dir
+	}
+	if err := c.check(); err != nil {
+		return Config{}, err
+	}
+	abs, err := filepath.Abs(c.Dir)
+	if err != nil {
+		return Config{}, fmt.Errorf("config: %w", err)
+	}
+	c.Dir = abs
+	paths := []*string{&c.API.Socket, &c.Store.File, &c.Store.KeyFile, &c.Face.Models, &c.Finger.PasswordFile, &c.Finger.Port, &c.Bench.Control, &c.Bench.Link}
+	for _, p := range paths {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(c.Dir, *p)
+		}
+	}
+	return c, nil
+}
+
+// explain adds file and line to what the decoder says.
+func (c *Config) explain(err error) error {
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) {
+		var lines []string
+		for i := range unknown.Errors {
+			e := &unknown.Errors[i]
+			row, _ := e.Position()
+			lines = append(lines, fmt.Sprintf("%s:%d: there is no key %q; 'faceprintd --print-config' lists all keys", c.file, row, strings.Join(e.Key(), ".")))
+		}
+		return errors.New("config: " + strings.Join(lines, "\n        "))
+	}
+	var wrong *toml.DecodeError
+	if errors.As(err, &wrong) {
+		row, col := wrong.Position()
+		what := strings.TrimPrefix(wrong.Error(), "toml: ")
+		if k := wrong.Key(); len(k) > 0 {
+			return fmt.Errorf("config: %s:%d:%d: %s: %s", c.file, row, col, strings.Join(k, "."), what)
+		}
+		return fmt.Errorf("config: %s:%d:%d: %s", c.file, row, col, what)
+	}
+	return fmt.Errorf("config: %s: %w", c.file, err)
+}
+
+// check refuses values that make no sense, each with its line.
+func (c *Config) check() error {
+	var errs []error
+	wrong := func(key, format string, a ...any) {
+		where := c.file
+		if line := line(c.doc, key); line > 0 {
+			where = fmt.Sprintf("%s:%d", c.file, line)
+		}
+		if where == "" {
+			where = "defaults"
+		}
+		errs = append(errs, fmt.Errorf("config: %s: %s: %s", where, key, fmt.Sprintf(format, a...)))
+	}
+	oneOf := func(key, value string, allowed ...string) {
+		for _, a := range allowed {
+			if value == a {
+				return
+			}
+		}
+		wrong(key, "%q is none of %s", value, strings.Join(allowed, ", "))
+	}
+	notEmpty := func(key, value string) {
+		if value == "" {
+			wrong(key, "must not be empty")
+		}
+	}
+	positive := func(key string, d duration) {
+		switch {
+		case d.text != "":
+			wrong(key, "%q is no duration; write it like 1.5s or 200ms", d.text)
+		case d.Duration <= 0:
+			wrong(key, "must be longer than 0")
+		}
+	}
+	if c.Dir == "" {
+		wrong("dir", "the bench needs a state directory: give --dir, or set dir in the file")
+	}
+	notEmpty("api.socket", c.API.Socket)
+	notEmpty("store.file", c.Store.File)
+	notEmpty("store.key_file", c.Store.KeyFile)
+	if c.Camera.Rotate%90 != 0 || c.Camera.Rotate < 0 || c.Camera.Rotate > 270 {
+		wrong("camera.rotate", "%d is none of 0, 90, 180, 270", c.Camera.Rotate)
+	}
+	for key, value := range map[string]int{"camera.width": c.Camera.Width, "camera.height": c.Camera.Height, "camera.fps": c.Camera.FPS} {
+		if value < 0 || value > 16384 {
+			wrong(key, "%d is out of range", value)
+		}
+	}
+	notEmpty("face.models", c.Face.Models)
+	oneOf("face.engine", c.Face.Engine, "auto", "opencv", "ort")
+	oneOf("finger.match", c.Finger.Match, "module", "host", "both")
+	if c.Finger.Baud < 0 || c.Finger.Baud%9600 != 0 || c.Finger.Baud > 12*9600 {
+		wrong("finger.baud", "%d is no rate of these modules: a multiple of 9600 up to 115200, or 0", c.Finger.Baud)
+	}
+	oneOf("door.kind", c.Door.Kind, "none", "drawn")
+	positive("door.open", c.Door.Open)
+	if c.Door.Open.Duration > time.Minute {
+		wrong("door.open", "%s is longer than a minute", c.Door.Open)
+	}
+	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	if c.Bench.Enabled {
+		notEmpty("bench.control", c.Bench.Control)
+		notEmpty("bench.link", c.Bench.Link)
+	}
+	return errors.Join(errs...)
+}
+
+// line finds the line of a dotted key, 0 when it is not in the document.
+func line(doc []byte, key string) int {
+	var p unstable.Parser
+	p.Reset(doc)
+	table := ""
+	for p.NextExpression() {
+		e := p.Expression()
+		var parts []string
+		at := 0
+		for k := e.Key(); k.Next(); {
+			if at == 0 {
+				at = p.Shape(k.Node().Raw).Start.Line
+			}
+			parts = append(parts, string(k.Node().Data))
+		}
+		name := strings.Join(parts, ".")
+		switch e.Kind {
+		case unstable.Table, unstable.ArrayTable:
+			table = name + "."
+		case unstable.KeyValue:
+			if table+name == key {
+				return at
+			}
+		}
+	}
+	return 0
+}
+
+// effective is the configuration as the daemon uses it, in the form in which
+// it could be read again.
+func (c Config) effective() (string, error) {
+	b, err := toml.Marshal(c)
+	if err != nil {
+		return "", fmt.Errorf("config: %w", err)
+	}
+	return string(b), nil
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestConfigRefuses(t *testing.T) {
+	for name, c := range map[string]struct{ doc, want string }{
+		"unknown key":          {"dir = \"/x\"\n\n[camera]\nsauce = \"/dev/video0\"\n", `f.toml:4: there is no key "camera.sauce"`},
+		"unknown table":        {"\n[kamera]\nsource = \"x\"\n", `f.toml:2: there is no key "kamera`},
+		"wrong type":           {"[finger]\n\nbaud = \"fast\"\n", "f.toml:3:"},
+		"number for text":      {"[camera]\nsource = 0\n", "f.toml:2:"},
+		"no TOML":              {"dir = \"/x\"\n[camera\n", "f.toml:2:"},
+		"key twice":            {"dir = \"/x\"\ndir = \"/y\"\n", "f.toml"},
+		"no such engine":       {"[face]\nmodels = \"m\"\nengine = \"gpu\"\n", `f.toml:3: face.engine: "gpu" is none of auto, opencv, ort`},
+		"dotted":               {"face.models = \"m\"\nface.engine = \"gpu\"\n", "f.toml:2: face.engine"},
+		"odd baud":             {"[finger]\nbaud = 1200\n", "f.toml:2: finger.baud"},
+		"duration without s":   {"[door]\nopen = \"5\"\n", `f.toml:2: door.open: "5" is no duration; write it like`},
+		"duration as a number": {"[door]\nopen = 5\n", `f.toml:2: door.open: "5" is no duration`},
+		"negative duration":    {"[door]\nopen = \"-1s\"\n", "f.toml:2: door.open: must be longer than 0"},
+		"endless door":         {"[door]\nopen = \"1h\"\n", "f.toml:2: door.open"},
+		"empty socket":         {"[api]\nsocket = \"\"\n", "f.toml:2: api.socket: must not be empty"},
+		"no level":             {"[log]\nlevel = \"loud\"\n", "f.toml:2: log.level"},
+		"bench without dir":    {"[bench]\nenabled = true\n", "f.toml: dir: the bench needs a state directory: give --dir"},
+		"address too large":    {"[finger]\naddress = 4294967296\n", "f.toml:2:"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := parseConfig([]byte(c.doc), "f.toml", "")
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v\nwant %s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestConfigReportsEveryMistake(t *testing.T) {
+	_, err := parseConfig([]byte("[face]\nengine = \"gpu\"\n[log]\nlevel = \"loud\"\n"), "f.toml", "")
+	if err == nil || !strings.Contains(err.Error(), "f.toml:2:") || !strings.Contains(err.Error(), "f.toml:4:") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestConfigDefaults(t *testing.T) {
+	c, err := parseConfig(nil, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Store.File != "/var/lib/faceprint/faceprint.db" || c.API.Socket != "/run/faceprint/api.sock" || c.Bench.Enabled {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestBenchStaysInItsDirectory(t *testing.T) {
+	c, err := parseConfig([]byte("[bench]\nenabled = true\n[face]\nmodels = \"models\"\n"), "f.toml", "/tmp/b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, path := range map[string]string{
+		"socket": c.API.Socket, "store": c.Store.File, "key": c.Store.KeyFile, "models": c.Face.Models,
+		"control": c.Bench.Control, "link": c.Bench.Link, "port": c.Finger.Port,
+	} {
+		if !strings.HasPrefix(path, "/tmp/b/") {
+			t.Errorf("%s is %s", name, path)
+		}
+	}
+	if c.Finger.Port != c.Bench.Link {
+		t.Errorf("the daemon opens %s, the bench makes %s", c.Finger.Port, c.Bench.Link)
+	}
+}
+
+func TestEffectiveConfigCanBeReadAgain(t *testing.T) {
+	doc := "[door]\nkind = \"drawn\"\nopen = \"1m0s\"\n[finger]\nbaud = 57600\n"
+	c, err := parseConfig([]byte(doc), "f.toml", "/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := c.effective()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := parseConfig([]byte(text), "g.toml", "")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	second, err := again.effective()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second != text || again.Door.Open.Duration != time.Minute {
+		t.Errorf("first\n%s\nsecond\n%s", text, second)
+	}
+}
+
+func FuzzConfig(f *testing.F) {
+	f.Add([]byte("dir = \"/x\"\n[camera]\nsource = \"/dev/video0\"\n"))
+	f.Add([]byte("[bench]\nenabled = true\n"))
+	f.Add([]byte("[door]\nopen = \"5s\"\n"))
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		c, err := parseConfig(doc, "f.toml", "/x")
+		if err != nil {
+			return
+		}
+		text, err := c.effective()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parseConfig([]byte(text), "g.toml", ""); err != nil {
+			t.Errorf("the effective configuration is refused: %v\n%s", err, text)
+		}
+	})
+}

