@@ -1,0 +1,266 @@
+package store
+
+import (
+	"crypto/cipher"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// personKey opens the person's data key. The key itself is wiped before it
+// returns; the AEAD keeps its own copy until it is collected.
+func (tx *Tx) personKey(user UserID) (cipher.AEAD, error) {
+	key, err := tx.get(bucketKeys, []byte(user))
+	if err != nil {
+		return nil, err
+	}
+	defer clear(key)
+	if len(key) != KeySize {
+		return nil, fmt.Errorf("store: the key of %s has %d bytes: %w", user, len(key), ErrCorrupt)
+	}
+	return newAEAD(key), nil
+}
+
+// AddPerson makes a person with a fresh data key. It refuses a person without
+// consent (ErrNoConsent) and an id that is taken (ErrExists).
+func (tx *Tx) AddPerson(p Person) error {
+	p.Templates = 0
+	b, err := encode(p)
+	if err != nil {
+		return err
+	}
+	id := []byte(p.ID)
+	if tx.tx.Bucket(bucketKeys).Get(id) != nil {
+		return fmt.Errorf("store: person %s: %w", p.ID, ErrExists)
+	}
+	key := make([]byte, KeySize)
+	rand.Read(key)
+	defer clear(key)
+	if err := tx.put(bucketKeys, id, key); err != nil {
+		return err
+	}
+	if err := tx.SetLockout(p.ID, Lockout{}); err != nil {
+		return err
+	}
+	return tx.putWith(newAEAD(key), bucketPeople, id, b)
+}
+
+// PutPerson replaces what is known of a person.
+func (tx *Tx) PutPerson(p Person) error {
+	old, err := tx.Person(p.ID)
+	if err != nil {
+		return err
+	}
+	p.Templates = old.Templates
+	return tx.putPerson(p)
+}
+
+func (tx *Tx) putPerson(p Person) error {
+	b, err := encode(p)
+	if err != nil {
+		return err
+	}
+	key, err := tx.personKey(p.ID)
+	if err != nil {
+		return err
+	}
+	return tx.putWith(key, bucketPeople, []byte(p.ID), b)
+}
+
+// Person looks one up; ErrNotFound where there is none.
+func (tx *Tx) Person(user UserID) (Person, error) {
+	key, err := tx.personKey(user)
+	if err != nil {
+		return Person{}, err
+	}
+	return tx.person(key, user)
+}
+
+func (tx *Tx) person(key cipher.AEAD, user UserID) (Person, error) {
+	b, err := tx.getWith(key, bucketPeople, []byte(user))
+	if err != nil {
+		return Person{}, err
+	}
+	p, err := decode[Person](b)
+	if err == nil && p.ID != user {
+		err = fmt.Errorf("store: the record of %s is of %s: %w", user, p.ID, ErrCorrupt)
+	}
+	return p, err
+}
+
+// Users lists the ids of everybody, in the order of the ids.
+func (tx *Tx) Users() ([]UserID, error) {
+	var users []UserID
+	err := tx.each(bucketKeys, nil, func(k, _ []byte) error {
+		user, err := ParseUserID(string(k))
+		users = append(users, user)
+		return err
+	})
+	return users, err
+}
+
+// People lists everybody, oldest first.
+func (tx *Tx) People() ([]Person, error) {
+	users, err := tx.Users()
+	if err != nil {
+		return nil, err
+	}
+	people := make([]Person, 0, len(users))
+	for _, user := range users {
+		p, err := tx.Person(user)
+		if err != nil {
+			return nil, err
+		}
+		people = append(people, p)
+	}
+	slices.SortStableFunc(people, func(a, b Person) int { return a.Created.Compare(b.Created) })
+	return people, nil
+}
+
+func templateKey(user UserID, id string) []byte { return []byte(string(user) + "/" + id) }
+
+// AddTemplate seals a template for its person and returns its id.
+func (tx *Tx) AddTemplate(t Template) (string, error) {
+	if t.ID == "" {
+		t.ID = string(NewUserID())
+	}
+	b, err := encode(t)
+	if err != nil {
+		return "", err
+	}
+	defer clear(b)
+	key, err := tx.personKey(t.User)
+	if err != nil {
+		return "", err
+	}
+	at := templateKey(t.User, t.ID)
+	if tx.tx.Bucket(bucketTemplates).Get(at) != nil {
+		return "", fmt.Errorf("store: template %s of %s: %w", t.ID, t.User, ErrExists)
+	}
+	if err := tx.countTemplates(t.User, +1); err != nil {
+		return "", err
+	}
+	return t.ID, tx.putWith(key, bucketTemplates, at, b)
+}
+
+func (tx *Tx) countTemplates(user UserID, more int) error {
+	p, err := tx.Person(user)
+	if err != nil {
+		return err
+	}
+	p.Templates += more
+	return tx.putPerson(p)
+}
+
+// DeleteTemplate removes one; ErrNotFound where there is none.
+func (tx *Tx) DeleteTemplate(user UserID, id string) error {
+	at := templateKey(user, id)
+	if tx.tx.Bucket(bucketTemplates).Get(at) == nil {
+		return fmt.Errorf("store: template %s of %s: %w", id, user, ErrNotFound)
+	}
+	if err := tx.countTemplates(user, -1); err != nil {
+		return err
+	}
+	return tx.delete(bucketTemplates, at)
+}
+
+// TemplatesOf opens the person's templates of the kind; 0 means of every kind.
+// The caller wipes them.
+func (tx *Tx) TemplatesOf(user UserID, kind Kind) ([]Template, error) {
+	key, err := tx.personKey(user)
+	if err != nil {
+		return nil, err
+	}
+	p, err := tx.person(key, user)
+	if err != nil {
+		return nil, err
+	}
+	seen := 0
+	var found []Template
+	err = tx.each(bucketTemplates, templateKey(user, ""), func(k, sealed []byte) error {
+		b, err := unseal(key, bucketTemplates, k, sealed)
+		if err != nil {
+			return err
+		}
+		defer clear(b)
+		t, err := decode[Template](b)
+		if err != nil {
+			return err
+		}
+		if t.User != user || string(templateKey(t.User, t.ID)) != string(k) {
+			return fmt.Errorf("store: template %q says that it is %s of %s: %w", k, t.ID, t.User, ErrCorrupt)
+		}
+		seen++
+		if kind == 0 || t.Kind == kind {
+			found = append(found, t)
+		} else {
+			t.Wipe()
+		}
+		return nil
+	})
+	if err == nil && seen != p.Templates {
+		err = fmt.Errorf("store: %s has %d templates, %d are left in the file: %w", user, p.Templates, seen, ErrCorrupt)
+	}
+	if err != nil {
+		for i := range found {
+			found[i].Wipe()
+		}
+		return nil, err
+	}
+	return found, nil
+}
+
+// Templates opens everybody's templates of the kind, for a gallery. The caller
+// wipes them.
+func (tx *Tx) Templates(kind Kind) ([]Template, error) {
+	users, err := tx.Users()
+	if err != nil {
+		return nil, err
+	}
+	var all []Template
+	for _, user := range users {
+		t, err := tx.TemplatesOf(user, kind)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, t...)
+	}
+	return all, nil
+}
+
+// erase destroys the person's key and removes every record of theirs, and
+// returns how many templates that were.
+func (tx *Tx) erase(user UserID) (int, error) {
+	if tx.tx.Bucket(bucketKeys).Get([]byte(user)) == nil {
+		return 0, fmt.Errorf("store: person %s: %w", user, ErrNotFound)
+	}
+	templates := 0
+	var errs error
+	remove := func(bucket []byte, match func(k string) bool) {
+		var keys [][]byte
+		errs = errors.Join(errs, tx.each(bucket, nil, func(k, _ []byte) error {
+			if match(string(k)) {
+				keys = append(keys, slices.Clone(k))
+			}
+			return nil
+		}))
+		for _, k := range keys {
+			errs = errors.Join(errs, tx.delete(bucket, k))
+		}
+		if string(bucket) == string(bucketTemplates) {
+			templates = len(keys)
+		}
+	}
+	own := func(k string) bool { return k == string(user) }
+	remove(bucketKeys, own)
+	remove(bucketPeople, own)
+	remove(bucketLockouts, own)
+	remove(bucketTemplates, func(k string) bool { return strings.HasPrefix(k, string(user)+"/") })
+	remove(bucketRecords, func(k string) bool {
+		_, rest, _ := strings.Cut(k, "/")
+		return strings.HasPrefix(rest, string(user)+"/")
+	})
+	return templates, errs
+}
