@@ -30,7 +30,7 @@ func (p *Problem) ContentType(string) string { return "application/problem+json"
 // Every error that huma itself finds in a request becomes a Problem too.
 func init() {
 	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
-		p := problem(status, client.ProblemInvalid, msg, "")
+		p := NewProblem(status, client.ProblemInvalid, msg, "")
 		if status >= http.StatusInternalServerError {
 			p.Type = client.ProblemPrefix + client.ProblemFault
 		}
@@ -46,7 +46,8 @@ func init() {
 	}
 }
 
-func problem(status int, kind, detail, advice string) *Problem {
+// NewProblem makes a problem of one of client's kinds.
+func NewProblem(status int, kind, detail, advice string) *Problem {
 	return &Problem{
 		Type:   client.ProblemPrefix + kind,
 		Title:  http.StatusText(status),

@@ -149,7 +149,7 @@ func (s *Server) checkRole(ctx huma.Context, next func(huma.Context)) {
 }
 
 func forbidden(have, need Role) *Problem {
-	return problem(http.StatusForbidden, client.ProblemForbidden,
+	return NewProblem(http.StatusForbidden, client.ProblemForbidden,
 		fmt.Sprintf("this needs the role %s, the caller's is %s", need, have),
 		fmt.Sprintf("run it as root, or be put into the %s group and log in again", need))
 }
@@ -190,7 +190,7 @@ func (s *Server) routes() {
 	route(s, RoleKiosk, "identify", post, "/v1/identify", "Who is this person (1:N)", s.identify)
 	route(s, RoleAdmin, "enroll", post, "/v1/people", "Enrol a person, or add a factor", func(ctx context.Context, in *question[client.Enrolment]) (*answer[client.Enrolled], error) {
 		if !in.Body.Consent.Given {
-			return nil, problem(http.StatusUnprocessableEntity, client.ProblemConsent, "consent was not given, so nothing was captured", "show the text of /v1/consent and ask")
+			return nil, NewProblem(http.StatusUnprocessableEntity, client.ProblemConsent, "consent was not given, so nothing was captured", "show the text of /v1/consent and ask")
 		}
 		return reply(s.back.Enroll(ctx, in.Body))
 	})
@@ -258,7 +258,7 @@ func route[I, O any](s *Server, need Role, id, method, path, summary string, h f
 		var p *Problem
 		if !errors.As(err, &p) {
 			s.log.Error("fault", "operation", id, "err", err)
-			p = problem(http.StatusServiceUnavailable, client.ProblemFault, err.Error(), "")
+			p = NewProblem(http.StatusServiceUnavailable, client.ProblemFault, err.Error(), "")
 		}
 		return nil, p
 	})
@@ -273,14 +273,14 @@ func reply[T any](v T, err error) (*answer[T], error) {
 
 func (s *Server) authenticate(ctx context.Context, in *question[client.Attempt]) (*answer[client.Decision], error) {
 	if in.Body.User == "" {
-		return nil, problem(http.StatusUnprocessableEntity, client.ProblemInvalid, "no person was named", "name one in user, or use /v1/identify")
+		return nil, NewProblem(http.StatusUnprocessableEntity, client.ProblemInvalid, "no person was named", "name one in user, or use /v1/identify")
 	}
 	return s.measured(s.back.Authenticate(ctx, in.Body))
 }
 
 func (s *Server) identify(ctx context.Context, in *question[client.Attempt]) (*answer[client.Decision], error) {
 	if in.Body.User != "" {
-		return nil, problem(http.StatusUnprocessableEntity, client.ProblemInvalid, "identification takes no person", "use /v1/authenticate")
+		return nil, NewProblem(http.StatusUnprocessableEntity, client.ProblemInvalid, "identification takes no person", "use /v1/authenticate")
 	}
 	return s.measured(s.back.Identify(ctx, in.Body))
 }

@@ -289,7 +289,7 @@ func TestFaultsAreProblems(t *testing.T) {
 	if !errors.As(err, &e) || e.Problem() != client.ProblemFault || e.Status != 503 || !strings.Contains(err.Error(), "serial0") {
 		t.Errorf("%v", err)
 	}
-	f.err = problem(http.StatusConflict, client.ProblemBusy, "another attempt is going on", "wait for it")
+	f.err = NewProblem(http.StatusConflict, client.ProblemBusy, "another attempt is going on", "wait for it")
 	if _, err = c.Identify(t.Context(), client.Attempt{}); !errors.As(err, &e) || e.Problem() != client.ProblemBusy || !strings.Contains(err.Error(), "wait for it") {
 		t.Errorf("%v", err)
 	}

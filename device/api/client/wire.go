@@ -101,6 +101,7 @@ type Person struct {
 	Templates   []Template `json:"templates"`
 	Failures    int        `json:"failures" doc:"Consecutive failures so far."`
 	LockedUntil *time.Time `json:"locked_until,omitempty"`
+	Disabled    bool       `json:"disabled,omitempty" doc:"Too many failures: only an admin's unlock ends it."`
 }
 
 // ConsentText is what a person is shown before an enrolment.
@@ -150,7 +151,7 @@ type Entry struct {
 	Outcome string             `json:"outcome"`
 	Reasons []string           `json:"reasons"`
 	Scores  map[string]float64 `json:"scores,omitempty"`
-	Hash    string             `json:"hash" doc:"Hexadecimal; covers the entry and the one before."`
+	Prev    string             `json:"prev" doc:"Hash of the entry before, hexadecimal."`
 }
 
 // Status is the health of the device.
