@@ -11,6 +11,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"github.com/faceprint/faceprint/vision"
 )
 
 // Config is the whole configuration: one TOML file, in which every key has a
@@ -52,8 +54,9 @@ type cameraConfig struct {
 }
 
 type faceConfig struct {
-	Models string `toml:"models" comment:"Folder of the model files."`
-	Engine string `toml:"engine" comment:"auto, opencv or ort."`
+	Models  string `toml:"models" comment:"Folder of the model files."`
+	Profile string `toml:"profile" comment:"Which model set, by its built-in name."`
+	Engine  string `toml:"engine" comment:"auto, opencv or ort."`
 }
 
 type fingerConfig struct {
@@ -105,7 +108,7 @@ func defaults() Config {
 		API:    apiConfig{Socket: "/run/faceprint/api.sock", AdminGroup: "faceprint-admin", KioskGroup: "faceprint-kiosk"},
 		Store:  storeConfig{File: "faceprint.db", KeyFile: "device.key"},
 		Camera: cameraConfig{Source: "/dev/video0"},
-		Face:   faceConfig{Models: "/usr/share/faceprint/models", Engine: "auto"},
+		Face:   faceConfig{Models: "/usr/share/faceprint/models", Profile: vision.DefaultProfile, Engine: "auto"},
 		Finger: fingerConfig{Port: "/dev/serial0", Address: 0xFFFFFFFF, Match: "module"},
 		Door:   doorConfig{Kind: "none", Open: duration{Duration: 5 * time.Second}},
 		Log:    logConfig{Level: "info"},
@@ -161,12 +164,22 @@ func parseConfig(doc []byte, file, dir string) (Config, error) {
 	}
 	c.Dir = abs
 	paths := []*string{&c.API.Socket, &c.Store.File, &c.Store.KeyFile, &c.Face.Models, &c.Finger.PasswordFile, &c.Finger.Port, &c.Bench.Control, &c.Bench.Link}
+	if isFile(c.Camera.Source) {
+		paths = append(paths, &c.Camera.Source)
+	}
 	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(c.Dir, *p)
 		}
 	}
 	return c, nil
+}
+
+// isFile tells whether a camera source is a file's name, not a device, a
+// pipeline or an address.
+func isFile(source string) bool {
+	return source != "" && !strings.ContainsAny(source, "!") && !strings.Contains(source, "://") &&
+		!strings.HasPrefix(source, "libcamera") && strings.Trim(source, "0123456789") != ""
 }
 
 // explain adds file and line to what the decoder says.
@@ -242,6 +255,7 @@ func (c *Config) check() error {
 		}
 	}
 	notEmpty("face.models", c.Face.Models)
+	oneOf("face.profile", c.Face.Profile, vision.BuiltIns()...)
 	oneOf("face.engine", c.Face.Engine, "auto", "opencv", "ort")
 	oneOf("finger.match", c.Finger.Match, "module", "host", "both")
 	if c.Finger.Baud < 0 || c.Finger.Baud%9600 != 0 || c.Finger.Baud > 12*9600 {
