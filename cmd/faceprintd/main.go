@@ -27,6 +27,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -115,4 +116,18 @@ func notify(state string) error {
 		return fmt.Errorf("systemd: %w", err)
 	}
 	return nil
+}
+
+// builtAt is when the source was committed; zero where that is not recorded.
+func builtAt() time.Time {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return time.Time{}
+	}
+	for _, s := range info.Settings {
+		if at, err := time.Parse(time.RFC3339, s.Value); s.Key == "vcs.time" && err == nil {
+			return at
+		}
+	}
+	return time.Time{}
 }

@@ -2,7 +2,92 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/faceprint/faceprint/device/api"
+	"github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/store"
+	"github.com/faceprint/faceprint/vision"
+	"github.com/faceprint/faceprint/vision/opencv"
 )
 
-func run(ctx context.Context, c Config, log *slog.Logger) error { return nil }
+// run serves until the context ends. It returns nil after an orderly stop.
+func run(ctx context.Context, c Config, log *slog.Logger) (err error) {
+	// The store comes first: without it nothing may be served, and a second
+	// daemon stops here before it has touched any hardware.
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return fmt.Errorf("state directory: %w", err)
+	}
+	vault, err := openStore(c.Store)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, vault.Close()) }()
+
+	camera, err := opencv.OpenCamera(ctx, opencv.CameraConfig{
+		Source: c.Camera.Source, Width: c.Camera.Width, Height: c.Camera.Height,
+		FPS: c.Camera.FPS, Rotate: c.Camera.Rotate, Mirror: c.Camera.Mirror, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	defer camera.Close()
+
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup // everything that is started below
+	defer running.Wait()
+	defer cancel()
+
+	models := newPart("faces", log, func(context.Context) (*vision.Model, error) { return openModel(c.Face) }, (*vision.Model).Close)
+	models.detail, models.advice = modelDetail, modelAdvice
+	running.Go(func() { models.run(ctx, func() {}) })
+
+	if c.Bench.Enabled {
+		if err := startBench(ctx, c, camera, &running, log); err != nil {
+			return err
+		}
+	}
+
+	groups, missing, err := api.LookupGroups(c.API.AdminGroup, c.API.KioskGroup)
+	if err != nil {
+		return err
+	}
+	for _, name := range missing {
+		log.Info("there is no such group; nobody has its role", "group", name)
+	}
+	back := &backend{vault: vault, config: c, started: time.Now(), parts: func() []client.Part {
+		return []client.Part{cameraStatus(camera.State()), models.status(), storeStatus(vault)}
+	}}
+	listener, err := api.Listen(c.API.Socket)
+	if err != nil {
+		return err
+	}
+	log.Info("serving", "socket", c.API.Socket, "version", version(), "bench", c.Bench.Enabled)
+	if err := notify("READY=1"); err != nil {
+		log.Warn("systemd was not told", "err", err)
+	}
+	return api.New(back, api.Options{Version: version(), Groups: groups, Log: log}).Serve(ctx, listener)
+}
+
+func openStore(c storeConfig) (*store.Store, error) {
+	for _, f := range []string{c.File, c.KeyFile} {
+		if err := os.MkdirAll(filepath.Dir(f), 0o700); err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
+	}
+	return store.Open(c.File, store.KeyFile(c.KeyFile), store.Options{})
+}
+
+func openModel(c faceConfig) (*vision.Model, error) {
+	p, err := vision.BuiltIn(c.Profile)
+	if err != nil {
+		return nil, err
+	}
+	return vision.OpenModel(opencv.NewEngine(), p, c.Models)
+}

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/faceprint/faceprint/device/api/client"
 )
 
 // The scripts in testdata/script run the real programs. Each is named by the
@@ -51,6 +55,25 @@ func real() (models, clips string, ok bool) {
 	return models, clips, withOpenCV
 }
 
+// answers waits until a daemon answers on the socket.
+func answers(ctx context.Context, socket string) error {
+	c := client.New(socket)
+	defer c.Close()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		_, err := c.Status(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
+}
+
 func TestScripts(t *testing.T) {
 	models, clips, ok := real()
 	testscript.Run(t, testscript.Params{
@@ -59,10 +82,18 @@ func TestScripts(t *testing.T) {
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
-			e.Setenv("FACEPRINT_SOCKET", filepath.Join(e.WorkDir, "d", "api.sock"))
+			e.Setenv(client.SocketVariable, filepath.Join(e.WorkDir, "d", "api.sock"))
 			e.Setenv("MODELS", models)
 			e.Setenv("CLIPS", clips)
 			return os.Mkdir(filepath.Join(e.WorkDir, "d"), 0o755)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// up waits until a daemon answers, ready or not.
+			"up": func(ts *testscript.TestScript, _ bool, _ []string) {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				defer cancel()
+				ts.Check(answers(ctx, ts.Getenv(client.SocketVariable)))
+			},
 		},
 		Condition: func(c string) (bool, error) {
 			if c == "real" {

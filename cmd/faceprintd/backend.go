@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/faceprint/faceprint/device/api"
+	"github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/store"
+)
+
+// backend answers the API with a device, its vault and its parts.
+type backend struct {
+	vault   *store.Store
+	config  Config
+	started time.Time
+	parts   func() []client.Part
+}
+
+// errNoAuthenticator: this daemon shows its parts, but cannot compare yet.
+var errNoAuthenticator = errors.New("faceprintd: no authenticator in this build")
+
+func (b *backend) Authenticate(context.Context, client.Attempt) (client.Decision, error) {
+	return client.Decision{}, errNoAuthenticator
+}
+
+func (b *backend) Identify(context.Context, client.Attempt) (client.Decision, error) {
+	return client.Decision{}, errNoAuthenticator
+}
+
+func (b *backend) Enroll(context.Context, client.Enrolment) (client.Enrolled, error) {
+	return client.Enrolled{}, errNoAuthenticator
+}
+
+func (b *backend) Keys(context.Context) (client.Keys, error) {
+	return client.Keys{}, errNoAuthenticator
+}
+
+func (b *backend) Events(ctx context.Context) <-chan client.Event {
+	events := make(chan client.Event)
+	context.AfterFunc(ctx, func() { close(events) })
+	return events
+}
+
+func (b *backend) Forget(_ context.Context, user string) (client.Receipt, error) {
+	id, err := userID(user)
+	if err != nil {
+		return client.Receipt{}, err
+	}
+	r, err := b.vault.Forget(id, time.Now())
+	if err != nil && r.Audit == 0 {
+		return client.Receipt{}, problemOf(err)
+	}
+	return client.Receipt{User: user, At: r.At.UTC(), Templates: r.Templates, Compacted: r.Compacted, Audit: r.Audit}, nil
+}
+
+func (b *backend) Unlock(ctx context.Context, user string) (client.Person, error) {
+	id, err := userID(user)
+	if err != nil {
+		return client.Person{}, err
+	}
+	err = b.vault.Update(func(tx *store.Tx) error {
+		if _, err := tx.Person(id); err != nil {
+			return err
+		}
+		if err := tx.SetLockout(id, store.Lockout{}); err != nil {
+			return err
+		}
+		_, err := tx.Append(store.Entry{At: time.Now(), Kind: "unlock", User: id, Outcome: "done"})
+		return err
+	})
+	if err != nil {
+		return client.Person{}, problemOf(err)
+	}
+	return b.Person(ctx, user)
+}
+
+func (b *backend) Status(context.Context) (client.Status, error) {
+	s := client.Status{
+		State: "ready", Version: version(), Started: b.started.UTC(), Now: time.Now().UTC(),
+		Bench: b.config.Bench.Enabled, Parts: b.parts(),
+	}
+	for _, p := range s.Parts {
+		if p.State == "missing" {
+			s.State = "degraded"
+		}
+	}
+	err := b.vault.View(func(tx *store.Tx) error {
+		users, err := tx.Users()
+		if err != nil {
+			return err
+		}
+		s.People = len(users)
+		if s.Audit, _, err = tx.AuditHead(); err != nil {
+			return err
+		}
+		l, err := tx.Lockout("")
+		s.Locked = lockedUntil(l)
+		return err
+	})
+	return s, err
+}
+
+func storeStatus(v *store.Store) client.Part {
+	return client.Part{Name: "store", State: "ok", Detail: v.Path() + ", " + v.Key()}
+}
+
+func (b *backend) People(context.Context) (all client.People, err error) {
+	all.People = []client.Person{}
+	err = b.vault.View(func(tx *store.Tx) error {
+		people, err := tx.People()
+		if err != nil {
+			return err
+		}
+		for _, p := range people {
+			w, err := wirePerson(tx, p)
+			if err != nil {
+				return err
+			}
+			all.People = append(all.People, w)
+		}
+		return nil
+	})
+	return all, err
+}
+
+func (b *backend) Person(_ context.Context, user string) (w client.Person, err error) {
+	id, err := userID(user)
+	if err != nil {
+		return w, err
+	}
+	err = b.vault.View(func(tx *store.Tx) error {
+		p, err := tx.Person(id)
+		if err != nil {
+			return err
+		}
+		w, err = wirePerson(tx, p)
+		return err
+	})
+	return w, problemOf(err)
+}
+
+func wirePerson(tx *store.Tx, p store.Person) (client.Person, error) {
+	w := client.Person{
+		User: string(p.ID), Name: p.Name, Created: p.Created.UTC(), Templates: []client.Template{},
+		Consent: client.Consented{At: p.Consent.At.UTC(), TextVersion: p.Consent.TextVersion, Language: p.Consent.Language, Witness: p.Consent.Witness},
+	}
+	l, err := tx.Lockout(p.ID)
+	if err != nil {
+		return w, err
+	}
+	w.Failures, w.LockedUntil, w.Disabled = l.Failures, lockedUntil(l), l.Disabled
+	templates, err := tx.TemplatesOf(p.ID, 0)
+	if err != nil {
+		return w, err
+	}
+	for _, t := range templates {
+		w.Templates = append(w.Templates, wireTemplate(t))
+		t.Wipe()
+	}
+	return w, nil
+}
+
+func wireTemplate(t store.Template) client.Template {
+	return client.Template{ID: t.ID, Kind: t.Kind.String(), Model: t.Model, Label: t.Label, Created: t.Created.UTC(), Bytes: len(t.Data)}
+}
+
+// lockedUntil is nil when the lock-out is over.
+func lockedUntil(l store.Lockout) *time.Time {
+	if !l.Until.After(time.Now()) {
+		return nil
+	}
+	until := l.Until.UTC()
+	return &until
+}
+
+func (b *backend) Audit(_ context.Context, after uint64, limit int) (page client.AuditPage, err error) {
+	page.Entries = []client.Entry{}
+	err = b.vault.View(func(tx *store.Tx) error {
+		entries, err := tx.Audit(after, limit)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			w := client.Entry{Seq: e.Seq, At: e.At.UTC(), Kind: e.Kind, User: string(e.User), Outcome: e.Outcome, Reasons: e.Reasons, Scores: e.Scores, Prev: e.Prev.String()}
+			if w.Reasons == nil {
+				w.Reasons = []string{}
+			}
+			page.Entries = append(page.Entries, w)
+		}
+		seq, head, err := tx.AuditHead()
+		if err != nil {
+			return err
+		}
+		page.Total, page.Head, page.Verified = seq, head.String(), true
+		if err := tx.VerifyAudit(); err != nil {
+			page.Verified, page.Problem = false, err.Error()
+		}
+		return nil
+	})
+	return page, err
+}
+
+func (b *backend) Config(context.Context) (client.Config, error) {
+	text, err := b.config.effective()
+	return client.Config{TOML: text, File: b.config.file}, err
+}
+
+func userID(s string) (store.UserID, error) {
+	id, err := store.ParseUserID(s)
+	if err != nil {
+		return "", api.NewProblem(http.StatusNotFound, client.ProblemNotFound, "nobody has the id "+s, "'faceprint people' lists those enrolled")
+	}
+	return id, nil
+}
+
+// problemOf gives the errors that are the caller's doing their names; others
+// stay faults.
+func problemOf(err error) error {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return api.NewProblem(http.StatusNotFound, client.ProblemNotFound, "nobody has that id", "'faceprint people' lists those enrolled")
+	case errors.Is(err, store.ErrExists):
+		return api.NewProblem(http.StatusConflict, client.ProblemDuplicate, err.Error(), "")
+	case errors.Is(err, store.ErrNoConsent):
+		return api.NewProblem(http.StatusUnprocessableEntity, client.ProblemConsent, err.Error(), "")
+	case errors.Is(err, store.ErrInvalid):
+		return api.NewProblem(http.StatusUnprocessableEntity, client.ProblemInvalid, err.Error(), "")
+	}
+	return err
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/faceprint/faceprint/device/api/client"
+)
+
+// How long to wait before a part that could not be opened is tried again:
+// soon at first, because somebody is plugging a cable in, then rarely.
+const (
+	firstRetry = 500 * time.Millisecond
+	lastRetry  = 30 * time.Second
+)
+
+// errMissing: a part is not there at the moment. It is being tried again.
+var errMissing = errors.New("not there")
+
+// part keeps one piece of hardware open. A part that is missing, at start or
+// later, is tried again with back-off until the daemon stops; meanwhile
+// everything that needs it gets errMissing with the reason.
+type part[T any] struct {
+	name   string
+	open   func(context.Context) (T, error)
+	close  func(T) error
+	detail func(T) string     // what it is, for status
+	advice func(error) string // what to do about the error; may be nil
+	log    *slog.Logger
+
+	mu    sync.Mutex
+	value T
+	there bool
+	gen   uint64    // which opening value is of
+	err   error     // why it is not there
+	since time.Time // of the present state
+	gone  chan struct{}
+}
+
+func newPart[T any](name string, log *slog.Logger, open func(context.Context) (T, error), close func(T) error) *part[T] {
+	return &part[T]{
+		name: name, open: open, close: close, log: log,
+		err: errors.New("being opened"), since: time.Now(), gone: make(chan struct{}, 1),
+	}
+}
+
+// run owns the part until the context ends, then closes it. changed is called
+// after every change.
+func (p *part[T]) run(ctx context.Context, changed func()) {
+	wait := firstRetry
+	for ctx.Err() == nil {
+		v, err := p.open(ctx)
+		if err == nil {
+			wait = firstRetry
+			p.set(v, true, nil)
+			p.log.Info("part is there", "part", p.name)
+			changed()
+			select {
+			case <-p.gone:
+			case <-ctx.Done():
+			}
+			p.mu.Lock()
+			p.there = false
+			p.mu.Unlock()
+			if err := p.close(v); err != nil && ctx.Err() == nil {
+				p.log.Warn("part did not close", "part", p.name, "err", err)
+			}
+			changed()
+			continue
+		}
+		var none T
+		if ctx.Err() == nil && p.set(none, false, err) {
+			p.log.Warn("part is missing; it will be tried again", "part", p.name, "err", err)
+			changed()
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		wait = min(2*wait, lastRetry)
+	}
+}
+
+// set records a state and tells whether it differs from the one before.
+func (p *part[T]) set(v T, there bool, err error) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	different := p.there != there || fmt.Sprint(p.err) != fmt.Sprint(err)
+	p.value, p.there, p.err = v, there, err
+	if there {
+		p.gen++
+	}
+	if different {
+		p.since = time.Now()
+	}
+	return different
+}
+
+// get returns the part and the number of its opening.
+func (p *part[T]) get() (T, uint64, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.there {
+		return p.value, 0, fmt.Errorf("%s: %w: %w", p.name, errMissing, p.err)
+	}
+	return p.value, p.gen, nil
+}
+
+// lost tells that the opening number gen turned out to be gone; it is closed
+// and opened again.
+func (p *part[T]) lost(gen uint64, why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.there || p.gen != gen {
+		return // somebody else said so already
+	}
+	p.there, p.err, p.since = false, why, time.Now()
+	p.log.Warn("part is lost", "part", p.name, "err", why)
+	p.gone <- struct{}{} // has room: one for each opening
+}
+
+func (p *part[T]) status() client.Part {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	since := p.since.UTC()
+	s := client.Part{Name: p.name, State: "ok", Since: &since}
+	if p.there {
+		if p.detail != nil {
+			s.Detail = p.detail(p.value)
+		}
+		return s
+	}
+	s.State, s.Detail = "missing", p.err.Error()
+	if p.advice != nil {
+		s.Advice = p.advice(p.err)
+	}
+	return s
+}
