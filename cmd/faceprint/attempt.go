@@ -17,8 +17,9 @@ func (t *tool) verify() *cobra.Command {
 	var a client.Attempt
 	var timeout time.Duration
 	c := &cobra.Command{
-		Use:   "verify PERSON",
-		Short: "Ask whether the person at the device is PERSON (1:1)",
+		ValidArgsFunction: t.completePerson,
+		Use:               "verify PERSON",
+		Short:             "Ask whether the person at the device is PERSON (1:1)",
 		Long: `Ask whether the person at the device is the one named, by id or by name.
 When the policy says yes, the door opens and a grant is printed.`,
 		Example: "  faceprint verify alice\n  faceprint verify alice --nonce 4711 --audience till-3 --json",

@@ -74,6 +74,9 @@ With --person a factor is added to somebody who is already enrolled.`,
 	c.Flags().StringVar(&e.Finger, "finger", "right-index-finger", "which finger, by fprintd's names")
 	c.Flags().StringVar(&person, "person", "", "add to this enrolled person")
 	c.Flags().StringVar(&e.Consent.Witness, "witness", "", "who saw the person agree")
+	_ = c.RegisterFlagCompletionFunc("finger", cobra.FixedCompletions(client.Fingers, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("factors", cobra.FixedCompletions([]string{"face", "finger", "face,finger"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("person", t.completePerson)
 	c.Flags().BoolVar(&yes, "yes", false, "the person has read and agreed to the consent text already")
 	return c
 }
@@ -131,10 +134,11 @@ func (t *tool) people() *cobra.Command {
 
 func (t *tool) forget() *cobra.Command {
 	return &cobra.Command{
-		Use:     "forget PERSON",
-		Short:   "Destroy a person's key and templates, for good",
-		Example: "  faceprint forget alice",
-		Args:    cobra.ExactArgs(1),
+		ValidArgsFunction: t.completePerson,
+		Use:               "forget PERSON",
+		Short:             "Destroy a person's key and templates, for good",
+		Example:           "  faceprint forget alice",
+		Args:              cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cl := t.client()
 			defer cl.Close()
@@ -158,9 +162,10 @@ func (t *tool) forget() *cobra.Command {
 
 func (t *tool) unlock() *cobra.Command {
 	return &cobra.Command{
-		Use:   "unlock PERSON",
-		Short: "End a person's lock-out",
-		Args:  cobra.ExactArgs(1),
+		ValidArgsFunction: t.completePerson,
+		Use:               "unlock PERSON",
+		Short:             "End a person's lock-out",
+		Args:              cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cl := t.client()
 			defer cl.Close()
@@ -204,4 +209,23 @@ func (t *tool) resolve(ctx context.Context, cl *client.Client, who string) (stri
 		return found[0], nil
 	}
 	return "", usage("%d people are called %q; use an id: %s", len(found), who, strings.Join(found, ", "))
+}
+
+// completePerson offers the ids of those enrolled, with their names, to a
+// shell whose user may list them.
+func (t *tool) completePerson(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	cl := t.client()
+	defer cl.Close()
+	p, err := cl.People(cmd.Context())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ids := make([]string, len(p.People))
+	for i, x := range p.People {
+		ids[i] = cobra.CompletionWithDesc(x.User, x.Name)
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
 }

@@ -57,6 +57,12 @@ type Factor struct {
 	TookMs float64  `json:"took_ms" doc:"Capture and comparison."`
 }
 
+// Fingers are the names of fingers, as fprintd has them.
+var Fingers = []string{
+	"left-thumb", "left-index-finger", "left-middle-finger", "left-ring-finger", "left-little-finger",
+	"right-thumb", "right-index-finger", "right-middle-finger", "right-ring-finger", "right-little-finger",
+}
+
 // Consent is what a person agreed to before anything of theirs was captured.
 type Consent struct {
 	Given       bool   `json:"given" doc:"Must be true: without consent nothing is captured."`
@@ -70,7 +76,7 @@ type Enrolment struct {
 	User    string   `json:"user,omitempty" doc:"An existing person to add to; empty makes a new one." maxLength:"64"`
 	Name    string   `json:"name,omitempty" doc:"What the person is called; stays on the device." maxLength:"128"`
 	Factors []string `json:"factors" doc:"What to enrol." enum:"face,finger" minItems:"1" maxItems:"2"`
-	Finger  string   `json:"finger,omitempty" doc:"Which finger, by fprintd's names, such as right-index-finger." maxLength:"64"`
+	Finger  string   `json:"finger,omitempty" doc:"Which finger, by fprintd's names." enum:"left-thumb,left-index-finger,left-middle-finger,left-ring-finger,left-little-finger,right-thumb,right-index-finger,right-middle-finger,right-ring-finger,right-little-finger"`
 	Consent Consent  `json:"consent" doc:"The person's consent, recorded with the templates."`
 }
 
