@@ -1,0 +1,82 @@
+package modsim
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Help lists the commands.
+const Help = `touch PERSON FINGER [PRESS]  lay a finger on the sensor; PRESS 0 to 1, below 0.2 is too light
+lift                         take it away
+unplug, plug                 pull the cable and put it back: the module starts anew
+mute, unmute                 hear nothing, or hear again, without losing power
+garble PERCENT               damage that share of the bytes both ways; 0 stops it
+swap [MODEL]                 exchange the module for a factory-new one: r503, r307, as608
+state                        what the module is doing`
+
+// Command carries out one text command and returns its answer.
+func (s *Sim) Command(line string) (string, error) {
+	words := strings.Fields(line)
+	if len(words) == 0 {
+		return "", fmt.Errorf("modsim: no command; there are:\n%s", Help)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	args := words[1:]
+	bad := func() (string, error) {
+		return "", fmt.Errorf("modsim: %q is not understood; there are:\n%s", line, Help)
+	}
+	switch word := words[0]; {
+	case word == "touch" && (len(args) == 2 || len(args) == 3):
+		press := 1.0
+		if len(args) == 3 {
+			v, err := strconv.ParseFloat(args[2], 64)
+			if err != nil || !(v >= 0 && v <= 1) {
+				return bad()
+			}
+			press = v
+		}
+		s.touches++
+		s.touch = &touch{finger: newFinger(args[0], args[1]), number: s.touches, press: press}
+	case word == "lift" && len(args) == 0:
+		s.touch = nil
+	case word == "unplug" && len(args) == 0:
+		s.plugged = false
+	case word == "plug" && len(args) == 0:
+		s.plugged = true
+		s.reset()
+	case word == "mute" && len(args) == 0:
+		s.mute = true
+	case word == "unmute" && len(args) == 0:
+		s.mute = false
+	case word == "garble" && len(args) == 1:
+		v, err := strconv.ParseFloat(strings.TrimSuffix(args[0], "%"), 64)
+		if err != nil || !(v >= 0 && v <= 100) {
+			return bad()
+		}
+		s.garble = v / 100
+	case word == "swap" && len(args) <= 1:
+		p := s.p
+		if len(args) == 1 {
+			var ok bool
+			if p, ok = Personalities[args[0]]; !ok {
+				return bad()
+			}
+		}
+		s.p = p
+		s.factory()
+	case word == "state" && len(args) == 0:
+		finger := "none"
+		if s.touch != nil {
+			finger = fmt.Sprintf("touch %d", s.touch.number)
+		}
+		return fmt.Sprintf("model %s plugged %v mute %v garble %g%% finger %s library %d commands %d lamp %s",
+			strings.ToLower(s.p.Model), s.plugged, s.mute, 100*s.garble, finger, len(s.library), s.commands, s.lamp), nil
+	case word == "help":
+		return Help, nil
+	default:
+		return bad()
+	}
+	return "", nil
+}
