@@ -426,3 +426,7 @@ func (m *Module) EmptyLibrary(ctx context.Context) error {
 	_, err = m.link.command(ctx, answerTimeout, Empty)
 	return err
 }
+
+// Family names the kind of module. Templates of one family mean nothing to
+// another.
+func (m *Module) Family() string { return m.info.Family }

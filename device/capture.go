@@ -1,0 +1,399 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/store"
+	"github.com/faceprint/faceprint/vision"
+)
+
+// How many good frames make a decision. One frame can be unlucky, so a yes
+// needs three; a no is only said after five, which is the most work that an
+// attempt does from its first good frame on.
+const (
+	framesForYes = 3
+	framesForNo  = 5
+)
+
+// captured is what an attempt yielded so far. The face half and the finger half
+// are each written by one goroutine and read after both ended.
+type captured struct {
+	face, finger         Measure
+	faceTook, fingerTook time.Duration
+	faceModel, family    string
+	faceHint, fingerHint string
+	gallery              int
+	user                 store.UserID // whom a 1:N search found
+	hints                []string
+}
+
+func (c *captured) evidence() Evidence {
+	return Evidence{Face: c.face, Finger: c.finger, Gallery: c.gallery}
+}
+
+func (c *captured) compared() bool { return c.face.Compared || c.finger.Compared }
+
+func (c *captured) wipe() { *c = captured{} }
+
+// results lists what was measured, for the asker.
+func (c *captured) results(v Verdict) []Result {
+	var rs []Result
+	if c.face.Compared {
+		rs = append(rs, Result{Measure: c.face, Factor: Face, Passed: slices.Contains(v.Passed, Face), Model: c.faceModel, Took: c.faceTook})
+	}
+	if c.finger.Compared {
+		rs = append(rs, Result{Measure: c.finger, Factor: Finger, Passed: slices.Contains(v.Passed, Finger), Model: c.family, Took: c.fingerTook})
+	}
+	return rs
+}
+
+// scores are the numbers of the audit entry.
+func (c *captured) scores() map[string]float64 {
+	s := make(map[string]float64)
+	put := func(name string, v float64) {
+		if !math.IsNaN(v) && !math.IsInf(v, 0) {
+			s[name] = v
+		}
+	}
+	if c.face.Compared {
+		put("face", c.face.Score)
+		put("face-fmr", c.face.FMR)
+		put("face-live", c.face.Live)
+	}
+	if c.finger.Compared {
+		put("finger", c.finger.Score)
+		put("finger-fmr", c.finger.FMR)
+	}
+	return s
+}
+
+// hintsOnly tells whether the refusal is for want of something that the person
+// can do: nothing that was compared failed, and there is a hint.
+func (c *captured) hintsOnly(v Verdict) bool {
+	for _, r := range v.Reasons {
+		switch {
+		case r == FaceMissing && c.faceHint != "":
+			c.hints = append(c.hints, c.faceHint)
+		case r == FingerMissing && c.fingerHint != "":
+			c.hints = append(c.hints, c.fingerHint)
+		default:
+			return false
+		}
+	}
+	return len(c.hints) > 0
+}
+
+// capture measures what the policy wants and what the request asks for, both
+// factors at once, under one deadline.
+func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
+	c := &captured{face: Measure{FMR: 1, Live: math.NaN()}, finger: Measure{FMR: 1}}
+	wants := func(f Factor) bool { return d.policy.Mode.wants(f) || slices.Contains(r.Factors, f) }
+
+	var faces, fingers []store.Template
+	defer func() { wipe(faces); wipe(fingers) }()
+	err := d.vault.View(func(tx *store.Tx) (err error) {
+		if faces, err = templates(tx, r.Who, store.KindFace); err != nil {
+			return err
+		}
+		fingers, err = templates(tx, r.Who, store.KindModule)
+		return err
+	})
+	if err != nil {
+		return c, fmt.Errorf("device: templates: %w", err)
+	}
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var both sync.WaitGroup
+	var faceErr, fingerErr error
+	// Where one factor suffices, the first that passes ends the other.
+	passed := func() {
+		if d.policy.Mode == Either {
+			cancel(errEnough)
+		}
+	}
+	if r.Who != "" {
+		if wants(Face) {
+			both.Go(func() { faceErr = d.measureFace(ctx, cancel, c, faces, passed) })
+		}
+		if wants(Finger) {
+			both.Go(func() { fingerErr = d.measureFinger(ctx, cancel, c, fingers, passed) })
+		}
+		both.Wait()
+		return c, errors.Join(faceErr, fingerErr)
+	}
+
+	// 1:N: whoever the face says, the finger must confirm; a finger alone is
+	// compared with everybody's.
+	if wants(Face) {
+		faceErr = d.measureFace(ctx, cancel, c, faces, passed)
+		fingers = slices.DeleteFunc(fingers, func(t store.Template) bool { return t.User != c.user })
+	}
+	if wants(Finger) && faceErr == nil && (c.user != "" || !wants(Face)) && context.Cause(ctx) != errEnough {
+		fingerErr = d.measureFinger(ctx, cancel, c, fingers, passed)
+	}
+	return c, errors.Join(faceErr, fingerErr)
+}
+
+// errEnough ends the other factor when one suffices.
+var errEnough = errors.New("device: the other factor sufficed")
+
+func templates(tx *store.Tx, user store.UserID, kind store.Kind) ([]store.Template, error) {
+	if user == "" {
+		return tx.Templates(kind)
+	}
+	return tx.TemplatesOf(user, kind)
+}
+
+func wipe(ts []store.Template) {
+	for i := range ts {
+		ts[i].Wipe()
+	}
+}
+
+// reference is an unsealed face template.
+type reference struct {
+	user      store.UserID
+	embedding vision.Embedding
+}
+
+// unseal reads the templates that this model set made; others cannot be
+// compared and are passed over.
+func unseal(ts []store.Template, profile string) ([]reference, error) {
+	var refs []reference
+	for _, t := range ts {
+		if t.Model != profile {
+			continue
+		}
+		e, err := vision.UnmarshalEmbedding(t.Data)
+		if err != nil {
+			return nil, fmt.Errorf("device: template %s: %w", t.ID, err)
+		}
+		refs = append(refs, reference{t.User, e})
+	}
+	return refs, nil
+}
+
+// over tells whether the wait ended for a reason that is no fault: the time is
+// up, or the other factor sufficed.
+func over(ctx context.Context) bool {
+	cause := context.Cause(ctx)
+	return errors.Is(cause, context.DeadlineExceeded) || errors.Is(cause, errEnough)
+}
+
+// measureFace looks at frames until the policy is satisfied by at least three
+// good ones, or five were compared, or time is up. The embeddings of the good
+// frames are averaged, which fuses their scores; liveness is their mean.
+func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc, c *captured, ts []store.Template, passed func()) (err error) {
+	start := d.hw.Now()
+	defer func() {
+		c.faceTook = d.hw.Now().Sub(start)
+		if err != nil {
+			cancel(err) // a fault of one part ends the attempt
+		}
+	}()
+	if d.hw.Camera == nil || d.hw.Faces == nil {
+		return fmt.Errorf("device: camera or face model: %w", ErrPart)
+	}
+	profile := d.hw.Faces.Profile()
+	c.faceModel = profile.Name
+	refs, err := unseal(ts, profile.Name)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, r := range refs {
+			r.embedding.Wipe()
+		}
+	}()
+	people := make(map[store.UserID]bool)
+	for _, r := range refs {
+		people[r.user] = true
+	}
+	c.gallery = len(people)
+	if c.face.Enrolled = len(refs) > 0; !c.face.Enrolled {
+		return nil
+	}
+
+	var good []vision.Embedding
+	defer func() {
+		for _, e := range good {
+			e.Wipe()
+		}
+	}()
+	live, measured := 0.0, 0
+	for len(good) < framesForNo {
+		face, hint, err := d.look(ctx)
+		if err != nil {
+			if over(ctx) {
+				return nil
+			}
+			return err
+		}
+		if hint != vision.HintNone {
+			if c.faceHint != hint.String() {
+				c.faceHint = hint.String()
+				d.send(Event{Kind: "hint", Step: Face, Hint: c.faceHint})
+			}
+			continue
+		}
+		good = append(good, face.Embedding)
+		if l := float64(face.Live); !math.IsNaN(l) {
+			live += l
+			measured++
+		}
+		d.send(Event{Kind: "progress", Step: Face, Done: len(good), Of: framesForNo})
+		if len(good) < framesForYes {
+			continue
+		}
+		if err := c.compareFace(good, live, measured, refs, profile.Table); err != nil {
+			return err
+		}
+		if d.policy.face(c.face, float64(max(c.gallery, 1))) == "" {
+			passed()
+			return nil
+		}
+	}
+	return nil
+}
+
+// compareFace scores the good frames against every reference.
+func (c *captured) compareFace(good []vision.Embedding, live float64, measured int, refs []reference, table vision.Table) error {
+	probe, err := vision.Mean(good)
+	if err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
+	defer probe.Wipe()
+	best, user := math.Inf(-1), store.UserID("")
+	for _, r := range refs {
+		if s := vision.Cosine(probe, r.embedding); s > best { // NaN is never above
+			best, user = s, r.user
+		}
+	}
+	if math.IsInf(best, -1) {
+		return fmt.Errorf("device: the probe compares with no template: %w", vision.ErrEmbedding)
+	}
+	c.face.Compared, c.face.Score, c.face.FMR, c.user = true, best, table.FMR(best), user
+	c.face.Live = math.NaN()
+	if measured > 0 {
+		c.face.Live = live / float64(measured)
+	}
+	return nil
+}
+
+// look takes the newest frame and describes its subject, or says what the
+// person should do. The frame is wiped.
+func (d *Device) look(ctx context.Context) (vision.Face, vision.Hint, error) {
+	frame, err := d.hw.Camera.Frame(ctx)
+	if err != nil {
+		return vision.Face{}, vision.HintNoFace, fmt.Errorf("device: camera: %w", err)
+	}
+	defer frame.Wipe()
+	d.eyes.Lock()
+	defer d.eyes.Unlock()
+	faces, err := d.hw.Faces.Detect(frame)
+	if err != nil {
+		return vision.Face{}, vision.HintNoFace, fmt.Errorf("device: faces: %w", err)
+	}
+	if len(faces) == 0 {
+		return vision.Face{}, vision.HintNoFace, nil
+	}
+	if len(faces) > 1 && rivals(faces[0], faces[1]) {
+		return vision.Face{}, vision.HintOnePerson, nil
+	}
+	subject := faces[0]
+	if hint := subject.Quality.Hint(); hint != vision.HintNone {
+		return vision.Face{}, hint, nil
+	}
+	if err := d.hw.Faces.Describe(frame, &subject); err != nil {
+		return vision.Face{}, vision.HintNoFace, fmt.Errorf("device: faces: %w", err)
+	}
+	return subject, vision.HintNone, nil
+}
+
+// rivalSize is how large the second face must be, compared with the first, for
+// it to be unclear who is meant.
+const rivalSize = 0.8
+
+func rivals(a, b vision.Face) bool { return b.Box.Height() >= rivalSize*a.Box.Height() }
+
+// measureFinger waits for a finger that can be read and compares it. Pictures
+// that did not come out are asked for again until time is up.
+func (d *Device) measureFinger(ctx context.Context, cancel context.CancelCauseFunc, c *captured, ts []store.Template, passed func()) (err error) {
+	start := d.hw.Now()
+	defer func() {
+		c.fingerTook = d.hw.Now().Sub(start)
+		if err != nil {
+			cancel(err)
+		}
+	}()
+	if d.hw.Finger == nil || d.hw.Match == nil {
+		return fmt.Errorf("device: finger reader: %w", ErrPart)
+	}
+	c.family = d.hw.Match.Family()
+	ts = slices.Clone(ts)
+	ts = slices.DeleteFunc(ts, func(t store.Template) bool { return t.Model != c.family })
+	if c.finger.Enrolled = len(ts) > 0; !c.finger.Enrolled {
+		return nil
+	}
+	for {
+		print, err := d.hw.Finger.Scan(ctx)
+		retry := (*sensor.RetryError)(nil)
+		switch {
+		case errors.As(err, &retry):
+			if c.fingerHint != string(retry.Hint) {
+				c.fingerHint = string(retry.Hint)
+				d.send(Event{Kind: "hint", Step: Finger, Hint: c.fingerHint})
+			}
+			if ctx.Err() != nil {
+				return nil
+			}
+			continue
+		case err != nil && over(ctx):
+			if c.fingerHint == "" {
+				c.fingerHint = string(sensor.HintNoFinger)
+			}
+			return nil
+		case err != nil:
+			return fmt.Errorf("device: finger: %w", err)
+		}
+		return d.compareFinger(ctx, c, print, ts, passed)
+	}
+}
+
+func (d *Device) compareFinger(ctx context.Context, c *captured, print sensor.Print, ts []store.Template, passed func()) error {
+	best := -1.0
+	var user store.UserID
+	for _, t := range ts {
+		score, err := d.hw.Match.Match(ctx, print, t.Data)
+		if err != nil {
+			if over(ctx) && !c.finger.Compared {
+				return nil
+			}
+			return fmt.Errorf("device: finger: %w", err)
+		}
+		if score > best {
+			best, user = score, t.User
+		}
+	}
+	if best < 0 {
+		return fmt.Errorf("device: the finger matcher answers no number: %w", sensor.ErrProtocol)
+	}
+	c.finger.Compared, c.finger.Score, c.finger.FMR = true, best, d.hw.Match.FMR(best)
+	if c.user == "" {
+		c.user = user
+		c.gallery = max(c.gallery, len(ts))
+	}
+	d.send(Event{Kind: "progress", Step: Finger, Done: 1, Of: 1})
+	if d.policy.finger(c.finger, float64(max(c.gallery, 1))) == "" {
+		passed()
+	}
+	return nil
+}

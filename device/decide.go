@@ -1,0 +1,168 @@
+package device
+
+import (
+	"math"
+)
+
+// Factor is a kind of evidence. The names are part of the API.
+type Factor string
+
+// Factors.
+const (
+	Face   Factor = "face"
+	Finger Factor = "finger"
+)
+
+// Reason tells why an attempt was refused. The words are part of the API.
+type Reason string
+
+// Reasons.
+const (
+	FaceNoMatch       Reason = "face-no-match"
+	FaceNotLive       Reason = "face-not-live"
+	FaceMissing       Reason = "face-missing"
+	FaceNotEnrolled   Reason = "face-not-enrolled"
+	FingerNoMatch     Reason = "finger-no-match"
+	FingerMissing     Reason = "finger-missing"
+	FingerNotEnrolled Reason = "finger-not-enrolled"
+	LockedOut         Reason = "locked-out"
+	Disabled          Reason = "disabled"
+	NoPolicy          Reason = "no-policy" // the policy allows nothing
+	NobodyFound       Reason = "nobody-found"
+)
+
+// Mode says which factors a policy wants.
+type Mode string
+
+// Modes. The zero Mode allows nothing.
+const (
+	FaceOnly   Mode = "face"
+	FingerOnly Mode = "finger"
+	Either     Mode = "either" // one suffices
+	Both       Mode = "both"   // the strict one
+)
+
+// wants tells whether the mode has a use for the factor.
+func (m Mode) wants(f Factor) bool {
+	switch m {
+	case FaceOnly:
+		return f == Face
+	case FingerOnly:
+		return f == Finger
+	case Either, Both:
+		return true
+	}
+	return false
+}
+
+// Policy is what it takes to be let in. The zero Policy refuses everybody.
+type Policy struct {
+	Mode      Mode
+	FaceFMR   float64 // largest false match rate of a face that passes, (0, 1)
+	FingerFMR float64 // the same of a finger
+	Live      float64 // least probability that the face is live, (0, 1]
+}
+
+// DefaultPolicy wants both factors at the rates of NIST SP 800-63B-4 (FMR of
+// at most 1 in 10,000 each), and a live face.
+func DefaultPolicy() Policy {
+	return Policy{Mode: Both, FaceFMR: 1e-4, FingerFMR: 1e-4, Live: 0.5}
+}
+
+// Measure is what one factor yielded. The zero Measure is nothing.
+type Measure struct {
+	Enrolled bool    // there is a template to compare with
+	Compared bool    // and it was compared
+	Score    float64 // on the matcher's own scale
+	FMR      float64 // the score as a false match rate, 0 to 1
+	Live     float64 // of a face: P(live), NaN where not measured
+}
+
+// Evidence is all that an attempt yielded.
+type Evidence struct {
+	Face, Finger Measure
+	// Gallery is how many people a 1:N search compared with; 0 and 1 mean a
+	// claimed identity. A false match in any of them is a false match, so the
+	// rates are multiplied by it (ISO/IEC 19795-1, 1:N from 1:1 for small FMR).
+	Gallery int
+}
+
+// Verdict is what a policy makes of evidence.
+type Verdict struct {
+	Granted bool
+	Reasons []Reason // why not; empty when granted
+	Passed  []Factor // factors that satisfied the policy
+	// FMR of the evidence that passed, the product where two factors did,
+	// since a face and a finger are independent; 1 where nothing passed.
+	FMR float64
+}
+
+// Decide is the only place that says yes. It is pure: no clock, no I/O. A zero
+// policy, a rate that is no number and evidence that is missing all refuse.
+func (p Policy) Decide(e Evidence) Verdict {
+	v := Verdict{FMR: 1}
+	people := float64(max(e.Gallery, 1))
+	face := p.face(e.Face, people)
+	finger := p.finger(e.Finger, people)
+	if p.Mode.wants(Face) && face == "" {
+		v.Passed = append(v.Passed, Face)
+		v.FMR *= e.Face.FMR * people
+	}
+	if p.Mode.wants(Finger) && finger == "" {
+		v.Passed = append(v.Passed, Finger)
+		v.FMR *= e.Finger.FMR * people
+	}
+	switch p.Mode {
+	case FaceOnly, FingerOnly:
+		v.Granted = len(v.Passed) == 1
+	case Either:
+		v.Granted = len(v.Passed) >= 1
+	case Both:
+		v.Granted = len(v.Passed) == 2
+	default:
+		return Verdict{FMR: 1, Reasons: []Reason{NoPolicy}}
+	}
+	if v.Granted {
+		return v
+	}
+	if p.Mode.wants(Face) && face != "" {
+		v.Reasons = append(v.Reasons, face)
+	}
+	if p.Mode.wants(Finger) && finger != "" {
+		v.Reasons = append(v.Reasons, finger)
+	}
+	return v
+}
+
+// face returns why the face does not pass, "" when it does.
+func (p Policy) face(m Measure, people float64) Reason {
+	switch {
+	case !m.Enrolled:
+		return FaceNotEnrolled
+	case !m.Compared:
+		return FaceMissing
+	case !below(m.FMR*people, p.FaceFMR):
+		return FaceNoMatch
+	case !(p.Live > 0 && p.Live <= 1 && m.Live >= p.Live && m.Live <= 1):
+		return FaceNotLive
+	}
+	return ""
+}
+
+func (p Policy) finger(m Measure, people float64) Reason {
+	switch {
+	case !m.Enrolled:
+		return FingerNotEnrolled
+	case !m.Compared:
+		return FingerMissing
+	case !below(m.FMR*people, p.FingerFMR):
+		return FingerNoMatch
+	}
+	return ""
+}
+
+// below tells whether a rate is a rate and within its limit. A limit outside
+// (0, 1) is no limit that anybody meant.
+func below(fmr, limit float64) bool {
+	return limit > 0 && limit < 1 && fmr >= 0 && fmr <= limit && !math.IsNaN(fmr)
+}

@@ -1,0 +1,472 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/store"
+	"github.com/faceprint/faceprint/vision"
+)
+
+// Camera hands out frames, each newer than the one before.
+type Camera interface {
+	Frame(context.Context) (*vision.Frame, error)
+}
+
+// FaceModel finds faces and makes them comparable. It is used by one goroutine
+// at a time.
+type FaceModel interface {
+	// Detect finds faces with their quality, the subject first.
+	Detect(*vision.Frame) ([]vision.Face, error)
+	// Describe fills in the embedding and the liveness.
+	Describe(*vision.Frame, *vision.Face) error
+	// Profile names the model set and has its threshold table.
+	Profile() vision.Profile
+}
+
+// FingerReader takes one scan; it waits for a finger until the context ends.
+type FingerReader interface {
+	Scan(context.Context) (sensor.Print, error)
+}
+
+// FingerMatcher compares a scan with a template.
+type FingerMatcher interface {
+	// Match returns the matcher's score, 0 for no match.
+	Match(ctx context.Context, probe sensor.Print, template []byte) (float64, error)
+	// FMR is the false match rate that a score stands for.
+	FMR(score float64) float64
+	// Family names the module; templates of another are not compared.
+	Family() string
+}
+
+// FingerEnroller makes a template of several captures.
+type FingerEnroller interface {
+	Enrol(ctx context.Context, captures int, progress func(sensor.EnrolStep)) ([]byte, error)
+}
+
+// Lock is a door. Open opens it and returns; it shuts when d or the context
+// ends.
+type Lock interface {
+	Open(ctx context.Context, d time.Duration) error
+}
+
+// Vault is where people and templates rest.
+type Vault interface {
+	View(func(*store.Tx) error) error
+	Update(func(*store.Tx) error) error
+	Forget(user store.UserID, at time.Time) (store.Receipt, error)
+}
+
+// Hardware is all that the authenticator touches. A part that is nil is a
+// fault for those who ask for it.
+type Hardware struct {
+	Camera Camera
+	Faces  FaceModel
+	Finger FingerReader
+	Match  FingerMatcher
+	Enrol  FingerEnroller
+	Lock   Lock             // nil: there is no door
+	Now    func() time.Time // nil: time.Now
+}
+
+// Options of a device; the zero value is sound.
+type Options struct {
+	Timeout  time.Duration // of an attempt that names none; 0 = 15 s
+	OpenFor  time.Duration // how long the door stays open; 0 = 5 s
+	Captures int           // of a finger, when enrolling; 0 = as many as the module merges
+	Log      *slog.Logger
+}
+
+const (
+	defaultTimeout = 15 * time.Second
+	defaultOpen    = 5 * time.Second
+	enrolTimeout   = 90 * time.Second
+)
+
+// Errors. What is none of these, no *RetryError and no Decision is a fault.
+var (
+	// ErrBusy: another attempt or an enrolment is under way.
+	ErrBusy = errors.New("the device is busy with another attempt")
+	// ErrUnknown: nobody has that id.
+	ErrUnknown = errors.New("nobody has that id")
+	// ErrDuplicate: this face belongs to somebody who is enrolled.
+	ErrDuplicate = errors.New("somebody with this face is enrolled already")
+	// ErrMixed: the frames of an enrolment show more than one person.
+	ErrMixed = errors.New("the pictures are not of one person")
+	// ErrPart: a part of the device is not there.
+	ErrPart = errors.New("not there")
+	// ErrConsent: nothing is captured of somebody who did not agree.
+	ErrConsent = errors.New("no consent")
+	// ErrRequest: a request that makes no sense.
+	ErrRequest = errors.New("bad request")
+)
+
+// RetryError is a no that the person can mend; nothing was counted.
+type RetryError struct{ Hints []string }
+
+func (e *RetryError) Error() string { return "device: " + strings.Join(e.Hints, ", ") }
+
+// Request asks for an attempt.
+type Request struct {
+	Who      store.UserID // claimed identity; empty for Identify
+	Nonce    string       // the asker's, comes back in the grant
+	Audience string       // who the grant is for
+	// Factors to measure besides those that the policy wants.
+	Factors []Factor
+	Timeout time.Duration // 0 = the device's
+}
+
+// Result is what one factor yielded.
+type Result struct {
+	Measure
+	Factor Factor
+	Passed bool
+	Model  string // profile or module family
+	Took   time.Duration
+}
+
+// Decision is how an attempt ended. Only Granted true is a yes.
+type Decision struct {
+	Granted     bool
+	User        store.UserID // claimed; of a 1:N search only when granted
+	Reasons     []Reason
+	Results     []Result
+	FMR         float64
+	Grant       string // signed JWT, only when granted
+	Failures    int    // consecutive ones of the person, with this one
+	LockedUntil time.Time
+	Disabled    bool
+	Audit       uint64 // number of the audit entry
+	Took        time.Duration
+}
+
+// Device is one authenticator. Its methods may be called concurrently.
+type Device struct {
+	hw     Hardware
+	vault  Vault
+	policy Policy
+	opts   Options
+	signer *signer
+	events events
+
+	turn chan struct{} // holds a token while nobody authenticates or enrols
+	eyes sync.Mutex    // the face model is used by one goroutine at a time
+
+	doors sync.WaitGroup // locks that are being told
+	ctx   context.Context
+	stop  context.CancelFunc
+}
+
+// New makes a device. Close ends what it started.
+func New(hw Hardware, v Vault, p Policy, o Options) (*Device, error) {
+	if hw.Now == nil {
+		hw.Now = time.Now
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.OpenFor <= 0 {
+		o.OpenFor = defaultOpen
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	s, err := loadSigner(v)
+	if err != nil {
+		return nil, err
+	}
+	d := &Device{hw: hw, vault: v, policy: p, opts: o, signer: s, turn: make(chan struct{}, 1)}
+	d.ctx, d.stop = context.WithCancel(context.Background())
+	d.turn <- struct{}{}
+	return d, nil
+}
+
+// Close shuts the door and waits for what is under way to end.
+func (d *Device) Close() error {
+	d.stop()
+	<-d.turn
+	d.doors.Wait()
+	return nil
+}
+
+// Subscribe delivers events until the context ends.
+func (d *Device) Subscribe(ctx context.Context) <-chan Event { return d.events.subscribe(ctx) }
+
+// Keys are the public keys that grants are checked with.
+func (d *Device) Keys() jose.JSONWebKeySet { return d.signer.keys() }
+
+// Busy tells whether an attempt or an enrolment is under way.
+func (d *Device) Busy() bool { return len(d.turn) == 0 }
+
+// Policy that decides.
+func (d *Device) Policy() Policy { return d.policy }
+
+// begin takes the device for one attempt, which ends with the device.
+func (d *Device) begin(ctx context.Context, timeout time.Duration) (context.Context, func(), error) {
+	select {
+	case <-d.turn:
+	default:
+		return nil, nil, ErrBusy
+	}
+	if d.ctx.Err() != nil {
+		d.turn <- struct{}{}
+		return nil, nil, fmt.Errorf("device: closed: %w", ErrPart)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	unhook := context.AfterFunc(d.ctx, cancel)
+	return ctx, func() {
+		unhook()
+		cancel()
+		d.turn <- struct{}{}
+	}, nil
+}
+
+func (d *Device) send(e Event) { d.events.send(d.hw.Now(), e) }
+
+// Authenticate decides whether the person is who they claim to be (1:1).
+func (d *Device) Authenticate(ctx context.Context, r Request) (Decision, error) {
+	if r.Who == "" {
+		return Decision{}, fmt.Errorf("device: nobody was named: %w", ErrRequest)
+	}
+	return d.attempt(ctx, r, "authenticate")
+}
+
+// Identify finds out who it is (1:N). The rates of the policy hold for the
+// whole search, so it asks more of the evidence the more people there are.
+func (d *Device) Identify(ctx context.Context, r Request) (Decision, error) {
+	if r.Who != "" {
+		return Decision{}, fmt.Errorf("device: identification with a claimed identity: %w", ErrRequest)
+	}
+	return d.attempt(ctx, r, "identify")
+}
+
+func (d *Device) attempt(ctx context.Context, r Request, kind string) (Decision, error) {
+	if r.Timeout <= 0 {
+		r.Timeout = d.opts.Timeout
+	}
+	start := d.hw.Now()
+	ctx, end, err := d.begin(ctx, r.Timeout)
+	if err != nil {
+		return Decision{}, err
+	}
+	defer end()
+
+	// The failure is counted before anything is captured: whoever pulls the
+	// plug now has failed.
+	before, dec, err := d.count(r.Who, kind)
+	if err != nil {
+		return Decision{}, err
+	}
+	if dec != nil { // locked out
+		dec.Took = d.hw.Now().Sub(start)
+		d.decided(*dec)
+		return *dec, nil
+	}
+
+	ev, err := d.capture(ctx, r)
+	defer ev.wipe()
+	if err != nil {
+		// A fault stays counted, except that a person is not punished for a
+		// cable: nothing was compared, so nothing was learnt.
+		return Decision{}, errors.Join(err, d.fault(r.Who, kind, before, ev, err))
+	}
+	verdict := d.policy.Decide(ev.evidence())
+	decision := Decision{
+		Granted: verdict.Granted, User: r.Who, Reasons: verdict.Reasons, FMR: verdict.FMR, Results: ev.results(verdict),
+	}
+	if r.Who == "" {
+		decision.User = ev.user
+		if !verdict.Granted {
+			decision.User = ""
+		}
+	}
+	if !verdict.Granted && ev.hintsOnly(verdict) {
+		if err := d.restore(r.Who, before); err != nil {
+			return Decision{}, err
+		}
+		return Decision{}, &RetryError{Hints: ev.hints}
+	}
+
+	var grant string
+	if verdict.Granted {
+		if grant, err = d.signer.sign(decision.User, verdict.Passed, r, d.hw.Now()); err != nil {
+			return Decision{}, fmt.Errorf("device: grant: %w", err)
+		}
+	}
+	if err := d.record(kind, r.Who, &decision, ev); err != nil {
+		return Decision{}, err // no record, no unlock
+	}
+	if decision.Granted {
+		decision.Grant = grant
+		d.open(decision.User)
+	}
+	decision.Took = d.hw.Now().Sub(start)
+	d.decided(decision)
+	return decision, nil
+}
+
+// lockouts are the counters of the person and of the device before an attempt.
+type lockouts struct{ person, device store.Lockout }
+
+// count refuses those who are locked out, with a Decision, and counts a failure
+// for the others.
+func (d *Device) count(user store.UserID, kind string) (before lockouts, refused *Decision, err error) {
+	now := d.hw.Now()
+	err = d.vault.Update(func(tx *store.Tx) error {
+		refused = nil
+		var err error
+		if before.device, err = tx.Lockout(""); err != nil {
+			return err
+		}
+		if user != "" {
+			if _, err := tx.Person(user); err != nil {
+				return err
+			}
+			if before.person, err = tx.Lockout(user); err != nil {
+				return err
+			}
+		}
+		if locked(before.person, now) || locked(before.device, now) {
+			refused = lockedOut(user, before)
+			e, err := tx.Append(store.Entry{At: now, Kind: kind, User: user, Outcome: "refused", Reasons: words(refused.Reasons)})
+			refused.Audit = e.Seq
+			return err
+		}
+		if user != "" {
+			if err := tx.SetLockout(user, failed(before.person, now, freeFailures, disabledAt)); err != nil {
+				return err
+			}
+		}
+		return tx.SetLockout("", failed(before.device, now, deviceFreeFailures, 0))
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("device: %w", ErrUnknown)
+	}
+	return before, refused, err
+}
+
+func lockedOut(user store.UserID, l lockouts) *Decision {
+	dec := &Decision{User: user, FMR: 1, Reasons: []Reason{LockedOut}, Failures: l.person.Failures, LockedUntil: l.person.Until, Disabled: l.person.Disabled}
+	if l.device.Until.After(dec.LockedUntil) {
+		dec.LockedUntil = l.device.Until
+	}
+	if dec.Disabled {
+		dec.Reasons = append(dec.Reasons, Disabled)
+	}
+	return dec
+}
+
+// restore takes back a count where nothing was compared that failed.
+func (d *Device) restore(user store.UserID, before lockouts) error {
+	return d.vault.Update(func(tx *store.Tx) error { return setLockouts(tx, user, before) })
+}
+
+func setLockouts(tx *store.Tx, user store.UserID, l lockouts) error {
+	if user != "" {
+		if err := tx.SetLockout(user, l.person); err != nil {
+			return err
+		}
+	}
+	return tx.SetLockout("", l.device)
+}
+
+// fault records an attempt that a part of the device, or the asker's hanging
+// up, ended. It stays counted once anything was compared.
+func (d *Device) fault(user store.UserID, kind string, before lockouts, ev *captured, cause error) error {
+	d.opts.Log.Warn("attempt failed", "err", cause)
+	return d.vault.Update(func(tx *store.Tx) error {
+		if !ev.compared() {
+			if err := setLockouts(tx, user, before); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Append(store.Entry{At: d.hw.Now(), Kind: kind, User: user, Outcome: "fault"})
+		return err
+	})
+}
+
+// record makes the audit entry and, for a yes, clears the counters, in one
+// commit.
+func (d *Device) record(kind string, claimed store.UserID, dec *Decision, ev *captured) error {
+	outcome := "refused"
+	if dec.Granted {
+		outcome = "granted"
+	}
+	err := d.vault.Update(func(tx *store.Tx) error {
+		if dec.Granted {
+			if err := setLockouts(tx, dec.User, lockouts{}); err != nil {
+				return err
+			}
+		} else if claimed != "" {
+			l, err := tx.Lockout(claimed)
+			if err != nil {
+				return err
+			}
+			dec.Failures, dec.LockedUntil, dec.Disabled = l.Failures, l.Until, l.Disabled
+		}
+		e, err := tx.Append(store.Entry{At: d.hw.Now(), Kind: kind, User: dec.User, Outcome: outcome, Reasons: words(dec.Reasons), Scores: ev.scores()})
+		dec.Audit = e.Seq
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("device: the decision could not be recorded, so it does not hold: %w", err)
+	}
+	return nil
+}
+
+func words(reasons []Reason) []string {
+	var w []string
+	for _, r := range reasons {
+		w = append(w, string(r))
+	}
+	return w
+}
+
+// open tells the lock, under a context of the device's own: the door is not
+// shut by an asker who hangs up.
+func (d *Device) open(user store.UserID) {
+	if d.hw.Lock == nil {
+		return
+	}
+	d.doors.Go(func() {
+		if err := d.hw.Lock.Open(d.ctx, d.opts.OpenFor); err != nil {
+			d.opts.Log.Error("the door did not open", "err", err)
+			d.send(Event{Kind: "door", Outcome: "fault"})
+			return
+		}
+		d.send(Event{Kind: "door", Outcome: "open", User: user})
+	})
+}
+
+func (d *Device) decided(dec Decision) {
+	outcome := "refused"
+	if dec.Granted {
+		outcome = "granted"
+	}
+	d.send(Event{Kind: "decision", User: dec.User, Outcome: outcome, Reasons: dec.Reasons})
+}
+
+// Forget erases a person.
+func (d *Device) Forget(ctx context.Context, user store.UserID) (store.Receipt, error) {
+	_, end, err := d.begin(ctx, d.opts.Timeout)
+	if err != nil {
+		return store.Receipt{}, err
+	}
+	defer end()
+	r, err := d.vault.Forget(user, d.hw.Now())
+	if errors.Is(err, store.ErrNotFound) {
+		return r, fmt.Errorf("device: %w", ErrUnknown)
+	}
+	if r.Audit != 0 {
+		d.send(Event{Kind: "forgotten", User: user})
+	}
+	return r, err
+}

@@ -1,0 +1,252 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/store"
+	"github.com/faceprint/faceprint/vision"
+)
+
+// A face template is the mean of this many good frames, taken at moments that
+// lie apart, so that one expression or one light does not become the person.
+const (
+	enrolFrames = 5
+	enrolApart  = 400 * time.Millisecond
+	// Frames of one person agree at least at this false match rate; a frame
+	// that does not means that somebody else came before the camera.
+	enrolAgreeFMR = 1e-3
+	// A new face that reaches this rate against an enrolled one is that person.
+	duplicateFMR = 1e-4
+)
+
+// EnrollRequest asks to enrol somebody who agreed.
+type EnrollRequest struct {
+	Who     store.UserID // an enrolled person to add to; empty makes a new one
+	Name    string       // of a new person
+	Consent store.Consent
+	Factors []Factor
+	Finger  string        // which one, as a label
+	Timeout time.Duration // 0 = 90 s
+}
+
+// Enrollment is what came of it.
+type Enrollment struct {
+	User      store.UserID
+	Templates []store.Template // without their data
+	Audit     uint64
+	Took      time.Duration
+}
+
+// Enroll captures what was asked for and stores it in one commit, or nothing.
+// A missing finger or face is a *RetryError; ErrDuplicate and ErrMixed say that
+// the captures cannot be one new person's.
+func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error) {
+	start := d.hw.Now()
+	if r.Consent.At.IsZero() || r.Consent.TextVersion == "" {
+		return Enrollment{}, fmt.Errorf("device: %w", ErrConsent)
+	}
+	if len(r.Factors) == 0 || r.Who == "" && r.Name == "" {
+		return Enrollment{}, fmt.Errorf("device: an enrolment needs a person and a factor: %w", ErrRequest)
+	}
+	if r.Timeout <= 0 {
+		r.Timeout = enrolTimeout
+	}
+	ctx, end, err := d.begin(ctx, r.Timeout)
+	if err != nil {
+		return Enrollment{}, err
+	}
+	defer end()
+
+	var made []store.Template
+	defer func() { wipe(made) }()
+	if slices.Contains(r.Factors, Face) {
+		t, err := d.enrollFace(ctx, r.Who)
+		if err != nil {
+			return Enrollment{}, err
+		}
+		made = append(made, t)
+	}
+	if slices.Contains(r.Factors, Finger) {
+		t, err := d.enrollFinger(ctx, r.Finger)
+		if err != nil {
+			return Enrollment{}, err
+		}
+		made = append(made, t)
+	}
+
+	out := Enrollment{User: r.Who}
+	err = d.vault.Update(func(tx *store.Tx) error {
+		out.Templates = nil
+		now := d.hw.Now().UTC()
+		r.Consent.At = r.Consent.At.UTC()
+		if r.Who == "" {
+			out.User = store.NewUserID()
+			if err := tx.AddPerson(store.Person{ID: out.User, Name: r.Name, Created: now, Consent: r.Consent}); err != nil {
+				return err
+			}
+		} else {
+			p, err := tx.Person(r.Who)
+			if err != nil {
+				return err
+			}
+			p.Consent = r.Consent // the newest text that they agreed to
+			if err := tx.PutPerson(p); err != nil {
+				return err
+			}
+		}
+		for _, t := range made {
+			t.User, t.Created = out.User, now
+			if t.ID, err = tx.AddTemplate(t); err != nil {
+				return err
+			}
+			t.Data = make([]byte, len(t.Data)) // its size is told, not its content
+			out.Templates = append(out.Templates, t)
+		}
+		e, err := tx.Append(store.Entry{At: now, Kind: "enrol", User: out.User, Outcome: "done", Reasons: factorWords(r.Factors)})
+		out.Audit = e.Seq
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("device: %w", ErrUnknown)
+	}
+	if err != nil {
+		return Enrollment{}, err
+	}
+	out.Took = d.hw.Now().Sub(start)
+	d.send(Event{Kind: "enrolled", User: out.User})
+	return out, nil
+}
+
+func factorWords(fs []Factor) []string {
+	var w []string
+	for _, f := range fs {
+		w = append(w, string(f))
+	}
+	return w
+}
+
+// enrollFace makes a template of several good, live frames of one person who is
+// nobody else that is enrolled.
+func (d *Device) enrollFace(ctx context.Context, who store.UserID) (store.Template, error) {
+	if d.hw.Camera == nil || d.hw.Faces == nil {
+		return store.Template{}, fmt.Errorf("device: camera or face model: %w", ErrPart)
+	}
+	profile := d.hw.Faces.Profile()
+	agree, err := profile.Table.Threshold(enrolAgreeFMR)
+	if err != nil {
+		return store.Template{}, fmt.Errorf("device: %w", err)
+	}
+	var good []vision.Embedding
+	defer func() {
+		for _, e := range good {
+			e.Wipe()
+		}
+	}()
+	hint, last := vision.HintNoFace, time.Time{}
+	told := vision.HintNone
+	for len(good) < enrolFrames {
+		face, h, err := d.look(ctx)
+		if err != nil {
+			if over(ctx) {
+				return store.Template{}, &RetryError{Hints: []string{hint.String()}}
+			}
+			return store.Template{}, err
+		}
+		if h == vision.HintNone && !d.liveEnough(face) {
+			h = vision.HintTurnToCamera // what a live person can do about it
+		}
+		if h != vision.HintNone {
+			if hint = h; h != told {
+				told = h
+				d.send(Event{Kind: "hint", Step: Face, Hint: h.String()})
+			}
+			continue
+		}
+		now := d.hw.Now()
+		if now.Sub(last) < enrolApart {
+			face.Embedding.Wipe()
+			continue
+		}
+		last = now
+		good = append(good, face.Embedding)
+		for _, e := range good[:len(good)-1] {
+			if !(vision.Cosine(e, face.Embedding) >= agree) {
+				return store.Template{}, fmt.Errorf("device: frame %d: %w", len(good), ErrMixed)
+			}
+		}
+		d.send(Event{Kind: "progress", Step: Face, Done: len(good), Of: enrolFrames})
+	}
+	mean, err := vision.Mean(good)
+	if err != nil {
+		return store.Template{}, fmt.Errorf("device: %w", err)
+	}
+	defer mean.Wipe()
+	if err := d.checkDuplicate(mean, who, profile); err != nil {
+		return store.Template{}, err
+	}
+	data, err := mean.MarshalBinary()
+	if err != nil {
+		return store.Template{}, fmt.Errorf("device: %w", err)
+	}
+	return store.Template{Kind: store.KindFace, Model: profile.Name, Data: data}, nil
+}
+
+// liveEnough holds an enrolment to the same liveness as an attempt; where the
+// model does not measure it, an enrolment is under somebody's eyes anyway.
+func (d *Device) liveEnough(f vision.Face) bool {
+	live := float64(f.Live)
+	return math.IsNaN(live) || live >= d.policy.Live
+}
+
+func (d *Device) checkDuplicate(mean vision.Embedding, who store.UserID, profile vision.Profile) error {
+	same, err := profile.Table.Threshold(duplicateFMR)
+	if err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
+	var ts []store.Template
+	defer func() { wipe(ts) }()
+	err = d.vault.View(func(tx *store.Tx) (err error) {
+		ts, err = tx.Templates(store.KindFace)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("device: templates: %w", err)
+	}
+	refs, err := unseal(ts, profile.Name)
+	if err != nil {
+		return err
+	}
+	for _, r := range refs {
+		duplicate := r.user != who && vision.Cosine(mean, r.embedding) >= same
+		r.embedding.Wipe()
+		if duplicate {
+			return fmt.Errorf("device: %w", ErrDuplicate)
+		}
+	}
+	return nil
+}
+
+func (d *Device) enrollFinger(ctx context.Context, label string) (store.Template, error) {
+	if d.hw.Enrol == nil || d.hw.Match == nil {
+		return store.Template{}, fmt.Errorf("device: finger reader: %w", ErrPart)
+	}
+	template, err := d.hw.Enrol.Enrol(ctx, d.opts.Captures, func(s sensor.EnrolStep) {
+		d.send(Event{Kind: "progress", Step: Finger, Done: s.Done, Of: s.Of})
+		if s.Hint != "" {
+			d.send(Event{Kind: "hint", Step: Finger, Hint: string(s.Hint)})
+		}
+	})
+	if retry := (*sensor.RetryError)(nil); errors.As(err, &retry) {
+		return store.Template{}, &RetryError{Hints: []string{string(retry.Hint)}}
+	}
+	if err != nil {
+		return store.Template{}, fmt.Errorf("device: finger: %w", err)
+	}
+	return store.Template{Kind: store.KindModule, Model: d.hw.Match.Family(), Label: label, Data: template}, nil
+}
