@@ -6,7 +6,6 @@ import "math"
 // shift, nothing else.
 type similarity struct{ a, b, tx, ty float64 }
 
-
 // fit is the similarity that moves from onto to with the least sum of
 // squares. In two dimensions Umeyama's solution (IEEE PAMI 13(4), 1991) is
 // a linear system with a closed form. ok is false when the points coincide.

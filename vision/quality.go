@@ -1,11 +1,13 @@
 package vision
 
+import "math"
+
 // Quality says how good one picture of a face is. The zero value is not good
 // enough.
 type Quality struct {
 	Size       float32 // height of the squared box, pixels
-	Sharpness  float32 // variance of the Laplacian over the aligned face, grey levels squared
-	Brightness float32 // mean grey of the aligned face, 0 to 255
+	Sharpness  float32 // variance of the Laplacian over the inner face at 56x56, grey levels squared
+	Brightness float32 // mean grey of the inner face, 0 to 255
 	Contrast   float32 // standard deviation of the same, 0 to 127
 	Yaw        float32 // degrees, estimated from the points; positive = turned to the picture's right
 	Pitch      float32 // degrees; positive = looking up
@@ -69,8 +71,96 @@ func within(angle, limit float32) bool { return angle >= -limit && angle <= limi
 func (m *Model) quality(p picture, face *Face) Quality {
 	q := Quality{Size: face.Box.Height()}
 	x0, y0, x1, y1, ok := face.Box.clamped(p.w, p.h)
-	if ok {
-		q.Inside = float32((x1-x0)*(y1-y0)) / (face.Box.Width() * face.Box.Height())
+	if !ok {
+		return Quality{}
 	}
+	q.Inside = float32((x1-x0)*(y1-y0)) / (face.Box.Width() * face.Box.Height())
+	q.Yaw, q.Pitch, q.Roll = pose(face.Points)
+	var grey [patch * patch]float32
+	p.patch(face.Box, &grey)
+	q.Brightness, q.Contrast = meanAndDeviation(grey[:])
+	q.Sharpness = laplacianVariance(&grey)
+	clear(grey[:])
 	return q
 }
+
+// patch is the side of the square to which the inner face is resampled before
+// its light and sharpness are measured, so that they mean the same at every
+// size: what is lost below it does not reach the embedding either.
+const patch = 56
+
+// patch resamples the inner part of the box, where there is skin and no
+// background, to grey levels. Each value is the mean of four pixels.
+func (p picture) patch(b Box, out *[patch * patch]float32) {
+	const inner = 0.7
+	c, side := b.Center(), inner*b.Height()
+	left, top, step := c.X-side/2, c.Y-side/2, side/patch
+	for y := range patch {
+		for x := range patch {
+			var sum float32
+			for _, o := range [4][2]float32{{0.25, 0.25}, {0.75, 0.25}, {0.25, 0.75}, {0.75, 0.75}} {
+				px := min(max(int(left+(float32(x)+o[0])*step), 0), p.w-1)
+				py := min(max(int(top+(float32(y)+o[1])*step), 0), p.h-1)
+				at := p.pix[py*p.stride+3*px:][:3]
+				sum += weightB*float32(at[0]) + weightG*float32(at[1]) + weightR*float32(at[2])
+			}
+			out[y*patch+x] = sum / 4
+		}
+	}
+}
+
+func meanAndDeviation(v []float32) (mean, deviation float32) {
+	var sum, squares float64
+	for _, x := range v {
+		sum += float64(x)
+		squares += float64(x) * float64(x)
+	}
+	n := float64(len(v))
+	return float32(sum / n), float32(math.Sqrt(max(0, squares/n-sum*sum/(n*n))))
+}
+
+// laplacianVariance is the classic focus measure (Pech-Pacheco et al., 2000).
+func laplacianVariance(g *[patch * patch]float32) float32 {
+	var sum, squares float64
+	for y := 1; y < patch-1; y++ {
+		for x := 1; x < patch-1; x++ {
+			i := y*patch + x
+			l := float64(g[i-1] + g[i+1] + g[i-patch] + g[i+patch] - 4*g[i])
+			sum += l
+			squares += l * l
+		}
+	}
+	const n = (patch - 2) * (patch - 2)
+	return float32(squares/n - sum*sum/(n*n))
+}
+
+// pose estimates the head's angles, in degrees, from the five points: the nose
+// stands out of the plane of eyes and mouth, so it moves in the picture when the
+// head turns. The proportions are those of the alignment template: the nose
+// lies half way down from the eyes to the mouth, and out by about half the
+// distance of the eyes. Good to some ten degrees, which is what a hint needs.
+func pose(points [5]Point) (yaw, pitch, roll float32) {
+	eyes, mouth := between(points[LeftEye], points[RightEye]), between(points[LeftMouth], points[RightMouth])
+	dx, dy := float64(points[RightEye].X-points[LeftEye].X), float64(points[RightEye].Y-points[LeftEye].Y)
+	apart := math.Hypot(dx, dy)
+	angle := math.Atan2(dy, dx)
+	sin, cos := math.Sincos(-angle)
+	upright := func(p Point) (x, y float64) { // about the eyes, with the roll taken out
+		x, y = float64(p.X-eyes.X), float64(p.Y-eyes.Y)
+		return x*cos - y*sin, x*sin + y*cos
+	}
+	noseX, noseY := upright(points[Nose])
+	mouthX, mouthY := upright(mouth)
+	const (
+		noseOut  = 0.5   // of the distance of the eyes
+		noseDown = 0.495 // of the way from the eyes to the mouth
+		noseTilt = 0.44  // how far noseDown moves at 90 degrees
+	)
+	degrees := func(rad float64) float32 { return float32(rad * 180 / math.Pi) }
+	along := noseY / mouthY
+	yaw = degrees(math.Atan((noseX - along*mouthX) / (noseOut * apart)))
+	pitch = degrees(math.Asin(min(max((noseDown-along)/noseTilt, -1), 1)))
+	return yaw, pitch, degrees(angle)
+}
+
+func between(a, b Point) Point { return Point{(a.X + b.X) / 2, (a.Y + b.Y) / 2} }

@@ -1,0 +1,112 @@
+package vision
+
+import (
+	"math"
+	"testing"
+)
+
+// frontal is the alignment template, scaled to a face of 200 pixels.
+func frontal() [5]Point {
+	return [5]Point{{138.3, 151.7}, {208.7, 151.7}, {173.5, 191.9}, {144.5, 233}, {202.5, 233}}
+}
+
+func rotated(points [5]Point, degrees float64) [5]Point {
+	sin, cos := math.Sincos(degrees * math.Pi / 180)
+	for i, p := range points {
+		x, y := float64(p.X-170), float64(p.Y-190)
+		points[i] = Point{float32(170 + x*cos - y*sin), float32(190 + x*sin + y*cos)}
+	}
+	return points
+}
+
+func TestPoseOfKnownHeads(t *testing.T) {
+	shifted := func(dx, dy float32) [5]Point {
+		p := frontal()
+		p[Nose].X += dx
+		p[Nose].Y += dy
+		return p
+	}
+	for name, tt := range map[string]struct {
+		points           [5]Point
+		yaw, pitch, roll func(float32) bool
+	}{
+		"frontal":        {frontal(), near0, near0, near0},
+		"tilted":         {rotated(frontal(), 20), near0, near0, func(v float32) bool { return math.Abs(float64(v)-20) < 1 }},
+		"tilted back":    {rotated(frontal(), -30), near0, near0, func(v float32) bool { return math.Abs(float64(v)+30) < 1 }},
+		"turned right":   {shifted(20, 0), func(v float32) bool { return v > 20 }, near0, near0},
+		"turned left":    {shifted(-20, 0), func(v float32) bool { return v < -20 }, near0, near0},
+		"looking up":     {shifted(0, -15), near0, func(v float32) bool { return v > 15 }, near0},
+		"looking down":   {shifted(0, 15), near0, func(v float32) bool { return v < -15 }, near0},
+		"turned, tilted": {rotated(shifted(20, 0), 15), func(v float32) bool { return v > 20 }, near0, func(v float32) bool { return math.Abs(float64(v)-15) < 1 }},
+	} {
+		if yaw, pitch, roll := pose(tt.points); !tt.yaw(yaw) || !tt.pitch(pitch) || !tt.roll(roll) {
+			t.Errorf("%s: yaw %.1f, pitch %.1f, roll %.1f", name, yaw, pitch, roll)
+		}
+	}
+}
+
+func near0(v float32) bool { return math.Abs(float64(v)) < 5 }
+
+func TestPoseOfNonsenseIsNoGoodFace(t *testing.T) {
+	for name, points := range map[string][5]Point{"all in one place": {}, "nose at the eyes": {{0, 0}, {10, 0}, {5, 0}, {0, 0}, {10, 0}}} {
+		q := Quality{Size: 100, Inside: 1, Brightness: 120, Contrast: 40, Sharpness: 100}
+		q.Yaw, q.Pitch, q.Roll = pose(points)
+		if q.Hint() == HintNone {
+			t.Errorf("%s is good enough: %+v", name, q)
+		}
+	}
+}
+
+// chequered is a pattern of cells; soft is how many times it is blurred.
+func chequered(level, amplitude float32, cell, soft int) *Frame {
+	const w, h = 300, 300
+	g := make([]float32, w*h)
+	for i := range g {
+		g[i] = level
+		if (i%w/cell+i/w/cell)%2 == 0 {
+			g[i] += amplitude
+		}
+	}
+	for range soft {
+		b := make([]float32, w*h)
+		for y := 2; y < h-2; y++ {
+			for x := 2; x < w-2; x++ {
+				for j := -2; j <= 2; j++ {
+					for i := -2; i <= 2; i++ {
+						b[y*w+x] += g[(y+j)*w+x+i] / 25
+					}
+				}
+			}
+		}
+		g = b
+	}
+	f := &Frame{Pix: make([]byte, 3*w*h), Width: w, Height: h}
+	for i, v := range g {
+		f.Pix[3*i], f.Pix[3*i+1], f.Pix[3*i+2] = byte(v), byte(v), byte(v)
+	}
+	return f
+}
+
+func TestQualityNamesWhatIsWrong(t *testing.T) {
+	box := Box{50, 50, 250, 250}
+	measure := func(f *Frame, b Box) Quality {
+		return (&Model{}).quality(f.picture(), &Face{Box: b, Points: frontal()})
+	}
+	for name, tt := range map[string]struct {
+		q    Quality
+		want Hint
+	}{
+		"good":            {measure(chequered(90, 80, 12, 0), box), HintNone},
+		"zero value":      {Quality{}, HintCloser},
+		"small":           {measure(chequered(90, 80, 12, 0), Box{100, 100, 150, 150}), HintCloser},
+		"dark":            {measure(chequered(5, 20, 12, 0), box), HintTooDark},
+		"flat":            {measure(chequered(120, 3, 12, 0), box), HintTooDark},
+		"bright":          {measure(chequered(215, 39, 12, 0), box), HintTooBright},
+		"cut by the edge": {measure(chequered(90, 80, 12, 0), Box{150, 50, 350, 250}), HintCentre},
+		"blurred":         {measure(chequered(90, 80, 50, 12), box), HintHoldStill},
+	} {
+		if got := tt.q.Hint(); got != tt.want {
+			t.Errorf("%s: %v, want %v (%+v)", name, got, tt.want, tt.q)
+		}
+	}
+}
