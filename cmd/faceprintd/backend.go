@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/device/api"
 	"github.com/faceprint/faceprint/device/api/client"
 	"github.com/faceprint/faceprint/store"
@@ -14,46 +15,10 @@ import (
 // backend answers the API with a device, its vault and its parts.
 type backend struct {
 	vault   *store.Store
+	device  *device.Device
 	config  Config
 	started time.Time
 	parts   func() []client.Part
-}
-
-// errNoAuthenticator: this daemon shows its parts, but cannot compare yet.
-var errNoAuthenticator = errors.New("faceprintd: no authenticator in this build")
-
-func (b *backend) Authenticate(context.Context, client.Attempt) (client.Decision, error) {
-	return client.Decision{}, errNoAuthenticator
-}
-
-func (b *backend) Identify(context.Context, client.Attempt) (client.Decision, error) {
-	return client.Decision{}, errNoAuthenticator
-}
-
-func (b *backend) Enroll(context.Context, client.Enrolment) (client.Enrolled, error) {
-	return client.Enrolled{}, errNoAuthenticator
-}
-
-func (b *backend) Keys(context.Context) (client.Keys, error) {
-	return client.Keys{}, errNoAuthenticator
-}
-
-func (b *backend) Events(ctx context.Context) <-chan client.Event {
-	events := make(chan client.Event)
-	context.AfterFunc(ctx, func() { close(events) })
-	return events
-}
-
-func (b *backend) Forget(_ context.Context, user string) (client.Receipt, error) {
-	id, err := userID(user)
-	if err != nil {
-		return client.Receipt{}, err
-	}
-	r, err := b.vault.Forget(id, time.Now())
-	if err != nil && r.Audit == 0 {
-		return client.Receipt{}, problemOf(err)
-	}
-	return client.Receipt{User: user, At: r.At.UTC(), Templates: r.Templates, Compacted: r.Compacted, Audit: r.Audit}, nil
 }
 
 func (b *backend) Unlock(ctx context.Context, user string) (client.Person, error) {
@@ -80,7 +45,7 @@ func (b *backend) Unlock(ctx context.Context, user string) (client.Person, error
 func (b *backend) Status(context.Context) (client.Status, error) {
 	s := client.Status{
 		State: "ready", Version: version(), Started: b.started.UTC(), Now: time.Now().UTC(),
-		Bench: b.config.Bench.Enabled, Parts: b.parts(),
+		Bench: b.config.Bench.Enabled, Busy: b.device.Busy(), Parts: b.parts(),
 	}
 	for _, p := range s.Parts {
 		if p.State == "missing" {
@@ -219,6 +184,9 @@ func userID(s string) (store.UserID, error) {
 // problemOf gives the errors that are the caller's doing their names; others
 // stay faults.
 func problemOf(err error) error {
+	if p := deviceProblem(err); p != nil {
+		return p
+	}
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return api.NewProblem(http.StatusNotFound, client.ProblemNotFound, "nobody has that id", "'faceprint people' lists those enrolled")

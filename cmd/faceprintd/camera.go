@@ -55,6 +55,15 @@ func (f faces) Describe(frame *vision.Frame, face *vision.Face) error {
 	return m.Describe(frame, face)
 }
 
+// Profile of a model that is missing has no table and matches nothing.
+func (f faces) Profile() vision.Profile {
+	m, _, err := f.part.get()
+	if err != nil {
+		return vision.Profile{}
+	}
+	return m.Profile()
+}
+
 func modelDetail(m *vision.Model) string { return m.Profile().Name + " on " + m.Engine() }
 
 func modelAdvice(err error) string {

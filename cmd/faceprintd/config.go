@@ -26,6 +26,7 @@ type Config struct {
 	Face   faceConfig   `toml:"face"`
 	Finger fingerConfig `toml:"finger"`
 	Door   doorConfig   `toml:"door"`
+	Policy policyConfig `toml:"policy"`
 	Log    logConfig    `toml:"log"`
 	Bench  benchConfig  `toml:"bench"`
 
@@ -64,12 +65,20 @@ type fingerConfig struct {
 	Baud         int    `toml:"baud" comment:"Bits a second; 0 tries the usual ones."`
 	Address      uint32 `toml:"address" comment:"The module's address."`
 	PasswordFile string `toml:"password_file" comment:"File that holds the module's password as a number; empty means 0."`
-	Match        string `toml:"match" comment:"Who compares: module, host or both."`
+	Match        string `toml:"match" comment:"Who compares: module."`
 }
 
 type doorConfig struct {
 	Kind string   `toml:"kind" comment:"none, or drawn (a log line and an event)."`
 	Open duration `toml:"open" comment:"How long a granted door stays open."`
+}
+
+type policyConfig struct {
+	Mode      string   `toml:"mode" comment:"face, finger, either or both (strict)."`
+	FaceFMR   float64  `toml:"face_fmr" comment:"Largest false match rate of a face that passes: 1e-4 is 1 in 10,000 strangers."`
+	FingerFMR float64  `toml:"finger_fmr" comment:"The same of a finger; modules claim 1e-5."`
+	Live      float64  `toml:"live" comment:"Least probability that the face is live, 0 to 1."`
+	Timeout   duration `toml:"timeout" comment:"How long an attempt may take."`
 }
 
 type logConfig struct {
@@ -111,6 +120,7 @@ func defaults() Config {
 		Face:   faceConfig{Models: "/usr/share/faceprint/models", Profile: vision.DefaultProfile, Engine: "auto"},
 		Finger: fingerConfig{Port: "/dev/serial0", Address: 0xFFFFFFFF, Match: "module"},
 		Door:   doorConfig{Kind: "none", Open: duration{Duration: 5 * time.Second}},
+		Policy: policyConfig{Mode: "both", FaceFMR: 1e-4, FingerFMR: 1e-4, Live: 0.5, Timeout: duration{Duration: 15 * time.Second}},
 		Log:    logConfig{Level: "info"},
 		Bench:  benchConfig{Control: "bench.sock", Link: "module.tty", Seed: 1},
 	}
@@ -257,7 +267,7 @@ func (c *Config) check() error {
 	notEmpty("face.models", c.Face.Models)
 	oneOf("face.profile", c.Face.Profile, vision.BuiltIns()...)
 	oneOf("face.engine", c.Face.Engine, "auto", "opencv", "ort")
-	oneOf("finger.match", c.Finger.Match, "module", "host", "both")
+	oneOf("finger.match", c.Finger.Match, "module")
 	if c.Finger.Baud < 0 || c.Finger.Baud%9600 != 0 || c.Finger.Baud > 12*9600 {
 		wrong("finger.baud", "%d is no rate of these modules: a multiple of 9600 up to 115200, or 0", c.Finger.Baud)
 	}
@@ -266,6 +276,16 @@ func (c *Config) check() error {
 	if c.Door.Open.Duration > time.Minute {
 		wrong("door.open", "%s is longer than a minute", c.Door.Open)
 	}
+	oneOf("policy.mode", c.Policy.Mode, "face", "finger", "either", "both")
+	for key, value := range map[string]float64{"policy.face_fmr": c.Policy.FaceFMR, "policy.finger_fmr": c.Policy.FingerFMR} {
+		if !(value > 0 && value <= 1e-2) {
+			wrong(key, "%g is no rate that protects anybody: above 0, at most 0.01", value)
+		}
+	}
+	if !(c.Policy.Live > 0 && c.Policy.Live <= 1) {
+		wrong("policy.live", "%g is not above 0 and at most 1", c.Policy.Live)
+	}
+	positive("policy.timeout", c.Policy.Timeout)
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	if c.Bench.Enabled {
 		notEmpty("bench.control", c.Bench.Control)

@@ -18,6 +18,13 @@ const (
 	lastRetry  = 30 * time.Second
 )
 
+// A part that can be asked whether it is still there is asked so often, and
+// given so long to answer: cables are pulled while nobody uses it.
+const (
+	checkEvery = 10 * time.Second
+	checkTime  = 3 * time.Second
+)
+
 // errMissing: a part is not there at the moment. It is being tried again.
 var errMissing = errors.New("not there")
 
@@ -28,8 +35,9 @@ type part[T any] struct {
 	name   string
 	open   func(context.Context) (T, error)
 	close  func(T) error
-	detail func(T) string     // what it is, for status
-	advice func(error) string // what to do about the error; may be nil
+	check  func(context.Context, T) error // whether it is still there; may be nil
+	detail func(T) string                 // what it is, for status
+	advice func(error) string             // what to do about the error; may be nil
 	log    *slog.Logger
 
 	mu    sync.Mutex
@@ -59,13 +67,7 @@ func (p *part[T]) run(ctx context.Context, changed func()) {
 			p.set(v, true, nil)
 			p.log.Info("part is there", "part", p.name)
 			changed()
-			select {
-			case <-p.gone:
-			case <-ctx.Done():
-			}
-			p.mu.Lock()
-			p.there = false
-			p.mu.Unlock()
+			p.watch(ctx, v)
 			if err := p.close(v); err != nil && ctx.Err() == nil {
 				p.log.Warn("part did not close", "part", p.name, "err", err)
 			}
@@ -82,6 +84,35 @@ func (p *part[T]) run(ctx context.Context, changed func()) {
 		case <-ctx.Done():
 		}
 		wait = min(2*wait, lastRetry)
+	}
+}
+
+// watch returns when the part is lost or the context ends.
+func (p *part[T]) watch(ctx context.Context, v T) {
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	defer func() {
+		p.mu.Lock()
+		p.there = false
+		p.mu.Unlock()
+	}()
+	for {
+		select {
+		case <-p.gone:
+			return
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if p.check == nil {
+				continue
+			}
+			c, cancel := context.WithTimeout(ctx, checkTime)
+			err := p.check(c, v)
+			cancel()
+			if _, gen, e := p.get(); err != nil && e == nil && ctx.Err() == nil {
+				p.lost(gen, err)
+			}
+		}
 	}
 }
 

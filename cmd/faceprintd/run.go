@@ -10,8 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/device/api"
 	"github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/store"
 	"github.com/faceprint/faceprint/vision"
 	"github.com/faceprint/faceprint/vision/opencv"
@@ -48,10 +50,34 @@ func run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 	models.detail, models.advice = modelDetail, modelAdvice
 	running.Go(func() { models.run(ctx, func() {}) })
 
+	var onBench *bench
 	if c.Bench.Enabled {
-		if err := startBench(ctx, c, camera, &running, log); err != nil {
+		if onBench, err = startBench(ctx, c, camera, &running, log); err != nil {
 			return err
 		}
+	}
+	module := newPart("finger", log, func(ctx context.Context) (*sensor.Module, error) { return openModule(ctx, c.Finger) }, (*sensor.Module).Close)
+	module.check, module.detail, module.advice = checkModule, moduleDetail, moduleAdvice
+	running.Go(func() { module.run(ctx, func() {}) })
+
+	reader := &finger{part: module}
+	authenticator, err := device.New(device.Hardware{
+		Camera: camera, Faces: faces{models}, Finger: reader, Match: reader, Enrol: reader, Lock: openDoor(c.Door, log),
+	}, vault, device.Policy{
+		Mode: device.Mode(c.Policy.Mode), FaceFMR: c.Policy.FaceFMR, FingerFMR: c.Policy.FingerFMR, Live: c.Policy.Live,
+	}, device.Options{Timeout: c.Policy.Timeout.Duration, OpenFor: c.Door.Open.Duration, Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, authenticator.Close()) }()
+	if onBench != nil {
+		running.Go(func() {
+			for e := range authenticator.Subscribe(ctx) {
+				if e.Hint != "" {
+					onBench.hint(e.Hint)
+				}
+			}
+		})
 	}
 
 	groups, missing, err := api.LookupGroups(c.API.AdminGroup, c.API.KioskGroup)
@@ -61,8 +87,8 @@ func run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 	for _, name := range missing {
 		log.Info("there is no such group; nobody has its role", "group", name)
 	}
-	back := &backend{vault: vault, config: c, started: time.Now(), parts: func() []client.Part {
-		return []client.Part{cameraStatus(camera.State()), models.status(), storeStatus(vault)}
+	back := &backend{vault: vault, device: authenticator, config: c, started: time.Now(), parts: func() []client.Part {
+		return []client.Part{cameraStatus(camera.State()), models.status(), module.status(), storeStatus(vault)}
 	}}
 	listener, err := api.Listen(c.API.Socket)
 	if err != nil {
@@ -90,4 +116,12 @@ func openModel(c faceConfig) (*vision.Model, error) {
 		return nil, err
 	}
 	return vision.OpenModel(opencv.NewEngine(), p, c.Models)
+}
+
+// openDoor returns the lock that the configuration names; nil is no door.
+func openDoor(c doorConfig, log *slog.Logger) device.Lock {
+	if c.Kind == "drawn" {
+		return drawnDoor{log.Info}
+	}
+	return nil
 }

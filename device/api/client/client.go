@@ -76,6 +76,7 @@ const (
 	ProblemFault     = "fault"      // a part of the device failed
 	ProblemDuplicate = "duplicate"  // already enrolled
 	ProblemConsent   = "no-consent" // consent was not given
+	ProblemRetry     = "retry"      // nothing was done: somebody must come closer, press again
 )
 
 // ProblemPrefix stands before a problem's name in Error.Type.

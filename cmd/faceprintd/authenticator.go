@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"time"
+
+	"github.com/faceprint/faceprint/device"
+	"github.com/faceprint/faceprint/device/api"
+	"github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/store"
+)
+
+// drawnDoor is the bench's: a line in the log, and an event of the device.
+type drawnDoor struct{ log func(msg string, args ...any) }
+
+// Open draws the door open and, when the time is over or the daemon stops,
+// shut.
+func (d drawnDoor) Open(ctx context.Context, open time.Duration) error {
+	d.log("the door is open", "for", open)
+	t := time.AfterFunc(open, func() { d.log("the door is shut") })
+	context.AfterFunc(ctx, func() {
+		if t.Stop() {
+			d.log("the door is shut")
+		}
+	})
+	return nil
+}
+
+func (b *backend) Authenticate(ctx context.Context, a client.Attempt) (client.Decision, error) {
+	r, err := request(a)
+	if err != nil {
+		return client.Decision{}, err
+	}
+	return wireDecision(b.device.Authenticate(ctx, r))
+}
+
+func (b *backend) Identify(ctx context.Context, a client.Attempt) (client.Decision, error) {
+	r, err := request(a)
+	if err != nil {
+		return client.Decision{}, err
+	}
+	return wireDecision(b.device.Identify(ctx, r))
+}
+
+func request(a client.Attempt) (device.Request, error) {
+	r := device.Request{Nonce: a.Nonce, Audience: a.Audience, Factors: factors(a.Factors), Timeout: time.Duration(a.TimeoutMs) * time.Millisecond}
+	if a.User == "" {
+		return r, nil
+	}
+	var err error
+	r.Who, err = userID(a.User)
+	return r, err
+}
+
+func factors(names []string) []device.Factor {
+	var fs []device.Factor
+	for _, n := range names {
+		fs = append(fs, device.Factor(n))
+	}
+	return fs
+}
+
+// wireDecision puts how an attempt ended into the types of the wire: a retry
+// is an outcome there, a fault an error.
+func wireDecision(d device.Decision, err error) (client.Decision, error) {
+	w := client.Decision{Outcome: client.Refused, User: string(d.User), Reasons: []string{}, Hints: []string{}, Factors: []client.Factor{}, FMR: 1}
+	if retry := (*device.RetryError)(nil); errors.As(err, &retry) {
+		w.Outcome, w.Hints = client.Retry, retry.Hints
+		return w, nil
+	}
+	if err != nil {
+		return client.Decision{}, problemOf(err)
+	}
+	if d.Granted {
+		w.Outcome, w.Grant = client.Granted, d.Grant
+	}
+	for _, r := range d.Reasons {
+		w.Reasons = append(w.Reasons, string(r))
+	}
+	for _, r := range d.Results {
+		w.Factors = append(w.Factors, client.Factor{
+			Kind: string(r.Factor), Passed: r.Passed, Score: finite(r.Score), FMR: r.FMR,
+			Live: liveness(r), Model: r.Model, TookMs: ms(r.Took),
+		})
+	}
+	if !d.LockedUntil.IsZero() {
+		until := d.LockedUntil.UTC()
+		w.LockedUntil = &until
+	}
+	w.FMR, w.Failures, w.Audit, w.TookMs = min(d.FMR, 1), d.Failures, d.Audit, ms(d.Took)
+	return w, nil
+}
+
+func liveness(r device.Result) *float64 {
+	if r.Factor != device.Face {
+		return nil
+	}
+	return finite(r.Live)
+}
+
+// finite leaves out what JSON cannot say.
+func finite(v float64) *float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return nil
+	}
+	return &v
+}
+
+func ms(d time.Duration) float64 { return math.Round(d.Seconds()*1e5) / 1e2 }
+
+func (b *backend) Enroll(ctx context.Context, e client.Enrolment) (client.Enrolled, error) {
+	r := device.EnrollRequest{
+		Name: e.Name, Factors: factors(e.Factors), Finger: e.Finger,
+		Consent: store.Consent{TextVersion: e.Consent.TextVersion, Language: e.Consent.Language, Witness: e.Consent.Witness},
+	}
+	if e.Consent.Given {
+		r.Consent.At = time.Now()
+	}
+	if e.User != "" {
+		var err error
+		if r.Who, err = userID(e.User); err != nil {
+			return client.Enrolled{}, err
+		}
+	}
+	made, err := b.device.Enroll(ctx, r)
+	if err != nil {
+		return client.Enrolled{}, problemOf(err)
+	}
+	w := client.Enrolled{User: string(made.User), Templates: []client.Template{}, Audit: made.Audit, TookMs: ms(made.Took)}
+	for _, t := range made.Templates {
+		w.Templates = append(w.Templates, wireTemplate(t))
+	}
+	return w, nil
+}
+
+func (b *backend) Keys(context.Context) (keys client.Keys, err error) {
+	text, err := json.Marshal(b.device.Keys())
+	if err == nil {
+		err = json.Unmarshal(text, &keys)
+	}
+	return keys, err
+}
+
+func (b *backend) Events(ctx context.Context) <-chan client.Event {
+	out := make(chan client.Event)
+	in := b.device.Subscribe(ctx)
+	go func() { // ends with the context, which closes in
+		defer close(out)
+		for e := range in {
+			select {
+			case out <- wireEvent(e):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out
+}
+
+func wireEvent(e device.Event) client.Event {
+	w := client.Event{
+		Seq: e.Seq, At: e.At, Kind: e.Kind, Step: string(e.Step), Done: e.Done, Of: e.Of, Hint: e.Hint,
+		User: string(e.User), Outcome: e.Outcome, Detail: e.Detail,
+	}
+	for _, r := range e.Reasons {
+		w.Reasons = append(w.Reasons, string(r))
+	}
+	return w
+}
+
+func (b *backend) Forget(ctx context.Context, user string) (client.Receipt, error) {
+	id, err := userID(user)
+	if err != nil {
+		return client.Receipt{}, err
+	}
+	r, err := b.device.Forget(ctx, id)
+	if err != nil && r.Audit == 0 {
+		return client.Receipt{}, problemOf(err)
+	}
+	return client.Receipt{User: user, At: r.At.UTC(), Templates: r.Templates, Compacted: r.Compacted, Audit: r.Audit}, nil
+}
+
+// deviceProblem names what the device says is the caller's doing, or nobody's.
+func deviceProblem(err error) error {
+	retry := (*device.RetryError)(nil)
+	switch {
+	case errors.As(err, &retry):
+		return api.NewProblem(http.StatusConflict, client.ProblemRetry, fmt.Sprintf("not done: %v", retry), "do what the hint says and try again")
+	case errors.Is(err, device.ErrBusy):
+		return api.NewProblem(http.StatusConflict, client.ProblemBusy, err.Error(), "try again when it is done")
+	case errors.Is(err, device.ErrUnknown):
+		return api.NewProblem(http.StatusNotFound, client.ProblemNotFound, "nobody has that id", "'faceprint people' lists those enrolled")
+	case errors.Is(err, device.ErrDuplicate):
+		return api.NewProblem(http.StatusConflict, client.ProblemDuplicate, err.Error(), "'faceprint identify' tells who it is; add to that person, or forget them first")
+	case errors.Is(err, device.ErrMixed):
+		return api.NewProblem(http.StatusConflict, client.ProblemRetry, err.Error(), "let one person stand before the camera and try again")
+	case errors.Is(err, device.ErrConsent):
+		return api.NewProblem(http.StatusUnprocessableEntity, client.ProblemConsent, err.Error(), "show the text of /v1/consent and ask")
+	case errors.Is(err, device.ErrRequest):
+		return api.NewProblem(http.StatusUnprocessableEntity, client.ProblemInvalid, err.Error(), "")
+	}
+	return nil
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/sensor/tty"
+)
+
+// finger is a fingerprint module that may be missing at the moment. It has
+// the methods of *sensor.Module that the device uses.
+type finger struct {
+	part    *part[*sensor.Module]
+	scanned atomic.Uint64 // the opening of the module that scanned last
+}
+
+// openModule finds the module on its port.
+func openModule(ctx context.Context, c fingerConfig) (*sensor.Module, error) {
+	password, err := c.password()
+	if err != nil {
+		return nil, err
+	}
+	if err := tty.Register(c.Port); err != nil {
+		return nil, err
+	}
+	return sensor.Open(ctx, sensor.Config{Port: c.Port, Baud: c.Baud, Address: c.Address, Password: password})
+}
+
+// password reads the module's password; 0, the factory's, where no file is
+// named.
+func (c fingerConfig) password() (uint32, error) {
+	if c.PasswordFile == "" {
+		return 0, nil
+	}
+	b, err := os.ReadFile(c.PasswordFile)
+	if err != nil {
+		return 0, fmt.Errorf("finger.password_file: %w", err)
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 0, 32)
+	if err != nil {
+		return 0, fmt.Errorf("finger.password_file: %s holds no number from 0 to 0xFFFFFFFF", c.PasswordFile)
+	}
+	return uint32(n), nil
+}
+
+func moduleDetail(m *sensor.Module) string {
+	i := m.Info()
+	s := fmt.Sprintf("%s on %s at %d baud", i.Family, i.Port, i.Baud)
+	if i.Serial != "" {
+		s += ", serial " + i.Serial
+	}
+	return s
+}
+
+func moduleAdvice(err error) string {
+	switch {
+	case errors.Is(err, sensor.ErrPassword):
+		return "put the module's password into a file and name it in finger.password_file; a lost password cannot be reset"
+	case errors.Is(err, tty.ErrPermission):
+		return "put the daemon's user into the group dialout"
+	case errors.Is(err, tty.ErrBusy):
+		return "'fuser -v PORT' tells who has the port; on a Pi switch the serial login shell off (raspi-config)"
+	case errors.Is(err, tty.ErrNoPort):
+		return "plug it in, or name another finger.port; on a Pi enable the UART (raspi-config, Interface, Serial)"
+	}
+	return "check 3.3 V, ground and that TX and RX cross; 'faceprint doctor' examines the line"
+}
+
+// checkModule asks the module whether it is still there. Being busy with a
+// person is a sign of life.
+func checkModule(ctx context.Context, m *sensor.Module) error {
+	err := m.HandShake(ctx)
+	if err != nil && ctx.Err() != nil && !errors.Is(err, sensor.ErrTimeout) {
+		return nil
+	}
+	return err
+}
+
+// noted passes the error on; one that says that the module is gone makes the
+// part look for it again.
+func (f *finger) noted(gen uint64, err error) error {
+	if errors.Is(err, sensor.ErrGone) || errors.Is(err, sensor.ErrTimeout) || errors.Is(err, sensor.ErrProtocol) {
+		f.part.lost(gen, err)
+	}
+	return err
+}
+
+func (f *finger) Scan(ctx context.Context) (sensor.Print, error) {
+	m, gen, err := f.part.get()
+	if err != nil {
+		return sensor.Print{}, err
+	}
+	p, err := m.Scan(ctx)
+	f.scanned.Store(gen)
+	return p, f.noted(gen, err)
+}
+
+func (f *finger) Match(ctx context.Context, probe sensor.Print, template []byte) (float64, error) {
+	m, gen, err := f.part.get()
+	if err != nil {
+		return 0, err
+	}
+	if gen != f.scanned.Load() {
+		return 0, fmt.Errorf("finger: the module was opened anew since the scan: %w", sensor.ErrStale)
+	}
+	score, err := m.Match(ctx, probe, template)
+	return score, f.noted(gen, err)
+}
+
+func (f *finger) FMR(score float64) float64 {
+	m, _, err := f.part.get()
+	if err != nil {
+		return 1
+	}
+	return m.FMR(score)
+}
+
+func (f *finger) Enrol(ctx context.Context, captures int, progress func(sensor.EnrolStep)) ([]byte, error) {
+	m, gen, err := f.part.get()
+	if err != nil {
+		return nil, err
+	}
+	t, err := m.Enrol(ctx, captures, progress)
+	return t, f.noted(gen, err)
+}
+
+func (f *finger) Info() sensor.Info {
+	m, _, err := f.part.get()
+	if err != nil {
+		return sensor.Info{}
+	}
+	return m.Info()
+}
+
+func (f *finger) Family() string { return f.Info().Family }
