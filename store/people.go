@@ -1,9 +1,9 @@
 package store
 
 import (
+	"bytes"
 	"crypto/cipher"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -232,35 +232,54 @@ func (tx *Tx) Templates(kind Kind) ([]Template, error) {
 
 // erase destroys the person's key and removes every record of theirs, and
 // returns how many templates that were.
-func (tx *Tx) erase(user UserID) (int, error) {
-	if tx.tx.Bucket(bucketKeys).Get([]byte(user)) == nil {
+func (tx *Tx) erase(user UserID) (templates int, err error) {
+	id := []byte(user)
+	if tx.tx.Bucket(bucketKeys).Get(id) == nil {
 		return 0, fmt.Errorf("store: person %s: %w", user, ErrNotFound)
 	}
-	templates := 0
-	var errs error
-	remove := func(bucket []byte, match func(k string) bool) {
-		var keys [][]byte
-		errs = errors.Join(errs, tx.each(bucket, nil, func(k, _ []byte) error {
-			if match(string(k)) {
-				keys = append(keys, slices.Clone(k))
-			}
-			return nil
-		}))
-		for _, k := range keys {
-			errs = errors.Join(errs, tx.delete(bucket, k))
-		}
-		if string(bucket) == string(bucketTemplates) {
-			templates = len(keys)
+	for _, bucket := range [][]byte{bucketKeys, bucketPeople, bucketLockouts} {
+		if err := tx.delete(bucket, id); err != nil {
+			return 0, err
 		}
 	}
-	own := func(k string) bool { return k == string(user) }
-	remove(bucketKeys, own)
-	remove(bucketPeople, own)
-	remove(bucketLockouts, own)
-	remove(bucketTemplates, func(k string) bool { return strings.HasPrefix(k, string(user)+"/") })
-	remove(bucketRecords, func(k string) bool {
-		_, rest, _ := strings.Cut(k, "/")
-		return strings.HasPrefix(rest, string(user)+"/")
-	})
-	return templates, errs
+	if templates, err = tx.deleteAll(bucketTemplates, templateKey(user, "")); err != nil {
+		return templates, err
+	}
+	kinds, err := tx.recordKinds()
+	for _, kind := range kinds {
+		if err == nil {
+			_, err = tx.deleteAll(bucketRecords, []byte(kind+"/"+string(user)+"/"))
+		}
+	}
+	return templates, err
+}
+
+// deleteAll removes what begins with the prefix and returns how many that
+// were. bbolt's cursor may miss a key after a deletion, so it looks anew.
+func (tx *Tx) deleteAll(bucket, prefix []byte) (n int, err error) {
+	for {
+		k, _ := tx.tx.Bucket(bucket).Cursor().Seek(prefix)
+		if k == nil || !bytes.HasPrefix(k, prefix) {
+			return n, nil
+		}
+		if err := tx.delete(bucket, slices.Clone(k)); err != nil {
+			return n, err
+		}
+		n++
+	}
+}
+
+// recordKinds lists the kinds in use: a handful, each found by one step past
+// all records of the one before.
+func (tx *Tx) recordKinds() (kinds []string, err error) {
+	c := tx.tx.Bucket(bucketRecords).Cursor()
+	for k, _ := c.First(); k != nil; {
+		kind, _, ok := strings.Cut(string(k), "/")
+		if !ok {
+			return nil, fmt.Errorf("store: record key %q: %w", k, ErrCorrupt)
+		}
+		kinds = append(kinds, kind)
+		k, _ = c.Seek([]byte(kind + "0")) // the character after '/'
+	}
+	return kinds, nil
 }

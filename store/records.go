@@ -1,9 +1,10 @@
 package store
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -119,24 +120,130 @@ func (tx *Tx) DeleteRecord(r Record) error {
 }
 
 // Records lists all of a kind, in the order of users and keys.
-func (tx *Tx) Records(kind string) ([]Record, error) {
-	prefix := []byte(kind + "/")
-	var places []Record
-	err := tx.each(bucketRecords, prefix, func(k, _ []byte) error {
-		user, key, ok := strings.Cut(string(k[len(prefix):]), "/")
+func (tx *Tx) Records(kind string) ([]Record, error) { return tx.records(kind, kind+"/") }
+
+// RecordsOf lists the person's of a kind, in the order of keys; of nobody's
+// where user is empty.
+func (tx *Tx) RecordsOf(kind string, user UserID) ([]Record, error) {
+	return tx.records(kind, kind+"/"+string(user)+"/")
+}
+
+func (tx *Tx) records(kind, prefix string) ([]Record, error) {
+	if kind == "" || strings.Contains(kind, "/") {
+		return nil, fmt.Errorf("store: record kind %q: %w", kind, ErrInvalid)
+	}
+	var found []Record
+	err := tx.each(bucketRecords, []byte(prefix), func(k, _ []byte) error {
+		user, key, ok := strings.Cut(string(k[len(kind)+1:]), "/")
 		if !ok {
 			return fmt.Errorf("store: record key %q: %w", k, ErrCorrupt)
 		}
-		places = append(places, Record{Kind: kind, User: UserID(user), Key: key})
-		return nil
+		r, err := tx.GetRecord(Record{Kind: kind, User: UserID(user), Key: key})
+		found = append(found, r)
+		return err
 	})
+	return found, err
+}
+
+// Collection is a kind of record whose values are JSON of a T. A room above
+// declares one and needs nothing else of the store:
+//
+//	var phones = store.Collection[phone]("phone")
+//
+// What a person's record holds is sealed with that person's key and goes when
+// they are forgotten. A T with the method Check() error is checked before it is
+// written and after it was read.
+type Collection[T any] string
+
+// Member is one record of a collection.
+type Member[T any] struct {
+	User  UserID
+	Key   string
+	Value T
+}
+
+// Put seals a value; user is empty for what is nobody's.
+func (c Collection[T]) Put(tx *Tx, user UserID, key string, v T) error {
+	b, err := encodeValue(v)
+	if err != nil {
+		return fmt.Errorf("store: %s/%s/%s: %w", string(c), user, key, err)
+	}
+	defer clear(b)
+	return tx.PutRecord(Record{Kind: string(c), User: user, Key: key, Value: b})
+}
+
+// Get opens one; ErrNotFound where there is none.
+func (c Collection[T]) Get(tx *Tx, user UserID, key string) (T, error) {
+	r, err := tx.GetRecord(Record{Kind: string(c), User: user, Key: key})
+	if err != nil {
+		var none T
+		return none, err
+	}
+	defer clear(r.Value)
+	return decodeValue[T](r.Value)
+}
+
+// Delete removes one; nothing happens where there is none.
+func (c Collection[T]) Delete(tx *Tx, user UserID, key string) error {
+	return tx.DeleteRecord(Record{Kind: string(c), User: user, Key: key})
+}
+
+// All lists everybody's and nobody's, in the order of users and keys.
+func (c Collection[T]) All(tx *Tx) ([]Member[T], error) {
+	return members[T](tx.Records(string(c)))
+}
+
+// Of lists the person's, in the order of keys; nobody's for the empty user.
+func (c Collection[T]) Of(tx *Tx, user UserID) ([]Member[T], error) {
+	return members[T](tx.RecordsOf(string(c), user))
+}
+
+func members[T any](rs []Record, err error) ([]Member[T], error) {
+	defer func() {
+		for _, r := range rs {
+			clear(r.Value)
+		}
+	}()
 	if err != nil {
 		return nil, err
 	}
-	for i := range places {
-		if places[i], err = tx.GetRecord(places[i]); err != nil {
-			return nil, err
+	all := make([]Member[T], 0, len(rs))
+	for _, r := range rs {
+		v, err := decodeValue[T](r.Value)
+		if err != nil {
+			return nil, fmt.Errorf("store: %s/%s/%s: %w", r.Kind, r.User, r.Key, err)
+		}
+		all = append(all, Member[T]{r.User, r.Key, v})
+	}
+	return all, nil
+}
+
+func encodeValue[T any](v T) ([]byte, error) {
+	if c, ok := any(v).(interface{ Check() error }); ok {
+		if err := c.Check(); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
 	}
-	return slices.Clip(places), nil
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return b, nil
+}
+
+// decodeValue accepts only what encodeValue would write.
+func decodeValue[T any](b []byte) (T, error) {
+	var v T
+	if err := json.Unmarshal(b, &v); err != nil {
+		return v, fmt.Errorf("a record does not decode: %w: %w", ErrCorrupt, err)
+	}
+	again, err := encodeValue(v)
+	defer clear(again)
+	if err != nil {
+		return v, fmt.Errorf("a record that would not have been written: %w: %w", ErrCorrupt, err)
+	}
+	if !bytes.Equal(again, b) {
+		return v, fmt.Errorf("a record is not in the form that it is written in: %w", ErrCorrupt)
+	}
+	return v, nil
 }
