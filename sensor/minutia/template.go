@@ -30,8 +30,3 @@ func periodCode(p float32) uint8 {
 	f := (1/float64(p) - 1/maxPeriod) / (1/minPeriod - 1/maxPeriod)
 	return uint8(math.Round(min(max(f, 0), 1) * (patchPeriods - 1)))
 }
-
-// frequencyOf is the inverse, in cycles a px.
-func frequencyOf(code uint8) float64 {
-	return 1/maxPeriod + float64(code)/(patchPeriods-1)*(1/minPeriod-1/maxPeriod)
-}
