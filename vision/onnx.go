@@ -1,9 +1,10 @@
 package vision
 
 import (
-	"encoding/binary"
 	"fmt"
 	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // tensor is the name and shape of an input or output of a network; a
@@ -76,8 +77,8 @@ func valueInfo(b []byte) (tensor, error) {
 		}
 		d := int64(-1)
 		if len(v) > 0 && v[0] == 1<<3 { // Dimension.dim_value
-			x, k := binary.Uvarint(v[1:])
-			if k <= 0 || x > 1<<31 {
+			x, k := protowire.ConsumeVarint(v[1:])
+			if k < 0 || x > 1<<31 {
 				return fmt.Errorf("vision: ONNX: %q has a broken dimension: %w", t.name, ErrModel)
 			}
 			d = int64(x)
@@ -104,41 +105,26 @@ func field(b []byte, n int) (value []byte, err error) {
 func fields(b []byte, each func(n int, v []byte) error) error {
 	broken := fmt.Errorf("vision: not an ONNX file, or a truncated one: %w", ErrModel)
 	for len(b) > 0 {
-		key, k := binary.Uvarint(b)
-		if k <= 0 || key>>3 == 0 || key>>3 > 1<<29 {
+		n, kind, k := protowire.ConsumeTag(b)
+		if k < 0 {
 			return broken
 		}
 		b = b[k:]
-		var size uint64
-		switch key & 7 {
-		case 0: // varint
-			if _, k = binary.Uvarint(b); k <= 0 {
-				return broken
-			}
-			size = uint64(k)
-		case 1:
-			size = 8
-		case 5:
-			size = 4
-		case 2:
-			size, k = binary.Uvarint(b)
-			if k <= 0 {
+		if kind != protowire.BytesType {
+			if k = protowire.ConsumeFieldValue(n, kind, b); k < 0 {
 				return broken
 			}
 			b = b[k:]
-			if size > uint64(len(b)) {
-				return broken
-			}
-			if err := each(int(key>>3), b[:size:size]); err != nil {
-				return err
-			}
-		default:
+			continue
+		}
+		v, k := protowire.ConsumeBytes(b)
+		if k < 0 {
 			return broken
 		}
-		if size > uint64(len(b)) {
-			return broken
+		b = b[k:]
+		if err := each(int(n), v); err != nil {
+			return err
 		}
-		b = b[size:]
 	}
 	return nil
 }

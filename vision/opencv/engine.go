@@ -2,95 +2,102 @@
 
 package opencv
 
-/*
-#cgo pkg-config: opencv4
-#cgo CXXFLAGS: -std=c++11 -O2
-#include <stdlib.h>
-#include "dnn.h"
-*/
-import "C"
-
 import (
 	"fmt"
-	"strings"
-	"unsafe"
 
 	"gocv.io/x/gocv"
 
 	"github.com/faceprint/faceprint/vision"
 )
 
-// NewEngine returns the dnn engine on one thread. Two threads gain at most
-// 1.4 times for twice the processor time, so the other cores are left to the
-// rest of the program.
-func NewEngine() vision.Engine {
-	C.fp_threads(1)
-	return engine{}
-}
+// NewEngine returns OpenCV's dnn engine. gocv lets OpenCV's exceptions end the
+// process, so a network is loaded only when vision.OpenModel has compared its
+// sha256 and its shapes with the profile.
+func NewEngine() vision.Engine { return engine{} }
 
 type engine struct{}
 
 func (engine) Name() string { return "OpenCV dnn " + gocv.OpenCVVersion() }
 
 func (engine) Load(s vision.NetSpec, onnx []byte) (vision.Net, error) {
-	if len(onnx) == 0 {
-		return nil, fmt.Errorf("opencv: %s is empty: %w", s.Name, vision.ErrModel)
+	if len(onnx) == 0 || len(s.Outputs) == 0 {
+		return nil, fmt.Errorf("opencv: %s is empty, or nothing is read from it: %w", s.Name, vision.ErrModel)
 	}
-	input := C.CString(s.Input)
-	defer C.free(unsafe.Pointer(input))
-	var msg [512]C.char
-	p := C.fp_net_load((*C.char)(unsafe.Pointer(&onnx[0])), C.size_t(len(onnx)), input, &msg[0], C.size_t(len(msg)))
-	if p == nil {
-		return nil, fmt.Errorf("opencv: %s: %s: %w", s.Name, oneLine(&msg[0]), vision.ErrModel)
+	n := &net{spec: s, output: s.Outputs[0].Name, results: make([][]float32, len(s.Outputs))}
+	if len(s.Outputs) > 1 {
+		onnx, n.output = join(onnx, s.Outputs), joinedOutput
 	}
-	n := &net{p: p, results: make([][]float32, len(s.Outputs))}
-	for i, d := range s.Shape {
-		n.shape[i] = C.int(d)
-		if i == 0 {
-			n.inputs = 1
-		}
-		n.inputs *= d
+	var err error
+	if n.net, err = gocv.ReadNetFromONNXBytes(onnx); err != nil {
+		return nil, fmt.Errorf("opencv: %s: %w: %w", s.Name, err, vision.ErrModel)
 	}
-	for _, o := range s.Outputs {
-		name := C.CString(o.Name)
-		C.fp_net_output(p, name)
-		C.free(unsafe.Pointer(name))
+	if n.net.Empty() {
+		return nil, fmt.Errorf("opencv: %s has no layers: %w", s.Name, vision.ErrModel)
 	}
+	n.blob = gocv.NewMatWithSizes(s.Shape[:], gocv.MatTypeCV32F)
+	n.result = gocv.NewMat()
 	return n, nil
 }
 
+// net is a loaded network. The blob that feeds it is made once; OpenCV copies
+// it. The result is kept until the next run, since what is handed out is part
+// of it.
 type net struct {
-	p       *C.fp_net
-	shape   [4]C.int
-	inputs  int
+	spec    vision.NetSpec
+	net     gocv.Net
+	output  string // the one that is asked for
+	blob    gocv.Mat
+	result  gocv.Mat
 	results [][]float32
+	closed  bool
 }
 
 func (n *net) Forward(input []float32) ([][]float32, error) {
-	if n.p == nil || len(input) != n.inputs {
-		return nil, fmt.Errorf("opencv: %d numbers for a net that takes %d: %w", len(input), n.inputs, vision.ErrModel)
+	if n.closed {
+		return nil, fmt.Errorf("opencv: %s is closed: %w", n.spec.Name, vision.ErrModel)
 	}
-	var msg [512]C.char
-	if C.fp_net_forward(n.p, &n.shape[0], (*C.float)(unsafe.Pointer(&input[0])), &msg[0], C.size_t(len(msg))) == 0 {
-		return nil, fmt.Errorf("opencv: %s: %w", oneLine(&msg[0]), vision.ErrModel)
+	blob, err := n.blob.DataPtrFloat32()
+	if err != nil || len(blob) != len(input) {
+		return nil, fmt.Errorf("opencv: %d numbers for %s, which takes %d: %w", len(input), n.spec.Name, len(blob), vision.ErrModel)
 	}
-	for i := range n.results {
-		var size C.size_t
-		p := C.fp_net_result(n.p, C.int(i), &size)
-		n.results[i] = unsafe.Slice((*float32)(unsafe.Pointer(p)), int(size))
+	copy(blob, input)
+	n.net.SetInput(n.blob, n.spec.Input)
+	if err := n.result.Close(); err != nil {
+		return nil, fmt.Errorf("opencv: %s: %w", n.spec.Name, err)
+	}
+	n.result = n.net.Forward(n.output)
+	all, err := n.result.DataPtrFloat32()
+	if err != nil {
+		return nil, fmt.Errorf("opencv: %s: %w: %w", n.spec.Name, err, vision.ErrModel)
+	}
+	for i, o := range n.spec.Outputs {
+		if len(all) < o.Len {
+			return nil, fmt.Errorf("opencv: %s: output %q is too short: %w", n.spec.Name, o.Name, vision.ErrModel)
+		}
+		n.results[i], all = all[:o.Len:o.Len], all[o.Len:]
+	}
+	if len(all) != 0 {
+		return nil, fmt.Errorf("opencv: %s gave %d numbers more than expected: %w", n.spec.Name, len(all), vision.ErrModel)
 	}
 	return n.results, nil
 }
 
+// Close wipes what is left of a face and frees the network.
 func (n *net) Close() error {
-	if n.p != nil {
-		C.fp_net_free(n.p)
-		n.p = nil
+	if n.closed {
+		return nil
+	}
+	n.closed = true
+	for _, m := range []*gocv.Mat{&n.blob, &n.result} {
+		if v, err := m.DataPtrFloat32(); err == nil {
+			clear(v)
+		}
+		if err := m.Close(); err != nil {
+			return fmt.Errorf("opencv: %s: %w", n.spec.Name, err)
+		}
+	}
+	if err := n.net.Close(); err != nil {
+		return fmt.Errorf("opencv: %s: %w", n.spec.Name, err)
 	}
 	return nil
-}
-
-// oneLine makes OpenCV's message, which spans several lines, fit a log.
-func oneLine(msg *C.char) string {
-	return strings.Join(strings.Fields(C.GoString(msg)), " ")
 }

@@ -1,0 +1,100 @@
+//go:build cgo
+
+package opencv
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"gocv.io/x/gocv"
+
+	"github.com/faceprint/faceprint/vision"
+)
+
+// model reads a fetched model file; `make test` fetches them first.
+func model(tb testing.TB, name string) []byte {
+	tb.Helper()
+	b, err := os.ReadFile(filepath.Join(os.Getenv("FACEPRINT_MODELS"), name))
+	if err != nil {
+		tb.Skipf("no face models: %v; run 'make test', which fetches them", err)
+	}
+	return b
+}
+
+func TestJoinedOutputsAreThoseOfTheNetwork(t *testing.T) {
+	p, err := vision.BuiltIn(vision.DefaultProfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	onnx := model(t, p.Detect.File.File)
+	spec := vision.NetSpec{Name: p.Detect.File.File, Input: p.Detect.Input.Input, Shape: [4]int{1, 3, 240, 320}}
+	for _, o := range p.Detect.Output {
+		spec.Outputs = append(spec.Outputs, vision.Output(o))
+	}
+	n, err := NewEngine().Load(spec, onnx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	input := make([]float32, 3*240*320)
+	for i := range input {
+		input[i] = float32(i%251)/125 - 1
+	}
+	got, err := n.Forward(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	bare, err := gocv.ReadNetFromONNXBytes(onnx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bare.Close()
+	blob := gocv.NewMatWithSizes([]int{1, 3, 240, 320}, gocv.MatTypeCV32F)
+	defer blob.Close()
+	data, err := blob.DataPtrFloat32()
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(data, input)
+	for i, o := range spec.Outputs {
+		bare.SetInput(blob, spec.Input)
+		mat := bare.Forward(o.Name)
+		want, err := mat.DataPtrFloat32()
+		if err != nil || len(want) != o.Len {
+			t.Fatalf("%s: %d numbers, %v", o.Name, len(want), err)
+		}
+		for k := range want {
+			if got[i][k] != want[k] {
+				t.Fatalf("%s[%d]: joined %g, alone %g", o.Name, k, got[i][k], want[k])
+			}
+		}
+		mat.Close()
+	}
+}
+
+func TestAClosedNetworkAndAWrongInputAreErrors(t *testing.T) {
+	p, err := vision.BuiltIn(vision.DefaultProfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := NewEngine().Load(vision.NetSpec{
+		Name: "points", Input: p.Points.Input.Input, Shape: [4]int{1, 1, 64, 64},
+		Outputs: []vision.Output{vision.Output(p.Points.Output[0])},
+	}, model(t, p.Points.File.File))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Forward(make([]float32, 7)); err == nil {
+		t.Error("7 numbers were taken")
+	}
+	for range 2 {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := n.Forward(make([]float32, 64*64)); err == nil {
+		t.Error("a closed network answers")
+	}
+}
