@@ -16,5 +16,9 @@ const (
 	maxYaw        = 25
 	maxPitch      = 22
 	maxRoll       = 25
-	minSharpness  = 20
+	// Blurred LFW pictures (250 people, Gaussian of 0 to 4 pixels at 112x112)
+	// against another picture of theirs: at a sharpness of 40 to 60, 81 % are
+	// still recognised at FMR 1e-4, at 20 to 35 56 %, at 10 to 22 40 %. Of the
+	// pictures as they are, 95 % have more than 170.
+	minSharpness = 40
 )
