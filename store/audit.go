@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"time"
 )
 
 func auditKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
@@ -31,14 +33,15 @@ func (tx *Tx) Append(e Entry) (Entry, error) {
 func (tx *Tx) newest() (headRecord, error) {
 	k, sealed := tx.tx.Bucket(bucketAudit).Cursor().Last()
 	if k == nil {
-		return headRecord{}, nil
+		base, err := tx.Base()
+		return headRecord{Seq: base.Seq, Hash: base.Hash}, err
 	}
 	_, h, err := tx.openEntry(k, sealed)
 	return h, err
 }
 
 func (tx *Tx) openEntry(k, sealed []byte) (Entry, headRecord, error) {
-	b, err := unseal(tx.s.device, bucketAudit, k, sealed)
+	b, err := unseal(tx.s.root, bucketAudit, k, sealed)
 	if err != nil {
 		return Entry{}, headRecord{}, err
 	}
@@ -69,12 +72,17 @@ func (tx *Tx) AuditHead() (uint64, Hash, error) {
 	return h.Seq, h.Hash, err
 }
 
-// VerifyAudit walks the whole chain: every entry opens, is numbered without a
+// VerifyAudit walks the whole chain, from the checkpoint that it begins with
+// where older entries were pruned: every entry opens, is numbered without a
 // gap and names the hash of the one before, and the newest is not older than
 // the head that was kept outside. It names the first entry that is wrong.
 func (tx *Tx) VerifyAudit() error {
-	var last headRecord
-	err := tx.each(bucketAudit, nil, func(k, v []byte) error {
+	base, err := tx.Base()
+	if err != nil {
+		return err
+	}
+	last := headRecord{Seq: base.Seq, Hash: base.Hash}
+	err = tx.each(bucketAudit, nil, func(k, v []byte) error {
 		e, h, err := tx.openEntry(k, v)
 		if err != nil {
 			return err
@@ -89,4 +97,127 @@ func (tx *Tx) VerifyAudit() error {
 		return err
 	}
 	return tx.checkHead()
+}
+
+// Checkpoint stands for the entries up to one number: whoever has an export of
+// them can check it against the hash.
+type Checkpoint struct {
+	Seq    uint64    `json:"seq"`
+	Hash   Hash      `json:"hash"` // of entry Seq, and so of all before it
+	At     time.Time `json:"at"`
+	Signed string    `json:"signed,omitempty"` // by the device, in a form of its own
+}
+
+func (c Checkpoint) check() error {
+	if c.Seq == 0 || c.At.IsZero() {
+		return fmt.Errorf("store: a checkpoint without a number or a time: %w", ErrInvalid)
+	}
+	return nil
+}
+
+// Base is the checkpoint that the chain begins with; zero where nothing was
+// pruned.
+func (tx *Tx) Base() (Checkpoint, error) {
+	b, err := tx.get(bucketMeta, keyBase)
+	if errors.Is(err, ErrNotFound) {
+		return Checkpoint{}, nil
+	}
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	return decode[Checkpoint](b)
+}
+
+// pruneBatch bounds one transaction.
+const pruneBatch = 5000
+
+// PruneAudit removes the oldest entries beyond keep, at most some thousands in
+// one transaction, and begins the chain with a checkpoint that sign signed. It
+// returns how many it removed; call it until that is 0.
+func (tx *Tx) PruneAudit(keep int, at time.Time, sign func(Checkpoint) (string, error)) (int, error) {
+	newest, err := tx.newest()
+	if err != nil {
+		return 0, err
+	}
+	base, err := tx.Base()
+	if err != nil {
+		return 0, err
+	}
+	n := min(int64(newest.Seq-base.Seq)-int64(max(keep, 1)), pruneBatch)
+	if n <= 0 {
+		return 0, nil
+	}
+	last := base.Seq + uint64(n)
+	v := tx.tx.Bucket(bucketAudit).Get(auditKey(last))
+	if v == nil {
+		return 0, fmt.Errorf("store: there is no audit entry %d: %w", last, ErrCorrupt)
+	}
+	_, h, err := tx.openEntry(auditKey(last), v)
+	if err != nil {
+		return 0, err
+	}
+	c := Checkpoint{Seq: last, Hash: h.Hash, At: at.UTC()}
+	if c.Signed, err = sign(c); err != nil {
+		return 0, err
+	}
+	b, err := encode(c)
+	if err != nil {
+		return 0, err
+	}
+	for seq := base.Seq + 1; seq <= last; seq++ {
+		if err := tx.delete(bucketAudit, auditKey(seq)); err != nil {
+			return 0, err
+		}
+	}
+	return int(n), tx.put(bucketMeta, keyBase, b)
+}
+
+// Verify reads everything in the vault.
+func (tx *Tx) Verify() error {
+	if err := tx.checkCounts(); err != nil {
+		return err
+	}
+	users, err := tx.Users()
+	if err != nil {
+		return err
+	}
+	for _, user := range append(users, "") {
+		if _, err := tx.Lockout(user); err != nil {
+			return err
+		}
+		if user == "" {
+			continue
+		}
+		if _, err := tx.Person(user); err != nil {
+			return err
+		}
+		templates, err := tx.TemplatesOf(user, 0)
+		if err != nil {
+			return err
+		}
+		for i := range templates {
+			templates[i].Wipe()
+		}
+	}
+	kinds, err := tx.recordKinds()
+	if err != nil {
+		return err
+	}
+	for _, kind := range kinds {
+		rs, err := tx.Records(kind)
+		for _, r := range rs {
+			clear(r.Value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := tx.each(bucketSecrets, nil, func(k, v []byte) error {
+		b, err := unseal(tx.s.root, bucketSecrets, k, v)
+		clear(b)
+		return err
+	}); err != nil {
+		return err
+	}
+	return tx.VerifyAudit()
 }

@@ -1,26 +1,29 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 	"time"
-
-	"go.etcd.io/bbolt"
 )
 
 // Forget destroys the person's key, removes everything of theirs, records
-// that, and rewrites the file so that the old bytes are gone from it. When it
-// returns nil or an error with a Receipt that has an audit number, the person
-// is forgotten; Compacted tells whether the rewriting went through as well.
+// that, rewrites the file without the old bytes, and searches it for them. When
+// it returns nil or an error with a Receipt that has an audit number, the
+// person is forgotten; the Receipt tells how far the rest went.
 //
-// On a flash card old blocks may live on below the file system; without the
-// person's key, which is gone from the file, they are noise to everybody who
-// does not have both an old copy of the card and the device key.
+// With a device key whose source can make the one before useless (a Counter, as
+// a TPM is), the device key moves on as well: old copies of the vault, and
+// backups without a recovery key, open for nobody. Without one, old blocks may
+// live on below the file system of a flash card; they are noise to everybody
+// who does not have both an old copy of the card and the device key.
 func (s *Store) Forget(user UserID, at time.Time) (Receipt, error) {
 	r := Receipt{User: user, At: at}
+	var wrapped []byte // their key, as it stands in the file
 	err := s.Update(func(tx *Tx) error {
+		wrapped = bytes.Clone(tx.tx.Bucket(bucketKeys).Get([]byte(user)))
 		n, err := tx.erase(user)
 		if err != nil {
 			return err
@@ -30,46 +33,66 @@ func (s *Store) Forget(user UserID, at time.Time) (Receipt, error) {
 		r.Audit = e.Seq
 		return err
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrHead) {
 		return Receipt{}, err
 	}
-	if err := s.compact(); err != nil {
-		return r, fmt.Errorf("store: %s is forgotten, but the old bytes are still in the file: %w", user, err)
+	still := func(err error) error {
+		return fmt.Errorf("store: %s is forgotten, but the old bytes are still in the file: %w", user, err)
+	}
+	if err := errors.Join(err, s.removeCopies()); err != nil {
+		return r, still(err)
+	}
+	_, counts := s.source.(Counter)
+	rotator, rotates := s.source.(Rotator)
+	if counts && rotates {
+		err = s.moveOn(rotator)
+		r.KeyMoved = err == nil
+	} else {
+		err = s.Compact()
+	}
+	if err != nil {
+		return r, still(err)
 	}
 	r.Compacted = true
+	found, err := s.search([]byte(user), wrapped)
+	if err != nil {
+		return r, fmt.Errorf("store: %s is forgotten, but the file could not be searched: %w", user, err)
+	}
+	if found {
+		return r, still(ErrCorrupt)
+	}
+	r.Searched = true
 	return r, nil
 }
 
-// compact writes the vault anew, without what was deleted. The new file is
-// opened, and so locked, before it takes the old one's name: no other process
-// can come between.
-func (s *Store) compact() error {
-	s.swap.Lock()
-	defer s.swap.Unlock()
-
-	tmp := s.path + ".compact"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err // left over from a power cut, and not removable
-	}
-	db, err := openBolt(tmp, time.Second)
+// search reads the whole file, free pages too, for any of the words.
+func (s *Store) search(words ...[]byte) (bool, error) {
+	s.swap.RLock()
+	defer s.swap.RUnlock()
+	f, err := os.Open(s.path)
 	if err != nil {
-		return err
+		return false, err
 	}
-	err = bbolt.Compact(db, s.db, compactBatch)
-	if err == nil {
-		err = db.Sync()
+	defer f.Close()
+	longest := 0
+	for _, w := range words {
+		longest = max(longest, len(w))
 	}
-	if err == nil {
-		err = os.Rename(tmp, s.path)
+	b := make([]byte, 1<<20)
+	kept := 0 // from the block before, so that a word across the border is found
+	for {
+		n, err := io.ReadFull(f, b[kept:])
+		for _, w := range words {
+			if len(w) > 0 && bytes.Contains(b[:kept+n], w) {
+				return true, nil
+			}
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		kept = copy(b, b[kept+n-longest:kept+n])
 	}
-	if err != nil {
-		return errors.Join(err, db.Close(), os.Remove(tmp))
-	}
-	old := s.db
-	s.db = db
-	// From here on the new file is the vault whatever happens.
-	return errors.Join(syncDir(filepath.Dir(s.path)), old.Close())
 }
-
-// compactBatch bounds the memory of a rewriting: bytes in one transaction.
-const compactBatch = 4 << 20

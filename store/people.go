@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/cipher"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -80,6 +81,9 @@ func (tx *Tx) Person(user UserID) (Person, error) {
 
 func (tx *Tx) person(key cipher.AEAD, user UserID) (Person, error) {
 	b, err := tx.getWith(key, bucketPeople, []byte(user))
+	if errors.Is(err, ErrNotFound) { // there is a key, so there is a person
+		err = fmt.Errorf("store: the record of %s is missing: %w", user, ErrCorrupt)
+	}
 	if err != nil {
 		return Person{}, err
 	}
@@ -95,8 +99,11 @@ func (tx *Tx) Users() ([]UserID, error) {
 	var users []UserID
 	err := tx.each(bucketKeys, nil, func(k, _ []byte) error {
 		user, err := ParseUserID(string(k))
+		if err != nil {
+			return fmt.Errorf("%w: %w", err, ErrCorrupt)
+		}
 		users = append(users, user)
-		return err
+		return nil
 	})
 	return users, err
 }

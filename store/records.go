@@ -22,7 +22,7 @@ func (tx *Tx) Lockout(user UserID) (Lockout, error) {
 	return decode[Lockout](b)
 }
 
-// SetLockout replaces it. It is sealed with the device key, so that it can be
+// SetLockout replaces it. It is sealed with the root key, so that it can be
 // counted for people without opening anything of theirs.
 func (tx *Tx) SetLockout(user UserID, l Lockout) error {
 	b, err := encode(l)
@@ -45,7 +45,7 @@ func (tx *Tx) Secret(name string) ([]byte, error) {
 	return tx.get(bucketSecrets, []byte(name))
 }
 
-// SetSecret seals one with the device key.
+// SetSecret seals one with the root key.
 func (tx *Tx) SetSecret(name string, value []byte) error {
 	if name == "" || len(value) > MaxRecord {
 		return fmt.Errorf("store: secret %q of %d bytes: %w", name, len(value), ErrInvalid)
@@ -75,7 +75,7 @@ func (r Record) place() ([]byte, error) {
 }
 
 // PutRecord seals a record: with the person's key where it has a person, so
-// that it goes with them when they are forgotten, else with the device key.
+// that it goes with them when they are forgotten, else with the root key.
 func (tx *Tx) PutRecord(r Record) error {
 	at, err := r.place()
 	if err != nil {
@@ -100,7 +100,7 @@ func (tx *Tx) GetRecord(r Record) (Record, error) {
 	if err != nil {
 		return r, err
 	}
-	key := tx.s.device
+	key := tx.s.root
 	if r.User != "" {
 		if key, err = tx.personKey(r.User); err != nil {
 			return r, err
@@ -139,8 +139,11 @@ func (tx *Tx) records(kind, prefix string) ([]Record, error) {
 			return fmt.Errorf("store: record key %q: %w", k, ErrCorrupt)
 		}
 		r, err := tx.GetRecord(Record{Kind: kind, User: UserID(user), Key: key})
+		if err != nil {
+			return fmt.Errorf("store: record %q: %w: %w", k, err, ErrCorrupt)
+		}
 		found = append(found, r)
-		return err
+		return nil
 	})
 	return found, err
 }

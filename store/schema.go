@@ -10,14 +10,14 @@ import (
 )
 
 // Version is the schema that this package reads and writes. A vault of a
-// newer schema is refused, never guessed at.
-const Version = 1
+// newer schema is refused, never guessed at; an older one is migrated.
+const Version = 2
 
 // Top-level buckets. Every value but the schema's version is sealed; records
 // that belong to a person have keys that begin with the person's id.
 var (
-	bucketMeta      = []byte("meta")      // schema in the clear; key check and commit counter
-	bucketKeys      = []byte("keys")      // person -> data key, wrapped by the device key
+	bucketMeta      = []byte("meta")      // see below
+	bucketKeys      = []byte("keys")      // person -> data key, wrapped by the root key
 	bucketPeople    = []byte("people")    // person -> Person
 	bucketTemplates = []byte("templates") // person/id -> Template
 	bucketLockouts  = []byte("lockouts")  // person or "device" -> Lockout
@@ -27,9 +27,13 @@ var (
 
 	buckets = [][]byte{bucketMeta, bucketKeys, bucketPeople, bucketTemplates, bucketLockouts, bucketSecrets, bucketRecords, bucketAudit}
 
-	keySchema  = []byte("schema")
-	keyCheck   = []byte("key check")
-	keyCommits = []byte("commits")
+	// In the meta bucket:
+	keySchema  = []byte("schema")  // in the clear
+	keyRoot    = []byte("root")    // the root key, wrapped by the device key
+	keyHead    = []byte("head")    // the key of the head file, the same for the vault's life
+	keyCommits = []byte("commits") // how often the vault was written
+	keyStarts  = []byte("starts")  // how often it was opened, where a Counter counts along
+	keyBase    = []byte("base")    // Checkpoint: the last audit entry that was pruned
 )
 
 // UserID names a person everywhere but on the person's own screen. It is
@@ -211,5 +215,7 @@ type Receipt struct {
 	At        time.Time
 	Templates int    // how many became unreadable
 	Compacted bool   // the file was rewritten without the old bytes
+	Searched  bool   // and the whole of it was searched for the person's id and key: nothing
+	KeyMoved  bool   // the device key was replaced: old copies of the vault open for nobody
 	Audit     uint64 // number of the entry that records it
 }

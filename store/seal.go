@@ -7,77 +7,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// KeySize is the size of the device key and of a person's data key, in bytes.
+// KeySize is the size of the device key, of the vault's root key and of a
+// person's data key, in bytes.
 const KeySize = chacha20poly1305.KeySize
-
-// KeySource holds the device key.
-type KeySource interface {
-	// Key returns the key, KeySize bytes. The caller wipes it.
-	Key() ([]byte, error)
-	// String says where the key is and what that protects against, for status.
-	String() string
-}
-
-// KeyFile is a device key in a file that only its owner can read. Whoever has
-// the card has the key: it protects a copy of the vault, not a stolen device.
-type KeyFile string
-
-// String says so plainly.
-func (f KeyFile) String() string {
-	return fmt.Sprintf("key on disk (%s): a thief with the card can read the templates", string(f))
-}
-
-// Key reads the key; it makes one where there is no file yet.
-func (f KeyFile) Key() ([]byte, error) {
-	info, err := os.Lstat(string(f))
-	if errors.Is(err, fs.ErrNotExist) {
-		return f.create()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("store: device key: %w: %w", ErrKey, err)
-	}
-	if err := private(string(f), info); err != nil {
-		return nil, fmt.Errorf("store: device key: %w: %w", ErrKey, err)
-	}
-	key, err := os.ReadFile(string(f))
-	if err != nil {
-		return nil, fmt.Errorf("store: device key: %w: %w", ErrKey, err)
-	}
-	if len(key) != KeySize {
-		n := len(key)
-		clear(key)
-		return nil, fmt.Errorf("store: device key %s has %d bytes, not %d; restore it from where you keep it: %w", string(f), n, KeySize, ErrKey)
-	}
-	return key, nil
-}
-
-// create makes the file whole or not at all, and durable: a vault must never
-// be sealed with a key that a power cut takes away.
-func (f KeyFile) create() ([]byte, error) {
-	key := make([]byte, KeySize)
-	rand.Read(key)
-	dir := filepath.Dir(string(f))
-	tmp, err := os.CreateTemp(dir, ".key-*") // mode 0600
-	if err == nil {
-		_, err = tmp.Write(key)
-		err = errors.Join(err, tmp.Sync(), tmp.Close())
-		if err == nil {
-			err = os.Link(tmp.Name(), string(f)) // fails where somebody was faster
-		}
-		err = errors.Join(err, os.Remove(tmp.Name()), syncDir(dir))
-	}
-	if err != nil {
-		clear(key)
-		return nil, fmt.Errorf("store: cannot make the device key %s: %w: %w", string(f), ErrKey, err)
-	}
-	return key, nil
-}
 
 // private refuses what others could read or replace.
 func private(path string, info fs.FileInfo) error {
@@ -99,6 +36,12 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+func newKey() []byte {
+	key := make([]byte, KeySize)
+	rand.Read(key) // never fails (crypto/rand)
+	return key
 }
 
 // newAEAD panics only on a key of the wrong size, which its callers rule out.

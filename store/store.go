@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -23,6 +24,12 @@ type Options struct {
 	// Timeout is how long to wait for another process to let go of the file;
 	// 0 means one second.
 	Timeout time.Duration
+	// Accept opens a vault that was rolled back as it is, because an
+	// administrator looked at it. The audit chain records that.
+	Accept bool
+	// Now is the clock of what the store itself puts into the audit chain; nil
+	// means time.Now.
+	Now func() time.Time
 }
 
 // Store is an open vault. Its methods may be called concurrently; writers wait
@@ -30,37 +37,39 @@ type Options struct {
 type Store struct {
 	path   string
 	source KeySource
-	swap   sync.RWMutex // held for writing while compact replaces db
+	now    func() time.Time
+	swap   sync.RWMutex // held for writing while a rewriting replaces db and root
 	db     *bbolt.DB
-	device cipher.AEAD
+	root   cipher.AEAD // of what is no person's; wrapped by the device key
 
 	heads   sync.Mutex // guards what follows
 	head    *os.File   // what was last acknowledged, outside bbolt
-	written uint64     // the commit that head names
+	seal    cipher.AEAD
+	written uint64 // the commit that head names
 }
 
 // Open opens the vault at path and makes it where there is none. It refuses,
 // by a named error that says what to do, a file that others can open
 // (ErrMode), that was cut short or damaged (ErrCorrupt), that another process
 // has (ErrInUse), of a newer schema (ErrSchema), of another device key
-// (ErrKey) and one that is older than it was (ErrRolledBack).
+// (ErrKey) and one that is older than it was (ErrRolledBack). A vault of an
+// older schema is copied and brought up to date.
 func Open(path string, source KeySource, o Options) (_ *Store, err error) {
 	if o.Timeout <= 0 {
 		o.Timeout = time.Second
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Store{path: path, source: source, now: o.Now}
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := s.create(); err != nil {
+			return nil, err
+		}
+	}
 	if err := checkFile(path); err != nil {
 		return nil, err
 	}
-	key, err := source.Key()
-	if err != nil {
-		return nil, err
-	}
-	defer clear(key)
-	if len(key) != KeySize {
-		return nil, fmt.Errorf("store: the device key has %d bytes, not %d: %w", len(key), KeySize, ErrKey)
-	}
-
-	s := &Store{path: path, source: source, device: newAEAD(key)}
 	if s.db, err = openBolt(path, o.Timeout); err != nil {
 		return nil, err
 	}
@@ -69,13 +78,20 @@ func Open(path string, source KeySource, o Options) (_ *Store, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	if err := guard(path, s.prepare); err != nil {
+	if err := guard(path, s.unlock); err != nil {
 		return nil, err
 	}
-	if s.head, err = openHead(path + headSuffix); err != nil {
+	if err := s.tidy(); err != nil {
 		return nil, err
 	}
-	return s, s.View(func(tx *Tx) error { return tx.checkHead() })
+	seen := errors.Join(s.openHead(), s.checkStarts())
+	if seen == nil {
+		return s, s.countStart()
+	}
+	if !o.Accept || !errors.Is(seen, ErrRolledBack) {
+		return nil, seen
+	}
+	return s, s.accept()
 }
 
 func openBolt(path string, timeout time.Duration) (*bbolt.DB, error) {
@@ -105,56 +121,177 @@ func openBolt(path string, timeout time.Duration) (*bbolt.DB, error) {
 	return nil, fmt.Errorf("store: vault %s: %w", path, err)
 }
 
-// prepare makes the buckets of a new vault, or checks the schema and the key
-// of an old one.
-func (s *Store) prepare() error {
-	fresh := false
-	err := s.db.View(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketMeta)
-		if b == nil {
-			if k, _ := tx.Cursor().First(); k != nil {
-				return fmt.Errorf("store: %s is a bbolt file of something else: %w", s.path, ErrSchema)
+// create makes a vault beside path, whole and durable, and then gives it its
+// name: a power cut leaves either none or one that opens.
+func (s *Store) create() error {
+	if _, err := os.Lstat(s.path + headSuffix); err == nil {
+		return fmt.Errorf("store: the vault %s is gone, but %s of it is there: put the vault back, or remove that file as well to begin anew: %w",
+			s.path, s.path+headSuffix, ErrRolledBack)
+	}
+	key, err := keyOf(s.source.Key)
+	if errors.Is(err, ErrNotFound) {
+		key, err = keyOf(s.source.Make)
+	}
+	if err != nil {
+		return err
+	}
+	defer clear(key)
+	tmp, err := os.CreateTemp(filepath.Dir(s.path), filepath.Base(s.path)+newSuffix+"*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("store: vault %s cannot be made: %w; make its folder writable for uid %d: %w", s.path, err, os.Geteuid(), ErrMode)
+	}
+	defer os.Remove(tmp.Name())
+	if err := tmp.Close(); err != nil {
+		return fmt.Errorf("store: vault %s cannot be made: %w", s.path, err)
+	}
+	db, err := openBolt(tmp.Name(), time.Second)
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(btx *bbolt.Tx) error {
+		for _, name := range buckets {
+			if _, err := btx.CreateBucket(name); err != nil {
+				return err
 			}
-			fresh = true
-			return nil
 		}
-		v := b.Get(keySchema)
-		if len(v) != 4 {
-			return fmt.Errorf("store: vault %s states no schema: %w", s.path, ErrCorrupt)
+		root, head := newKey(), newKey()
+		defer clear(root)
+		defer clear(head)
+		tx := &Tx{s: &Store{root: newAEAD(root)}, tx: btx}
+		b := btx.Bucket(bucketMeta)
+		return errors.Join(
+			b.Put(keySchema, binary.BigEndian.AppendUint32(nil, Version)),
+			b.Put(keyRoot, seal(newAEAD(key), bucketMeta, keyRoot, root)),
+			tx.put(bucketMeta, keyHead, head),
+			tx.putNumber(keyCommits, 0),
+			tx.putNumber(keyStarts, 0),
+			tx.putNumber(counted[string(bucketKeys)], 0),
+			tx.putNumber(counted[string(bucketRecords)], 0),
+			tx.SetLockout("", Lockout{}))
+	})
+	if err = errors.Join(err, db.Close()); err == nil {
+		err = os.Link(tmp.Name(), s.path) // fails where somebody was faster
+		if errors.Is(err, fs.ErrExist) {
+			err = nil
 		}
-		if n := binary.BigEndian.Uint32(v); n != Version {
-			return fmt.Errorf("store: vault %s has schema %d, this program knows %d; use the faceprint that wrote it, or newer: %w", s.path, n, Version, ErrSchema)
+	}
+	if err = errors.Join(err, syncDir(filepath.Dir(s.path))); err != nil {
+		return fmt.Errorf("store: vault %s cannot be made: %w", s.path, err)
+	}
+	return nil
+}
+
+// Suffixes of what is made beside a vault before it takes a name.
+const (
+	newSuffix     = ".new-"
+	compactSuffix = ".compact"
+)
+
+// tidy removes what a power cut left beside the vault: whole vaults that never
+// got its name. The lock on the vault keeps everybody else away.
+func (s *Store) tidy() error {
+	left, err := filepath.Glob(s.path + newSuffix + "*")
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	for _, name := range append(left, s.path+compactSuffix, s.path+headSuffix+".new") {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("store: left over from a power cut: %w", err)
 		}
+	}
+	return nil
+}
+
+// unlock checks the schema and the buckets and opens the root key.
+func (s *Store) unlock() error {
+	schema, err := s.schema()
+	if err != nil {
+		return err
+	}
+	if schema < Version {
+		return s.migrate(schema)
+	}
+	var wrapped []byte
+	err = s.db.View(func(tx *bbolt.Tx) error {
 		for _, name := range buckets {
 			if tx.Bucket(name) == nil {
 				return fmt.Errorf("store: vault %s has no bucket %s: %w", s.path, name, ErrCorrupt)
 			}
 		}
-		if _, err := unseal(s.device, bucketMeta, keyCheck, b.Get(keyCheck)); err != nil {
-			return fmt.Errorf("store: vault %s was sealed with another key than the %v: %w", s.path, s.source, ErrKey)
+		wrapped = bytes.Clone(tx.Bucket(bucketMeta).Get(keyRoot))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	root, err := s.openWith(keyRoot, wrapped)
+	if err != nil {
+		return err
+	}
+	defer clear(root)
+	if len(root) != KeySize {
+		return fmt.Errorf("store: vault %s has a root key of %d bytes: %w", s.path, len(root), ErrCorrupt)
+	}
+	s.root = newAEAD(root)
+	return s.View(func(tx *Tx) error {
+		head, err := tx.get(bucketMeta, keyHead)
+		if err != nil || len(head) != KeySize {
+			return fmt.Errorf("store: vault %s has no head key: %w: %w", s.path, err, ErrCorrupt)
+		}
+		defer clear(head)
+		s.seal = newAEAD(head)
+		return tx.checkCounts()
+	})
+}
+
+func (s *Store) schema() (n uint32, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketMeta)
+		if b == nil {
+			return fmt.Errorf("store: %s is a bbolt file of something else: %w", s.path, ErrSchema)
+		}
+		v := b.Get(keySchema)
+		if len(v) != 4 {
+			return fmt.Errorf("store: vault %s states no schema: %w", s.path, ErrCorrupt)
+		}
+		if n = binary.BigEndian.Uint32(v); n == 0 || n > Version {
+			return fmt.Errorf("store: vault %s has schema %d, this program knows up to %d; use the faceprint that wrote it, or newer: %w", s.path, n, Version, ErrSchema)
 		}
 		return nil
 	})
-	if err != nil || !fresh {
-		return err
-	}
-	err = s.db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range buckets {
-			if _, err := tx.CreateBucket(name); err != nil {
-				return err
-			}
+	return n, err
+}
+
+// openWith unseals what the device key sealed in the meta bucket. Where the
+// key in use does not open it but the prepared one does, a power cut came
+// between sealing and promoting, and the promotion is made up for.
+func (s *Store) openWith(at, sealed []byte) ([]byte, error) {
+	key, err := keyOf(s.source.Key)
+	if err == nil {
+		plain, e := unseal(newAEAD(key), bucketMeta, at, sealed)
+		clear(key)
+		if e == nil {
+			return plain, nil
 		}
-		b := tx.Bucket(bucketMeta)
-		return errors.Join(
-			b.Put(keySchema, binary.BigEndian.AppendUint32(nil, Version)),
-			b.Put(keyCheck, seal(s.device, bucketMeta, keyCheck, nil)),
-			(&Tx{s: s, tx: tx}).put(bucketMeta, keyCommits, make([]byte, 8)),
-			(&Tx{s: s, tx: tx}).SetLockout("", Lockout{}))
-	})
-	if err != nil {
-		return fmt.Errorf("store: vault %s cannot be made: %w", s.path, err)
+		err = fmt.Errorf("store: vault %s was sealed with another key than the %v: %w", s.path, s.source, ErrKey)
 	}
-	return syncDir(filepath.Dir(s.path))
+	r, ok := s.source.(Rotator)
+	if !ok {
+		return nil, err
+	}
+	next, e := keyOf(r.Prepared)
+	if e != nil {
+		if !errors.Is(e, ErrNotFound) {
+			err = errors.Join(err, e)
+		}
+		return nil, err
+	}
+	defer clear(next)
+	plain, e := unseal(newAEAD(next), bucketMeta, at, sealed)
+	if e != nil {
+		return nil, err
+	}
+	return plain, r.Promote()
 }
 
 // Close lets go of the file.
@@ -175,8 +312,9 @@ func (s *Store) Key() string { return s.source.String() }
 // Tx is one transaction: what it read is of one moment, what it wrote is kept
 // together or not at all.
 type Tx struct {
-	s  *Store
-	tx *bbolt.Tx
+	s    *Store
+	tx   *bbolt.Tx
+	more map[string]int64 // records added to the counted buckets, less those deleted
 }
 
 // View runs f on a moment of the vault.
@@ -212,22 +350,23 @@ func (s *Store) Update(f func(*Tx) error) error {
 	return s.writeHead(head)
 }
 
-// put seals a record with the device key.
+// put seals a record with the vault's root key.
 func (tx *Tx) put(bucket, key, plain []byte) error {
-	return tx.putWith(tx.s.device, bucket, key, plain)
+	return tx.putWith(tx.s.root, bucket, key, plain)
 }
 
 func (tx *Tx) putWith(a cipher.AEAD, bucket, key, plain []byte) error {
+	tx.tally(bucket, key, +1)
 	if err := tx.tx.Bucket(bucket).Put(key, seal(a, bucket, key, plain)); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	return nil
 }
 
-// get opens a record that was sealed with the device key; ErrNotFound where
+// get opens a record that was sealed with the root key; ErrNotFound where
 // there is none.
 func (tx *Tx) get(bucket, key []byte) ([]byte, error) {
-	return tx.getWith(tx.s.device, bucket, key)
+	return tx.getWith(tx.s.root, bucket, key)
 }
 
 func (tx *Tx) getWith(a cipher.AEAD, bucket, key []byte) ([]byte, error) {
@@ -236,6 +375,95 @@ func (tx *Tx) getWith(a cipher.AEAD, bucket, key []byte) ([]byte, error) {
 		return nil, fmt.Errorf("store: %s/%q: %w", bucket, key, ErrNotFound)
 	}
 	return unseal(a, bucket, key, v)
+}
+
+// How many records there are is kept, sealed, for the buckets in which damage
+// could hide one without anybody noticing: lock-outs and templates are missed
+// by their person, audit entries by the one that follows.
+var counted = map[string][]byte{
+	string(bucketKeys):    []byte("people"),
+	string(bucketRecords): []byte("records"),
+}
+
+// tally notes that the key of a counted bucket will be there, or will not.
+func (tx *Tx) tally(bucket, key []byte, more int64) {
+	if counted[string(bucket)] == nil || (tx.tx.Bucket(bucket).Get(key) != nil) == (more > 0) {
+		return
+	}
+	if tx.more == nil {
+		tx.more = map[string]int64{}
+	}
+	tx.more[string(bucket)] += more
+}
+
+// putCounts keeps what tally noted.
+func (tx *Tx) putCounts() error {
+	for bucket, more := range tx.more {
+		n, err := tx.number(counted[bucket])
+		if err == nil {
+			err = tx.putNumber(counted[bucket], n+uint64(more))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	tx.more = nil
+	return nil
+}
+
+// checkCounts finds records that damage has hidden, by a page that states too
+// few or by a key that sorts them elsewhere. The records of the rooms above are
+// opened for it: a revocation must not get lost.
+func (tx *Tx) checkCounts() error {
+	for bucket, key := range counted {
+		want, err := tx.number(key)
+		if err != nil {
+			return err
+		}
+		n, last := uint64(0), []byte(nil)
+		err = tx.each([]byte(bucket), nil, func(k, sealed []byte) error {
+			if n++; bytes.Compare(last, k) >= 0 {
+				return fmt.Errorf("store: vault %s: the record %s/%.40q is not in its place: %w", tx.s.path, bucket, k, ErrCorrupt)
+			}
+			last = k
+			if bucket != string(bucketRecords) {
+				return nil
+			}
+			key := tx.s.root
+			if user := ownerOf(bucketRecords, k); user != "" {
+				var err error
+				if key, err = tx.personKey(user); err != nil {
+					return fmt.Errorf("store: the record %.40q is of nobody: %w: %w", k, err, ErrCorrupt)
+				}
+			}
+			b, err := unseal(key, bucketRecords, k, sealed)
+			clear(b)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if n != want {
+			return fmt.Errorf("store: vault %s has %d %s, %d are left in the file; restore it from a backup: %w", tx.s.path, want, key, n, ErrCorrupt)
+		}
+	}
+	return nil
+}
+
+// number and putNumber keep the vault's own counters.
+func (tx *Tx) number(key []byte) (uint64, error) {
+	b, err := tx.get(bucketMeta, key)
+	if err != nil {
+		return 0, err
+	}
+	if len(b) != 8 {
+		return 0, fmt.Errorf("store: the counter %s of %d bytes: %w", key, len(b), ErrCorrupt)
+	}
+	return binary.BigEndian.Uint64(b), nil
+}
+
+func (tx *Tx) putNumber(key []byte, n uint64) error {
+	return tx.put(bucketMeta, key, binary.BigEndian.AppendUint64(nil, n))
 }
 
 // each calls f for every key of the bucket with the prefix, in order.
@@ -250,6 +478,7 @@ func (tx *Tx) each(bucket, prefix []byte, f func(key, sealed []byte) error) erro
 }
 
 func (tx *Tx) delete(bucket, key []byte) error {
+	tx.tally(bucket, key, -1)
 	if err := tx.tx.Bucket(bucket).Delete(key); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}

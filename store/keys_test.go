@@ -1,0 +1,516 @@
+package store
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// whole is everything in the vault.
+func (v *testVault) whole(t *testing.T) string {
+	t.Helper()
+	var says string
+	if err := v.View(func(tx *Tx) (err error) { says, err = dump(tx); return err }); err != nil {
+		t.Fatal(err)
+	}
+	return says
+}
+
+func filled(t *testing.T) (*testVault, Person) {
+	v := newVault(t)
+	p := v.person(t, "alice")
+	v.template(t, p.ID, []byte("template of alice"))
+	v.audit(t, 3)
+	err := v.Update(func(tx *Tx) error {
+		return errors.Join(tx.SetSecret("grant-key", []byte("s3cret")), tx.SetLockout(p.ID, Lockout{Failures: 7}),
+			tx.PutRecord(Record{Kind: "pin", User: p.ID, Key: "1", Value: []byte("hash")}))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v, p
+}
+
+// digest is how a dump shows a template.
+func digest(data string) []byte {
+	sum := sha256.Sum256([]byte(data))
+	return sum[:2]
+}
+
+// unaudited drops the entries that the operation itself added.
+func unaudited(says string, kinds ...string) string {
+	var b strings.Builder
+	for line := range strings.Lines(says) {
+		drop := false
+		for _, kind := range kinds {
+			drop = drop || strings.Contains(line, "Kind:"+kind+" ")
+		}
+		if !drop {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+func TestRotationReplacesEveryKeyAndKeepsEverything(t *testing.T) {
+	v, _ := filled(t)
+	before := v.whole(t)
+	oldKey, err := os.ReadFile(string(v.key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	oldFile, err := os.ReadFile(v.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Rotate(); err != nil {
+		t.Fatal(err)
+	}
+	if got := unaudited(v.whole(t), "rotate-keys"); got != before {
+		t.Errorf("after:\n%s\nbefore:\n%s", got, before)
+	}
+	if err := v.reopen(t); err != nil {
+		t.Fatal(err)
+	}
+	if got := unaudited(v.whole(t), "rotate-keys"); got != before {
+		t.Errorf("after reopening:\n%s\nbefore:\n%s", got, before)
+	}
+	newKey, err := os.ReadFile(string(v.key))
+	if err != nil || bytes.Equal(newKey, oldKey) {
+		t.Fatalf("the device key did not change, %v", err)
+	}
+	// Not one sealed record of before is left, nor opens the old copy with the new key.
+	file, err := os.ReadFile(v.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := common(file, oldFile); n > 0 {
+		t.Errorf("%d stretches of sealed bytes are the same as before", n)
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, v.path, oldFile)
+	_, err = Open(v.path, v.key, Options{})
+	wantErr(t, err, ErrKey)
+}
+
+// common counts 24-byte stretches, of more than a few different bytes, that
+// both files have.
+func common(a, b []byte) (n int) {
+	have := map[string]bool{}
+	for i := 0; i+24 <= len(b); i++ {
+		have[string(b[i:i+24])] = true
+	}
+	for i := 0; i+24 <= len(a); i++ {
+		distinct := map[byte]bool{}
+		for _, c := range a[i : i+24] {
+			distinct[c] = true
+		}
+		if len(distinct) > 18 && have[string(a[i:i+24])] && !printable(a[i:i+24]) {
+			n++
+		}
+	}
+	return n
+}
+
+func printable(b []byte) bool { // the keys of records are in the clear
+	n := 0
+	for _, c := range b {
+		if c >= ' ' && c < 0x7f {
+			n++
+		}
+	}
+	return n > 14
+}
+
+func TestMovingToAnotherKeyEnrolsNobodyAgain(t *testing.T) {
+	v, _ := filled(t)
+	before := v.whole(t)
+	to := KeyFile(filepath.Join(t.TempDir(), "other"))
+	if err := v.MoveKey(to); err != nil {
+		t.Fatal(err)
+	}
+	from := v.key
+	v.key = to
+	if err := v.reopen(t); err != nil {
+		t.Fatal(err)
+	}
+	if got := unaudited(v.whole(t), "move-key"); got != before {
+		t.Errorf("after:\n%s\nbefore:\n%s", got, before)
+	}
+	if err := errors.Join(from.Destroy(), v.Rotate()); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.reopen(t); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What a power cut leaves at each step of a rotation opens.
+func TestRotationIsPickedUpAfterAPowerCut(t *testing.T) {
+	t.Run("prepared, vault unchanged", func(t *testing.T) {
+		v, _ := filled(t)
+		before := v.whole(t)
+		if _, err := v.key.Prepare(); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.reopen(t); err != nil {
+			t.Fatal(err)
+		}
+		if v.whole(t) != before {
+			t.Error("another vault")
+		}
+	})
+	t.Run("vault changed, not promoted", func(t *testing.T) {
+		v, _ := filled(t)
+		before := v.whole(t)
+		root, err := v.rootKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, err := v.key.Prepare()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := v.rewrite(wrapRoot(next, root), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.reopen(t); err != nil {
+			t.Fatal(err)
+		}
+		if v.whole(t) != before {
+			t.Error("another vault")
+		}
+		if got, err := v.key.Key(); err != nil || !bytes.Equal(got, next) {
+			t.Errorf("the prepared key was not promoted: %v", err)
+		}
+		_, err = v.key.Prepared()
+		wantErr(t, err, ErrNotFound)
+	})
+	t.Run("half promoted", func(t *testing.T) { // the old key was overwritten, the new one not yet renamed
+		v, _ := filled(t)
+		root, err := v.rootKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, err := v.key.Prepare()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(v.rewrite(wrapRoot(next, root), nil), overwrite(string(v.key))); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.reopen(t); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestMissingKeyIsNotReplaced(t *testing.T) {
+	v, _ := filled(t)
+	if err := errors.Join(v.Close(), os.Remove(string(v.key))); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(v.path, v.key, Options{})
+	wantErr(t, err, ErrKey)
+	if _, err := os.Stat(string(v.key)); err == nil {
+		t.Error("a new key stands where the lost one must be put back")
+	}
+}
+
+// countedKey is a key file with a counter, as a TPM has one.
+type countedKey struct {
+	KeyFile
+	n *uint64
+}
+
+func (c countedKey) Count() (uint64, error) { return *c.n, nil }
+func (c countedKey) Advance() error         { *c.n++; return nil }
+
+func TestOldCopyOfTheWholeCardIsRefusedByTheCounter(t *testing.T) {
+	dir, n := t.TempDir(), new(uint64)
+	*n = 41 // a TPM's counters begin anywhere
+	path, key := filepath.Join(dir, "vault.db"), countedKey{KeyFile(filepath.Join(dir, "key")), n}
+	start := func(o Options) (*Store, error) { return Open(path, key, o) }
+	for range 3 {
+		s, err := start(Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	card := map[string][]byte{} // the vault, its head and the key: everything
+	for _, f := range []string{path, path + headSuffix, string(key.KeyFile)} {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		card[f] = b
+	}
+	s, err := start(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Update(func(tx *Tx) error { return tx.SetLockout("", Lockout{Failures: 9}) }), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	*n-- // a power cut between the vault's count and the counter's
+	if s, err = start(Options{}); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	for f, b := range card {
+		write(t, f, b)
+	}
+	_, err = start(Options{})
+	wantErr(t, err, ErrRolledBack)
+	if s, err = start(Options{Accept: true}); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if s, err = start(Options{}); err != nil { // from now on as always
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.View(func(tx *Tx) error {
+		es, err := tx.Audit(0, 10)
+		if err != nil || len(es) != 1 || es[0].Kind != "accept" {
+			t.Errorf("entries %+v, %v", es, err)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestForgetMovesTheKeyOnWhereItCan(t *testing.T) {
+	dir, n := t.TempDir(), new(uint64)
+	path, key := filepath.Join(dir, "vault.db"), countedKey{KeyFile(filepath.Join(dir, "key")), n}
+	s, err := Open(path, key, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &testVault{Store: s, path: path}
+	p, q := v.person(t, "alice"), v.person(t, "bob")
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Forget(p.ID, noon)
+	if err != nil || !r.KeyMoved || !r.Searched {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if err := s.View(func(tx *Tx) error { _, err := tx.Person(q.ID); return err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, old)
+	_, err = Open(path, key, Options{})
+	wantErr(t, err, ErrKey)
+}
+
+func TestMissingHeadIsNoticed(t *testing.T) {
+	v, _ := filled(t)
+	if err := errors.Join(v.Close(), os.Remove(v.path+headSuffix)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the refusal must not make one
+		_, err := Open(v.path, v.key, Options{})
+		wantErr(t, err, ErrRolledBack)
+	}
+	s, err := Open(v.path, v.key, Options{Accept: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Store = s
+	if err := v.reopen(t); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestHalfWrittenHeadIsRead(t *testing.T) {
+	v, _ := filled(t)
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	head, err := os.ReadFile(v.path + headSuffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := range []int{0, slotApart} {
+		torn := bytes.Clone(head)
+		copy(torn[at+100:], make([]byte, 80))
+		write(t, v.path+headSuffix, torn)
+		v.open(t)
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, v.path+headSuffix, make([]byte, len(head)))
+	_, err = Open(v.path, v.key, Options{})
+	wantErr(t, err, ErrCorrupt)
+}
+
+func TestVaultThatIsGoneIsNotMadeAnew(t *testing.T) {
+	v, _ := filled(t)
+	if err := errors.Join(v.Close(), os.Remove(v.path)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(v.path, v.key, Options{})
+	wantErr(t, err, ErrRolledBack)
+	if err := os.Remove(v.path + headSuffix); err != nil { // as the message says
+		t.Fatal(err)
+	}
+	v.open(t)
+}
+
+// schema1 unpacks a vault that the first version of this package wrote.
+func schema1(t *testing.T) (path string, key KeyFile) {
+	t.Helper()
+	dir := t.TempDir()
+	for _, f := range []string{"vault.db.head", "key"} {
+		if err := copyFile(filepath.Join(dir, f), filepath.Join("testdata/schema1", f)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := os.Open("testdata/schema1/vault.db.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(dir, "vault.db")
+	write(t, path, b)
+	return path, KeyFile(filepath.Join(dir, "key"))
+}
+
+func TestSchema1IsMigrated(t *testing.T) {
+	path, key := schema1(t)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := Rehearse(path, key)
+	if err != nil || from != 1 {
+		t.Fatalf("rehearsal: schema %d, %v", from, err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Fatalf("the rehearsal changed the vault, %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); len(left) != 3 {
+		t.Errorf("the rehearsal left %v", left)
+	}
+	v := &testVault{path: path, key: key}
+	v.open(t)
+	defer func() { v.Close() }()
+	check := func() {
+		t.Helper()
+		says := v.whole(t)
+		for _, want := range []string{
+			"Name:alice", "Name:Боб", "Failures:6", "Kind:enrol", "Kind:forget", "Kind:migrate", "schema-1-to-2",
+			fmt.Sprint(digest("template of alice")), fmt.Sprint(digest("template of bob")), fmt.Sprint([]byte("hash")), fmt.Sprint([]byte("strict")),
+		} {
+			if !strings.Contains(says, want) {
+				t.Errorf("%q is not in:\n%s", want, says)
+			}
+		}
+		if err := v.View(func(tx *Tx) error {
+			b, err := tx.Secret("grant-key")
+			if string(b) != "secret" {
+				t.Errorf("secret %q", b)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check()
+	if err := v.reopen(t); err != nil {
+		t.Fatal(err)
+	}
+	check()
+	kept, err := os.ReadFile(path + copySuffix + "1")
+	if err != nil || checkPages("copy", bytes.NewReader(kept), int64(len(kept))) != nil {
+		t.Fatalf("no copy of before: %v", err)
+	}
+	// Forgetting somebody removes the copy, which holds them.
+	if r, err := v.Forget("aaaaaaaaaaaaaaaa", noon); err != nil || !r.Searched {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if _, err := os.Stat(path + copySuffix + "1"); err == nil {
+		t.Error("the copy of before the migration is still there")
+	}
+}
+
+func TestRolledBackSchema1IsNotMigrated(t *testing.T) {
+	path, key := schema1(t)
+	head := `{"commit":9,"seq":0,"hash":"` + strings.Repeat("0", 64) + `"}`
+	write(t, path+headSuffix, []byte(head+strings.Repeat(" ", headSize-len(head))))
+	_, err := Open(path, key, Options{})
+	wantErr(t, err, ErrRolledBack)
+}
+
+func TestPrunedChainBeginsWithItsCheckpoint(t *testing.T) {
+	v := newVault(t)
+	v.audit(t, 30)
+	sign := func(c Checkpoint) (string, error) { return fmt.Sprint("signed ", c.Seq), nil }
+	prune := func(keep int) (n int) {
+		t.Helper()
+		if err := v.Update(func(tx *Tx) (err error) { n, err = tx.PruneAudit(keep, noon, sign); return err }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := prune(10); n != 20 {
+		t.Errorf("pruned %d, want 20", n)
+	}
+	if n := prune(10); n != 0 {
+		t.Errorf("pruned %d once more", n)
+	}
+	check := func(seq uint64) {
+		t.Helper()
+		if err := v.View(func(tx *Tx) error {
+			base, err := tx.Base()
+			if err != nil || base.Seq != seq || base.Signed != fmt.Sprint("signed ", seq) {
+				t.Errorf("base %+v, %v", base, err)
+			}
+			es, err := tx.Audit(0, 100)
+			if err != nil || es[0].Seq != seq+1 || es[0].Prev != base.Hash {
+				t.Errorf("first entry %+v, %v", es[0], err)
+			}
+			return tx.VerifyAudit()
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(20)
+	if err := v.reopen(t); err != nil {
+		t.Fatal(err)
+	}
+	v.audit(t, 5)
+	prune(0) // the newest always stays
+	check(34)
+	if err := v.Compact(); err != nil {
+		t.Fatal(err)
+	}
+	check(34)
+}
