@@ -69,6 +69,7 @@ vuln: deps ## known vulnerabilities, where the database can be reached
 
 nightly: ## what is too long for CI: long fuzzing, full fault and power-cut sweeps
 	$(MAKE) test
+	FACEPRINT_TORTURE=10000,5000 $(GO) test -timeout 90m -v -run 'Killed|PowerCut' ./store | grep -v event=
 	$(MAKE) fuzz FUZZTIME=10m
 
 deps:

@@ -27,7 +27,7 @@ fail() {
 build='gcc=gcc g++=g++ git=git npm=npm pkg-config=pkg-config ca-certificates
 	libopencv-dev libopencv-contrib-dev'
 test='qemu-system-arm=qemu-system-arm arm-none-eabi-gcc=gcc-arm-none-eabi libnewlib-arm-none-eabi
-	sx=lrzsz libcmocka-dev socat=socat chromium=chromium swtpm=swtpm
+	sx=lrzsz libcmocka-dev socat=socat chromium=chromium swtpm=swtpm strace=strace
 	dbus-daemon=dbus-daemon fprintd libpam-fprintd pamtester=pamtester libpam0g-dev'
 
 want=

@@ -52,12 +52,12 @@ func (tx *Tx) checkHead() error {
 	if err != nil || n == 0 {
 		return err // a new vault
 	}
-	h, ours, err := tx.s.readHead()
+	h, there, ours, err := tx.s.readHead()
 	if err != nil {
 		return err
 	}
 	switch {
-	case h == headRecord{}:
+	case !there:
 		return fmt.Errorf("store: the head file %s%s of the vault is gone or was emptied, so nothing tells whether an old copy was put back; put it back, or look at the vault and start once with --accept-vault: %w",
 			tx.s.path, headSuffix, ErrRolledBack)
 	case n < h.Commit && ours:
@@ -187,35 +187,36 @@ func (s *Store) writeHead(h headRecord) error {
 		_, err = s.head.WriteAt(b, int64(h.Commit%2)*slotApart)
 	}
 	if err != nil {
-		return fmt.Errorf("store: head file %s: %w: %w", s.head.Name(), ErrHead, err)
+		return fmt.Errorf("store: head file %s: %w: %w", s.path+headSuffix, ErrHead, err)
 	}
 	s.written = h.Commit
 	return nil
 }
 
-// readHead returns the newer of the two slots, the zero head where the file is
-// empty, and whether this process wrote it.
-func (s *Store) readHead() (h headRecord, ours bool, err error) {
+// readHead returns the newer of the two slots, whether there is one, and
+// whether this process wrote it.
+func (s *Store) readHead() (h headRecord, there, ours bool, err error) {
 	s.heads.Lock()
 	defer s.heads.Unlock()
 	if s.head == nil {
-		return h, false, nil
+		return h, false, false, nil
 	}
 	b := make([]byte, slotApart+slotSize+1)
 	n, err := s.head.ReadAt(b, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return h, false, fmt.Errorf("store: head file %s: %w", s.head.Name(), err)
+		return h, false, false, fmt.Errorf("store: head file %s: %w", s.head.Name(), err)
+	}
+	if n == 0 {
+		return h, false, false, nil
 	}
 	if h, err = parseHead(s.seal, b[:n]); err != nil {
-		return h, false, fmt.Errorf("store: head file %s: %w; put back the one that belongs to the vault, or remove it, look at the vault and start once with --accept-vault", s.head.Name(), err)
+		return h, false, false, fmt.Errorf("store: head file %s: %w; put back the one that belongs to the vault, or remove it, look at the vault and start once with --accept-vault", s.path+headSuffix, err)
 	}
-	return h, s.written != 0 && h.Commit <= s.written, nil
+	return h, true, s.written != 0 && h.Commit <= s.written, nil
 }
 
 func parseHead(key cipher.AEAD, b []byte) (newest headRecord, err error) {
 	switch len(b) {
-	case 0:
-		return headRecord{}, nil
 	case headSize: // of schema 1
 		return parseSlot(b)
 	case slotApart + slotSize:

@@ -42,6 +42,7 @@ func start(ctx context.Context, args []string, out, errout io.Writer) int {
 	file := flags.String("config", "", "configuration `file` (TOML)")
 	dir := flags.String("dir", "", "state `directory`, in place of the configuration's")
 	print := flags.Bool("print-config", false, "print the effective configuration and stop")
+	accept := flags.Bool("accept-vault", false, "start once with a vault that was rolled back; the audit chain records it")
 	ver := flags.Bool("version", false, "print the version and stop")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -72,7 +73,7 @@ func start(ctx context.Context, args []string, out, errout io.Writer) int {
 		return 0
 	}
 	log := logger(c.Log, errout)
-	if err := run(ctx, c, log); err != nil {
+	if err := run(ctx, c, *accept, log); err != nil {
 		fmt.Fprintf(errout, "faceprintd: %v\n", err)
 		return 1
 	}

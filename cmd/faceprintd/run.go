@@ -20,13 +20,13 @@ import (
 )
 
 // run serves until the context ends. It returns nil after an orderly stop.
-func run(ctx context.Context, c Config, log *slog.Logger) (err error) {
+func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err error) {
 	// The store comes first: without it nothing may be served, and a second
 	// daemon stops here before it has touched any hardware.
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return fmt.Errorf("state directory: %w", err)
 	}
-	vault, err := openStore(c.Store)
+	vault, err := openStore(c.Store, accept)
 	if err != nil {
 		return err
 	}
@@ -101,13 +101,13 @@ func run(ctx context.Context, c Config, log *slog.Logger) (err error) {
 	return api.New(back, api.Options{Version: version(), Groups: groups, Log: log}).Serve(ctx, listener)
 }
 
-func openStore(c storeConfig) (*store.Store, error) {
+func openStore(c storeConfig, accept bool) (*store.Store, error) {
 	for _, f := range []string{c.File, c.KeyFile} {
 		if err := os.MkdirAll(filepath.Dir(f), 0o700); err != nil {
 			return nil, fmt.Errorf("store: %w", err)
 		}
 	}
-	return store.Open(c.File, store.KeyFile(c.KeyFile), store.Options{})
+	return store.Open(c.File, store.KeyFile(c.KeyFile), store.Options{Accept: accept})
 }
 
 func openModel(c faceConfig) (*vision.Model, error) {
