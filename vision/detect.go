@@ -9,7 +9,7 @@ import (
 // How a detector's outputs are read.
 const (
 	decodeBoxes = "boxes" // scores n x 2 (column 1 = face), boxes n x 4 as x0, y0, x1, y1 of 0 to 1, already decoded
-	decodeYuNet = "yunet" // cls, obj, bbox, kps, each at strides 8, 16, 32
+	decodeYuNet = "yunet" // cls, obj, bbox, kps, each at strides 8, 16, 32: twelve outputs in this order
 )
 
 // candidate is a detection in the frame's pixels, before it becomes a Face.
@@ -19,11 +19,19 @@ type candidate struct {
 	points *[5]Point
 }
 
-// decodeBoxesOutput reads scores and boxes of a net that has seen the whole frame,
-// stretched.
-func (d *Detector) decodeBoxesOutput(out [][]float32, w, h float32) []candidate {
+// decode reads the detector's outputs; x and y are how many pixels of the
+// frame one pixel of the net's input is wide and high.
+func (d *Detector) decode(out [][]float32, x, y float32) []candidate {
+	if d.Decode == decodeYuNet {
+		return d.decodeYuNet(out, x, y)
+	}
+	return d.decodeBoxes(out, x, y)
+}
+
+func (d *Detector) decodeBoxes(out [][]float32, x, y float32) []candidate {
 	var found []candidate
 	scores, boxes := out[0], out[1]
+	w, h := x*float32(d.Size[0]), y*float32(d.Size[1])
 	for i := 0; 2*i+1 < len(scores) && 4*i+3 < len(boxes); i++ {
 		s := scores[2*i+1]
 		if !(s >= d.Score) {
@@ -34,6 +42,56 @@ func (d *Detector) decodeBoxesOutput(out [][]float32, w, h float32) []candidate 
 	}
 	return found
 }
+
+// yunetStrides are the pixels of the input that one cell of each of YuNet's
+// grids stands for.
+var yunetStrides = [3]int{8, 16, 32}
+
+// yunetLens are the numbers of YuNet's outputs for an input of w x h.
+func yunetLens(w, h int) (lens [12]int) {
+	for i, stride := range yunetStrides {
+		cells := (w / stride) * (h / stride)
+		for k, each := range [4]int{1, 1, 4, 10} { // cls, obj, bbox, kps
+			lens[3*k+i] = each * cells
+		}
+	}
+	return lens
+}
+
+// decodeYuNet reads the grids of YuNet (2023mar). In every cell: the score is
+// the geometric mean of class and objectness, the box's centre and the five
+// points are offsets from the cell's corner in cells, the sides are
+// logarithms of cells (OpenCV's FaceDetectorYN, modules/objdetect).
+func (d *Detector) decodeYuNet(out [][]float32, x, y float32) []candidate {
+	var found []candidate
+	for i, stride := range yunetStrides {
+		cls, obj, box, points := out[i], out[3+i], out[6+i], out[9+i]
+		columns, step := d.Size[0]/stride, float32(stride)
+		for c := range cls {
+			score := float32(math.Sqrt(float64(clamp01(cls[c]) * clamp01(obj[c]))))
+			if !(score >= d.Score) {
+				continue
+			}
+			col, row := float32(c%columns), float32(c/columns)
+			b := box[4*c:][:4]
+			centre := Point{(col + b[0]) * step * x, (row + b[1]) * step * y}
+			w, h := exp(b[2])*step*x/2, exp(b[3])*step*y/2
+			var five [5]Point
+			for k := range five {
+				p := points[10*c+2*k:][:2]
+				five[k] = Point{(col + p[0]) * step * x, (row + p[1]) * step * y}
+			}
+			found = append(found, candidate{
+				box: Box{centre.X - w, centre.Y - h, centre.X + w, centre.Y + h}, score: score, points: &five,
+			})
+		}
+	}
+	return found
+}
+
+func clamp01(v float32) float32 { return min(max(v, 0), 1) }
+
+func exp(v float32) float32 { return float32(math.Exp(float64(v))) }
 
 // sift drops what is no box, and of boxes that overlap keeps the one with the
 // highest score.

@@ -25,7 +25,7 @@ type Frame struct {
 func (f *Frame) Check() error {
 	switch {
 	case f == nil:
-		return fmt.Errorf("vision: no frame")
+		return fmt.Errorf("vision: no frame: %w", ErrFrame)
 	case f.Width < MinSide || f.Height < MinSide:
 		return fmt.Errorf("vision: a frame of %dx%d pixels is too small, the least is %dx%d: %w", f.Width, f.Height, MinSide, MinSide, ErrFrame)
 	case f.Width > MaxSide || f.Height > MaxSide:

@@ -61,10 +61,7 @@ func OpenModel(engine Engine, p Profile, dir string) (*Model, error) {
 		if err != nil {
 			return err
 		}
-		spec := NetSpec{Name: f.File, Input: in.Input, Shape: [4]int{1, len(s.feed.out) / (in.Size[0] * in.Size[1]), in.Size[1], in.Size[0]}}
-		for _, o := range in.Output {
-			spec.Outputs = append(spec.Outputs, Output(o))
-		}
+		spec := s.feed.spec(f)
 		if err := fits(onnx, spec); err != nil {
 			return err
 		}
@@ -110,6 +107,16 @@ func readModel(dir string, f File) ([]byte, error) {
 		return nil, fmt.Errorf("vision: %s has sha256 %x, not %s: it is another file; delete it and fetch it again: %w", name, sum, f.SHA256, ErrModel)
 	}
 	return b, nil
+}
+
+// spec of the network that the feeder feeds.
+func (f *feeder) spec(file File) NetSpec {
+	w, h := f.Size[0], f.Size[1]
+	s := NetSpec{Name: file.File, Input: f.Input.Input, Shape: [4]int{1, len(f.out) / (w * h), h, w}}
+	for _, o := range f.Output {
+		s.Outputs = append(s.Outputs, Output(o))
+	}
+	return s
 }
 
 // fits compares what the file says of itself with the recipe. An open
@@ -217,16 +224,14 @@ func (m *Model) Detect(f *Frame) ([]Face, error) {
 	defer m.mu.Unlock()
 	start := time.Now()
 	p := f.picture()
-	m.detect.feed.resize(p)
+	w, h := m.detect.feed.resize(p)
 	out, err := m.detect.run()
 	if err != nil {
 		return nil, err
 	}
 	d := &m.profile.Detect
-	w, h := float32(f.Width), float32(f.Height)
-	found := d.decodeBoxesOutput(out, w, h)
-	least := d.TooSmall * min(w/float32(d.Size[0]), h/float32(d.Size[1]))
-	found = sift(found, d.Overlap, least)
+	x, y := float32(f.Width)/float32(w), float32(f.Height)/float32(h)
+	found := sift(d.decode(out, x, y), d.Overlap, d.TooSmall*min(x, y))
 	m.times = Times{Detect: time.Since(start)}
 	faces := make([]Face, 0, len(found))
 	start = time.Now()

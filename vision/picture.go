@@ -1,7 +1,6 @@
 package vision
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"image"
@@ -11,25 +10,26 @@ import (
 	"io"
 )
 
+// maxPicture is the most bytes of a picture file that are read.
+const maxPicture = 64 << 20
+
 // ReadPicture decodes a JPEG or PNG, or any other format that the program has
 // registered with package image, into a frame. The size is checked before the
 // pixels are decoded. Grey, 16 bit, CMYK and transparent pictures become BGR;
 // a truncated one is refused.
 func ReadPicture(r io.Reader) (*Frame, error) {
-	// A header is read twice: once for the size, once with the pixels.
-	br := bufio.NewReaderSize(r, 1<<16)
-	head, err := br.Peek(1 << 16)
-	if err != nil && err != io.EOF {
-		return nil, fmt.Errorf("vision: read a picture: %w", err)
-	}
-	c, format, err := image.DecodeConfig(bytes.NewReader(head))
+	// A header, which may hold a preview of its own, is read twice: once for
+	// the size, once with the pixels.
+	r = io.LimitReader(r, maxPicture)
+	var head bytes.Buffer
+	c, format, err := image.DecodeConfig(io.TeeReader(r, &head))
 	if err != nil {
 		return nil, fmt.Errorf("vision: not a picture: %v: %w", err, ErrFrame)
 	}
 	if c.Width < MinSide || c.Height < MinSide || c.Width > MaxSide || c.Height > MaxSide {
 		return nil, fmt.Errorf("vision: a %s of %dx%d pixels, sides must be %d to %d: %w", format, c.Width, c.Height, MinSide, MaxSide, ErrFrame)
 	}
-	img, _, err := image.Decode(br)
+	img, _, err := image.Decode(io.MultiReader(&head, r))
 	if err != nil {
 		return nil, fmt.Errorf("vision: damaged %s: %v: %w", format, err, ErrFrame)
 	}

@@ -25,7 +25,7 @@ type Profile struct {
 	Points   *Pointer   `toml:"points"`   // points of a face; nil when the detector gives five itself
 	Embed    Embedder   `toml:"embed"`    // the comparable vector
 	Liveness *Liveliner `toml:"liveness"` // P(live) of one frame; nil = never measured
-	Table    Table      `toml:"table"`    // cosine to false match rate
+	Table    Table      `toml:"table"`    // cosine to false match rate; without one nobody matches
 }
 
 // File is a model file as the profile knows it.
@@ -43,6 +43,7 @@ type Input struct {
 	Order  string     `toml:"order"`  // "bgr", "rgb" or "grey"
 	Mean   float32    `toml:"mean"`   // subtracted, grey levels
 	Scale  float32    `toml:"scale"`  // multiplied after that
+	Pad    bool       `toml:"pad"`    // keep the picture's proportions and fill up with black, instead of stretching it
 	Output []OutputOf `toml:"output"` // what is read, in the order that the decoder expects
 }
 
@@ -123,7 +124,7 @@ func ParseProfile(b []byte) (Profile, error) {
 		return Profile{}, fmt.Errorf("vision: profile, line %d: unknown key %q: %w", row, strings.Join(unknown.Errors[0].Key(), "."), ErrProfile)
 	case errors.As(err, &syntax):
 		row, _ := syntax.Position()
-		return Profile{}, fmt.Errorf("vision: profile, line %d: %s: %w", row, syntax.Error(), ErrProfile)
+		return Profile{}, fmt.Errorf("vision: profile, line %d: %s: %w", row, strings.TrimPrefix(syntax.Error(), "toml: "), ErrProfile)
 	case err != nil:
 		return Profile{}, fmt.Errorf("vision: profile: %v: %w", err, ErrProfile)
 	}
@@ -145,6 +146,11 @@ func (p Profile) Files() []File {
 	}
 	return f
 }
+
+// Measured tells whether the profile has a threshold table. Without one every
+// cosine has the false match rate 1: nobody can be enrolled or recognised, but
+// the table can be measured.
+func (p Profile) Measured() bool { return p.Table.Source != "" || len(p.Table.Points) > 0 }
 
 func (p Profile) check() error {
 	fail := func(format string, a ...any) error {
@@ -177,6 +183,9 @@ func (p Profile) check() error {
 	if p.Detect.Decode == decodeBoxes && p.Points == nil {
 		return fail("the detector gives no points and there is no points net")
 	}
+	if p.Detect.Decode == decodeYuNet && p.Points != nil {
+		return fail("the detector gives the points itself, the points net is not used")
+	}
 	if d := p.Detect; !(d.Score > 0 && d.Score < 1) || !(d.Overlap > 0 && d.Overlap < 1) || !(d.TooSmall >= 0) {
 		return fail("detect: score and overlap must lie between 0 and 1, small must not be negative")
 	}
@@ -192,6 +201,13 @@ func (p Profile) check() error {
 		inputs, outputs = append(inputs, p.Liveness.Input), append(outputs, 1)
 		if l := p.Liveness; !(l.Crop >= 1 && l.Crop <= 8) || l.Live < 0 || len(l.Output) == 0 || l.Live >= l.Output[0].Len {
 			return fail("liveness: crop must be 1 to 8 and live one of the classes")
+		}
+	}
+	if d := p.Detect; d.Decode == decodeYuNet && len(d.Output) == 12 {
+		for i, n := range yunetLens(d.Size[0], d.Size[1]) {
+			if d.Output[i].Len != n || d.Size[0]%32 != 0 || d.Size[1]%32 != 0 {
+				return fail("detect: output %q of %d numbers, YuNet gives %d for an input of %dx%d", d.Output[i].Name, d.Output[i].Len, n, d.Size[0], d.Size[1])
+			}
 		}
 	}
 	for i, in := range inputs {
@@ -219,8 +235,13 @@ func (p Profile) check() error {
 	if n := p.Embed.Output[0].Len; n > maxDim {
 		return fail("embed: %d numbers are more than %d", n, maxDim)
 	}
-	if err := p.Table.check(); err != nil {
-		return fail("%v", err)
+	if p.Embed.Order == orderGrey || p.Embed.Pad {
+		return fail("embed: the aligned face is in colour and fills the input")
+	}
+	if p.Measured() {
+		if err := p.Table.check(); err != nil {
+			return fail("%v", err)
+		}
 	}
 	return nil
 }

@@ -102,11 +102,24 @@ func (f *feeder) reduce(p picture, kx, ky int) picture {
 	return picture{pix: out, stride: 3 * w, w: w, h: h}
 }
 
-// resize fills the input with the whole picture, stretched as needed:
-// bilinear on pixel centres, edges repeated, after reduction by whole numbers
-// where the picture is at least twice as large.
-func (f *feeder) resize(p picture) []float32 {
-	w, h := f.Size[0], f.Size[1]
+// resize fills the input with the whole picture, stretched as needed, or, when
+// the recipe says pad, as large as it fits into the upper left, the rest black.
+// Bilinear on pixel centres, edges repeated, after reduction by whole numbers
+// where the picture is at least twice as large. It returns the width and
+// height of the picture in the input.
+func (f *feeder) resize(p picture) (w, h int) {
+	w, h = f.Size[0], f.Size[1]
+	if f.Pad {
+		if w*p.h > h*p.w {
+			w = max(1, h*p.w/p.h)
+		} else {
+			h = max(1, w*p.h/p.w)
+		}
+		black := -f.Mean * f.Scale
+		for i := range f.out {
+			f.out[i] = black
+		}
+	}
 	if kx, ky := max(1, p.w/w), max(1, p.h/h); kx > 1 || ky > 1 {
 		p = f.reduce(p, kx, ky)
 	}
@@ -118,23 +131,18 @@ func (f *feeder) resize(p picture) []float32 {
 		at, to, wt := taps(x, w, p.w)
 		column[x] = tap{3 * at, 3 * to, wt}
 	}
-	var c0, c1, c2 []float32
-	n := w * h
-	switch f.Order {
-	case orderBGR:
-		c0, c1, c2 = f.out[:n], f.out[n:2*n], f.out[2*n:3*n]
-	case orderRGB:
-		c2, c1, c0 = f.out[:n], f.out[n:2*n], f.out[2*n:3*n]
-	default:
-		f.resizeGrey(p, column)
-		return f.out
+	if f.Order == orderGrey {
+		f.resizeGrey(p, column, h)
+		return w, h
 	}
+	c0, c1, c2 := f.planes()
 	scale := f.Scale / (256 * 256)
 	bias := -f.Mean * f.Scale
 	for y := range h {
 		top, bottom, wy := taps(y, h, p.h)
 		a, b := p.pix[top*p.stride:][:3*p.w], p.pix[bottom*p.stride:][:3*p.w]
-		o0, o1, o2 := c0[y*w:][:w], c1[y*w:][:w], c2[y*w:][:w]
+		at := y * f.Size[0]
+		o0, o1, o2 := c0[at:][:w], c1[at:][:w], c2[at:][:w]
 		if p.w == w && wy == 0 { // nothing to interpolate
 			one := f.Scale
 			for x := range o0 {
@@ -154,17 +162,27 @@ func (f *feeder) resize(p picture) []float32 {
 			o2[x] = float32((int(al[2])*v+int(ar[2])*t.w)*(256-wy)+(int(bl[2])*v+int(br[2])*t.w)*wy)*scale + bias
 		}
 	}
-	return f.out
+	return w, h
 }
 
-func (f *feeder) resizeGrey(p picture, column []tap) {
-	w, h := f.Size[0], f.Size[1]
+// planes of the input: blue, green and red.
+func (f *feeder) planes() (b, g, r []float32) {
+	n := f.Size[0] * f.Size[1]
+	b, g, r = f.out[:n], f.out[n:2*n], f.out[2*n:3*n]
+	if f.Order == orderRGB {
+		b, r = r, b
+	}
+	return b, g, r
+}
+
+func (f *feeder) resizeGrey(p picture, column []tap, h int) {
+	w := len(column)
 	scale := f.Scale / (256 * 256)
 	bias := -f.Mean * f.Scale
 	for y := range h {
 		top, bottom, wy := taps(y, h, p.h)
 		a, b := p.pix[top*p.stride:][:3*p.w], p.pix[bottom*p.stride:][:3*p.w]
-		o := f.out[y*w:][:w]
+		o := f.out[y*f.Size[0]:][:w]
 		for x := range o {
 			t := column[x]
 			al, ar, bl, br := a[t.at:][:3], a[t.to:][:3], b[t.at:][:3], b[t.to:][:3]
@@ -194,15 +212,9 @@ func taps(x, size, n int) (at, to, weight int) {
 
 // warp fills the input by moving the frame with the inverse of s: output
 // pixel x, y is sampled at s(x, y), bilinear; what lies outside is black.
-func (f *feeder) warp(p picture, s similarity) []float32 {
+func (f *feeder) warp(p picture, s similarity) {
 	w, h := f.Size[0], f.Size[1]
-	n := w * h
-	var c0, c1, c2 []float32
-	if f.Order == orderRGB {
-		c2, c1, c0 = f.out[:n], f.out[n:2*n], f.out[2*n:3*n]
-	} else {
-		c0, c1, c2 = f.out[:n], f.out[n:2*n], f.out[2*n:3*n]
-	}
+	c0, c1, c2 := f.planes()
 	scale := f.Scale / (256 * 256)
 	bias := -f.Mean * f.Scale
 	const one = 1 << 16
@@ -229,7 +241,6 @@ func (f *feeder) warp(p picture, s similarity) []float32 {
 			o0[x], o1[x], o2[x] = float32(e0)*scale+bias, float32(e1)*scale+bias, float32(e2)*scale+bias
 		}
 	}
-	return f.out
 }
 
 // edge samples where at least one of the four pixels is outside, and black.

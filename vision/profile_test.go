@@ -1,0 +1,111 @@
+package vision
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+func TestBuiltInProfilesAreSound(t *testing.T) {
+	if len(BuiltIns()) < 2 {
+		t.Fatalf("built in: %v", BuiltIns())
+	}
+	for _, name := range BuiltIns() {
+		if p := builtIn(t, name); p.Name != name {
+			t.Errorf("%s calls itself %s", name, p.Name)
+		}
+	}
+	if p := builtIn(t, DefaultProfile); !p.Measured() {
+		t.Error("the default has no threshold table")
+	}
+	for _, name := range []string{"", "nobody", "../profile", "profiles/faceplugin.toml"} {
+		if _, err := BuiltIn(name); !errors.Is(err, ErrProfile) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+// A profile without a table lets nobody in, however alike.
+func TestAnUnmeasuredProfileMatchesNobody(t *testing.T) {
+	p := builtIn(t, "opencv-zoo")
+	if p.Measured() || p.Table.FMR(1) != 1 {
+		t.Errorf("FMR %g at cosine 1", p.Table.FMR(1))
+	}
+	if _, err := p.Table.Threshold(0.5); !errors.Is(err, ErrProfile) {
+		t.Errorf("threshold: %v", err)
+	}
+}
+
+func TestBrokenProfilesAreRefusedByName(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("profiles", DefaultProfile+".toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, edit := range map[string][2]string{
+		"line 5: unknown key":     {`name = "faceplugin"`, `nane = "faceplugin"`},
+		"line 5: expected":        {`name = "faceplugin"`, `name = faceplugin`},
+		"name and origin":         {`name = "faceplugin"`, `name = ""`},
+		"is no file name":         {`file = "fr_detect.onnx"`, `file = "../fr_detect.onnx"`},
+		"bytes":                   {`bytes = 1217758`, `bytes = -1`},
+		"sha256":                  {`6c0256`, `6C0256`},
+		"input \"\"":              {"input = \"input\"\nsize = [320, 240]", "size = [320, 240]"},
+		"of 320x4":                {`size = [320, 240]`, `size = [320, 4]`},
+		"is not bgr":              {`order = "bgr"`, `order = "hsv"`},
+		"mean":                    {`mean = 127.0`, `mean = nan`},
+		"scale":                   {`scale = 0.0078125`, `scale = 0.0`},
+		"outputs, not 2":          {`, { name = "boxes", len = 17680 }`, ``},
+		"of 0 numbers":            {`len = 8840`, `len = 0`},
+		"is neither":              {`decode = "boxes"`, `decode = "ssd"`},
+		"score and overlap":       {`score = 0.65`, `score = 1.5`},
+		"points.five":             {`[30]`, `[68]`},
+		"embed.template":          {`[38.295, 51.696]`, `[138.295, 51.696]`},
+		"liveness: crop":          {`crop = 2.7`, `crop = 0.5`},
+		"crop must be 1 to 8 and": {`live = 0`, `live = 3`},
+		"threshold table":         {`source = "`, `#source = "`},
+	} {
+		broken := strings.Replace(string(b), edit[0], edit[1], 1)
+		if broken == string(b) {
+			t.Fatalf("%s: %q is not in the profile", name, edit[0])
+		}
+		_, err := ParseProfile([]byte(broken))
+		if !errors.Is(err, ErrProfile) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func FuzzParseProfile(f *testing.F) {
+	for _, name := range BuiltIns() {
+		b, err := os.ReadFile(filepath.Join("profiles", name+".toml"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add([]byte("name = \"x\"\n[detect]\nsize = [1, 2, 3]"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, err := ParseProfile(b)
+		if err != nil {
+			if !errors.Is(err, ErrProfile) {
+				t.Fatal(err)
+			}
+			return
+		}
+		written, err := toml.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ParseProfile(written)
+		if err != nil {
+			t.Fatalf("what was read cannot be written: %v\n%s", err, written)
+		}
+		if twice, err := toml.Marshal(again); err != nil || !bytes.Equal(twice, written) {
+			t.Fatalf("%v\n%s\n%s", err, written, twice)
+		}
+	})
+}
