@@ -70,7 +70,7 @@ func (n *fakeNet) Close() error { n.engine.closed++; return nil }
 
 // fakeModels writes files that fit the profile, names them in it, and returns
 // their folder and an engine in which they answer zeros.
-func fakeModels(t *testing.T, p *Profile) (dir string, e *fakeEngine) {
+func fakeModels(t testing.TB, p *Profile) (dir string, e *fakeEngine) {
 	t.Helper()
 	dir, e = t.TempDir(), &fakeEngine{answer: map[string]func([]float32) [][]float32{}}
 	write := func(f *File, in Input) {

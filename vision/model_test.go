@@ -18,7 +18,7 @@ func grey(w, h int) *Frame {
 	return f
 }
 
-func openFake(t *testing.T, profile string) (*Model, Profile, *fakeEngine) {
+func openFake(t testing.TB, profile string) (*Model, Profile, *fakeEngine) {
 	t.Helper()
 	p := builtIn(t, profile)
 	dir, e := fakeModels(t, &p)

@@ -34,9 +34,10 @@ func (p picture) crop(x0, y0, x1, y1 int) picture {
 // one feeder, one goroutine.
 type feeder struct {
 	Input
-	small  []byte    // a picture after reduction by whole numbers
-	column []tap     // horizontal taps
-	out    []float32 // the network's input
+	small  []byte      // a picture after reduction by whole numbers
+	column []tap       // horizontal taps
+	rows   [2][]uint64 // two source rows, stretched; see lanes
+	out    []float32   // the network's input
 }
 
 type tap struct {
@@ -56,50 +57,48 @@ func newFeeder(in Input) *feeder {
 // wipe overwrites what is left of pictures.
 func (f *feeder) wipe() {
 	clear(f.small[:cap(f.small)])
+	clear(f.rows[0])
+	clear(f.rows[1])
 	clear(f.out)
 }
 
 // reduce averages blocks of kx times ky pixels, so that what follows skips no
-// pixel. For a factor of two that is exactly what bilinear sampling of pixel
-// centres gives.
+// pixel. Blocks have at most 2^13 pixels, which keeps the sums within lanes.
 func (f *feeder) reduce(p picture, kx, ky int) picture {
 	w, h := p.w/kx, p.h/ky
 	if n := 3 * w * h; cap(f.small) < n {
 		f.small = make([]byte, n)
 	}
 	out := f.small[:3*w*h]
-	if kx == 2 && ky == 2 {
-		for y := range h {
-			a := p.pix[2*y*p.stride:][:6*w]
-			b := p.pix[(2*y+1)*p.stride:][:6*w]
-			o := out[3*w*y:][:3*w]
-			for len(o) >= 3 && len(a) >= 6 && len(b) >= 6 {
-				o[0] = byte((uint(a[0]) + uint(a[3]) + uint(b[0]) + uint(b[3]) + 2) >> 2)
-				o[1] = byte((uint(a[1]) + uint(a[4]) + uint(b[1]) + uint(b[4]) + 2) >> 2)
-				o[2] = byte((uint(a[2]) + uint(a[5]) + uint(b[2]) + uint(b[5]) + 2) >> 2)
-				o, a, b = o[3:], a[6:], b[6:]
-			}
-		}
-		return picture{pix: out, stride: 3 * w, w: w, h: h}
-	}
-	n := uint(kx * ky)
+	n := uint64(kx * ky)
+	divide := (1<<32 + n - 1) / n // times this and >> 32 is the division, for sums below 2^21
 	for y := range h {
-		for x := range w {
-			var s0, s1, s2 uint
+		o := out[3*w*y:][:3*w]
+		at := y * ky * p.stride
+		for len(o) >= 3 {
+			sum := (n / 2) * (1 | 1<<21 | 1<<42)
 			for j := range ky {
-				row := p.pix[(y*ky+j)*p.stride+3*x*kx:][:3*kx]
-				for len(row) >= 3 {
-					s0 += uint(row[0])
-					s1 += uint(row[1])
-					s2 += uint(row[2])
-					row = row[3:]
+				for row := p.pix[at+j*p.stride:][:3*kx]; len(row) >= 3; row = row[3:] {
+					sum += lanes(row)
 				}
 			}
-			o := out[3*(w*y+x):][:3]
-			o[0], o[1], o[2] = byte((s0+n/2)/n), byte((s1+n/2)/n), byte((s2+n/2)/n)
+			o[0] = byte((sum & lane) * divide >> 32)
+			o[1] = byte((sum >> 21 & lane) * divide >> 32)
+			o[2] = byte((sum >> 42) * divide >> 32)
+			o, at = o[3:], at+3*kx
 		}
 	}
 	return picture{pix: out, stride: 3 * w, w: w, h: h}
+}
+
+// lane is the mask of one of the three lanes of 21 bits in which the channels
+// of a pixel are computed at once.
+const lane = 1<<21 - 1
+
+// lanes spreads a pixel.
+func lanes(px []byte) uint64 {
+	_ = px[2]
+	return uint64(px[0]) | uint64(px[1])<<21 | uint64(px[2])<<42
 }
 
 // resize fills the input with the whole picture, stretched as needed, or, when
@@ -120,6 +119,10 @@ func (f *feeder) resize(p picture) (w, h int) {
 			f.out[i] = black
 		}
 	}
+	if p.w == 2*w && p.h == 2*h && f.Order != orderGrey {
+		f.halve(p, w, h)
+		return w, h
+	}
 	if kx, ky := max(1, p.w/w), max(1, p.h/h); kx > 1 || ky > 1 {
 		p = f.reduce(p, kx, ky)
 	}
@@ -136,33 +139,73 @@ func (f *feeder) resize(p picture) (w, h int) {
 		return w, h
 	}
 	c0, c1, c2 := f.planes()
-	scale := f.Scale / (256 * 256)
+	for i := range f.rows {
+		if cap(f.rows[i]) < w {
+			f.rows[i] = make([]uint64, w)
+		}
+	}
+	a, b := f.rows[0][:w], f.rows[1][:w]
+	inA, inB := -1, -1 // which source rows they hold
+	scale := f.Scale / (32 * 256)
 	bias := -f.Mean * f.Scale
 	for y := range h {
 		top, bottom, wy := taps(y, h, p.h)
-		a, b := p.pix[top*p.stride:][:3*p.w], p.pix[bottom*p.stride:][:3*p.w]
+		if top == inB {
+			a, b, inA, inB = b, a, inB, inA
+		}
+		if top != inA {
+			p.stretch(top, column, a)
+			inA = top
+		}
+		if bottom != inB && wy != 0 {
+			p.stretch(bottom, column, b)
+			inB = bottom
+		}
 		at := y * f.Size[0]
 		o0, o1, o2 := c0[at:][:w], c1[at:][:w], c2[at:][:w]
-		if p.w == w && wy == 0 { // nothing to interpolate
-			one := f.Scale
-			for x := range o0 {
-				px := a[3*x:][:3]
-				o0[x] = float32(px[0])*one + bias
-				o1[x] = float32(px[1])*one + bias
-				o2[x] = float32(px[2])*one + bias
-			}
-			continue
-		}
+		u, v := uint64(256-wy), uint64(wy)
 		for x := range o0 {
-			t := column[x]
-			al, ar, bl, br := a[t.at:][:3], a[t.to:][:3], b[t.at:][:3], b[t.to:][:3]
-			v := 256 - t.w
-			o0[x] = float32((int(al[0])*v+int(ar[0])*t.w)*(256-wy)+(int(bl[0])*v+int(br[0])*t.w)*wy)*scale + bias
-			o1[x] = float32((int(al[1])*v+int(ar[1])*t.w)*(256-wy)+(int(bl[1])*v+int(br[1])*t.w)*wy)*scale + bias
-			o2[x] = float32((int(al[2])*v+int(ar[2])*t.w)*(256-wy)+(int(bl[2])*v+int(br[2])*t.w)*wy)*scale + bias
+			m := a[x]*u + b[x]*v
+			o0[x] = float32(m&lane)*scale + bias
+			o1[x] = float32(m>>21&lane)*scale + bias
+			o2[x] = float32(m>>42)*scale + bias
 		}
 	}
 	return w, h
+}
+
+// halve fills the input from a picture of exactly twice its size, for which
+// bilinear sampling of pixel centres is the mean of four pixels.
+func (f *feeder) halve(p picture, w, h int) {
+	c0, c1, c2 := f.planes()
+	scale, bias := f.Scale/4, -f.Mean*f.Scale
+	for y := range h {
+		a, b := p.pix[2*y*p.stride:][:6*w], p.pix[(2*y+1)*p.stride:][:6*w]
+		at := y * f.Size[0]
+		o0, o1, o2 := c0[at:][:w], c1[at:][:w], c2[at:][:w]
+		for x := range o0 {
+			l, r := a[6*x:][:6], b[6*x:][:6]
+			o0[x] = float32(int(l[0])+int(l[3])+int(r[0])+int(r[3]))*scale + bias
+			o1[x] = float32(int(l[1])+int(l[4])+int(r[1])+int(r[4]))*scale + bias
+			o2[x] = float32(int(l[2])+int(l[5])+int(r[2])+int(r[5]))*scale + bias
+		}
+	}
+}
+
+// stretch fills a row with the pixels of source row y at the taps, in 32nds of
+// a grey level: 13 bits, which leaves the 8 that the vertical weight needs.
+func (p picture) stretch(y int, column []tap, row []uint64) {
+	px := p.pix[y*p.stride:][:3*p.w]
+	const low13 = (1<<13 - 1) * (1 | 1<<21 | 1<<42)
+	row = row[:len(column)]
+	for x, t := range column {
+		left := lanes(px[t.at:])
+		if t.w == 0 {
+			row[x] = left << 5
+			continue
+		}
+		row[x] = (left*uint64(256-t.w) + lanes(px[t.to:])*uint64(t.w)) >> 3 & low13
+	}
 }
 
 // planes of the input: blue, green and red.

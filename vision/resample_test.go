@@ -104,7 +104,10 @@ func TestResizeAgreesWithDoublePrecision(t *testing.T) {
 			if w != tt.wantW || h != tt.wantH {
 				t.Fatalf("%dx%d, want %dx%d", w, h, tt.wantW, tt.wantH)
 			}
-			r := p.reduced(max(1, p.w/w), max(1, p.h/h))
+			r := p
+			if p.w != 2*w || p.h != 2*h { // of four pixels nothing is rounded
+				r = p.reduced(max(1, p.w/w), max(1, p.h/h))
+			}
 			compare(t, f, w, h, func(x, y, c int) float64 {
 				u := (float64(x)+0.5)*float64(r.w)/float64(w) - 0.5
 				v := (float64(y)+0.5)*float64(r.h)/float64(h) - 0.5

@@ -10,8 +10,17 @@ var measured = Table{Source: "test", Points: []Operating{{1e-2, 0.2}, {1e-3, 0.3
 
 func TestFMROfACosine(t *testing.T) {
 	for _, tt := range []struct{ cosine, want float64 }{
-		{-1, 1}, {0.199, 1}, {0.2, 1e-2}, {0.25, math.Sqrt(1e-5)}, {0.3, 1e-3}, {0.4, 1e-4}, {0.5, 1e-5}, {1, 1e-5}, {math.Inf(1), 1e-5},
-		{math.NaN(), 1}, {math.Inf(-1), 1},
+		{-1, 1},
+		{0.199, 1},
+		{0.2, 1e-2},
+		{0.25, math.Sqrt(1e-5)},
+		{0.3, 1e-3},
+		{0.4, 1e-4},
+		{0.5, 1e-5},
+		{1, 1e-5},
+		{math.Inf(1), 1e-5},
+		{math.NaN(), 1},
+		{math.Inf(-1), 1},
 	} {
 		if got := measured.FMR(tt.cosine); math.Abs(got/tt.want-1) > 1e-9 {
 			t.Errorf("cosine %g: FMR %g, want %g", tt.cosine, got, tt.want)
