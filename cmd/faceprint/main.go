@@ -140,7 +140,7 @@ Exit codes: 0 granted or done, 1 refused, 2 wrong usage, 3 try again, 4 fault.`,
 	flags.BoolVar(&t.json, "json", false, "print one JSON value on standard output and nothing else there")
 	flags.BoolVarP(&t.quiet, "quiet", "q", false, "no progress on standard error")
 	flags.StringVar(&t.socket, "socket", client.Socket(), "the daemon's unix socket; also "+client.SocketVariable)
-	root.AddGroup(&cobra.Group{ID: "people", Title: "People:"}, &cobra.Group{ID: "device", Title: "The device:"})
+	root.AddGroup(&cobra.Group{ID: "people", Title: "People:"}, &cobra.Group{ID: "device", Title: "The device:"}, &cobra.Group{ID: "board", Title: "The guard board:"})
 	root.SetHelpCommandGroupID("device")
 	root.SetCompletionCommandGroupID("device")
 	for _, c := range []*cobra.Command{t.enroll(), t.verify(), t.identify(), t.people(), t.forget(), t.unlock()} {
@@ -149,6 +149,10 @@ Exit codes: 0 granted or done, 1 refused, 2 wrong usage, 3 try again, 4 fault.`,
 	}
 	for _, c := range []*cobra.Command{t.status(), t.audit(), t.keys(), t.config(), t.doctor(), t.events(), t.sim(), t.demo(), t.version()} {
 		c.GroupID = "device"
+		root.AddCommand(c)
+	}
+	for _, c := range t.boardCommands() {
+		c.GroupID = "board"
 		root.AddCommand(c)
 	}
 	root.AddCommand(t.man())

@@ -1,0 +1,61 @@
+package firmware
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+)
+
+// DevelopmentKey signs images for boards on the desk. It is no secret: a
+// production loader refuses what it signs.
+func DevelopmentKey() ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{'F'}, ed25519.SeedSize))
+}
+
+// ErrKey: a file holds no key of the kind that is needed.
+var ErrKey = errors.New("no Ed25519 key: 32 bytes in hexadecimal, or PEM as openssl writes it, are")
+
+// ParsePrivate reads a signing key: its seed as 64 hexadecimal digits, or
+// PKCS #8 in PEM (openssl genpkey -algorithm ed25519).
+func ParsePrivate(text []byte) (ed25519.PrivateKey, error) {
+	if block, _ := pem.Decode(text); block != nil {
+		k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		if key, ok := k.(ed25519.PrivateKey); err == nil && ok {
+			return key, nil
+		}
+		return nil, fmt.Errorf("firmware: %w", ErrKey)
+	}
+	seed, err := hex32(text)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(seed)
+	return ed25519.NewKeyFromSeed(seed), nil
+}
+
+// ParsePublic reads a public key: 64 hexadecimal digits, or PEM (openssl pkey
+// -pubout).
+func ParsePublic(text []byte) (ed25519.PublicKey, error) {
+	if block, _ := pem.Decode(text); block != nil {
+		k, err := x509.ParsePKIXPublicKey(block.Bytes)
+		if key, ok := k.(ed25519.PublicKey); err == nil && ok {
+			return key, nil
+		}
+		return nil, fmt.Errorf("firmware: %w", ErrKey)
+	}
+	return hex32(text)
+}
+
+func hex32(text []byte) ([]byte, error) {
+	b := make([]byte, 32)
+	text = bytes.TrimSpace(text)
+	if n, err := hex.Decode(b[:min(len(b), len(text)/2)], text[:min(2*len(b), len(text))]); err != nil || n != len(b) || len(text) != 2*len(b) {
+		clear(b)
+		return nil, fmt.Errorf("firmware: %w", ErrKey)
+	}
+	return b, nil
+}
