@@ -73,3 +73,48 @@ func FromImage(img image.Image) (*Frame, error) {
 	}
 	return f, nil
 }
+
+// Preview is the frame as a picture to look at, at most width pixels wide,
+// in the form in which a JPEG is encoded fastest. Each of its pixels is the
+// mean of those that it stands for.
+func (f *Frame) Preview(width int) *image.YCbCr {
+	w := min(max(width, 2), f.Width)
+	h := max(f.Height*w/f.Width, 1)
+	img := image.NewYCbCr(image.Rect(0, 0, w, h), image.YCbCrSubsampleRatio420)
+	// Where the columns of the picture begin in a row of the frame.
+	from := make([]int, w+1)
+	for x := range from {
+		from[x] = x * f.Width / w
+	}
+	chroma := make([][3]uint32, img.CStride) // sums of two by two pixels
+	for y := range h {
+		y0, y1 := y*f.Height/h, (y+1)*f.Height/h
+		for x := range w {
+			var b, g, r uint32
+			for row := y0; row < y1; row++ {
+				p := f.Pix[3*(row*f.Width+from[x]) : 3*(row*f.Width+from[x+1])]
+				for ; len(p) > 2; p = p[3:] {
+					b, g, r = b+uint32(p[0]), g+uint32(p[1]), r+uint32(p[2])
+				}
+			}
+			n := uint32((y1 - y0) * (from[x+1] - from[x]))
+			b, g, r = b/n, g/n, r/n
+			luma, _, _ := color.RGBToYCbCr(uint8(r), uint8(g), uint8(b))
+			img.Y[y*img.YStride+x] = luma
+			c := &chroma[x/2]
+			c[0], c[1], c[2] = c[0]+b, c[1]+g, c[2]+r
+		}
+		if y%2 == 0 && y+1 < h {
+			continue
+		}
+		rows := uint32(2 - (y+1)%2)
+		for x := range chroma {
+			n := rows * uint32(min(2, w-2*x))
+			c := &chroma[x]
+			_, cb, cr := color.RGBToYCbCr(uint8(c[2]/n), uint8(c[1]/n), uint8(c[0]/n))
+			img.Cb[y/2*img.CStride+x], img.Cr[y/2*img.CStride+x] = cb, cr
+			*c = [3]uint32{}
+		}
+	}
+	return img
+}

@@ -96,7 +96,8 @@ type Camera struct {
 	width   int
 	height  int
 	seq     uint64
-	taken   uint64 // seq of the frame handed out last
+	taken   uint64 // seq of the frame that Frame handed out last
+	stale   uint64 // frames up to this seq are of a source that was left
 	state   State
 	since   time.Time // of the last frame, or of the opening
 	cancel  context.CancelFunc
@@ -152,7 +153,7 @@ func (c *Camera) Switch(name string) error {
 	c.cancel = cancel
 	c.reading = new(sync.WaitGroup)
 	clear(c.pix)
-	c.taken = c.seq
+	c.stale = c.seq
 	c.state = State{Condition: Opening, Source: s.shown(), Frames: c.state.Frames}
 	c.since = time.Now()
 	c.changed()
@@ -251,6 +252,18 @@ func (c *Camera) take(ctx context.Context, pix []byte, w, h int) bool {
 // it if need be. It is the caller's, who wipes it. While the source is lost or
 // silent the error wraps ErrSource; a later call may succeed.
 func (c *Camera) Frame(ctx context.Context) (*vision.Frame, error) {
+	return c.newer(ctx, &c.taken)
+}
+
+// Next is Frame for an onlooker, such as a preview: it returns a frame whose
+// number is above after and takes none from those who use Frame.
+func (c *Camera) Next(ctx context.Context, after uint64) (*vision.Frame, error) {
+	return c.newer(ctx, &after)
+}
+
+// newer waits for a frame that is newer than *seen and notes it there; *seen
+// is read and written with c.mu held.
+func (c *Camera) newer(ctx context.Context, seen *uint64) (*vision.Frame, error) {
 	var overdue *time.Timer
 	defer func() {
 		if overdue != nil {
@@ -263,9 +276,9 @@ func (c *Camera) Frame(ctx context.Context) (*vision.Frame, error) {
 		case c.closed:
 			c.mu.Unlock()
 			return nil, ErrClosed
-		case c.seq > c.taken:
+		case c.seq > max(*seen, c.stale):
 			f := c.turned()
-			c.taken = c.seq
+			*seen = c.seq
 			c.mu.Unlock()
 			return f, nil
 		case c.state.Condition == Lost:

@@ -137,6 +137,26 @@ func TestFrameIsAlwaysTheNewest(t *testing.T) {
 	})
 }
 
+func TestAnOnlookerTakesNoFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opened := 0
+		c := config(scripted(&opened, []step{{shade: 1}, {wait: time.Second, shade: 2}}))
+		c.Patience = time.Minute
+		cam := mustOpen(t, c)
+		synctest.Wait()
+		seen, err := cam.Next(t.Context(), 0)
+		if err != nil || seen.Pix[0] != 1 {
+			t.Fatalf("the onlooker got %v, %v", seen, err)
+		}
+		if f, err := cam.Frame(t.Context()); err != nil || f.Seq != seen.Seq {
+			t.Fatalf("after the onlooker Frame gave %v, %v", f, err)
+		}
+		if next, err := cam.Next(t.Context(), seen.Seq); err != nil || next.Pix[0] != 2 {
+			t.Fatalf("the onlooker's next is %v, %v", next, err)
+		}
+	})
+}
+
 func TestFrameEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opened := 0
