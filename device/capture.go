@@ -94,7 +94,7 @@ func (c *captured) hintsOnly(v Verdict) bool {
 // factors at once, under one deadline.
 func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
 	c := &captured{face: Measure{FMR: 1, Live: math.NaN()}, finger: Measure{FMR: 1}}
-	wants := func(f Factor) bool { return d.policy.Mode.wants(f) || slices.Contains(r.Factors, f) }
+	wants := func(f Factor) bool { return d.policy.Mode.Wants(f) || slices.Contains(r.Factors, f) }
 
 	var faces, fingers []store.Template
 	defer func() { wipe(faces); wipe(fingers) }()
@@ -257,6 +257,7 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 			return err
 		}
 		if d.policy.face(c.face, float64(max(c.gallery, 1))) == "" {
+			d.send(Event{Kind: "progress", Step: Face, Done: framesForNo, Of: framesForNo}) // no more are needed
 			passed()
 			return nil
 		}
@@ -343,6 +344,7 @@ func (d *Device) measureFinger(ctx context.Context, cancel context.CancelCauseFu
 	if c.finger.Enrolled = len(ts) > 0; !c.finger.Enrolled {
 		return nil
 	}
+	d.send(Event{Kind: "hint", Step: Finger, Hint: string(sensor.HintNoFinger)}) // from now on one is waited for
 	for {
 		print, err := d.hw.Finger.Scan(ctx)
 		retry := (*sensor.RetryError)(nil)

@@ -42,8 +42,8 @@ const (
 	Both       Mode = "both"   // the strict one
 )
 
-// wants tells whether the mode has a use for the factor.
-func (m Mode) wants(f Factor) bool {
+// Wants tells whether the mode has a use for the factor.
+func (m Mode) Wants(f Factor) bool {
 	switch m {
 	case FaceOnly:
 		return f == Face
@@ -104,11 +104,11 @@ func (p Policy) Decide(e Evidence) Verdict {
 	people := float64(max(e.Gallery, 1))
 	face := p.face(e.Face, people)
 	finger := p.finger(e.Finger, people)
-	if p.Mode.wants(Face) && face == "" {
+	if p.Mode.Wants(Face) && face == "" {
 		v.Passed = append(v.Passed, Face)
 		v.FMR *= e.Face.FMR * people
 	}
-	if p.Mode.wants(Finger) && finger == "" {
+	if p.Mode.Wants(Finger) && finger == "" {
 		v.Passed = append(v.Passed, Finger)
 		v.FMR *= e.Finger.FMR * people
 	}
@@ -125,10 +125,10 @@ func (p Policy) Decide(e Evidence) Verdict {
 	if v.Granted {
 		return v
 	}
-	if p.Mode.wants(Face) && face != "" {
+	if p.Mode.Wants(Face) && face != "" {
 		v.Reasons = append(v.Reasons, face)
 	}
-	if p.Mode.wants(Finger) && finger != "" {
+	if p.Mode.Wants(Finger) && finger != "" {
 		v.Reasons = append(v.Reasons, finger)
 	}
 	return v

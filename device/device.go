@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -159,6 +160,7 @@ type Device struct {
 
 	turn chan struct{} // holds a token while nobody authenticates or enrols
 	eyes sync.Mutex    // the face model is used by one goroutine at a time
+	here atomic.Bool   // somebody is before the device (Watch)
 
 	doors sync.WaitGroup // locks that are being told
 	ctx   context.Context
@@ -366,16 +368,39 @@ func lockedOut(user store.UserID, l lockouts) *Decision {
 
 // restore takes back a count where nothing was compared that failed.
 func (d *Device) restore(user store.UserID, before lockouts) error {
-	return d.vault.Update(func(tx *store.Tx) error { return setLockouts(tx, user, before) })
+	return d.vault.Update(func(tx *store.Tx) error { return uncount(tx, user, before) })
 }
 
-func setLockouts(tx *store.Tx, user store.UserID, l lockouts) error {
+// uncount takes back one failure. What others counted meanwhile stays: a PIN is
+// checked while the sensors wait, and nobody may get more tries at it by
+// letting an attempt run out beside it.
+func uncount(tx *store.Tx, user store.UserID, before lockouts) error {
+	one := func(user store.UserID, before store.Lockout) error {
+		l, err := tx.Lockout(user)
+		switch {
+		case err != nil:
+			return err
+		case l.Failures == before.Failures+1:
+			l = before
+		case l.Failures > 0:
+			l.Failures--
+		}
+		return tx.SetLockout(user, l)
+	}
 	if user != "" {
-		if err := tx.SetLockout(user, l.person); err != nil {
+		if err := one(user, before.person); err != nil {
 			return err
 		}
 	}
-	return tx.SetLockout("", l.device)
+	return one("", before.device)
+}
+
+// clearLockouts forgets the failures of somebody who was let in.
+func clearLockouts(tx *store.Tx, user store.UserID) error {
+	if err := tx.SetLockout(user, store.Lockout{}); err != nil {
+		return err
+	}
+	return tx.SetLockout("", store.Lockout{})
 }
 
 // fault records an attempt that a part of the device, or the asker's hanging
@@ -384,7 +409,7 @@ func (d *Device) fault(user store.UserID, kind string, before lockouts, ev *capt
 	d.opts.Log.Warn("attempt failed", "err", cause)
 	return d.vault.Update(func(tx *store.Tx) error {
 		if !ev.compared() {
-			if err := setLockouts(tx, user, before); err != nil {
+			if err := uncount(tx, user, before); err != nil {
 				return err
 			}
 		}
@@ -396,13 +421,21 @@ func (d *Device) fault(user store.UserID, kind string, before lockouts, ev *capt
 // record makes the audit entry and, for a yes, clears the counters, in one
 // commit.
 func (d *Device) record(kind string, claimed store.UserID, dec *Decision, ev *captured) error {
-	outcome := "refused"
-	if dec.Granted {
-		outcome = "granted"
-	}
 	err := d.vault.Update(func(tx *store.Tx) error {
+		outcome, found := "refused", dec.User
+		if dec.Granted && claimed == "" {
+			// Whoever a search found may be locked out by claims that failed.
+			l, err := tx.Lockout(found)
+			if err != nil {
+				return err
+			}
+			if locked(l, d.hw.Now()) {
+				*dec = *lockedOut("", lockouts{person: l})
+			}
+		}
 		if dec.Granted {
-			if err := setLockouts(tx, dec.User, lockouts{}); err != nil {
+			outcome = "granted"
+			if err := clearLockouts(tx, dec.User); err != nil {
 				return err
 			}
 		} else if claimed != "" {
@@ -412,7 +445,7 @@ func (d *Device) record(kind string, claimed store.UserID, dec *Decision, ev *ca
 			}
 			dec.Failures, dec.LockedUntil, dec.Disabled = l.Failures, l.Until, l.Disabled
 		}
-		e, err := tx.Append(store.Entry{At: d.hw.Now(), Kind: kind, User: dec.User, Outcome: outcome, Reasons: words(dec.Reasons), Scores: ev.scores()})
+		e, err := tx.Append(store.Entry{At: d.hw.Now(), Kind: kind, User: found, Outcome: outcome, Reasons: words(dec.Reasons), Scores: ev.scores()})
 		dec.Audit = e.Seq
 		return err
 	})
