@@ -84,6 +84,21 @@ func (g Groups) Role(p Peer) Role {
 	return RoleLocal
 }
 
+// UserRole is the role of any process of the user, by their groups in the
+// system's table; for callers of whom the kernel tells the user alone.
+func (g Groups) UserRole(uid int) Role {
+	p := Peer{UID: uid}
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		ids, _ := u.GroupIds() // none where they cannot be read
+		for _, id := range ids {
+			if gid, err := strconv.Atoi(id); err == nil {
+				p.GIDs = append(p.GIDs, gid)
+			}
+		}
+	}
+	return g.Role(p)
+}
+
 // peerOf asks the kernel who is at the other end (SO_PEERCRED and
 // SO_PEERGROUPS, unix(7)).
 func peerOf(c *net.UnixConn) (Peer, error) {

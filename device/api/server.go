@@ -12,7 +12,6 @@ package api
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,6 +23,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/danielgtaylor/huma/v2/sse"
 
+	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/device/api/client"
 )
 
@@ -50,6 +50,7 @@ type Backend interface {
 	Status(context.Context) (client.Status, error)
 	Diagnose(context.Context) (client.Diagnosis, error)
 	Keys(context.Context) (client.Keys, error)
+	KioskCode(context.Context) (client.KioskCode, error)
 	Config(context.Context) (client.Config, error)
 	// Events are delivered until the context ends; then the channel is closed.
 	Events(context.Context) <-chan client.Event
@@ -215,6 +216,9 @@ func (s *Server) routes() {
 	route(s, RoleAdmin, "diagnose", get, "/v1/doctor", "Examine the device's parts", func(ctx context.Context, _ *none) (*answer[client.Diagnosis], error) {
 		return reply(s.back.Diagnose(ctx))
 	})
+	route(s, RoleAdmin, "kiosk-code", post, "/v1/kiosk/code", "Make a code that lets one page of the kiosk enrol people", func(ctx context.Context, _ *none) (*answer[client.KioskCode], error) {
+		return reply(s.back.KioskCode(ctx))
+	})
 	route(s, RoleAdmin, "config", get, "/v1/config", "The effective configuration", func(ctx context.Context, _ *none) (*answer[client.Config], error) {
 		return reply(s.back.Config(ctx))
 	})
@@ -222,19 +226,12 @@ func (s *Server) routes() {
 		return reply(s.back.Keys(ctx))
 	})
 	route(s, RoleLocal, "consent-text", get, "/v1/consent", "The text that a person must agree to before an enrolment", func(context.Context, *none) (*answer[client.ConsentText], error) {
-		return reply(consent, nil)
+		return reply(client.ConsentText(device.ConsentTexts()[0]), nil)
 	})
 	sse.Register(s.api, operation(RoleKiosk, "events", get, "/v1/events", "What happens, as it happens (server-sent events)"), map[string]any{
 		"hello": Hello{}, "event": client.Event{},
 	}, s.events)
 }
-
-// consentText is what a person is shown; a change of it needs a new version.
-//
-//go:embed consent.txt
-var consentText string
-
-var consent = client.ConsentText{Version: "2026-11", Language: "en", Text: consentText}
 
 func operation(need Role, id, method, path, summary string) huma.Operation {
 	return huma.Operation{

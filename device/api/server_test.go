@@ -71,7 +71,10 @@ func (f *fake) Status(context.Context) (client.Status, error) {
 func (f *fake) Diagnose(context.Context) (client.Diagnosis, error) {
 	return client.Diagnosis{}, f.err
 }
-func (f *fake) Keys(context.Context) (client.Keys, error)     { return client.Keys{}, f.err }
+func (f *fake) Keys(context.Context) (client.Keys, error) { return client.Keys{}, f.err }
+func (f *fake) KioskCode(context.Context) (client.KioskCode, error) {
+	return client.KioskCode{Code: "12345678"}, f.err
+}
 func (f *fake) Config(context.Context) (client.Config, error) { return client.Config{}, f.err }
 func (f *fake) Events(context.Context) <-chan client.Event    { return f.events }
 
@@ -115,6 +118,7 @@ var operations = []struct {
 	{"GET", "/v1/config", "", RoleAdmin},
 	{"GET", "/v1/keys", "", RoleLocal},
 	{"GET", "/v1/consent", "", RoleLocal},
+	{"POST", "/v1/kiosk/code", "{}", RoleAdmin},
 }
 
 func TestWhoMayDoWhat(t *testing.T) {

@@ -182,6 +182,11 @@ func (c *Client) ConsentText(ctx context.Context) (ConsentText, error) {
 	return call[ConsentText](ctx, c, http.MethodGet, "/v1/consent", nil)
 }
 
+// KioskCode makes a code that lets one page of the kiosk enrol people.
+func (c *Client) KioskCode(ctx context.Context) (KioskCode, error) {
+	return call[KioskCode](ctx, c, http.MethodPost, "/v1/kiosk/code", struct{}{})
+}
+
 // Config returns the effective configuration.
 func (c *Client) Config(ctx context.Context) (Config, error) {
 	return call[Config](ctx, c, http.MethodGet, "/v1/config", nil)

@@ -208,6 +208,14 @@ type Keys struct {
 	Keys []JWK `json:"keys"`
 }
 
+// KioskCode is what an administrator hands to somebody at the kiosk, who types
+// it there to enrol people or to see how the device is.
+type KioskCode struct {
+	Code  string    `json:"code" doc:"Eight digits, good once and for three tries."`
+	Until time.Time `json:"until"`
+	URL   string    `json:"url" doc:"Of the page, on this machine."`
+}
+
 // JWK is one P-256 public key (RFC 7517).
 type JWK struct {
 	Kty string `json:"kty"`
