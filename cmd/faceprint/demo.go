@@ -119,8 +119,20 @@ func playDemo(ctx context.Context, out io.Writer, models, clips string, stay boo
 	if !stay {
 		return nil
 	}
+	page := "" // where a browser finds the kiosk
+	if s, err := r.api.Status(ctx); err == nil {
+		for _, p := range s.Parts {
+			if p.Name == "kiosk" && p.State == "ok" {
+				page = p.Detail
+			}
+		}
+	}
 	fmt.Fprintf(out, `
-The bench goes on serving. In another terminal, in this folder:
+The bench goes on serving. Its kiosk, for a browser on this machine:
+
+  %s
+
+In another terminal, in this folder:
 
   export %s=%s
   bin/faceprint status
@@ -128,7 +140,7 @@ The bench goes on serving. In another terminal, in this folder:
   bin/faceprint enroll bob --consent &  bin/faceprint sim touch bob right-index-finger
 
 Ctrl-C ends it and throws the bench's vault away.
-`, client.SocketVariable, r.socket(), filepath.Join(clips, clipSame))
+`, page, client.SocketVariable, r.socket(), filepath.Join(clips, clipSame))
 	select {
 	case <-ctx.Done():
 		return nil

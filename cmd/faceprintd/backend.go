@@ -17,6 +17,7 @@ type backend struct {
 	vault   *store.Store
 	device  *device.Device
 	config  Config
+	kiosk   *kioskPage // nil: none
 	started time.Time
 	parts   func() []client.Part
 }

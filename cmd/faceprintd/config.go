@@ -27,6 +27,7 @@ type Config struct {
 	Finger fingerConfig `toml:"finger"`
 	Door   doorConfig   `toml:"door"`
 	Policy policyConfig `toml:"policy"`
+	Kiosk  kioskConfig  `toml:"kiosk"`
 	Log    logConfig    `toml:"log"`
 	Bench  benchConfig  `toml:"bench"`
 
@@ -81,6 +82,13 @@ type policyConfig struct {
 	Timeout   duration `toml:"timeout" comment:"How long an attempt may take."`
 }
 
+type kioskConfig struct {
+	Listen  string   `toml:"listen" comment:"Loopback address of the page on the device's own screen, such as 127.0.0.1:8750; empty means no page, port 0 any that is free."`
+	Preview bool     `toml:"preview" comment:"Show people themselves while they are looked at."`
+	Enrol   string   `toml:"enrol" comment:"Who may start an enrolment there: off, code (who has a code of 'faceprint kiosk code'), or open (everybody)."`
+	Away    duration `toml:"away" comment:"Whoever is not seen for so long has left."`
+}
+
 type logConfig struct {
 	Level string `toml:"level" comment:"debug, info, warn or error."`
 	JSON  bool   `toml:"json" comment:"One JSON object a line instead of text."`
@@ -121,6 +129,7 @@ func defaults() Config {
 		Finger: fingerConfig{Port: "/dev/serial0", Address: 0xFFFFFFFF, Match: "module"},
 		Door:   doorConfig{Kind: "none", Open: duration{Duration: 5 * time.Second}},
 		Policy: policyConfig{Mode: "both", FaceFMR: 1e-4, FingerFMR: 1e-4, Live: 0.5, Timeout: duration{Duration: 15 * time.Second}},
+		Kiosk:  kioskConfig{Preview: true, Enrol: "code", Away: duration{Duration: 5 * time.Second}},
 		Log:    logConfig{Level: "info"},
 		Bench:  benchConfig{Control: "bench.sock", Link: "module.tty", Seed: 1},
 	}
@@ -133,6 +142,7 @@ func benchDefaults() Config {
 	c.Dir = ""
 	c.API.Socket = "api.sock"
 	c.Finger.Port = c.Bench.Link
+	c.Kiosk.Listen, c.Kiosk.Enrol = "127.0.0.1:0", "open"
 	c.Door = doorConfig{Kind: "drawn", Open: duration{Duration: 3 * time.Second}}
 	return c
 }
@@ -286,6 +296,8 @@ func (c *Config) check() error {
 		wrong("policy.live", "%g is not above 0 and at most 1", c.Policy.Live)
 	}
 	positive("policy.timeout", c.Policy.Timeout)
+	oneOf("kiosk.enrol", c.Kiosk.Enrol, "off", "code", "open")
+	positive("kiosk.away", c.Kiosk.Away)
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	if c.Bench.Enabled {
 		notEmpty("bench.control", c.Bench.Control)

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -41,6 +42,19 @@ func startDaemon(t testing.TB, config string) *daemon {
 }
 
 func (d *daemon) path(name string) string { return filepath.Join(d.dir, name) }
+
+// extend adds to the configuration that the next start reads.
+func (d *daemon) extend(t testing.TB, config string) {
+	t.Helper()
+	f, err := os.OpenFile(d.path("f.toml"), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteString(config)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
 
 func (d *daemon) start(t testing.TB) {
 	t.Helper()

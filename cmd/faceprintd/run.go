@@ -87,12 +87,22 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	for _, name := range missing {
 		log.Info("there is no such group; nobody has its role", "group", name)
 	}
-	back := &backend{vault: vault, device: authenticator, config: c, started: time.Now(), parts: func() []client.Part {
-		return []client.Part{cameraStatus(camera.State()), models.status(), module.status(), storeStatus(vault)}
+	page, err := openKiosk(c.Kiosk)
+	if err != nil {
+		return err
+	}
+	defer page.close()
+	back := &backend{kiosk: page, vault: vault, device: authenticator, config: c, started: time.Now(), parts: func() []client.Part {
+		return []client.Part{cameraStatus(camera.State()), models.status(), module.status(), storeStatus(vault), page.status()}
 	}}
 	listener, err := api.Listen(c.API.Socket)
 	if err != nil {
 		return err
+	}
+	if page != nil {
+		if err := page.start(ctx, &running, back, camera, groups, log); err != nil {
+			return err
+		}
 	}
 	log.Info("serving", "socket", c.API.Socket, "version", version(), "bench", c.Bench.Enabled)
 	if err := notify("READY=1"); err != nil {

@@ -1,0 +1,62 @@
+package kiosk
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"path"
+	"strings"
+)
+
+//go:embed web
+var web embed.FS
+
+// file of the page.
+type file struct{ text, kind, tag string }
+
+// files are what the page is made of.
+type files struct {
+	page   *template.Template
+	byName map[string]file
+}
+
+var kinds = map[string]string{
+	".js":   "text/javascript; charset=utf-8",
+	".css":  "text/css; charset=utf-8",
+	".json": "application/json",
+	".svg":  "image/svg+xml",
+}
+
+func loadFiles() (files, error) {
+	all := files{byName: make(map[string]file)}
+	err := fs.WalkDir(web, "web", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := web.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if name == "web/index.html" {
+			all.page, err = template.New("page").Parse(string(b))
+			return err
+		}
+		kind, ok := kinds[path.Ext(name)]
+		if !ok {
+			return nil // not for browsers
+		}
+		sum := sha256.Sum256(b)
+		all.byName[strings.TrimPrefix(name, "web/")] = file{string(b), kind, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
+		return nil
+	})
+	if err == nil && all.page == nil {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return files{}, fmt.Errorf("kiosk: the page's files: %w", err)
+	}
+	return all, nil
+}

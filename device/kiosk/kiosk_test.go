@@ -1,0 +1,471 @@
+package kiosk
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"image"
+	"image/jpeg"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/faceprint/faceprint/device"
+	"github.com/faceprint/faceprint/device/api/client"
+)
+
+// fake is a device that says yes at once to whoever is enrolled.
+type fake struct {
+	Backend
+	events chan client.Event
+	erased []string
+}
+
+func (f *fake) Status(context.Context) (client.Status, error) {
+	return client.Status{State: "ready", People: 1, Audit: 2500}, nil
+}
+
+func (f *fake) Diagnose(context.Context) (client.Diagnosis, error) { return client.Diagnosis{}, nil }
+
+func (f *fake) Identify(context.Context, client.Attempt) (client.Decision, error) {
+	return client.Decision{Outcome: client.Granted, User: "u1", Grant: "a secret of the asker"}, nil
+}
+
+func (f *fake) Person(context.Context, string) (client.Person, error) {
+	return client.Person{User: "u1", Name: "Ada"}, nil
+}
+
+func (f *fake) Enroll(context.Context, client.Enrolment) (client.Enrolled, error) {
+	return client.Enrolled{User: "u1"}, nil
+}
+
+func (f *fake) Forget(_ context.Context, user string) (client.Receipt, error) {
+	f.erased = append(f.erased, user)
+	return client.Receipt{Templates: 2, Audit: 7}, nil
+}
+
+// Audit has one entry of u1's in a hundred.
+func (f *fake) Audit(_ context.Context, after uint64, limit int) (client.AuditPage, error) {
+	var p client.AuditPage
+	for seq := after + 1; seq <= 2500 && len(p.Entries) < limit; seq++ {
+		e := client.Entry{Seq: seq, User: "somebody else", Outcome: "granted"}
+		if seq%100 == 0 {
+			e.User = "u1"
+		}
+		p.Entries = append(p.Entries, e)
+	}
+	return p, nil
+}
+
+func (f *fake) Events(ctx context.Context) <-chan client.Event {
+	out := make(chan client.Event)
+	go func() {
+		defer close(out)
+		for {
+			select {
+			case e := <-f.events:
+				select {
+				case out <- e:
+				case <-ctx.Done():
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out
+}
+
+// open serves a page for this test's own process.
+func open(t *testing.T, o Options) (*Server, *fake, string) {
+	t.Helper()
+	f := &fake{events: make(chan client.Event)}
+	if o.Allow == nil {
+		o.Allow = func(uid int) bool { return uid == os.Getuid() }
+	}
+	s, err := New(f, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return s, f, strings.TrimSuffix(URL(l), "/")
+}
+
+var meta = regexp.MustCompile(`<meta name="page" content="([^"]+)">`)
+
+// load loads the page and returns its token.
+func load(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	m := meta.FindSubmatch(b)
+	if m == nil {
+		t.Fatalf("%s: a page without a token: %s", resp.Status, b)
+	}
+	return string(m[1])
+}
+
+// use opens the stream of the page, which puts it in use until the returned
+// function is called.
+func use(t *testing.T, url, token string) (lines *json.Decoder, leave func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	resp := ask(t, ctx, "GET", url+"/stream", token, "", nil)
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("the stream: %s", resp.Status)
+	}
+	lines = json.NewDecoder(resp.Body)
+	var hello client.Event
+	if err := lines.Decode(&hello); err != nil || hello.Kind != "hello" {
+		t.Fatalf("the stream begins with %+v, %v", hello, err)
+	}
+	t.Cleanup(func() { cancel(); resp.Body.Close() })
+	return lines, cancel
+}
+
+func ask(t *testing.T, ctx context.Context, method, url, token, body string, header map[string]string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		req.Header.Set(tokenHeader, token)
+	}
+	for k, v := range header {
+		if k == "Host" {
+			req.Host = v
+		}
+		req.Header.Set(k, v)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp
+}
+
+// call returns the status and the body.
+func call(t *testing.T, method, url, token, body string, header map[string]string) (int, string) {
+	t.Helper()
+	resp := ask(t, t.Context(), method, url, token, body, header)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+func TestOnlyThePageItselfIsServed(t *testing.T) {
+	_, _, url := open(t, Options{Enrol: EnrolOpen})
+	token := load(t, url)
+	use(t, url, token)
+	host := strings.TrimPrefix(url, "http://")
+	for name, c := range map[string]struct {
+		method, path, token, body string
+		header                    map[string]string
+		want                      int
+	}{
+		"the page":                   {"GET", "/", "", "", nil, 200},
+		"its state":                  {"GET", "/state", token, "", nil, 200},
+		"its own origin":             {"POST", "/identify", token, "{}", map[string]string{"Origin": "http://" + host, "Sec-Fetch-Site": "same-origin"}, 200},
+		"no token":                   {"GET", "/state", "", "", nil, 401},
+		"a made-up token":            {"POST", "/identify", "x" + token[1:], "{}", nil, 401},
+		"another site's request":     {"POST", "/identify", token, "{}", map[string]string{"Origin": "http://evil.example"}, 403},
+		"no origin to speak of":      {"POST", "/identify", token, "{}", map[string]string{"Origin": "null"}, 403},
+		"another site's script":      {"GET", "/web/main.js", "", "", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403},
+		"another port of this host":  {"GET", "/state", token, "", map[string]string{"Sec-Fetch-Site": "same-site"}, 403},
+		"a frame":                    {"GET", "/", "", "", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}, 403},
+		"a link":                     {"GET", "/", "", "", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, 200},
+		"a name that was rebound":    {"GET", "/", "", "", map[string]string{"Host": "evil.example"}, 421},
+		"another port's name":        {"GET", "/", "", "", map[string]string{"Host": "127.0.0.1"}, 421},
+		"a field that nobody knows":  {"POST", "/enrol", token, `{"nme":"A"}`, nil, 422},
+		"two bodies":                 {"POST", "/code", token, `{"code":"1"}{"code":"2"}`, nil, 422},
+		"a body without end":         {"POST", "/code", token, `{"code":"` + strings.Repeat("1", maxBody) + `"}`, nil, 422},
+		"a file that is not there":   {"GET", "/web/../kiosk.go", "", "", nil, 404},
+		"a page that is not there":   {"GET", "/admin", "", "", nil, 404},
+		"enrolment without consent":  {"POST", "/enrol", token, `{"name":"A","factors":["face"],"consent":{"given":false}}`, nil, 422},
+		"consent to a text unknown":  {"POST", "/enrol", token, `{"name":"A","factors":["face"],"consent":{"given":true,"version":"0","language":"en"}}`, nil, 422},
+		"the technician's view":      {"GET", "/technician", token, "", nil, 403},
+		"a preview where none is":    {"GET", "/preview", token, "", nil, 404},
+		"a method that makes no fit": {"DELETE", "/state", token, "", nil, 405},
+	} {
+		t.Run(name, func(t *testing.T) {
+			status, body := call(t, c.method, url+c.path, c.token, c.body, c.header)
+			if status != c.want {
+				t.Errorf("%d, want %d: %s", status, c.want, body)
+			}
+			if strings.Contains(body, "a secret of the asker") {
+				t.Errorf("the page was given the grant: %s", body)
+			}
+		})
+	}
+}
+
+func TestEveryAnswerHasTheHeaders(t *testing.T) {
+	_, _, url := open(t, Options{})
+	for _, path := range []string{"/", "/web/main.js", "/state", "/nothing"} {
+		resp := ask(t, t.Context(), "GET", url+path, "", "", nil)
+		resp.Body.Close()
+		csp := resp.Header.Get("Content-Security-Policy")
+		for _, want := range []string{"default-src 'none'", "script-src 'self';", "style-src 'self';", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"} {
+			if !strings.Contains(csp, want) {
+				t.Errorf("%s: the policy %q lacks %q", path, csp, want)
+			}
+		}
+		if strings.Contains(csp, "unsafe") || resp.Header.Get("X-Content-Type-Options") != "nosniff" || resp.Header.Get("Cache-Control") == "" {
+			t.Errorf("%s: headers %v", path, resp.Header)
+		}
+	}
+}
+
+func TestOtherUsersOfTheMachineAreTurnedAway(t *testing.T) {
+	s, _, url := open(t, Options{Allow: func(uid int) bool { return uid == 4242 }})
+	if status, body := call(t, "GET", url+"/", "", "", nil); status != http.StatusForbidden {
+		t.Errorf("%d: %s", status, body)
+	}
+	s.peer = func(net.Conn) (int, error) { return 0, errNoSocket }
+	http.DefaultClient.CloseIdleConnections()
+	if status, _ := call(t, "GET", url+"/", "", "", nil); status != http.StatusForbidden {
+		t.Errorf("a connection that is nobody's: %d", status)
+	}
+}
+
+// The table is that of proc(5); this one was read off a little-endian machine.
+func TestSocketUser(t *testing.T) {
+	const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:222E 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
+   1: 0100007F:222E 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0        0 2 1 0 20 4 30 10 -1
+   2: 0100007F:9C40 0100007F:222E 01 00000000:00000000 00:00000000 00000000  1001        0 3 1 0 20 4 30 10 -1
+   3: short
+   4: 0100007F:9C41 0100007F:222E 01 00000000:00000000 00:00000000 00000000    -1        0 3 1 0 20 4 30 10 -1
+`
+	device := netip.MustParseAddrPort("127.0.0.1:8750")
+	if kernelAddress(device) != "0100007F:222E" {
+		t.Skip("the table is of a little-endian machine")
+	}
+	for port, want := range map[string]int{"40000": 1001} {
+		uid, err := socketUser(strings.NewReader(table), netip.MustParseAddrPort("127.0.0.1:"+port), device)
+		if err != nil || uid != want {
+			t.Errorf("port %s: user %d, %v; want %d", port, uid, err, want)
+		}
+	}
+	for _, port := range []string{"40001", "40002"} {
+		if uid, err := socketUser(strings.NewReader(table), netip.MustParseAddrPort("127.0.0.1:"+port), device); err == nil {
+			t.Errorf("port %s: user %d, want an error", port, uid)
+		}
+	}
+	if a := kernelAddress(netip.MustParseAddrPort("[::1]:8750")); a != "00000000000000000000000001000000:222E" {
+		t.Errorf("::1 is %s", a)
+	}
+}
+
+func TestListenIsForLoopbackOnly(t *testing.T) {
+	for _, address := range []string{"", "127.0.0.1", ":8750", "0.0.0.0:0", "[::]:0", "192.168.1.2:0", "localhost:0", "127.0.0.1:http", "127.0.0.1:99999", "127.0.0.1:-1"} {
+		l, err := Listen(address)
+		if err == nil {
+			l.Close()
+			t.Errorf("%q was opened", address)
+		}
+	}
+}
+
+func TestTheNewestPageIsInUse(t *testing.T) {
+	_, f, url := open(t, Options{})
+	first, second := load(t, url), load(t, url)
+	lines, _ := use(t, url, first)
+	if status, _ := call(t, "POST", url+"/identify", first, "{}", nil); status != 200 {
+		t.Fatalf("the first page: %d", status)
+	}
+	_, leave := use(t, url, second)
+	var last client.Event
+	if err := lines.Decode(&last); err != nil || last.Kind != "elsewhere" {
+		t.Errorf("the first page was told %+v, %v", last, err)
+	}
+	for _, path := range []string{"/history", "/state", "/stream"} {
+		if status, body := call(t, "GET", url+path, first, "", nil); status != 409 || !strings.Contains(body, "elsewhere") {
+			t.Errorf("the first page asks for %s: %d %s", path, status, body)
+		}
+	}
+	if status, _ := call(t, "GET", url+"/history", second, "", nil); status != 401 {
+		t.Errorf("who was recognised on the first page is known on the second: %d", status)
+	}
+	leave() // now the first may have it back, and nobody is recognised there
+	for {
+		resp := ask(t, t.Context(), "GET", url+"/stream", first, "", nil)
+		defer resp.Body.Close()
+		if resp.StatusCode == 200 {
+			break
+		}
+	}
+	if status, _ := call(t, "GET", url+"/history", first, "", nil); status != 401 {
+		t.Errorf("history after that: %d", status)
+	}
+	_ = f
+}
+
+func TestWhoeverLeavesIsForgottenByThePage(t *testing.T) {
+	now := time.Now()
+	_, f, url := open(t, Options{Now: func() time.Time { return now }})
+	token := load(t, url)
+	lines, _ := use(t, url, token)
+	var e client.Event
+	recognised := func() {
+		t.Helper()
+		if status, body := call(t, "POST", url+"/identify", token, "{}", nil); status != 200 || !strings.Contains(body, `"name":"Ada"`) {
+			t.Fatalf("%d %s", status, body)
+		}
+		if status, _ := call(t, "GET", url+"/history", token, "", nil); status != 200 {
+			t.Fatalf("history: %d", status)
+		}
+	}
+	gone := func(how string) {
+		t.Helper()
+		for _, path := range []string{"GET /history", "POST /forget"} {
+			method, path, _ := strings.Cut(path, " ")
+			if status, _ := call(t, method, url+path, token, "{}", nil); status != 401 {
+				t.Errorf("%s, %s: %d", how, path, status)
+			}
+		}
+	}
+	gone("before")
+	recognised()
+	f.events <- client.Event{Kind: "presence", Outcome: "left", User: "u1"}
+	if err := lines.Decode(&e); err != nil || e.Kind != "presence" || e.User != "" {
+		t.Fatalf("%+v, %v", e, err)
+	}
+	gone("left")
+	recognised()
+	if status, _ := call(t, "POST", url+"/leave", token, "{}", nil); status != 200 {
+		t.Error(status)
+	}
+	gone("done")
+	recognised()
+	now = now.Add(signedIn)
+	gone("after a while")
+	recognised()
+	if status, _ := call(t, "POST", url+"/forget", token, "{}", nil); status != 200 || len(f.erased) != 1 || f.erased[0] != "u1" {
+		t.Errorf("%d, erased %v", status, f.erased)
+	}
+	gone("forgotten")
+}
+
+func TestHistoryIsOnesOwn(t *testing.T) {
+	_, _, url := open(t, Options{})
+	token := load(t, url)
+	use(t, url, token)
+	call(t, "POST", url+"/identify", token, "{}", nil)
+	_, body := call(t, "GET", url+"/history", token, "", nil)
+	var visits []visit
+	if err := json.Unmarshal([]byte(body), &visits); err != nil {
+		t.Fatal(err)
+	}
+	if len(visits) != 25 || visits[0].Seq != 2500 || visits[24].Seq != 100 {
+		t.Errorf("%d visits, from %+v", len(visits), visits[0])
+	}
+}
+
+func TestACodeIsGoodOnceAndForThreeTries(t *testing.T) {
+	now := time.Now()
+	s, _, url := open(t, Options{Enrol: EnrolCode, Now: func() time.Time { return now }})
+	token := load(t, url)
+	use(t, url, token)
+	agreed := `{"name":"A","factors":["face"],"consent":{"given":true,"version":"` + device.ConsentTexts()[0].Version + `","language":"en"}}`
+	enrol := func() int { status, _ := call(t, "POST", url+"/enrol", token, agreed, nil); return status }
+	redeem := func(code string) int {
+		status, _ := call(t, "POST", url+"/code", token, `{"code":"`+code+`"}`, nil)
+		return status
+	}
+	if status := redeem(""); status != 403 {
+		t.Errorf("without a code: %d", status)
+	}
+	code, _ := s.Code()
+	if len(code) != codeDigits || enrol() != 403 {
+		t.Errorf("the code is %q", code)
+	}
+	if redeem(code) != 200 || enrol() != 200 || redeem(code) != 403 {
+		t.Error("the code is not good, or good twice")
+	}
+	now = now.Add(permitFor)
+	if enrol() != 403 {
+		t.Error("a permit without end")
+	}
+	code, _ = s.Code()
+	for range codeTries {
+		redeem("x")
+	}
+	if redeem(code) != 403 {
+		t.Error("a code outlived its tries")
+	}
+	code, _ = s.Code()
+	now = now.Add(codeFor)
+	if redeem(code) != 403 {
+		t.Error("a code outlived its time")
+	}
+}
+
+func TestEnrolmentIsOffWhereItIsOff(t *testing.T) {
+	s, _, url := open(t, Options{})
+	token := load(t, url)
+	use(t, url, token)
+	code, _ := s.Code()
+	call(t, "POST", url+"/code", token, `{"code":"`+code+`"}`, nil)
+	agreed := `{"name":"A","factors":["face"],"consent":{"given":true,"version":"` + device.ConsentTexts()[0].Version + `","language":"en"}}`
+	if status, body := call(t, "POST", url+"/enrol", token, agreed, nil); status != 403 {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+func TestPreviewIsAStreamOfJPEGs(t *testing.T) {
+	n := uint64(0)
+	_, _, url := open(t, Options{Picture: func(ctx context.Context, after uint64, width int) (*image.YCbCr, uint64, error) {
+		if n++; n == 4 {
+			return nil, 0, errors.New("unplugged")
+		}
+		return image.NewYCbCr(image.Rect(0, 0, width, 2*int(n)), image.YCbCrSubsampleRatio420), n, nil
+	}})
+	token := load(t, url)
+	if status, _ := call(t, "GET", url+"/preview", token, "", nil); status != 409 {
+		t.Errorf("a page that is not in use sees the preview: %d", status)
+	}
+	use(t, url, token)
+	_, body := call(t, "GET", url+"/preview", token, "", nil)
+	for want := 1; want <= 3; want++ {
+		if len(body) < 4 {
+			t.Fatalf("the stream ends before picture %d", want)
+		}
+		size := int(body[0])<<24 | int(body[1])<<16 | int(body[2])<<8 | int(body[3])
+		c, err := jpeg.DecodeConfig(strings.NewReader(body[4 : 4+size]))
+		if err != nil || c.Width != previewWidth || c.Height != 2*want {
+			t.Errorf("picture %d: %+v, %v", want, c, err)
+		}
+		body = body[4+size:]
+	}
+	if body != "" {
+		t.Errorf("%d bytes follow", len(body))
+	}
+}

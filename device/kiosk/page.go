@@ -1,0 +1,193 @@
+package kiosk
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"math/big"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/faceprint/faceprint/device/api/client"
+)
+
+// page is one loading of the page by a browser.
+type page struct {
+	token string
+	ctx   context.Context // ends when another page takes over or the stream ends
+	end   context.CancelFunc
+
+	mu     sync.Mutex
+	person client.Person // who was recognised on it
+	until  time.Time     // and until when that counts
+	permit time.Time     // until when it may enrol and look at the technician's view
+}
+
+func (p *page) signIn(who client.Person, until time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.person, p.until = who, until
+}
+
+// signedIn returns who was recognised on this page and is still there.
+func (p *page) signedIn(now time.Time) (client.Person, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.person.User == "" || !now.Before(p.until) {
+		p.person = client.Person{}
+		return p.person, false
+	}
+	return p.person, true
+}
+
+// leave forgets who was recognised and what was permitted.
+func (p *page) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.person, p.until, p.permit = client.Person{}, time.Time{}, time.Time{}
+}
+
+// signOut forgets who was recognised: somebody else is to be enrolled.
+func (p *page) signOut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.person, p.until = client.Person{}, time.Time{}
+}
+
+func (p *page) allow(until time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.permit = until
+}
+
+func (p *page) permitted(now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return now.Before(p.permit)
+}
+
+// pages are those that were loaded. One of them at most is in use.
+type pages struct {
+	now    func() time.Time
+	mu     sync.Mutex
+	issued []string // tokens, the newest last
+	inUse  *page
+}
+
+// issue makes the token of a page that is being loaded.
+func (ps *pages) issue() string {
+	b := make([]byte, 32)
+	rand.Read(b)
+	token := base64.RawURLEncoding.EncodeToString(b)
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.issued = append(ps.issued, token); len(ps.issued) > issuedPages {
+		ps.issued = ps.issued[1:]
+	}
+	return token
+}
+
+var (
+	errStale     = problem{http.StatusUnauthorized, "stale", "this page is of an earlier time", "it loads itself again"}
+	errElsewhere = problem{http.StatusConflict, "elsewhere", "the kiosk is open in another window", "close that one, or take over here"}
+)
+
+// take puts the page with this token in use, in place of any other, until the
+// context ends.
+func (ps *pages) take(ctx context.Context, token string) (*page, error) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if !ps.knows(token) {
+		return nil, errStale
+	}
+	if ps.inUse != nil {
+		if ps.inUse.token != token && ps.newer(ps.inUse.token, token) && ps.inUse.ctx.Err() == nil {
+			return nil, errElsewhere
+		}
+		ps.inUse.end()
+		ps.inUse.leave()
+	}
+	p := &page{token: token}
+	p.ctx, p.end = context.WithCancel(ctx)
+	ps.inUse = p
+	return p, nil
+}
+
+// get returns the page in use if that is its token.
+func (ps *pages) get(token string) (*page, error) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if p := ps.inUse; p != nil && p.ctx.Err() == nil && same(p.token, token) {
+		return p, nil
+	}
+	if ps.knows(token) {
+		return nil, errElsewhere
+	}
+	return nil, errStale
+}
+
+func (ps *pages) knows(token string) bool {
+	found := false
+	for _, t := range ps.issued {
+		found = same(t, token) || found
+	}
+	return found
+}
+
+// newer tells whether the token a was issued after b.
+func (ps *pages) newer(a, b string) bool {
+	for _, t := range ps.issued {
+		switch t {
+		case a:
+			return false
+		case b:
+			return true
+		}
+	}
+	return false
+}
+
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+// codes are what an administrator hands to somebody at the kiosk. There is one
+// at a time.
+type codes struct {
+	now   func() time.Time
+	mu    sync.Mutex
+	code  string
+	until time.Time
+	tries int
+}
+
+// Code makes a code that lets one page enrol people and see the technician's
+// view. It replaces the one before.
+func (s *Server) Code() (code string, until time.Time) {
+	c := &s.codes
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := make([]byte, codeDigits)
+	for i := range b {
+		n, _ := rand.Int(rand.Reader, big.NewInt(10)) // never fails (crypto/rand)
+		b[i] = '0' + byte(n.Int64())
+	}
+	c.code, c.until, c.tries = string(b), c.now().Add(codeFor), 0
+	return c.code, c.until
+}
+
+// redeem takes the code; it is good once.
+func (c *codes) redeem(code string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.code == "" || !c.now().Before(c.until) {
+		c.code = ""
+		return false
+	}
+	c.tries++
+	right := same(c.code, code)
+	if right || c.tries >= codeTries {
+		c.code = ""
+	}
+	return right
+}

@@ -1,0 +1,450 @@
+package kiosk
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/faceprint/faceprint/device"
+	"github.com/faceprint/faceprint/device/api/client"
+)
+
+// tokenHeader carries the page's token. A header of its own cannot be sent by
+// another site without being asked for, which is refused.
+const tokenHeader = "X-Faceprint-Page"
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.index)
+	mux.HandleFunc("GET /web/{file...}", s.file)
+	mux.HandleFunc("GET /stream", s.stream)
+	mux.HandleFunc("GET /preview", s.inUse(s.preview))
+	mux.HandleFunc("GET /state", s.inUse(answer(s.state)))
+	mux.HandleFunc("GET /consent", s.inUse(answer(s.consent)))
+	mux.HandleFunc("POST /identify", s.inUse(answer(s.identify)))
+	mux.HandleFunc("POST /enrol", s.inUse(answer(s.enrol)))
+	mux.HandleFunc("POST /code", s.inUse(answer(s.redeem)))
+	mux.HandleFunc("POST /leave", s.inUse(answer(s.leave)))
+	mux.HandleFunc("GET /history", s.inUse(answer(s.history)))
+	mux.HandleFunc("POST /forget", s.inUse(answer(s.forget)))
+	mux.HandleFunc("GET /technician", s.inUse(answer(s.technician)))
+	return s.checked(mux)
+}
+
+// problem is a no of the kiosk's own, as RFC 9457 has it.
+type problem struct {
+	Status int    `json:"status"`
+	Type   string `json:"type"`
+	Detail string `json:"detail"`
+	Advice string `json:"advice,omitempty"`
+}
+
+func (p problem) Error() string { return p.Detail }
+
+// GetStatus is the HTTP status, as the backend's own problems tell it.
+func (p problem) GetStatus() int { return p.Status }
+
+// fail answers with a problem: the kiosk's own, the backend's, or a fault.
+func (s *Server) fail(w http.ResponseWriter, err error) {
+	var p interface {
+		error
+		GetStatus() int
+	}
+	if !errors.As(err, &p) {
+		s.log.Error("fault at the kiosk", "err", err)
+		p = problem{http.StatusServiceUnavailable, client.ProblemFault, err.Error(), ""}
+	}
+	own, ok := p.(problem)
+	if ok {
+		own.Type = client.ProblemPrefix + own.Type
+		p = own
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.GetStatus())
+	_ = json.NewEncoder(w).Encode(p) // the page may have left
+}
+
+// onPage answers a request of the page in use.
+type onPage func(w http.ResponseWriter, r *http.Request, p *page) error
+
+// inUse calls the handler for the page in use; what it does ends with the page.
+func (s *Server) inUse(h onPage) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		p, err := s.pages.get(r.Header.Get(tokenHeader))
+		if err == nil {
+			ctx, cancel := context.WithCancel(r.Context())
+			defer cancel()
+			defer context.AfterFunc(p.ctx, cancel)()
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			err = h(w, r.WithContext(ctx), p)
+		}
+		if err != nil && r.Context().Err() == nil {
+			s.fail(w, err)
+		}
+	}
+}
+
+// answer makes a handler of a function from a JSON body to a JSON answer. A GET
+// has no body.
+func answer[I, O any](f func(ctx context.Context, p *page, in I) (O, error)) onPage {
+	return func(w http.ResponseWriter, r *http.Request, p *page) error {
+		var in I
+		if r.Method != http.MethodGet {
+			d := json.NewDecoder(r.Body)
+			d.DisallowUnknownFields()
+			if err := d.Decode(&in); err != nil || d.More() {
+				return problem{http.StatusUnprocessableEntity, client.ProblemInvalid, "the request is not what the kiosk understands", "load the page again"}
+			}
+		}
+		out, err := f(r.Context(), p, in)
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Content-Type", "application/json")
+		return json.NewEncoder(w).Encode(out)
+	}
+}
+
+type none struct{}
+
+// stream puts the page in use and tells it what happens, one JSON object a
+// line, until it leaves or another page takes over.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
+	p, err := s.pages.take(r.Context(), r.Header.Get(tokenHeader))
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	defer p.end()
+	defer p.leave()
+	events := s.back.Events(p.ctx)
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	line, flush := json.NewEncoder(w), http.NewResponseController(w)
+	alive := time.NewTicker(aliveEvery)
+	defer alive.Stop()
+	next := client.Event{Kind: "hello"}
+	if s.opts.Present != nil && s.opts.Present() {
+		next.Outcome = "came"
+	}
+	for {
+		if line.Encode(next) != nil || flush.Flush() != nil {
+			return
+		}
+		var open bool
+		select {
+		case next, open = <-events:
+			if !open {
+				if r.Context().Err() == nil {
+					_ = line.Encode(client.Event{Kind: "elsewhere"})
+				}
+				return
+			}
+			// Who it is, is told in the answer to the page's own request.
+			next.User, next.Detail = "", ""
+			if next.Kind == "presence" && next.Outcome == "left" {
+				p.signOut()
+			}
+		case <-alive.C:
+			next = client.Event{Kind: "alive"}
+		}
+	}
+}
+
+func (s *Server) preview(w http.ResponseWriter, r *http.Request, _ *page) error {
+	if s.opts.Picture == nil {
+		return problem{http.StatusNotFound, "no-preview", "this device shows no preview", ""}
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if err := s.frames.stream(r.Context(), w); err != nil && r.Context().Err() == nil {
+		s.log.Debug("the preview ended", "err", err)
+	}
+	return nil
+}
+
+// state is what the page shows before anybody did anything.
+type state struct {
+	Now         time.Time  `json:"now"`
+	Version     string     `json:"version"`
+	Bench       bool       `json:"bench"`
+	Factors     []string   `json:"factors"` // that the policy wants
+	Enrol       Enrolling  `json:"enrol"`
+	Preview     bool       `json:"preview"`
+	Mirror      bool       `json:"mirror"`
+	Permitted   bool       `json:"permitted"` // to enrol and to look at the technician's view
+	Busy        bool       `json:"busy"`
+	People      bool       `json:"people"` // whether anybody is enrolled
+	Missing     []string   `json:"missing"`
+	LockedUntil *time.Time `json:"locked_until,omitempty"` // the whole device
+}
+
+func (s *Server) state(ctx context.Context, p *page, _ none) (state, error) {
+	st, err := s.back.Status(ctx)
+	if err != nil {
+		return state{}, err
+	}
+	now := s.opts.Now()
+	out := state{
+		Now: now.UTC(), Version: s.opts.Version, Bench: s.opts.Bench, Factors: s.opts.Factors, Enrol: s.opts.Enrol,
+		Preview: s.opts.Picture != nil, Mirror: s.opts.Mirror, Permitted: p.permitted(now), Busy: st.Busy,
+		People: st.People > 0, Missing: []string{}, LockedUntil: st.Locked,
+	}
+	for _, part := range st.Parts {
+		if part.State == "missing" {
+			out.Missing = append(out.Missing, part.Name)
+		}
+	}
+	return out, nil
+}
+
+// outcome is how an attempt ended, for the page.
+type outcome struct {
+	Outcome     client.Outcome `json:"outcome"`
+	Name        string         `json:"name,omitempty"` // as the person wants to be called
+	Reasons     []string       `json:"reasons"`
+	Hints       []string       `json:"hints"`
+	LockedUntil *time.Time     `json:"locked_until,omitempty"`
+	Now         time.Time      `json:"now"` // to count down by
+	TookMs      float64        `json:"took_ms"`
+}
+
+// wait lets one attempt of the page go on at a time: one that another page, or
+// a cancelled request, had under way ends first.
+func (s *Server) wait(ctx context.Context) (done func(), err error) {
+	select {
+	case <-s.turn:
+		return func() { s.turn <- struct{}{} }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (s *Server) identify(ctx context.Context, p *page, _ none) (outcome, error) {
+	done, err := s.wait(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	defer done()
+	p.leave()
+	d, err := s.back.Identify(ctx, client.Attempt{Audience: "kiosk"})
+	return s.decided(ctx, p, d, err)
+}
+
+// decided signs the person in on the page where the device said yes.
+func (s *Server) decided(ctx context.Context, p *page, d client.Decision, err error) (outcome, error) {
+	if err != nil {
+		return outcome{}, err
+	}
+	now := s.opts.Now()
+	out := outcome{Outcome: d.Outcome, Reasons: d.Reasons, Hints: d.Hints, LockedUntil: d.LockedUntil, Now: now.UTC(), TookMs: d.TookMs}
+	if d.Outcome == client.Granted {
+		who, err := s.back.Person(ctx, d.User)
+		if err != nil {
+			return outcome{}, err
+		}
+		out.Name = who.Name
+		p.signIn(who, now.Add(signedIn))
+	}
+	return out, nil
+}
+
+// consentText is what is shown before an enrolment.
+type consentText struct {
+	Version  string `json:"version"`
+	Language string `json:"language"`
+	Text     string `json:"text"`
+}
+
+// consent returns the texts in every language there is; the page shows one.
+func (s *Server) consent(context.Context, *page, none) (map[string]consentText, error) {
+	texts := make(map[string]consentText)
+	for _, c := range device.ConsentTexts() {
+		texts[c.Language] = consentText(c)
+	}
+	return texts, nil
+}
+
+type enrolment struct {
+	Name    string   `json:"name"`
+	Factors []string `json:"factors"`
+	Finger  string   `json:"finger"`
+	Consent struct {
+		Given    bool   `json:"given"`
+		Version  string `json:"version"`
+		Language string `json:"language"`
+	} `json:"consent"`
+}
+
+// enrolled is the receipt: what is kept, since when, and where it is recorded.
+type enrolled struct {
+	Name      string            `json:"name"`
+	At        time.Time         `json:"at"`
+	Templates []client.Template `json:"templates"`
+	Consent   string            `json:"consent"` // version of the text
+	Audit     uint64            `json:"audit"`
+}
+
+var errNotPermitted = problem{http.StatusForbidden, "not-permitted", "this needs a code of an administrator", "'faceprint kiosk code' makes one"}
+
+func (s *Server) enrol(ctx context.Context, p *page, in enrolment) (enrolled, error) {
+	now := s.opts.Now()
+	switch {
+	case s.opts.Enrol == EnrolOpen, s.opts.Enrol == EnrolCode && p.permitted(now):
+	case s.opts.Enrol == EnrolCode:
+		return enrolled{}, errNotPermitted
+	default:
+		return enrolled{}, problem{http.StatusForbidden, "not-permitted", "nobody is enrolled at this kiosk", "ask whoever runs this device"}
+	}
+	if !in.Consent.Given {
+		return enrolled{}, problem{http.StatusUnprocessableEntity, client.ProblemConsent, "consent was not given, so nothing was captured", ""}
+	}
+	if !slices.ContainsFunc(device.ConsentTexts(), func(c device.ConsentText) bool {
+		return c.Version == in.Consent.Version && c.Language == in.Consent.Language
+	}) {
+		return enrolled{}, problem{http.StatusUnprocessableEntity, client.ProblemConsent, "that is not the text that people agree to here", "load the page again"}
+	}
+	done, err := s.wait(ctx)
+	if err != nil {
+		return enrolled{}, err
+	}
+	defer done()
+	p.signOut()
+	made, err := s.back.Enroll(ctx, client.Enrolment{
+		Name: in.Name, Factors: in.Factors, Finger: in.Finger,
+		Consent: client.Consent{Given: true, TextVersion: in.Consent.Version, Language: in.Consent.Language, Witness: "kiosk"},
+	})
+	if err != nil {
+		return enrolled{}, err
+	}
+	who, err := s.back.Person(ctx, made.User)
+	if err != nil {
+		return enrolled{}, err
+	}
+	return enrolled{Name: who.Name, At: who.Created, Templates: made.Templates, Consent: who.Consent.TextVersion, Audit: made.Audit}, nil
+}
+
+type code struct {
+	Code string `json:"code"`
+}
+
+func (s *Server) redeem(_ context.Context, p *page, in code) (none, error) {
+	if !s.codes.redeem(in.Code) {
+		return none{}, problem{http.StatusForbidden, "wrong-code", "that code is wrong or over", "ask for a new one; it is good for ten minutes and three tries"}
+	}
+	p.allow(s.opts.Now().Add(permitFor))
+	return none{}, nil
+}
+
+func (s *Server) leave(_ context.Context, p *page, _ none) (none, error) {
+	p.leave()
+	return none{}, nil
+}
+
+var errSignedOut = problem{http.StatusUnauthorized, "signed-out", "you are not recognised any more", "look and touch again"}
+
+// visit is one line of a person's own history.
+type visit struct {
+	Seq     uint64    `json:"seq"`
+	At      time.Time `json:"at"`
+	Kind    string    `json:"kind"`
+	Outcome string    `json:"outcome"`
+	Reasons []string  `json:"reasons"`
+}
+
+// history is what the device recorded about whoever is recognised on the page,
+// the newest first.
+func (s *Server) history(ctx context.Context, p *page, _ none) ([]visit, error) {
+	who, ok := p.signedIn(s.opts.Now())
+	if !ok {
+		return nil, errSignedOut
+	}
+	st, err := s.back.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	own := []visit{}
+	for end := st.Audit; end > 0 && len(own) < historyLength && st.Audit-end < historyDepth; {
+		start := end - min(end, historyStride)
+		part, err := s.back.Audit(ctx, start, int(end-start))
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range slices.Backward(part.Entries) {
+			if e.User == who.User && len(own) < historyLength {
+				own = append(own, visit{e.Seq, e.At, e.Kind, e.Outcome, e.Reasons})
+			}
+		}
+		end = start
+	}
+	return own, nil
+}
+
+// forgotten is the receipt of an erasure.
+type forgotten struct {
+	At        time.Time `json:"at"`
+	Templates int       `json:"templates"`
+	Compacted bool      `json:"compacted"`
+	Audit     uint64    `json:"audit"`
+}
+
+func (s *Server) forget(ctx context.Context, p *page, _ none) (forgotten, error) {
+	who, ok := p.signedIn(s.opts.Now())
+	if !ok {
+		return forgotten{}, errSignedOut
+	}
+	r, err := s.back.Forget(ctx, who.User)
+	if err != nil {
+		return forgotten{}, err
+	}
+	p.leave()
+	return forgotten{r.At, r.Templates, r.Compacted, r.Audit}, nil
+}
+
+// technicianView is how the device is.
+type technicianView struct {
+	Status client.Status  `json:"status"`
+	Checks []client.Check `json:"checks"`
+}
+
+func (s *Server) technician(ctx context.Context, p *page, _ none) (technicianView, error) {
+	if !p.permitted(s.opts.Now()) {
+		return technicianView{}, errNotPermitted
+	}
+	st, err := s.back.Status(ctx)
+	if err != nil {
+		return technicianView{}, err
+	}
+	d, err := s.back.Diagnose(ctx)
+	if err != nil {
+		return technicianView{}, err
+	}
+	return technicianView{st, d.Checks}, nil
+}
+
+// index answers with the page and a token of its own.
+func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if err := s.files.page.Execute(w, struct{ Token string }{s.pages.issue()}); err != nil {
+		s.log.Debug("the page could not be written", "err", err)
+	}
+}
+
+func (s *Server) file(w http.ResponseWriter, r *http.Request) {
+	f, ok := s.files.byName[r.PathValue("file")]
+	if !ok {
+		s.fail(w, problem{http.StatusNotFound, client.ProblemNotFound, fmt.Sprintf("there is no file %.60q", r.PathValue("file")), ""})
+		return
+	}
+	w.Header().Set("Content-Type", f.kind)
+	w.Header().Set("Cache-Control", "no-cache") // but asked about by its hash
+	w.Header().Set("ETag", f.tag)
+	if r.Header.Get("If-None-Match") == f.tag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	_, _ = io.WriteString(w, f.text)
+}

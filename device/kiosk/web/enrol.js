@@ -1,0 +1,206 @@
+// The enrolment: permission, consent, name, captures, a test round, a receipt.
+// Nothing is stored before the captures are whole; leaving earlier leaves nothing.
+
+import { Problem, get, post } from './api.js';
+import { button, el } from './dom.js';
+import { look } from './look.js';
+import { announce, home, mark, refresh, show, title, trouble } from './main.js';
+import { known, language, languages, say, when } from './words.js';
+
+const fingers = ['right-index-finger', 'right-thumb', 'right-middle-finger', 'right-ring-finger', 'right-little-finger',
+  'left-index-finger', 'left-thumb', 'left-middle-finger', 'left-ring-finger', 'left-little-finger'];
+
+/**
+ * @typedef {import('./main.js').State} State
+ * @typedef {{name: string, factors: string[], finger: string, consent: {given: boolean, version: string, language: string}}} Wish
+ */
+
+/** @param {State} state */
+export function enrol(state) {
+  if (state.enrol === 'code' && !state.permitted) askCode('enrol', () => void consent(state));
+  else void consent(state);
+}
+
+/**
+ * Asks for an administrator's code, and goes on with then.
+ * @param {string} what it is for
+ * @param {() => void} then
+ */
+export function askCode(what, then) {
+  show(() => {
+    const code = el('input', { type: 'text', class: 'pin', inputmode: 'numeric', autocomplete: 'off', maxlength: 8, required: true, 'aria-describedby': 'wrong' });
+    const wrong = el('p', { id: 'wrong', class: 'note no', role: 'alert', hidden: true });
+    const form = el('form', { class: 'card', novalidate: true }, title('code.title'), el('p', {}, say(`code.${what}`)),
+      el('label', {}, say('code.label'), code), wrong,
+      el('div', { class: 'row' }, el('button', { class: 'main' }, say('next')), button(say('cancel'), home)));
+    form.addEventListener('submit', async (e) => {
+      e.preventDefault();
+      try {
+        await post('/code', { code: code.value.replace(/\D/g, '') });
+        then();
+      } catch (problem) {
+        if (!(problem instanceof Problem) || problem.kind !== 'wrong-code') {
+          trouble(problem, () => askCode(what, then));
+          return;
+        }
+        wrong.hidden = false;
+        wrong.textContent = say('code.wrong');
+        code.value = '';
+        code.focus();
+      }
+    });
+    return { name: 'code', view: form };
+  });
+}
+
+/** @param {State} state */
+async function consent(state) {
+  try {
+    /** @type {Record<string, {version: string, language: string, text: string}>} */
+    const texts = await get('/consent');
+    show(() => {
+      const shown = texts[language] ?? texts.en;
+      const agree = el('input', { type: 'checkbox' });
+      const next = el('button', { class: 'main', 'aria-disabled': 'true' }, say('next'));
+      agree.addEventListener('change', () => next.setAttribute('aria-disabled', String(!agree.checked)));
+      const form = el('form', { class: 'card' }, title('consent.title'),
+        el('div', { class: 'text', tabindex: 0, role: 'region', 'aria-label': say('consent.title'), lang: shown.language, dir: languages[/** @type {keyof languages} */ (shown.language)].dir },
+          // Its lines are broken for a terminal; a line that ends a sentence stays one.
+          shown.text.trim().replace(/([^.\n])\n(?!\n)/g, '$1 ')),
+        el('label', { class: 'tick' }, agree, say('consent.agree')),
+        el('div', { class: 'row' }, next, button(say('consent.refuse'), home)));
+      form.addEventListener('submit', (e) => {
+        e.preventDefault();
+        if (agree.checked) naming(state, { given: true, version: shown.version, language: shown.language });
+        else announce(say('consent.first'));
+      });
+      return { name: 'consent', view: form };
+    });
+  } catch (e) {
+    trouble(e, () => void consent(state));
+  }
+}
+
+/**
+ * @param {State} state
+ * @param {Wish['consent']} given
+ */
+function naming(state, given) {
+  show(() => {
+    const name = el('input', { type: 'text', name: 'name', autocomplete: 'off', maxlength: 40, required: true, dir: 'auto', 'aria-describedby': 'wrong' });
+    const finger = el('select', {}, ...fingers.map((f) => el('option', { value: f }, say(`finger.${f}`))));
+    const wrong = el('p', { id: 'wrong', class: 'note no', role: 'alert', hidden: true });
+    const form = el('form', { class: 'card', novalidate: true }, title('naming.title'),
+      el('label', {}, say('naming.name'), name), wrong,
+      state.factors.includes('finger') ? el('label', {}, say('naming.finger'), finger) : null,
+      el('div', { class: 'row' }, el('button', { class: 'main' }, say('next')), button(say('cancel'), home)));
+    form.addEventListener('submit', (e) => {
+      e.preventDefault();
+      const called = name.value.trim();
+      if (!called || new TextEncoder().encode(called).length > 128) {
+        wrong.hidden = false;
+        wrong.textContent = say('naming.wrong');
+        name.focus();
+        return;
+      }
+      capture(state, { name: called, factors: state.factors, finger: state.factors.includes('finger') ? finger.value : '', consent: given });
+    });
+    return { name: 'naming', view: form };
+  });
+}
+
+/**
+ * @param {State} state
+ * @param {Wish} wish
+ */
+function capture(state, wish) {
+  show(() => {
+    const stop = new AbortController();
+    const see = look(state, wish.factors, announce);
+    see.view.prepend(title('capture.title'));
+    void (async () => {
+      try {
+        const made = await post('/enrol', wish.finger ? wish : { ...wish, finger: undefined }, stop.signal);
+        await refresh();
+        if (!stop.signal.aborted) enrolled(state, made);
+      } catch (e) {
+        if (!stop.signal.aborted) notEnrolled(e, state, wish);
+      }
+    })();
+    return {
+      name: 'enrol', view: see.view, bar: [button(say('cancel'), home)], on: see.on,
+      leave() {
+        stop.abort();
+        see.leave();
+      },
+    };
+  });
+}
+
+/**
+ * @param {unknown} e
+ * @param {State} state
+ * @param {Wish} wish
+ */
+function notEnrolled(e, state, wish) {
+  const kind = e instanceof Problem ? e.kind : '';
+  if (kind !== 'retry' && kind !== 'duplicate' && kind !== 'invalid') {
+    trouble(e, () => capture(state, wish));
+    return;
+  }
+  show(() => ({
+    name: 'not-enrolled',
+    view: el('div', { class: 'card center' }, mark(false), title('capture.failed'), el('p', {}, say(`capture.${kind}`)), el('p', {}, say('problem.nothing-stored')),
+      el('div', { class: 'row' }, kind === 'retry' ? button(say('again'), () => capture(state, wish), 'main') : null, button(say('back'), home))),
+  }));
+}
+
+/** @typedef {{name: string, at: string, templates: {kind: string, label?: string}[], consent: string, audit: number}} Receipt */
+
+/**
+ * @param {State} state
+ * @param {Receipt} made
+ * @param {string} [tested] how the test round ended
+ */
+function enrolled(state, made, tested) {
+  show(() => ({
+    name: 'receipt',
+    view: el('div', { class: 'card center' }, mark(true), el('h1', { tabindex: -1 }, say('receipt.title'), ' ', el('bdi', {}, made.name)),
+      tested ? el('p', { class: tested === 'granted' ? 'note yes' : 'note no' }, say(tested === 'granted' ? 'receipt.tested' : 'receipt.not-tested')) : null,
+      el('table', {}, el('tbody', {},
+        el('tr', {}, el('th', { scope: 'row' }, say('receipt.kept')), el('td', {}, made.templates.map((t) => say(`template.${t.kind}`) + (t.label && known(`finger.${t.label}`) ? ` (${say(`finger.${t.label}`)})` : '')).join(', '))),
+        el('tr', {}, el('th', { scope: 'row' }, say('receipt.since')), el('td', {}, when(made.at))),
+        el('tr', {}, el('th', { scope: 'row' }, say('receipt.consent')), el('td', {}, made.consent)),
+        el('tr', {}, el('th', { scope: 'row' }, say('receipt.audit')), el('td', {}, String(made.audit))))),
+      el('p', { class: 'soft' }, say('receipt.forget')),
+      el('div', { class: 'row' }, tested === 'granted' ? null : button(say('receipt.test'), () => test(state, made), 'main'), button(say('done'), home, tested === 'granted' ? 'main' : ''))),
+  }));
+}
+
+/**
+ * One round, as it will be every day.
+ * @param {State} state
+ * @param {Receipt} made
+ */
+function test(state, made) {
+  show(() => {
+    const stop = new AbortController();
+    const see = look(state, state.factors, announce);
+    see.view.prepend(title('scan.title'));
+    void (async () => {
+      try {
+        const outcome = await post('/identify', {}, stop.signal);
+        if (!stop.signal.aborted) enrolled(state, made, outcome.outcome);
+      } catch (e) {
+        if (!stop.signal.aborted) trouble(e, () => test(state, made));
+      }
+    })();
+    return {
+      name: 'scan', view: see.view, bar: [button(say('cancel'), () => enrolled(state, made))], on: see.on,
+      leave() {
+        stop.abort();
+        see.leave();
+      },
+    };
+  });
+}

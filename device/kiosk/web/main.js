@@ -1,0 +1,414 @@
+// The kiosk's page: which screen is shown, and what leads from one to the next.
+//
+// The page keeps nothing. A reload, a second window, the back button and a
+// daemon that was restarted all lead to the first screen, and whatever was under
+// way has ended on the device.
+
+import { Problem, get, post, stream } from './api.js';
+import { button, el, svg } from './dom.js';
+import { enrol } from './enrol.js';
+import { look } from './look.js';
+import { account } from './person.js';
+import { technician } from './technician.js';
+import { known, language, languages, own, say, speak, when } from './words.js';
+
+/**
+ * @typedef {import('./look.js').Happening} Happening
+ * @typedef {{
+ *   now: string, version: string, bench: boolean, factors: string[], enrol: string, preview: boolean, mirror: boolean,
+ *   permitted: boolean, busy: boolean, people: boolean, missing: string[], locked_until?: string,
+ * }} State
+ * @typedef {{outcome: string, name?: string, reasons: string[], hints: string[], locked_until?: string, now: string, took_ms: number}} Outcome
+ * @typedef {{name: string, view: HTMLElement, bar?: HTMLElement[], on?: (e: Happening) => void, leave?: () => void}} Screen
+ */
+
+const main = /** @type {HTMLElement} */ (document.getElementById('main'));
+const bar = /** @type {HTMLElement} */ (document.getElementById('bar'));
+const live = /** @type {HTMLElement} */ (document.getElementById('say'));
+
+/** @type {Screen | undefined} */
+let screen;
+/** @type {() => void} shows the present screen again, in another language */
+let again = () => {};
+/** @type {State} */
+let state;
+let here = false; // whether somebody is before the camera
+let tired = false; // whether they do not want to be looked at; until they leave
+
+let door = -Infinity; // when the door was opened last, by performance.now()
+
+/** Says it to those who do not see the page. @param {string} text */
+export function announce(text) {
+  live.textContent = text;
+}
+
+/**
+ * @param {string} text
+ * @param {Record<string, string | number>} [values]
+ */
+export function title(text, values) {
+  return el('h1', { tabindex: -1 }, say(text, values));
+}
+
+/**
+ * Shows what make makes, in place of the present screen.
+ * @param {() => Screen} make
+ */
+export function show(make) {
+  screen?.leave?.();
+  const next = make();
+  screen = next;
+  again = () => show(make);
+  main.replaceChildren(next.view);
+  bar.replaceChildren(...(next.bar ?? []));
+  document.body.dataset.screen = next.name;
+  const heading = next.view.querySelector('h1');
+  document.title = `${heading?.textContent ?? 'faceprint'} · faceprint`;
+  announce('');
+  if (!next.view.contains(document.activeElement)) heading?.focus();
+}
+
+// The back button leads to the first screen, and never into something half
+// done: there is always one entry to go back from.
+history.pushState('here', '');
+addEventListener('popstate', () => {
+  history.pushState('here', '');
+  if (screen && !['idle', 'lost', 'elsewhere'].includes(screen.name)) home();
+});
+
+/** Goes to the first screen; what was under way ends. */
+export function home() {
+  void post('/leave').catch(() => {});
+  tired = here;
+  idle();
+}
+
+/** @param {string} [note] something to say there */
+function idle(note) {
+  show(() => first(note));
+}
+
+/** The state of the device, asked for anew. */
+export async function refresh() {
+  state = await get('/state');
+  return state;
+}
+
+/** The buttons that are always there. @param {boolean} [cancel] */
+function ways(cancel) {
+  return cancel ? [button(say('cancel'), home)] : [];
+}
+
+/** Goes on with whoever is there. */
+function resume() {
+  idle();
+  if (here && !tired) screen?.on?.({ kind: 'presence', outcome: 'came' });
+}
+
+/** What is not there, in words. */
+function missing() {
+  return state.missing.map((m) => (known(`missing.${m}`) ? say(`missing.${m}`) : say('missing.part', { part: m }))).join(' ');
+}
+
+/** @param {string} [note] @returns {Screen} */
+function first(note) {
+  const trouble = el('p', { class: 'note no', hidden: true });
+  const words = el('p', { class: 'soft big' });
+  const start = button(say('idle.start'), () => scan(), 'main');
+  /** @type {ReturnType<typeof countdown> | undefined} */
+  let locked;
+  const view = el('div', { class: 'card center' }, title('idle.title'), note ? el('p', { class: 'note' }, note) : null, words, trouble, start);
+  const tick = setInterval(() => void check(), 5000);
+  function paint() {
+    trouble.hidden = state.missing.length === 0;
+    trouble.textContent = missing();
+    if (state.locked_until && !locked) {
+      locked = countdown(state.now, state.locked_until, () => void check());
+      view.append(locked.view);
+    }
+    if (!state.locked_until && locked) {
+      locked.leave();
+      locked.view.remove();
+      locked = undefined;
+    }
+    start.hidden = !state.people || Boolean(locked);
+    words.textContent = say(state.people ? here ? 'idle.here' : 'idle.come' : 'idle.nobody');
+  }
+  async function check() {
+    try {
+      await refresh();
+      paint();
+    } catch { /* the stream notices */ }
+  }
+  paint();
+  return {
+    name: 'idle', view,
+    bar: [
+      state.enrol === 'off' ? null : button(say('idle.enrol'), () => enrol(state), 'plain'),
+      state.enrol === 'open' || state.enrol === 'code' ? button(say('idle.technician'), () => technician(state), 'plain') : null,
+    ].filter((b) => b !== null),
+    on(e) {
+      if (e.kind !== 'presence') return;
+      paint();
+      if (e.outcome === 'came' && state.people && !state.missing.length && !locked) scan();
+    },
+    leave() {
+      clearInterval(tick);
+      locked?.leave();
+    },
+  };
+}
+
+/**
+ * A clock that runs down.
+ * @param {string} now of the device
+ * @param {string} until
+ * @param {() => void} over
+ */
+function countdown(now, until, over) {
+  const end = performance.now() + (Date.parse(until) - Date.parse(now));
+  const count = el('span', { class: 'count', role: 'timer' });
+  function paint() {
+    const left = Math.max(0, Math.ceil((end - performance.now()) / 1000));
+    count.textContent = left >= 60 ? `${Math.floor(left / 60)}:${String(left % 60).padStart(2, '0')}` : String(left);
+    if (left > 0) return;
+    clearInterval(tick);
+    over();
+  }
+  const tick = setInterval(paint, 250);
+  const view = el('div', { class: 'card center' }, el('p', {}, say('locked.wait')), count);
+  view.className = 'center note';
+  queueMicrotask(paint);
+  return { view, leave: () => clearInterval(tick) };
+}
+
+/** Looks who is there. @param {number} [round] how often already */
+function scan(round = 0) {
+  show(() => {
+    const stop = new AbortController();
+    const see = look(state, state.factors, announce);
+    const heading = title('scan.title');
+    see.view.prepend(heading);
+    void run();
+    async function run() {
+      /** @type {Outcome} */
+      let outcome;
+      try {
+        outcome = await post('/identify', {}, stop.signal);
+      } catch (e) {
+        if (!stop.signal.aborted) trouble(e, () => scan());
+        return;
+      }
+      if (stop.signal.aborted) return;
+      if (outcome.outcome === 'granted') granted(outcome);
+      else if (outcome.outcome === 'refused') refused(outcome);
+      else if (here && round < 3) scan(round + 1); // they are still trying
+      else {
+        tired = here;
+        idle(outcome.hints.map((h) => say(`hint.${h}`)).join(' '));
+      }
+    }
+    return {
+      name: 'scan', view: see.view, bar: ways(true), on: see.on,
+      leave() {
+        stop.abort();
+        see.leave();
+      },
+    };
+  });
+}
+
+/** @param {boolean} good */
+export function mark(good) {
+  return el('span', { class: good ? 'mark yes' : 'mark no', 'aria-hidden': 'true' },
+    svg('svg', { viewBox: '0 0 32 32' }, svg('path', { d: good ? 'M7 17l6 6L25 9' : 'M9 9l14 14M23 9L9 23' })));
+}
+
+/** @param {Outcome} outcome */
+function granted(outcome) {
+  const name = outcome.name ?? '';
+  show(() => {
+    // The door may have been quicker than the answer.
+    const open = el('p', { class: 'note yes', hidden: performance.now() - door > 2000 }, say('granted.door'));
+    const left = el('p', { class: 'soft' });
+    const close = closing(left, home);
+    return {
+      name: 'granted',
+      view: el('div', { class: 'card center' }, mark(true),
+        el('h1', { tabindex: -1 }, say('granted.title'), ' ', el('bdi', {}, name)), open, ...account(state, name), left,
+        button(say('done'), home, 'main')),
+      on(e) {
+        if (e.kind === 'door' && e.outcome === 'open') open.hidden = false;
+      },
+      leave: close,
+    };
+  });
+}
+
+/**
+ * Ends a personal screen that nobody uses any more, and says how long it stays.
+ * @param {HTMLElement} left
+ * @param {() => void} over
+ */
+export function closing(left, over) {
+  const stay = 30;
+  let seconds = stay;
+  const more = () => {
+    seconds = stay;
+  };
+  const tick = setInterval(() => {
+    seconds -= 1;
+    left.textContent = say('closing', { seconds });
+    if (seconds <= 0) over();
+  }, 1000);
+  left.textContent = say('closing', { seconds });
+  addEventListener('keydown', more);
+  addEventListener('pointerdown', more);
+  return () => {
+    clearInterval(tick);
+    removeEventListener('keydown', more);
+    removeEventListener('pointerdown', more);
+  };
+}
+
+/** @param {Outcome} outcome */
+function refused(outcome) {
+  const locked = outcome.reasons.includes('locked-out');
+  show(() => {
+    const clock = outcome.locked_until ? countdown(outcome.now, outcome.locked_until, () => idle()) : undefined;
+    const reasons = outcome.reasons.filter((r) => known(`reason.${r}`)).map((r) => el('p', {}, say(`reason.${r}`)));
+    const retry = locked ? null : button(say('again'), () => scan(), 'main');
+    return {
+      name: locked ? 'locked' : 'refused',
+      view: el('div', { class: 'card center' }, mark(false), title(locked ? 'locked.title' : 'refused.title'), ...reasons, clock?.view, el('div', { class: 'row' }, retry, button(say('back'), home))),
+      leave() {
+        clock?.leave();
+      },
+    };
+  });
+}
+
+/**
+ * Says what went wrong and goes on by itself when it is over.
+ * @param {unknown} e
+ * @param {() => void} retry
+ */
+export function trouble(e, retry) {
+  const p = e instanceof Problem ? e : new Problem({ detail: String(e) });
+  if (p.kind === 'stale') {
+    location.reload();
+    return;
+  }
+  if (p.kind === 'elsewhere' || p.kind === 'unreachable') return; // the stream says so as well
+  if (p.kind === 'signed-out') {
+    idle(say('problem.signed-out'));
+    return;
+  }
+  show(() => {
+    const view = el('div', { class: 'card center' }, mark(false), title(known(`problem.${p.kind}`) ? `problem.${p.kind}` : 'problem.fault'));
+    const what = el('p', {});
+    if (p.kind === 'fault') {
+      view.append(what);
+      view.append(el('p', { class: 'soft', dir: 'ltr' }, p.message)); // in the device's own words, for whoever mends it
+    }
+    view.append(el('div', { class: 'row' }, button(say('again'), retry, 'main'), button(say('back'), home)));
+    const tick = setInterval(async () => {
+      try {
+        await refresh();
+        what.textContent = missing() || say('problem.nothing-lost');
+        if (p.kind === 'busy' ? !state.busy : p.kind === 'fault' && !state.missing.length) resume();
+      } catch { /* the stream notices */ }
+    }, 1000);
+    what.textContent = missing() || say('problem.nothing-lost');
+    return { name: 'trouble', view, leave: () => clearInterval(tick) };
+  });
+}
+
+function paintLanguages() {
+  const group = /** @type {HTMLElement} */ (document.getElementById('languages'));
+  group.setAttribute('aria-label', say('languages'));
+  group.replaceChildren(...Object.entries(languages).map(([tag, l]) => {
+    const b = el('button', { type: 'button', class: 'plain', lang: tag, 'aria-pressed': tag === language ? 'true' : 'false' }, l.name);
+    b.addEventListener('click', () => void turn(/** @type {import('./words.js').Language} */ (tag)));
+    return b;
+  }));
+}
+
+/** @param {import('./words.js').Language} tag */
+async function turn(tag) {
+  await speak(tag);
+  paintLanguages();
+  // A look that is under way goes on in its language; everything else is shown
+  // again.
+  if (screen?.name !== 'scan' && screen?.name !== 'enrol') again();
+}
+
+const patience = 30_000; // three signs of life missed
+
+/** Keeps the device's stream open, for as long as the page is. */
+async function listen() {
+  for (let wait = 250; ; wait = Math.min(wait * 2, 4000)) {
+    const stop = new AbortController();
+    let watch = setTimeout(() => stop.abort(), patience);
+    let elsewhere = false;
+    try {
+      await stream((e) => {
+        clearTimeout(watch);
+        watch = setTimeout(() => stop.abort(), patience);
+        wait = 250;
+        if (e.kind === 'elsewhere') elsewhere = true;
+        else if (e.kind === 'hello') void hello(e.outcome === 'came');
+        else happened(e);
+      }, stop.signal);
+    } catch (e) {
+      if (e instanceof Problem && e.kind === 'stale') {
+        location.reload();
+        return;
+      }
+      elsewhere = e instanceof Problem && e.kind === 'elsewhere';
+    }
+    clearTimeout(watch);
+    if (elsewhere) {
+      show(() => ({
+        name: 'elsewhere',
+        view: el('div', { class: 'card center' }, title('elsewhere.title'), el('p', {}, say('elsewhere.text')), button(say('elsewhere.take'), () => location.reload(), 'main')),
+      }));
+      return;
+    }
+    if (screen?.name !== 'lost') {
+      show(() => ({ name: 'lost', view: el('div', { class: 'card center' }, title('lost.title'), el('p', { class: 'big' }, say('lost.text'))) }));
+    }
+    await new Promise((r) => setTimeout(r, wait));
+  }
+}
+
+/** @param {boolean} somebody is there already */
+async function hello(somebody) {
+  try {
+    await refresh();
+    here = somebody;
+    tired = false;
+    resume();
+  } catch { /* the stream ends as well */ }
+}
+
+/** @param {Happening} e */
+function happened(e) {
+  if (e.kind === 'door' && e.outcome === 'open') door = performance.now();
+  if (e.kind === 'presence') {
+    here = e.outcome === 'came';
+    if (e.outcome === 'left') {
+      if (screen?.name === 'granted' || screen?.name === 'person') idle(); // the device has forgotten them already
+      if (!tired && language !== own() && screen?.name === 'idle') void turn(own());
+      tired = false;
+    }
+    if (tired) return;
+  }
+  screen?.on?.(e);
+}
+
+await speak(own());
+paintLanguages();
+void listen();
+
+export { when };

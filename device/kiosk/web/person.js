@@ -1,0 +1,70 @@
+// What somebody who was recognised may see and do about themselves.
+
+import { get, post } from './api.js';
+import { button, el } from './dom.js';
+import { closing, home, mark, show, title, trouble } from './main.js';
+import { known, say, when } from './words.js';
+
+/**
+ * The buttons for it.
+ * @param {import('./main.js').State} state
+ * @param {string} name
+ */
+export function account(state, name) {
+  return [el('div', { class: 'row' },
+    button(say('person.history'), () => void past(), 'plain'),
+    button(say('person.forget'), () => forget(name), 'plain'))];
+}
+
+async function past() {
+  try {
+    /** @type {{seq: number, at: string, kind: string, outcome: string, reasons: string[]}[]} */
+    const visits = await get('/history');
+    show(() => {
+      const left = el('p', { class: 'soft' });
+      const close = closing(left, home);
+      const words = (/** @type {string} */ key, /** @type {string} */ other) => (known(key) ? say(key) : other);
+      return {
+        name: 'person',
+        view: el('div', { class: 'card center' }, title('person.history'), el('p', { class: 'soft' }, say('person.history-is')),
+          el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': say('person.history') }, el('table', {},
+            el('thead', {}, el('tr', {}, ...['when', 'what', 'how'].map((h) => el('th', { scope: 'col' }, say(`person.${h}`))))),
+            el('tbody', {}, ...visits.map((v) => el('tr', {}, el('td', {}, when(v.at)), el('td', {}, words(`kind.${v.kind}`, v.kind)),
+              el('td', {}, words(`outcome.${v.outcome}`, v.outcome), ...v.reasons.filter((r) => known(`reason.${r}`)).map((r) => ` · ${say(`reason.${r}`)}`)))))) ),
+          left, button(say('done'), home, 'main')),
+        leave: close,
+      };
+    });
+  } catch (e) {
+    trouble(e, () => void past());
+  }
+}
+
+/** @param {string} name */
+function forget(name) {
+  show(() => {
+    const left = el('p', { class: 'soft' });
+    const close = closing(left, home);
+    return {
+      name: 'person',
+      view: el('div', { class: 'card center' }, title('forget.title'), el('p', { class: 'big' }, el('bdi', {}, name)), el('p', {}, say('forget.text')), left,
+        el('div', { class: 'row' }, button(say('forget.do'), () => void erase(), 'danger'), button(say('cancel'), home, 'main'))),
+      leave: close,
+    };
+  });
+}
+
+async function erase() {
+  try {
+    /** @type {{at: string, templates: number, compacted: boolean, audit: number}} */
+    const receipt = await post('/forget');
+    show(() => ({
+      name: 'receipt',
+      view: el('div', { class: 'card center' }, mark(true), title('forgotten.title'), el('p', {}, say('forgotten.text', { templates: receipt.templates })),
+        receipt.compacted ? null : el('p', { class: 'note no' }, say('forgotten.later')),
+        el('p', { class: 'soft' }, say('forgotten.receipt', { at: when(receipt.at), audit: receipt.audit })), button(say('done'), home, 'main')),
+    }));
+  } catch (e) {
+    trouble(e, () => void erase());
+  }
+}
