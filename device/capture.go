@@ -32,6 +32,7 @@ type captured struct {
 	gallery              int
 	user                 store.UserID // whom a 1:N search found
 	hints                []string
+	notify               func(Event) // the asker's
 }
 
 func (c *captured) evidence() Evidence {
@@ -93,7 +94,7 @@ func (c *captured) hintsOnly(v Verdict) bool {
 // capture measures what the policy wants and what the request asks for, both
 // factors at once, under one deadline.
 func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
-	c := &captured{face: Measure{FMR: 1, Live: math.NaN()}, finger: Measure{FMR: 1}}
+	c := &captured{face: Measure{FMR: 1, Live: math.NaN()}, finger: Measure{FMR: 1}, notify: r.Notify}
 	wants := func(f Factor) bool { return d.policy.Mode.Wants(f) || slices.Contains(r.Factors, f) }
 
 	var faces, fingers []store.Template
@@ -104,6 +105,13 @@ func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
 		}
 		fingers, err = templates(tx, r.Who, store.KindModule)
 		return err
+	})
+	fingers = slices.DeleteFunc(fingers, func(t store.Template) bool {
+		other := r.Finger != "" && t.Label != r.Finger
+		if other {
+			t.Wipe()
+		}
+		return other
 	})
 	if err != nil {
 		return c, fmt.Errorf("device: templates: %w", err)
@@ -182,10 +190,10 @@ func unseal(ts []store.Template, profile string) ([]reference, error) {
 }
 
 // over tells whether the wait ended for a reason that is no fault: the time is
-// up, or the other factor sufficed.
+// up, the other factor sufficed, or another attempt came first.
 func over(ctx context.Context) bool {
 	cause := context.Cause(ctx)
-	return errors.Is(cause, context.DeadlineExceeded) || errors.Is(cause, errEnough)
+	return errors.Is(cause, context.DeadlineExceeded) || errors.Is(cause, errEnough) || errors.Is(cause, errYield)
 }
 
 // measureFace looks at frames until the policy is satisfied by at least three
@@ -240,7 +248,7 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 		if hint != vision.HintNone {
 			if c.faceHint != hint.String() {
 				c.faceHint = hint.String()
-				d.send(Event{Kind: "hint", Step: Face, Hint: c.faceHint})
+				d.tell(c.notify, Event{Kind: "hint", Step: Face, Hint: c.faceHint})
 			}
 			continue
 		}
@@ -249,10 +257,11 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 			live += l
 			measured++
 		}
-		d.send(Event{Kind: "progress", Step: Face, Done: len(good), Of: framesForNo})
+		d.tell(c.notify, Event{Kind: "progress", Step: Face, Done: len(good), Of: framesForNo})
 		if len(good) < framesForYes {
 			continue
 		}
+		d.keep()
 		if err := c.compareFace(good, live, measured, refs, profile.Table); err != nil {
 			return err
 		}
@@ -344,7 +353,7 @@ func (d *Device) measureFinger(ctx context.Context, cancel context.CancelCauseFu
 	if c.finger.Enrolled = len(ts) > 0; !c.finger.Enrolled {
 		return nil
 	}
-	d.send(Event{Kind: "hint", Step: Finger, Hint: string(sensor.HintNoFinger)}) // from now on one is waited for
+	d.tell(c.notify, Event{Kind: "hint", Step: Finger, Hint: string(sensor.HintNoFinger)}) // from now on one is waited for
 	for {
 		print, err := d.hw.Finger.Scan(ctx)
 		retry := (*sensor.RetryError)(nil)
@@ -352,7 +361,7 @@ func (d *Device) measureFinger(ctx context.Context, cancel context.CancelCauseFu
 		case errors.As(err, &retry):
 			if c.fingerHint != string(retry.Hint) {
 				c.fingerHint = string(retry.Hint)
-				d.send(Event{Kind: "hint", Step: Finger, Hint: c.fingerHint})
+				d.tell(c.notify, Event{Kind: "hint", Step: Finger, Hint: c.fingerHint})
 			}
 			if ctx.Err() != nil {
 				return nil
@@ -371,6 +380,7 @@ func (d *Device) measureFinger(ctx context.Context, cancel context.CancelCauseFu
 }
 
 func (d *Device) compareFinger(ctx context.Context, c *captured, print sensor.Print, ts []store.Template, passed func()) error {
+	d.keep()
 	best := -1.0
 	var user store.UserID
 	for _, t := range ts {
@@ -393,7 +403,7 @@ func (d *Device) compareFinger(ctx context.Context, c *captured, print sensor.Pr
 		c.user = user
 		c.gallery = max(c.gallery, len(ts))
 	}
-	d.send(Event{Kind: "progress", Step: Finger, Done: 1, Of: 1})
+	d.tell(c.notify, Event{Kind: "progress", Step: Finger, Done: 1, Of: 1})
 	if d.policy.finger(c.finger, float64(max(c.gallery, 1))) == "" {
 		passed()
 	}

@@ -122,7 +122,14 @@ type Request struct {
 	Audience string       // who the grant is for
 	// Factors to measure besides those that the policy wants.
 	Factors []Factor
+	Finger  string        // compare only fingers with this label; empty = all
 	Timeout time.Duration // 0 = the device's
+	// Patient waits for the device where others would be told ErrBusy, and
+	// gives way to them until something was compared; it then ends as a
+	// *RetryError. A lock screen that waits for a finger all night is patient.
+	Patient  bool
+	KeepShut bool        // the grant is all that is wanted: no door opens
+	Notify   func(Event) // hints and progress of this attempt alone; may be nil, must not block
 }
 
 // Result is what one factor yielded.
@@ -158,9 +165,10 @@ type Device struct {
 	signer *signer
 	events events
 
-	turn chan struct{} // holds a token while nobody authenticates or enrols
-	eyes sync.Mutex    // the face model is used by one goroutine at a time
-	here atomic.Bool   // somebody is before the device (Watch)
+	turn chan struct{}                           // holds a token while nobody authenticates or enrols
+	give atomic.Pointer[context.CancelCauseFunc] // ends a patient attempt that has compared nothing
+	eyes sync.Mutex                              // the face model is used by one goroutine at a time
+	here atomic.Bool                             // somebody is before the device (Watch)
 
 	doors sync.WaitGroup // locks that are being told
 	ctx   context.Context
@@ -211,24 +219,67 @@ func (d *Device) Busy() bool { return len(d.turn) == 0 }
 // Policy that decides.
 func (d *Device) Policy() Policy { return d.policy }
 
-// begin takes the device for one attempt, which ends with the device.
-func (d *Device) begin(ctx context.Context, timeout time.Duration) (context.Context, func(), error) {
+// hintYielded is the hint of a patient attempt that gave way.
+const hintYielded = "give-way"
+
+// errYield ends a patient attempt for another's sake.
+var errYield = errors.New("device: gave way to another attempt")
+
+// begin takes the device for one attempt, which ends with the device. A
+// patient one waits for it and may be asked to give it back.
+func (d *Device) begin(ctx context.Context, timeout time.Duration, patient bool) (context.Context, func(), error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	fail := func(err error) (context.Context, func(), error) {
+		cancel()
+		return nil, nil, err
+	}
 	select {
 	case <-d.turn:
 	default:
-		return nil, nil, ErrBusy
+		// Whoever takes the means to end the patient one is the next: the
+		// queue of a channel is first come, first served.
+		yield := d.give.Swap(nil)
+		if yield != nil {
+			(*yield)(errYield)
+		} else if !patient {
+			return fail(ErrBusy)
+		}
+		select {
+		case <-d.turn:
+		case <-d.ctx.Done():
+			return fail(fmt.Errorf("device: closed: %w", ErrPart))
+		case <-ctx.Done():
+			return fail(fmt.Errorf("%w: %w", ErrBusy, ctx.Err()))
+		}
 	}
 	if d.ctx.Err() != nil {
 		d.turn <- struct{}{}
-		return nil, nil, fmt.Errorf("device: closed: %w", ErrPart)
+		return fail(fmt.Errorf("device: closed: %w", ErrPart))
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, yield := context.WithCancelCause(ctx)
+	if patient {
+		d.give.Store(&yield)
+	}
 	unhook := context.AfterFunc(d.ctx, cancel)
 	return ctx, func() {
+		d.keep()
 		unhook()
+		yield(nil)
 		cancel()
 		d.turn <- struct{}{}
 	}, nil
+}
+
+// keep makes the attempt under way one that gives way to nobody: from the
+// first comparison on there is something to decide.
+func (d *Device) keep() { d.give.Store(nil) }
+
+// tell sends an event to everybody and to the asker.
+func (d *Device) tell(asker func(Event), e Event) {
+	d.send(e)
+	if asker != nil {
+		asker(e)
+	}
 }
 
 func (d *Device) send(e Event) { d.events.send(d.hw.Now(), e) }
@@ -255,7 +306,7 @@ func (d *Device) attempt(ctx context.Context, r Request, kind string) (Decision,
 		r.Timeout = d.opts.Timeout
 	}
 	start := d.hw.Now()
-	ctx, end, err := d.begin(ctx, r.Timeout)
+	ctx, end, err := d.begin(ctx, r.Timeout, r.Patient)
 	if err != nil {
 		return Decision{}, err
 	}
@@ -279,6 +330,12 @@ func (d *Device) attempt(ctx context.Context, r Request, kind string) (Decision,
 		// A fault stays counted, except that a person is not punished for a
 		// cable: nothing was compared, so nothing was learnt.
 		return Decision{}, errors.Join(err, d.fault(r.Who, kind, before, ev, err))
+	}
+	if !ev.compared() && errors.Is(context.Cause(ctx), errYield) {
+		if err := d.restore(r.Who, before); err != nil {
+			return Decision{}, err
+		}
+		return Decision{}, &RetryError{Hints: []string{hintYielded}}
 	}
 	verdict := d.policy.Decide(ev.evidence())
 	decision := Decision{
@@ -308,7 +365,9 @@ func (d *Device) attempt(ctx context.Context, r Request, kind string) (Decision,
 	}
 	if decision.Granted {
 		decision.Grant = grant
-		d.open(decision.User)
+		if !r.KeepShut {
+			d.open(decision.User)
+		}
 	}
 	decision.Took = d.hw.Now().Sub(start)
 	d.decided(decision)
@@ -406,14 +465,19 @@ func clearLockouts(tx *store.Tx, user store.UserID) error {
 // fault records an attempt that a part of the device, or the asker's hanging
 // up, ended. It stays counted once anything was compared.
 func (d *Device) fault(user store.UserID, kind string, before lockouts, ev *captured, cause error) error {
-	d.opts.Log.Warn("attempt failed", "err", cause)
+	outcome := "fault"
+	if errors.Is(cause, context.Canceled) && d.ctx.Err() == nil {
+		outcome = "abandoned" // the asker hung up
+	} else {
+		d.opts.Log.Warn("attempt failed", "err", cause)
+	}
 	return d.vault.Update(func(tx *store.Tx) error {
 		if !ev.compared() {
 			if err := uncount(tx, user, before); err != nil {
 				return err
 			}
 		}
-		_, err := tx.Append(store.Entry{At: d.hw.Now(), Kind: kind, User: user, Outcome: "fault"})
+		_, err := tx.Append(store.Entry{At: d.hw.Now(), Kind: kind, User: user, Outcome: outcome})
 		return err
 	})
 }
@@ -489,7 +553,7 @@ func (d *Device) decided(dec Decision) {
 
 // Forget erases a person.
 func (d *Device) Forget(ctx context.Context, user store.UserID) (store.Receipt, error) {
-	_, end, err := d.begin(ctx, d.opts.Timeout)
+	_, end, err := d.begin(ctx, d.opts.Timeout, false)
 	if err != nil {
 		return store.Receipt{}, err
 	}

@@ -33,6 +33,7 @@ type EnrollRequest struct {
 	Factors []Factor
 	Finger  string        // which one, as a label
 	Timeout time.Duration // 0 = 90 s
+	Notify  func(Event)   // hints and progress; may be nil, must not block
 }
 
 // Enrollment is what came of it.
@@ -57,7 +58,7 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 	if r.Timeout <= 0 {
 		r.Timeout = enrolTimeout
 	}
-	ctx, end, err := d.begin(ctx, r.Timeout)
+	ctx, end, err := d.begin(ctx, r.Timeout, false)
 	if err != nil {
 		return Enrollment{}, err
 	}
@@ -66,14 +67,14 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 	var made []store.Template
 	defer func() { wipe(made) }()
 	if slices.Contains(r.Factors, Face) {
-		t, err := d.enrollFace(ctx, r.Who)
+		t, err := d.enrollFace(ctx, r)
 		if err != nil {
 			return Enrollment{}, err
 		}
 		made = append(made, t)
 	}
 	if slices.Contains(r.Factors, Finger) {
-		t, err := d.enrollFinger(ctx, r.Finger)
+		t, err := d.enrollFinger(ctx, r)
 		if err != nil {
 			return Enrollment{}, err
 		}
@@ -133,7 +134,7 @@ func factorWords(fs []Factor) []string {
 
 // enrollFace makes a template of several good, live frames of one person who is
 // nobody else that is enrolled.
-func (d *Device) enrollFace(ctx context.Context, who store.UserID) (store.Template, error) {
+func (d *Device) enrollFace(ctx context.Context, r EnrollRequest) (store.Template, error) {
 	if d.hw.Camera == nil || d.hw.Faces == nil {
 		return store.Template{}, fmt.Errorf("device: camera or face model: %w", ErrPart)
 	}
@@ -164,7 +165,7 @@ func (d *Device) enrollFace(ctx context.Context, who store.UserID) (store.Templa
 		if h != vision.HintNone {
 			if hint = h; h != told {
 				told = h
-				d.send(Event{Kind: "hint", Step: Face, Hint: h.String()})
+				d.tell(r.Notify, Event{Kind: "hint", Step: Face, Hint: h.String()})
 			}
 			continue
 		}
@@ -180,14 +181,14 @@ func (d *Device) enrollFace(ctx context.Context, who store.UserID) (store.Templa
 				return store.Template{}, fmt.Errorf("device: frame %d: %w", len(good), ErrMixed)
 			}
 		}
-		d.send(Event{Kind: "progress", Step: Face, Done: len(good), Of: enrolFrames})
+		d.tell(r.Notify, Event{Kind: "progress", Step: Face, Done: len(good), Of: enrolFrames})
 	}
 	mean, err := vision.Mean(good)
 	if err != nil {
 		return store.Template{}, fmt.Errorf("device: %w", err)
 	}
 	defer mean.Wipe()
-	if err := d.checkDuplicate(mean, who, profile); err != nil {
+	if err := d.checkDuplicate(mean, r.Who, profile); err != nil {
 		return store.Template{}, err
 	}
 	data, err := mean.MarshalBinary()
@@ -232,14 +233,14 @@ func (d *Device) checkDuplicate(mean vision.Embedding, who store.UserID, profile
 	return nil
 }
 
-func (d *Device) enrollFinger(ctx context.Context, label string) (store.Template, error) {
+func (d *Device) enrollFinger(ctx context.Context, r EnrollRequest) (store.Template, error) {
 	if d.hw.Enrol == nil || d.hw.Match == nil {
 		return store.Template{}, fmt.Errorf("device: finger reader: %w", ErrPart)
 	}
 	template, err := d.hw.Enrol.Enrol(ctx, d.opts.Captures, func(s sensor.EnrolStep) {
-		d.send(Event{Kind: "progress", Step: Finger, Done: s.Done, Of: s.Of})
+		d.tell(r.Notify, Event{Kind: "progress", Step: Finger, Done: s.Done, Of: s.Of})
 		if s.Hint != "" {
-			d.send(Event{Kind: "hint", Step: Finger, Hint: string(s.Hint)})
+			d.tell(r.Notify, Event{Kind: "hint", Step: Finger, Hint: string(s.Hint)})
 		}
 	})
 	if retry := (*sensor.RetryError)(nil); errors.As(err, &retry) {
@@ -248,5 +249,5 @@ func (d *Device) enrollFinger(ctx context.Context, label string) (store.Template
 	if err != nil {
 		return store.Template{}, fmt.Errorf("device: finger: %w", err)
 	}
-	return store.Template{Kind: store.KindModule, Model: d.hw.Match.Family(), Label: label, Data: template}, nil
+	return store.Template{Kind: store.KindModule, Model: d.hw.Match.Family(), Label: r.Finger, Data: template}, nil
 }
