@@ -147,7 +147,10 @@ func peerGroups(fd uintptr) ([]uint32, error) {
 	}
 }
 
-type roleKey struct{}
+type (
+	roleKey struct{}
+	peerKey struct{}
+)
 
 // connRole is used as http.Server.ConnContext: a connection has one role,
 // that of the process which opened it.
@@ -159,6 +162,7 @@ func (s *Server) connRole(ctx context.Context, c net.Conn) context.Context {
 			s.log.Warn("a caller without a name was given no role", "err", err)
 		} else {
 			role = s.groups.Role(p)
+			ctx = context.WithValue(ctx, peerKey{}, p)
 		}
 	}
 	return context.WithValue(ctx, roleKey{}, role)
@@ -167,4 +171,19 @@ func (s *Server) connRole(ctx context.Context, c net.Conn) context.Context {
 func roleOf(ctx context.Context) Role {
 	r, _ := ctx.Value(roleKey{}).(Role)
 	return r
+}
+
+// mayLogIn tells whether the caller may ask for a login to the account: an
+// administrator for every one, everybody else for their own, as a screen lock
+// does.
+func mayLogIn(ctx context.Context, account string) bool {
+	if roleOf(ctx) >= RoleAdmin {
+		return true
+	}
+	p, ok := ctx.Value(peerKey{}).(Peer)
+	if !ok {
+		return false
+	}
+	u, err := user.LookupId(strconv.Itoa(p.UID))
+	return err == nil && u.Username == account
 }

@@ -52,6 +52,12 @@ type Backend interface {
 	Keys(context.Context) (client.Keys, error)
 	KioskCode(context.Context) (client.KioskCode, error)
 	Config(context.Context) (client.Config, error)
+	Logins(context.Context) (client.Logins, error)
+	AllowLogin(ctx context.Context, account, user string) (client.Login, error)
+	RevokeLogin(ctx context.Context, account string) (client.Login, error)
+	// Login decides whether whose account it is, is here. It calls hint, never
+	// after it has returned, for what the person can do.
+	Login(ctx context.Context, a client.LoginAttempt, hint func(string)) (client.Decision, error)
 	// Events are delivered until the context ends; then the channel is closed.
 	Events(context.Context) <-chan client.Event
 }
@@ -228,6 +234,7 @@ func (s *Server) routes() {
 	route(s, RoleLocal, "consent-text", get, "/v1/consent", "The text that a person must agree to before an enrolment", func(context.Context, *none) (*answer[client.ConsentText], error) {
 		return reply(client.ConsentText(device.ConsentTexts()[0]), nil)
 	})
+	s.loginRoutes()
 	sse.Register(s.api, operation(RoleKiosk, "events", get, "/v1/events", "What happens, as it happens (server-sent events)"), map[string]any{
 		"hello": Hello{}, "event": client.Event{},
 	}, s.events)

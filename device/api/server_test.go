@@ -25,6 +25,7 @@ type fake struct {
 	err      error
 	events   chan client.Event
 	asked    client.Attempt
+	hints    []string      // of a login
 	waits    chan struct{} // when set, an attempt tells here that it began, and waits for its end
 }
 
@@ -76,7 +77,22 @@ func (f *fake) KioskCode(context.Context) (client.KioskCode, error) {
 	return client.KioskCode{Code: "12345678"}, f.err
 }
 func (f *fake) Config(context.Context) (client.Config, error) { return client.Config{}, f.err }
-func (f *fake) Events(context.Context) <-chan client.Event    { return f.events }
+func (f *fake) Logins(context.Context) (client.Logins, error) { return client.Logins{}, f.err }
+func (f *fake) AllowLogin(_ context.Context, account, user string) (client.Login, error) {
+	return client.Login{Account: account, User: user}, f.err
+}
+
+func (f *fake) RevokeLogin(_ context.Context, account string) (client.Login, error) {
+	return client.Login{Account: account}, f.err
+}
+
+func (f *fake) Login(_ context.Context, a client.LoginAttempt, hint func(string)) (client.Decision, error) {
+	for _, h := range f.hints {
+		hint(h)
+	}
+	return f.decision, f.err
+}
+func (f *fake) Events(context.Context) <-chan client.Event { return f.events }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
@@ -119,6 +135,10 @@ var operations = []struct {
 	{"GET", "/v1/keys", "", RoleLocal},
 	{"GET", "/v1/consent", "", RoleLocal},
 	{"POST", "/v1/kiosk/code", "{}", RoleAdmin},
+	{"GET", "/v1/logins", "", RoleAdmin},
+	{"PUT", "/v1/logins/{account}", `{"user":"u1"}`, RoleAdmin},
+	{"DELETE", "/v1/logins/{account}", "", RoleAdmin},
+	{"POST", "/v1/login", `{"account":"nobody-here","nonce":"0123456789abcdef"}`, RoleAdmin}, // or being the account
 }
 
 func TestWhoMayDoWhat(t *testing.T) {
@@ -129,7 +149,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 	for _, op := range operations {
 		listed[op.method+" "+op.path] = true
 		for _, r := range []Role{RoleNone, RoleLocal, RoleKiosk, RoleAdmin} {
-			w := as(s, r, op.method, strings.ReplaceAll(op.path, "{user}", "u1"), op.body)
+			w := as(s, r, op.method, strings.NewReplacer("{user}", "u1", "{account}", "alice").Replace(op.path), op.body)
 			want := http.StatusOK
 			if r < op.need {
 				want = http.StatusForbidden
@@ -149,7 +169,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 		}
 	}
 	for path, item := range s.api.OpenAPI().Paths {
-		for method, op := range map[string]any{"GET": item.Get, "POST": item.Post, "DELETE": item.Delete} {
+		for method, op := range map[string]any{"GET": item.Get, "POST": item.Post, "PUT": item.Put, "DELETE": item.Delete} {
 			if b, _ := json.Marshal(op); string(b) != "null" && !listed[method+" "+path] {
 				t.Errorf("%s %s is not in the table", method, path)
 			}

@@ -241,6 +241,21 @@ func (c *Client) Events(ctx context.Context, ready func(), f func(Event) error) 
 	return io.EOF
 }
 
+// Logins lists who may log in to which account.
+func (c *Client) Logins(ctx context.Context) (Logins, error) {
+	return call[Logins](ctx, c, http.MethodGet, "/v1/logins", nil)
+}
+
+// AllowLogin lets a person log in to an account.
+func (c *Client) AllowLogin(ctx context.Context, account, user string) (Login, error) {
+	return call[Login](ctx, c, http.MethodPut, "/v1/logins/"+url.PathEscape(account), LoginOf{User: user})
+}
+
+// RevokeLogin takes it back and returns what it was.
+func (c *Client) RevokeLogin(ctx context.Context, account string) (Login, error) {
+	return call[Login](ctx, c, http.MethodDelete, "/v1/logins/"+url.PathEscape(account), nil)
+}
+
 func call[T any](ctx context.Context, c *Client, method, path string, body any) (T, error) {
 	var answer T
 	resp, err := c.do(ctx, method, path, body, "application/json")

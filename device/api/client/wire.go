@@ -242,3 +242,38 @@ type Event struct {
 	Reasons []string  `json:"reasons,omitempty"`
 	Detail  string    `json:"detail,omitempty"`
 }
+
+// LoginAttempt asks whether whose account it is, is here.
+type LoginAttempt struct {
+	Account   string `json:"account" doc:"Name of the account, as in passwd." minLength:"1" maxLength:"255"`
+	Nonce     string `json:"nonce" doc:"The asker's, fresh for every attempt; every line of the answer repeats it." minLength:"16" maxLength:"128" pattern:"^[0-9a-zA-Z_-]+$"`
+	Service   string `json:"service,omitempty" doc:"Name of the PAM service." maxLength:"64"`
+	TimeoutMs int    `json:"timeout_ms,omitempty" doc:"The deadline of the whole attempt; 0 is the device's default." minimum:"0" maximum:"120000"`
+}
+
+// LoginLine is one line of the answer to a LoginAttempt: an object of strings
+// alone, so that a small reader in C can be strict. The last has an outcome.
+type LoginLine struct {
+	Nonce   string `json:"nonce" doc:"The asker's."`
+	Account string `json:"account" doc:"The one that was asked for."`
+	Hint    string `json:"hint,omitempty" doc:"What the person can do, such as closer or press-finger."`
+	Outcome string `json:"outcome,omitempty" enum:"granted,refused,retry,busy,fault" doc:"How it ended. Only granted is a yes."`
+	Reason  string `json:"reason,omitempty" doc:"Of a refusal, such as locked-out."`
+}
+
+// Login says that a person may log in to an account.
+type Login struct {
+	Account string    `json:"account"`
+	User    string    `json:"user" doc:"The person's id."`
+	Since   time.Time `json:"since"`
+}
+
+// Logins is the list of them.
+type Logins struct {
+	Logins []Login `json:"logins"`
+}
+
+// LoginOf names the person who may log in to an account.
+type LoginOf struct {
+	User string `json:"user" doc:"The person's id." maxLength:"64"`
+}
