@@ -42,6 +42,7 @@ var owners = map[string][]string{
 	"github.com/pelletier/go-toml/v2":      {"cmd/faceprintd", "vision"},
 	"periph.io/":                           {"sensor", "sensor/tty", "device/gpio", "device/guard"},
 	"github.com/spf13/":                    {"cmd/faceprint", "cmd/faceprint-eval"},
+	"github.com/godbus/":                   {"device/fprint"},
 }
 
 // never lists what a program must not link, however it gets there.

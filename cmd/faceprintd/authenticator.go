@@ -195,6 +195,10 @@ func deviceProblem(err error) error {
 		return api.NewProblem(http.StatusConflict, client.ProblemBusy, err.Error(), "try again when it is done")
 	case errors.Is(err, device.ErrUnknown):
 		return api.NewProblem(http.StatusNotFound, client.ProblemNotFound, "nobody has that id", "'faceprint people' lists those enrolled")
+	case errors.Is(err, device.ErrAccount):
+		return api.NewProblem(http.StatusNotFound, client.ProblemNotFound, err.Error(), "'faceprint login' lists the accounts, 'faceprint login allow PERSON ACCOUNT' adds one")
+	case errors.Is(err, device.ErrAccountTaken):
+		return api.NewProblem(http.StatusConflict, client.ProblemDuplicate, err.Error(), "an account is one person's; 'faceprint login revoke ACCOUNT' frees it")
 	case errors.Is(err, device.ErrDuplicate):
 		return api.NewProblem(http.StatusConflict, client.ProblemDuplicate, err.Error(), "'faceprint identify' tells who it is; add to that person, or forget them first")
 	case errors.Is(err, device.ErrMixed):

@@ -12,6 +12,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
 
+	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/vision"
 )
 
@@ -28,6 +29,7 @@ type Config struct {
 	Door   doorConfig   `toml:"door"`
 	Policy policyConfig `toml:"policy"`
 	Kiosk  kioskConfig  `toml:"kiosk"`
+	Login  loginConfig  `toml:"login"`
 	Log    logConfig    `toml:"log"`
 	Bench  benchConfig  `toml:"bench"`
 
@@ -87,6 +89,11 @@ type kioskConfig struct {
 	Preview bool     `toml:"preview" comment:"Show people themselves while they are looked at."`
 	Enrol   string   `toml:"enrol" comment:"Who may start an enrolment there: off, code (who has a code of 'faceprint kiosk code'), or open (everybody)."`
 	Away    duration `toml:"away" comment:"Whoever is not seen for so long has left."`
+}
+
+type loginConfig struct {
+	PAM    bool `toml:"pam" comment:"Answer pam_faceprint: people log in to the accounts that 'faceprint login allow' gave them."`
+	Fprint bool `toml:"fprint" comment:"Take fprintd's place on the system bus, for pam_fprintd, the fprintd commands and desktop settings."`
 }
 
 type logConfig struct {
@@ -298,6 +305,9 @@ func (c *Config) check() error {
 	positive("policy.timeout", c.Policy.Timeout)
 	oneOf("kiosk.enrol", c.Kiosk.Enrol, "off", "code", "open")
 	positive("kiosk.away", c.Kiosk.Away)
+	if c.Login.Fprint && c.Policy.Mode == string(device.FaceOnly) {
+		wrong("login.fprint", "the policy asks for no finger (policy.mode is face)")
+	}
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	if c.Bench.Enabled {
 		notEmpty("bench.control", c.Bench.Control)

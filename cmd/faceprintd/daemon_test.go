@@ -19,20 +19,22 @@ import (
 // daemon is a running faceprintd on a bench of its own.
 type daemon struct {
 	dir    string
+	env    []string // beside the test's own
 	client *client.Client
 	cmd    *exec.Cmd
 	log    *bytes.Buffer // complete once the daemon has ended
 }
 
-// startDaemon starts one with the configuration and waits until it answers.
-func startDaemon(t testing.TB, config string) *daemon {
+// startDaemon starts one with the configuration, and the variables beside the
+// test's own, and waits until it answers.
+func startDaemon(t testing.TB, config string, env ...string) *daemon {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "fp") // short enough for a socket's path
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	d := &daemon{dir: dir}
+	d := &daemon{dir: dir, env: env}
 	if err := os.WriteFile(d.path("f.toml"), []byte("[bench]\nenabled = true\n"+config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +63,7 @@ func (d *daemon) start(t testing.TB) {
 	d.log = &bytes.Buffer{}
 	d.cmd = exec.Command(filepath.Join(bin, "faceprintd"), "--config", d.path("f.toml"), "--dir", d.dir)
 	d.cmd.Stderr = d.log
+	d.cmd.Env = append(os.Environ(), d.env...)
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -95,6 +95,11 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	back := &backend{kiosk: page, vault: vault, device: authenticator, config: c, started: time.Now(), parts: func() []client.Part {
 		return []client.Part{cameraStatus(camera.State()), models.status(), module.status(), storeStatus(vault), page.status()}
 	}}
+	if c.Login.Fprint {
+		bus, others := openFprint(authenticator, module, log), back.parts
+		back.parts = func() []client.Part { return append(others(), bus.status()) }
+		running.Go(func() { bus.run(ctx, func() {}) })
+	}
 	listener, err := api.Listen(c.API.Socket)
 	if err != nil {
 		return err

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/faceprint/faceprint/device"
+	"github.com/faceprint/faceprint/device/api"
+	"github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/device/fprint"
+	"github.com/faceprint/faceprint/sensor"
+)
+
+// openFprint is the part that stands in for fprintd. The bus may come later
+// than the daemon, and go away.
+func openFprint(d *device.Device, module *part[*sensor.Module], log *slog.Logger) *part[*fprint.Server] {
+	reader := func() (string, int, bool) {
+		m, _, err := module.get()
+		if err != nil {
+			return "", 0, false
+		}
+		return m.Info().Family, m.Info().Buffers, true
+	}
+	p := newPart("fprint", log, func(ctx context.Context) (*fprint.Server, error) {
+		return fprint.Open(ctx, d, reader, log)
+	}, (*fprint.Server).Close)
+	p.check = func(_ context.Context, s *fprint.Server) error { return s.Err() }
+	p.detail = func(*fprint.Server) string { return "net.reactivated.Fprint on the system bus" }
+	p.advice = func(err error) string {
+		if errors.Is(err, fprint.ErrOwned) {
+			return "stop fprintd; the package's alias of fprintd.service keeps it from starting"
+		}
+		return "is dbus running, and is faceprint's D-Bus policy file installed?"
+	}
+	return p
+}
+
+func (b *backend) Logins(context.Context) (client.Logins, error) {
+	all := client.Logins{Logins: []client.Login{}}
+	logins, err := b.device.Logins()
+	for _, l := range logins {
+		all.Logins = append(all.Logins, wireLogin(l))
+	}
+	return all, err
+}
+
+func (b *backend) AllowLogin(_ context.Context, account, user string) (client.Login, error) {
+	id, err := userID(user)
+	if err != nil {
+		return client.Login{}, err
+	}
+	if err := b.device.AllowLogin(id, account); err != nil {
+		return client.Login{}, problemOf(err)
+	}
+	return b.findLogin(account)
+}
+
+func (b *backend) RevokeLogin(_ context.Context, account string) (client.Login, error) {
+	l, err := b.findLogin(account)
+	if err != nil {
+		return l, err
+	}
+	return l, problemOf(b.device.RevokeLogin(account))
+}
+
+func (b *backend) findLogin(account string) (client.Login, error) {
+	all, err := b.device.Logins()
+	if err != nil {
+		return client.Login{}, err
+	}
+	for _, l := range all {
+		if l.Account == account {
+			return wireLogin(l), nil
+		}
+	}
+	return client.Login{}, problemOf(device.ErrAccount)
+}
+
+func wireLogin(l device.Login) client.Login {
+	return client.Login{Account: l.Account, User: string(l.User), Since: l.Since.UTC()}
+}
+
+func (b *backend) Login(ctx context.Context, a client.LoginAttempt, hint func(string)) (client.Decision, error) {
+	if !b.config.Login.PAM {
+		return client.Decision{}, api.NewProblem(http.StatusForbidden, client.ProblemForbidden, "logins are off", "set login.pam = true in the configuration")
+	}
+	return wireDecision(b.device.Login(ctx, a.Account, device.Request{
+		Nonce: a.Nonce, Audience: "login", Timeout: time.Duration(a.TimeoutMs) * time.Millisecond,
+		Notify: func(e device.Event) {
+			if e.Hint != "" {
+				hint(e.Hint)
+			}
+		},
+	}))
+}
