@@ -25,7 +25,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test bench nightly lint race cross fuzz vuln firmware deps deps-test fetch clean
+.PHONY: help run demo build test bench nightly lint race cross fuzz vuln firmware pam deps deps-test fetch clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,10 +67,18 @@ fuzz: deps ## every fuzz target for FUZZTIME each
 vuln: deps ## known vulnerabilities, where the database can be reached
 	@packaging/vuln.sh $(GO) $(GOVULNCHECK)
 
+pam: ## the PAM module for Linux logins, bin/pam_faceprint.so (docs/login.md)
+	@packaging/deps.sh $(VAR)/go build pam
+	@$(MAKE) --no-print-directory -C packaging/pam DIR=$(CURDIR)/bin
+
 nightly: ## what is too long for CI: long fuzzing, full fault and power-cut sweeps
 	$(MAKE) test
 	FACEPRINT_TORTURE=10000,5000 $(GO) test -timeout 90m -v -run 'Killed|PowerCut' ./store | grep -v event=
 	$(MAKE) fuzz FUZZTIME=10m
+	@packaging/deps.sh $(VAR)/go night
+	$(MAKE) -C packaging/pam DIR=$(VAR)/pam fuzz
+	mkdir -p $(VAR)/pam/corpus
+	$(VAR)/pam/fuzz_answer -max_total_time=600 -dict=packaging/pam/answer.dict $(VAR)/pam/corpus
 
 deps:
 	@packaging/deps.sh $(VAR)/go build

@@ -129,7 +129,7 @@ type Request struct {
 	// *RetryError. A lock screen that waits for a finger all night is patient.
 	Patient  bool
 	KeepShut bool        // the grant is all that is wanted: no door opens
-	Notify   func(Event) // hints and progress of this attempt alone; may be nil, must not block
+	Notify   func(Event) // that it has begun, hints and progress of this attempt alone; may be nil, must not block
 }
 
 // Result is what one factor yielded.
@@ -324,6 +324,9 @@ func (d *Device) attempt(ctx context.Context, r Request, kind string) (Decision,
 		return *dec, nil
 	}
 
+	if r.Notify != nil {
+		r.Notify(Event{Kind: "begun"})
+	}
 	ev, err := d.capture(ctx, r)
 	defer ev.wipe()
 	if err != nil {

@@ -2,14 +2,14 @@
 # Install what is missing to build, run and test faceprint on Debian 12 or
 # Raspberry Pi OS bookworm.
 #
-#   packaging/deps.sh GO_DIR build|test...
+#   packaging/deps.sh GO_DIR build|test|pam|night...
 #
 # Asks sudo only when not root and only when something is missing. What a
 # machine has from elsewhere (its own Go, node, compiler) is used as it is.
 # GO_DIR is where a Go toolchain is put when the machine's is too old.
 set -eu
 here=$(dirname "$0")
-[ $# -ge 2 ] || { echo "usage: $0 GO_DIR build|test..." >&2; exit 2; }
+[ $# -ge 2 ] || { echo "usage: $0 GO_DIR build|test|pam|night..." >&2; exit 2; }
 godir=$1
 shift
 
@@ -28,14 +28,18 @@ build='gcc=gcc g++=g++ git=git npm=npm pkg-config=pkg-config ca-certificates
 	libopencv-dev libopencv-contrib-dev'
 test='qemu-system-arm=qemu-system-arm arm-none-eabi-gcc=gcc-arm-none-eabi libnewlib-arm-none-eabi
 	sx=lrzsz libcmocka-dev socat=socat chromium=chromium swtpm=swtpm strace=strace
-	dbus-daemon=dbus-daemon fprintd libpam-fprintd pamtester=pamtester libpam0g-dev'
+	dbus-daemon=dbus-daemon fprintd libpam-fprintd pamtester=pamtester libpam0g-dev libsystemd-dev greetd'
+pam='gcc=gcc libpam0g-dev libsystemd-dev'
+night='clang=clang libclang-rt-14-dev'
 
 want=
 for group in "$@"; do
 	case $group in
 	build) want="$want $build" ;;
 	test) want="$want $test" ;;
-	*) fail "no group '$group'" "groups: build test" ;;
+	pam) want="$want $pam" ;;
+	night) want="$want $night" ;;
+	*) fail "no group '$group'" "groups: build test pam night" ;;
 	esac
 done
 

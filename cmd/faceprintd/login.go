@@ -83,15 +83,15 @@ func wireLogin(l device.Login) client.Login {
 	return client.Login{Account: l.Account, User: string(l.User), Since: l.Since.UTC()}
 }
 
-func (b *backend) Login(ctx context.Context, a client.LoginAttempt, hint func(string)) (client.Decision, error) {
+func (b *backend) Login(ctx context.Context, a client.LoginAttempt, tell func(string)) (client.Decision, error) {
 	if !b.config.Login.PAM {
 		return client.Decision{}, api.NewProblem(http.StatusForbidden, client.ProblemForbidden, "logins are off", "set login.pam = true in the configuration")
 	}
 	return wireDecision(b.device.Login(ctx, a.Account, device.Request{
 		Nonce: a.Nonce, Audience: "login", Timeout: time.Duration(a.TimeoutMs) * time.Millisecond,
 		Notify: func(e device.Event) {
-			if e.Hint != "" {
-				hint(e.Hint)
+			if e.Kind == "begun" || e.Hint != "" {
+				tell(e.Hint)
 			}
 		},
 	}))

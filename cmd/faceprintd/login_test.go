@@ -109,11 +109,12 @@ type terminal struct {
 	user string // alice's id
 }
 
-func startTerminal(t testing.TB, config string) *terminal {
+// startTerminal starts one, with more lines of [login].
+func startTerminal(t testing.TB, login ...string) *terminal {
 	t.Helper()
 	needs(t, "dbus-daemon", "pamtester", "fprintd-list", "unshare")
 	m := &terminal{bus: startBus(t)}
-	m.daemon = startDaemon(t, "[camera]\nsource = \"/dev/video255\"\n[face]\nmodels = \"none\"\n[policy]\nmode = \"finger\"\n[login]\nfprint = true\npam = true\n"+config,
+	m.daemon = startDaemon(t, "[camera]\nsource = \"/dev/video255\"\n[face]\nmodels = \"none\"\n[policy]\nmode = \"finger\"\n[login]\nfprint = true\n"+strings.Join(login, "\n"),
 		"DBUS_SYSTEM_BUS_ADDRESS="+m.bus)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -201,11 +202,12 @@ func (d *daemon) audited(t testing.TB, kind, outcome string) int {
 // program is one that runs on a terminal of its own beside the test and says
 // things.
 type program struct {
-	cmd   *exec.Cmd
-	tty   *os.File
-	lines chan string
-	said  strings.Builder
-	ended chan error
+	cmd    *exec.Cmd
+	tty    *os.File
+	chunks chan string // of what it says
+	said   strings.Builder
+	read   int // up to where says has read
+	ended  chan error
 }
 
 // launch starts a program.
@@ -215,11 +217,18 @@ func launch(t testing.TB, cmd *exec.Cmd) *program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &program{cmd: cmd, tty: tty, lines: make(chan string, 100), ended: make(chan error, 1)}
+	p := &program{cmd: cmd, tty: tty, chunks: make(chan string, 100), ended: make(chan error, 1)}
 	go func() {
-		defer close(p.lines)
-		for s := bufio.NewScanner(tty); s.Scan(); { // until EIO: nobody has the terminal open any more
-			p.lines <- strings.TrimSpace(s.Text())
+		defer close(p.chunks)
+		buf := make([]byte, 4096)
+		for {
+			n, err := tty.Read(buf)
+			if n > 0 {
+				p.chunks <- strings.ReplaceAll(string(buf[:n]), "\r", "")
+			}
+			if err != nil { // EIO: nobody has the terminal open any more
+				break
+			}
 		}
 		p.ended <- cmd.Wait()
 	}()
@@ -230,20 +239,21 @@ func launch(t testing.TB, cmd *exec.Cmd) *program {
 	return p
 }
 
-// says waits until the program says something with the text in it.
+// says waits until the program says the text, after what it was heard saying.
 func (p *program) says(t testing.TB, text string) {
 	t.Helper()
 	late := time.After(patience)
 	for {
+		if i := strings.Index(p.said.String()[p.read:], text); i >= 0 {
+			p.read += i + len(text)
+			return
+		}
 		select {
-		case l, ok := <-p.lines:
-			p.said.WriteString(l + "\n")
-			if strings.Contains(l, text) {
-				return
-			}
+		case c, ok := <-p.chunks:
 			if !ok {
 				t.Fatalf("%s ended without saying %q; it said:\n%s", p.cmd, text, &p.said)
 			}
+			p.said.WriteString(c)
 		case <-late:
 			t.Fatalf("%s does not say %q; it said:\n%s", p.cmd, text, &p.said)
 		}
@@ -257,9 +267,9 @@ func (p *program) end(t testing.TB) (string, bool) {
 	late := time.After(patience)
 	for {
 		select {
-		case l, ok := <-p.lines:
+		case c, ok := <-p.chunks:
 			if ok {
-				p.said.WriteString(l + "\n")
+				p.said.WriteString(c)
 				continue
 			}
 			err := <-p.ended
@@ -273,15 +283,19 @@ func (p *program) end(t testing.TB) (string, bool) {
 	}
 }
 
-// pam runs pamtester with a service of the lines.
-func (m *terminal) pam(t testing.TB, service string, args ...string) *program {
+// pam runs pamtester with a service of the lines, and with files of its own
+// mounted over the system's: what is at the key comes from the value.
+func (m *terminal) pam(t testing.TB, mounts map[string]string, service string, args ...string) *program {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "faceprint-test"), []byte(service), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	script := `mount --bind "$1" /etc/pam.d && shift && exec pamtester "$@"`
-	cmd := exec.Command("unshare", append([]string{"--mount", "--propagation", "private", "sh", "-c", script, "sh", dir}, args...)...)
+	script := fmt.Sprintf("mount --bind %s /etc/pam.d", dir)
+	for over, from := range mounts {
+		script += fmt.Sprintf(" && mkdir -p $(dirname %s) && mount --bind %s %s", over, from, over)
+	}
+	cmd := exec.Command("unshare", append([]string{"--mount", "--propagation", "private", "sh", "-c", script + ` && exec pamtester "$@"`, "sh"}, args...)...)
 	cmd.Env = append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS="+m.bus)
 	return launch(t, cmd)
 }
@@ -289,7 +303,7 @@ func (m *terminal) pam(t testing.TB, service string, args ...string) *program {
 const byFinger = "auth required pam_fprintd.so max-tries=3 timeout=10\naccount required pam_permit.so\n"
 
 func (m *terminal) pamFprintd(t testing.TB, args ...string) *program {
-	return m.pam(t, byFinger, append(args, "faceprint-test", "alice", "authenticate")...)
+	return m.pam(t, nil, byFinger, append(args, "faceprint-test", "alice", "authenticate")...)
 }
 
 // tool runs one of fprintd's commands to its end.
@@ -307,7 +321,7 @@ const asking = "Place your finger"
 
 func TestPamFprintd(t *testing.T) {
 	t.Parallel()
-	m := startTerminal(t, "")
+	m := startTerminal(t)
 	fresh := func(t *testing.T) {
 		m.sim(t, "lift")
 		if _, err := m.client.Unlock(t.Context(), m.user); err != nil {
@@ -375,7 +389,7 @@ func TestPamFprintd(t *testing.T) {
 	t.Run("an account that is nobody's", func(t *testing.T) {
 		fresh(t)
 		m.sim(t, "touch alice right-index-finger")
-		if said, ok := m.pam(t, byFinger, "faceprint-test", "mallory", "authenticate").end(t); ok {
+		if said, ok := m.pam(t, nil, byFinger, "faceprint-test", "mallory", "authenticate").end(t); ok {
 			t.Error(said)
 		}
 	})
@@ -385,6 +399,9 @@ func TestPamFprintd(t *testing.T) {
 		before := m.audited(t, "login", "granted")
 		if said, ok := m.pamFprintd(t, "-I", "rhost=192.0.2.1").end(t); ok || m.audited(t, "login", "granted") != before {
 			t.Error(said)
+		}
+		if said, ok := m.pam(t, session(t, true), byFinger, "faceprint-test", "alice", "authenticate").end(t); ok || m.audited(t, "login", "granted") != before {
+			t.Errorf("sudo in a remote session: %s", said)
 		}
 	})
 	t.Run("two sessions", func(t *testing.T) {
@@ -446,7 +463,7 @@ func TestPamFprintd(t *testing.T) {
 
 func TestPamFprintdTimesOut(t *testing.T) {
 	t.Parallel()
-	m := startTerminal(t, "")
+	m := startTerminal(t)
 	p := m.pamFprintd(t)
 	p.says(t, "timed out") // after pam_fprintd's shortest, 10 s
 	if said, ok := p.end(t); ok {
@@ -457,7 +474,7 @@ func TestPamFprintdTimesOut(t *testing.T) {
 // The commands that come with fprintd list, verify, enrol and delete.
 func TestFprintdCommands(t *testing.T) {
 	t.Parallel()
-	m := startTerminal(t, "")
+	m := startTerminal(t)
 	const nobody = 65534
 	expect := func(uid uint32, wantOK bool, want string, args ...string) {
 		t.Helper()
@@ -525,7 +542,7 @@ func TestFprintdCommands(t *testing.T) {
 // only logind says so.
 func TestSessionSurvivesASuspend(t *testing.T) {
 	t.Parallel()
-	m := startTerminal(t, "")
+	m := startTerminal(t)
 	connect := func() *dbus.Conn {
 		c, err := dbus.Connect(m.bus)
 		if err != nil {

@@ -55,9 +55,10 @@ type Backend interface {
 	Logins(context.Context) (client.Logins, error)
 	AllowLogin(ctx context.Context, account, user string) (client.Login, error)
 	RevokeLogin(ctx context.Context, account string) (client.Login, error)
-	// Login decides whether whose account it is, is here. It calls hint, never
-	// after it has returned, for what the person can do.
-	Login(ctx context.Context, a client.LoginAttempt, hint func(string)) (client.Decision, error)
+	// Login decides whether whose account it is, is here. Once it looks it calls
+	// tell with an empty hint, then for what the person can do; never after it
+	// has returned.
+	Login(ctx context.Context, a client.LoginAttempt, tell func(hint string)) (client.Decision, error)
 	// Events are delivered until the context ends; then the channel is closed.
 	Events(context.Context) <-chan client.Event
 }

@@ -252,7 +252,8 @@ type LoginAttempt struct {
 }
 
 // LoginLine is one line of the answer to a LoginAttempt: an object of strings
-// alone, so that a small reader in C can be strict. The last has an outcome.
+// alone, so that a small reader in C can be strict. The first has neither a hint
+// nor an outcome where the device looks, the last has an outcome.
 type LoginLine struct {
 	Nonce   string `json:"nonce" doc:"The asker's."`
 	Account string `json:"account" doc:"The one that was asked for."`
