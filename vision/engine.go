@@ -21,14 +21,17 @@ type NetSpec struct {
 
 // Output is one output of a network.
 type Output struct {
-	Name string
-	Len  int // numbers
+	Name  string
+	Len   int     // numbers
+	Shape []int64 // as the file says it, an open dimension as 1
 }
 
 // Net is a loaded network. It is used by one goroutine at a time.
 type Net interface {
-	// Forward runs the network. The input has as many numbers as the spec's
-	// shape. The outputs are valid until the next call.
-	Forward(input []float32) ([][]float32, error)
+	// Input is what Forward reads: as many numbers as the spec's shape. It is
+	// written in place and gone with Close.
+	Input() []float32
+	// Forward runs the network. The outputs are valid until the next call.
+	Forward() ([][]float32, error)
 	Close() error
 }

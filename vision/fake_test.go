@@ -44,6 +44,7 @@ func onnxFile(inputs, outputs []tensor) []byte {
 type fakeEngine struct {
 	// answers by file name, given the input; it may keep the slices.
 	answer map[string]func(in []float32) [][]float32
+	extra  int // how many numbers an input has too many
 	loaded []string
 	closed int
 }
@@ -55,18 +56,19 @@ func (e *fakeEngine) Load(s NetSpec, _ []byte) (Net, error) {
 		return nil, fmt.Errorf("no such net")
 	}
 	e.loaded = append(e.loaded, s.Name)
-	return &fakeNet{e, s}, nil
+	n := s.Shape[1] * s.Shape[2] * s.Shape[3]
+	return &fakeNet{e, s, make([]float32, n+e.extra)}, nil
 }
 
 type fakeNet struct {
 	engine *fakeEngine
 	spec   NetSpec
+	input  []float32
 }
 
-func (n *fakeNet) Forward(in []float32) ([][]float32, error) {
-	return n.engine.answer[n.spec.Name](in), nil
-}
-func (n *fakeNet) Close() error { n.engine.closed++; return nil }
+func (n *fakeNet) Input() []float32              { return n.input }
+func (n *fakeNet) Forward() ([][]float32, error) { return n.engine.answer[n.spec.Name](n.input), nil }
+func (n *fakeNet) Close() error                  { n.engine.closed++; return nil }
 
 // fakeModels writes files that fit the profile, names them in it, and returns
 // their folder and an engine in which they answer zeros.

@@ -62,13 +62,13 @@ func OpenModel(engine Engine, p Profile, dir string) (*Model, error) {
 			return err
 		}
 		spec := s.feed.spec(f)
-		if err := fits(onnx, spec); err != nil {
+		if err := fits(onnx, &spec); err != nil {
 			return err
 		}
 		if s.net, err = engine.Load(spec, onnx); err != nil {
 			return fmt.Errorf("vision: %s does not load %s: %w", engine.Name(), f.File, err)
 		}
-		return nil
+		return s.feed.into(s.net.Input())
 	}
 	err := open(&m.detect, p.Detect.File, p.Detect.Input)
 	if err == nil && p.Points != nil {
@@ -111,17 +111,16 @@ func readModel(dir string, f File) ([]byte, error) {
 
 // spec of the network that the feeder feeds.
 func (f *feeder) spec(file File) NetSpec {
-	w, h := f.Size[0], f.Size[1]
-	s := NetSpec{Name: file.File, Input: f.Input.Input, Shape: [4]int{1, len(f.out) / (w * h), h, w}}
+	s := NetSpec{Name: file.File, Input: f.Input.Input, Shape: [4]int{1, f.channels(), f.Size[1], f.Size[0]}}
 	for _, o := range f.Output {
-		s.Outputs = append(s.Outputs, Output(o))
+		s.Outputs = append(s.Outputs, Output{Name: o.Name, Len: o.Len})
 	}
 	return s
 }
 
-// fits compares what the file says of itself with the recipe. An open
-// dimension of the file fits any.
-func fits(onnx []byte, s NetSpec) error {
+// fits compares what the file says of itself with the recipe, and notes the
+// shapes of the outputs. An open dimension of the file fits any.
+func fits(onnx []byte, s *NetSpec) error {
 	inputs, outputs, err := signature(onnx)
 	if err != nil {
 		return fmt.Errorf("vision: %s: %w", s.Name, err)
@@ -136,21 +135,26 @@ func fits(onnx []byte, s NetSpec) error {
 	if !same {
 		return fmt.Errorf("vision: %s takes %v, the profile feeds %v: %w", s.Name, inputs[0].dims, s.Shape, ErrModel)
 	}
-	for _, o := range s.Outputs {
+	for k, o := range s.Outputs {
 		i := slices.IndexFunc(outputs, func(t tensor) bool { return t.name == o.Name })
 		if i < 0 {
 			return fmt.Errorf("vision: %s has no output %q: %w", s.Name, o.Name, ErrModel)
 		}
 		n := int64(1)
+		shape := make([]int64, 0, len(outputs[i].dims))
 		for _, d := range outputs[i].dims {
-			if n *= d; d == -1 || n > 1<<24 {
-				n = -1
+			if d == -1 {
+				d = 1
+			}
+			if n *= d; n > 1<<24 {
 				break
 			}
+			shape = append(shape, d)
 		}
-		if n != -1 && n != int64(o.Len) {
-			return fmt.Errorf("vision: %s, output %q has %d numbers, the profile reads %d: %w", s.Name, o.Name, n, o.Len, ErrModel)
+		if n != int64(o.Len) {
+			return fmt.Errorf("vision: %s, output %q is %v, the profile reads %d numbers: %w", s.Name, o.Name, outputs[i].dims, o.Len, ErrModel)
 		}
+		s.Outputs[k].Shape = shape
 	}
 	return nil
 }
@@ -177,7 +181,7 @@ func (m *Model) Close() error {
 		if s.feed != nil {
 			s.feed.wipe()
 		}
-		if s.net != nil {
+		if s.net != nil { // with which the feeder's buffer goes
 			errs = append(errs, s.net.Close())
 			s.net = nil
 		}
@@ -185,14 +189,19 @@ func (m *Model) Close() error {
 	return errors.Join(errs...)
 }
 
+// open tells an error when the model is closed.
+func (m *Model) open() error {
+	if m.detect.net == nil {
+		return fmt.Errorf("vision: the model is closed: %w", ErrModel)
+	}
+	return nil
+}
+
 // run forwards what the feeder holds. An answer of the wrong size, or whose
 // sum is no number, is an error: a network that answers NaN once must not
 // become a score.
 func (s *stage) run() ([][]float32, error) {
-	if s.net == nil {
-		return nil, fmt.Errorf("vision: the model is closed: %w", ErrModel)
-	}
-	out, err := s.net.Forward(s.feed.out)
+	out, err := s.net.Forward()
 	if err != nil {
 		return nil, fmt.Errorf("vision: %s: %w", s.file, err)
 	}
@@ -222,6 +231,9 @@ func (m *Model) Detect(f *Frame) ([]Face, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.open(); err != nil {
+		return nil, err
+	}
 	start := time.Now()
 	p := f.picture()
 	w, h := m.detect.feed.resize(p)
@@ -287,6 +299,9 @@ func (m *Model) Describe(f *Frame, face *Face) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.open(); err != nil {
+		return err
+	}
 	start := time.Now()
 	e, err := m.embedding(f.picture(), face.Points)
 	if err != nil {

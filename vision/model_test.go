@@ -181,6 +181,12 @@ func TestAProfileThatDoesNotFitItsFileIsRefused(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, m, err)
 		}
 	}
+	p := builtIn(t, DefaultProfile)
+	dir, e := fakeModels(t, &p)
+	e.extra = 1
+	if m, err := OpenModel(e, p, dir); m != nil || !errors.Is(err, ErrModel) {
+		t.Errorf("an input of the wrong size: %v, %v", m, err)
+	}
 	if m, err := OpenModel(nil, builtIn(t, DefaultProfile), t.TempDir()); m != nil || !errors.Is(err, ErrNoEngine) {
 		t.Errorf("no engine: %v, %v", m, err)
 	}
@@ -188,6 +194,8 @@ func TestAProfileThatDoesNotFitItsFileIsRefused(t *testing.T) {
 
 func TestAClosedModelAnswersNothing(t *testing.T) {
 	m, _, e := openFake(t, DefaultProfile)
+	input := m.embed.feed.out
+	input[7] = 1
 	for range 2 {
 		if err := m.Close(); err != nil {
 			t.Fatal(err)
@@ -199,7 +207,7 @@ func TestAClosedModelAnswersNothing(t *testing.T) {
 	if _, err := m.Detect(grey(64, 64)); !errors.Is(err, ErrModel) {
 		t.Error(err)
 	}
-	for _, x := range m.embed.feed.out {
+	for _, x := range input {
 		if x != 0 {
 			t.Fatal("a face is left in memory")
 		}

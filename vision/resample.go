@@ -1,5 +1,7 @@
 package vision
 
+import "fmt"
+
 // Orders of channels in a network's input.
 const (
 	orderBGR  = "bgr"
@@ -30,8 +32,8 @@ func (p picture) crop(x0, y0, x1, y1 int) picture {
 	return picture{pix: p.pix[y0*p.stride+3*x0:], stride: p.stride, w: x1 - x0, h: y1 - y0}
 }
 
-// feeder turns pixels into the input of one network. It owns its buffers:
-// one feeder, one goroutine.
+// feeder turns pixels into the input of one network, in place. One feeder,
+// one goroutine.
 type feeder struct {
 	Input
 	small  []byte      // a picture after reduction by whole numbers
@@ -46,12 +48,22 @@ type tap struct {
 	w  int // weight of the right one, of 256
 }
 
-func newFeeder(in Input) *feeder {
-	n := 3
-	if in.Order == orderGrey {
-		n = 1
+func newFeeder(in Input) *feeder { return &feeder{Input: in} }
+
+func (f *feeder) channels() int {
+	if f.Order == orderGrey {
+		return 1
 	}
-	return &feeder{Input: in, out: make([]float32, n*in.Size[0]*in.Size[1])}
+	return 3
+}
+
+// into tells the feeder where the network reads its input.
+func (f *feeder) into(input []float32) error {
+	if n := f.channels() * f.Size[0] * f.Size[1]; len(input) != n {
+		return fmt.Errorf("vision: input %q takes %d numbers, not %d: %w", f.Input.Input, len(input), n, ErrModel)
+	}
+	f.out = input
+	return nil
 }
 
 // wipe overwrites what is left of pictures.
@@ -60,6 +72,7 @@ func (f *feeder) wipe() {
 	clear(f.rows[0])
 	clear(f.rows[1])
 	clear(f.out)
+	f.out = nil
 }
 
 // reduce averages blocks of kx times ky pixels, so that what follows skips no

@@ -15,6 +15,15 @@ func noise(rng *rand.Rand, w, h int) picture {
 	return p
 }
 
+// feederOf has a buffer of its own, there being no network.
+func feederOf(in Input) *feeder {
+	f := newFeeder(in)
+	if err := f.into(make([]float32, f.channels()*in.Size[0]*in.Size[1])); err != nil {
+		panic(err)
+	}
+	return f
+}
+
 // at is channel c at x, y, bilinear on pixel centres in double precision;
 // outside is what a missing pixel counts as, or, if negative, the edge.
 func (p picture) at(x, y float64, c int, outside float64) float64 {
@@ -99,7 +108,7 @@ func TestResizeAgreesWithDoublePrecision(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%dx%d to %v %s", tt.w, tt.h, tt.in.Size, tt.in.Order), func(t *testing.T) {
 			p := noise(rng, tt.w, tt.h)
-			f := newFeeder(tt.in)
+			f := feederOf(tt.in)
 			w, h := f.resize(p)
 			if w != tt.wantW || h != tt.wantH {
 				t.Fatalf("%dx%d, want %dx%d", w, h, tt.wantW, tt.wantH)
@@ -142,7 +151,7 @@ func TestWarpAgreesWithDoublePrecision(t *testing.T) {
 	} {
 		for _, order := range []string{orderBGR, orderRGB} {
 			t.Run(name+" "+order, func(t *testing.T) {
-				f := newFeeder(Input{Size: [2]int{112, 112}, Order: order, Mean: 127, Scale: 1. / 128})
+				f := feederOf(Input{Size: [2]int{112, 112}, Order: order, Mean: 127, Scale: 1. / 128})
 				f.warp(p, s)
 				compare(t, f, 112, 112, func(x, y, c int) float64 {
 					u, v := s.a*float64(x)-s.b*float64(y)+s.tx, s.b*float64(x)+s.a*float64(y)+s.ty
@@ -161,7 +170,7 @@ func TestACropIsTheSameAsItsCopy(t *testing.T) {
 		alone.pix = append(alone.pix, crop.pix[y*crop.stride:][:3*crop.w]...)
 	}
 	in := Input{Size: [2]int{64, 48}, Order: orderBGR, Scale: 1}
-	a, b := newFeeder(in), newFeeder(in)
+	a, b := feederOf(in), feederOf(in)
 	a.resize(crop)
 	b.resize(alone)
 	for i := range a.out {
@@ -178,7 +187,7 @@ func FuzzResample(f *testing.F) {
 		p := noise(rand.New(rand.NewPCG(1, 8)), 1+int(w%999), 1+int(h%999))
 		for _, order := range []string{orderBGR, orderRGB, orderGrey} {
 			for _, pad := range []bool{false, true} {
-				f := newFeeder(Input{Size: [2]int{40, 24}, Order: order, Scale: 1, Pad: pad})
+				f := feederOf(Input{Size: [2]int{40, 24}, Order: order, Scale: 1, Pad: pad})
 				f.resize(p)
 				for i, v := range f.out {
 					if !(v >= 0 && v <= 255.01) {
@@ -187,7 +196,7 @@ func FuzzResample(f *testing.F) {
 				}
 			}
 		}
-		g := newFeeder(Input{Size: [2]int{16, 16}, Order: orderBGR, Scale: 1})
+		g := feederOf(Input{Size: [2]int{16, 16}, Order: orderBGR, Scale: 1})
 		g.warp(p, similarity{a, b, tx, ty}) // however wild
 		for i, v := range g.out {
 			if !(v >= 0 && v <= 255.01) {

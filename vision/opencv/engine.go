@@ -3,6 +3,7 @@
 package opencv
 
 import (
+	"errors"
 	"fmt"
 
 	"gocv.io/x/gocv"
@@ -36,6 +37,9 @@ func (engine) Load(s vision.NetSpec, onnx []byte) (vision.Net, error) {
 	}
 	n.blob = gocv.NewMatWithSizes(s.Shape[:], gocv.MatTypeCV32F)
 	n.result = gocv.NewMat()
+	if n.input, err = n.blob.DataPtrFloat32(); err != nil {
+		return nil, errors.Join(fmt.Errorf("opencv: %s: %w: %w", s.Name, err, vision.ErrModel), n.Close())
+	}
 	return n, nil
 }
 
@@ -47,20 +51,18 @@ type net struct {
 	net     gocv.Net
 	output  string // the one that is asked for
 	blob    gocv.Mat
+	input   []float32 // of the blob
 	result  gocv.Mat
 	results [][]float32
 	closed  bool
 }
 
-func (n *net) Forward(input []float32) ([][]float32, error) {
+func (n *net) Input() []float32 { return n.input }
+
+func (n *net) Forward() ([][]float32, error) {
 	if n.closed {
 		return nil, fmt.Errorf("opencv: %s is closed: %w", n.spec.Name, vision.ErrModel)
 	}
-	blob, err := n.blob.DataPtrFloat32()
-	if err != nil || len(blob) != len(input) {
-		return nil, fmt.Errorf("opencv: %d numbers for %s, which takes %d: %w", len(input), n.spec.Name, len(blob), vision.ErrModel)
-	}
-	copy(blob, input)
 	n.net.SetInput(n.blob, n.spec.Input)
 	if err := n.result.Close(); err != nil {
 		return nil, fmt.Errorf("opencv: %s: %w", n.spec.Name, err)
@@ -87,7 +89,7 @@ func (n *net) Close() error {
 	if n.closed {
 		return nil
 	}
-	n.closed = true
+	n.closed, n.input = true, nil
 	for _, m := range []*gocv.Mat{&n.blob, &n.result} {
 		if v, err := m.DataPtrFloat32(); err == nil {
 			clear(v)

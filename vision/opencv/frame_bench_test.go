@@ -26,7 +26,7 @@ func stages(tb testing.TB) map[string]vision.NetSpec {
 	add := func(f vision.File, in vision.Input, channels int) {
 		s := vision.NetSpec{Name: f.File, Input: in.Input, Shape: [4]int{1, channels, in.Size[1], in.Size[0]}}
 		for _, o := range in.Output {
-			s.Outputs = append(s.Outputs, vision.Output(o))
+			s.Outputs = append(s.Outputs, vision.Output{Name: o.Name, Len: o.Len})
 		}
 		specs[f.File] = s
 	}

