@@ -13,12 +13,15 @@ import (
 
 	"github.com/faceprint/faceprint/vision"
 	"github.com/faceprint/faceprint/vision/opencv"
+	"github.com/faceprint/faceprint/vision/ort"
 )
 
 // modelOptions are the flags that choose the face models.
 type modelOptions struct {
 	dir     string
 	profile string
+	engine  string
+	library string
 }
 
 func (o *modelOptions) flags(f *pflag.FlagSet) {
@@ -27,6 +30,12 @@ func (o *modelOptions) flags(f *pflag.FlagSet) {
 		dir = filepath.Join("var", "models")
 	}
 	f.StringVar(&o.dir, "models", dir, "folder of the model files ($FACEPRINT_MODELS)")
+	library := os.Getenv("FACEPRINT_ORT")
+	if library == "" {
+		library = filepath.Join("var", "lib", "libonnxruntime.so.1")
+	}
+	f.StringVar(&o.engine, "engine", "opencv", "what runs the networks: opencv or ort")
+	f.StringVar(&o.library, "library", library, "ONNX Runtime's library ($FACEPRINT_ORT)")
 	f.StringVar(&o.profile, "profile", vision.DefaultProfile, "model profile: built in ("+strings.Join(vision.BuiltIns(), ", ")+") or a `FILE.toml`")
 }
 
@@ -36,9 +45,20 @@ func (o *modelOptions) open(jobs int) ([]*vision.Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	var engine vision.Engine
+	switch o.engine {
+	case "opencv":
+		engine = opencv.NewEngine()
+	case "ort":
+		if engine, err = ort.Open(o.library); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, fmt.Errorf("engine %q is neither opencv nor ort", o.engine)
+	}
 	var models []*vision.Model
 	for range min(max(jobs, 1), runtime.NumCPU()) {
-		m, err := vision.OpenModel(opencv.NewEngine(), p, o.dir)
+		m, err := vision.OpenModel(engine, p, o.dir)
 		if err != nil {
 			closeModels(models)
 			return nil, err

@@ -41,10 +41,11 @@ source = %q
 
 [face]
 models = %q
+library = %q
 
 [bench]
 enabled = true
-`, r.dir, filepath.Join(r.clips, clipEnrol), models)
+`, r.dir, filepath.Join(r.clips, clipEnrol), models, fetched("FACEPRINT_ORT", filepath.Join("lib", "libonnxruntime.so.1")))
 	if err := os.WriteFile(r.config(), []byte(text), 0o600); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/faceprint/faceprint/device/api/client"
-	"github.com/faceprint/faceprint/vision"
 	"github.com/faceprint/faceprint/vision/opencv"
 )
 
@@ -34,44 +32,4 @@ func cameraStatus(s opencv.State) client.Part {
 	}
 	p.Advice = "check its cable and camera.source; 'v4l2-ctl --list-devices' lists USB cameras, a Pi's own camera is source \"libcamera\""
 	return p
-}
-
-// faces is a face model that may be missing at the moment.
-type faces struct{ part *part[*vision.Model] }
-
-func (f faces) Detect(frame *vision.Frame) ([]vision.Face, error) {
-	m, _, err := f.part.get()
-	if err != nil {
-		return nil, err
-	}
-	return m.Detect(frame)
-}
-
-func (f faces) Describe(frame *vision.Frame, face *vision.Face) error {
-	m, _, err := f.part.get()
-	if err != nil {
-		return err
-	}
-	return m.Describe(frame, face)
-}
-
-// Profile of a model that is missing has no table and matches nothing.
-func (f faces) Profile() vision.Profile {
-	m, _, err := f.part.get()
-	if err != nil {
-		return vision.Profile{}
-	}
-	return m.Profile()
-}
-
-func modelDetail(m *vision.Model) string { return m.Profile().Name + " on " + m.Engine() }
-
-func modelAdvice(err error) string {
-	switch {
-	case errors.Is(err, vision.ErrNoEngine):
-		return "build faceprintd with cgo and libopencv-dev ('make build')"
-	case errors.Is(err, vision.ErrModel):
-		return "run 'make fetch' to get the files again, or set face.models to their folder"
-	}
-	return "set face.models to the folder of the model files"
 }

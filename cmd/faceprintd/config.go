@@ -59,8 +59,9 @@ type cameraConfig struct {
 
 type faceConfig struct {
 	Models  string `toml:"models" comment:"Folder of the model files."`
-	Profile string `toml:"profile" comment:"Which model set, by its built-in name."`
-	Engine  string `toml:"engine" comment:"auto, opencv or ort."`
+	Profile string `toml:"profile" comment:"Which model set: the name of a built-in one, or a FILE.toml of the site's own."`
+	Engine  string `toml:"engine" comment:"What runs the networks: opencv, ort (ONNX Runtime, about twice as fast), or auto: ort where its library is installed."`
+	Library string `toml:"library" comment:"ONNX Runtime's shared library, version 1.24 or later."`
 }
 
 type fingerConfig struct {
@@ -132,7 +133,7 @@ func defaults() Config {
 		API:    apiConfig{Socket: "/run/faceprint/api.sock", AdminGroup: "faceprint-admin", KioskGroup: "faceprint-kiosk"},
 		Store:  storeConfig{File: "faceprint.db", KeyFile: "device.key"},
 		Camera: cameraConfig{Source: "/dev/video0"},
-		Face:   faceConfig{Models: "/usr/share/faceprint/models", Profile: vision.DefaultProfile, Engine: "auto"},
+		Face:   faceConfig{Models: "/usr/share/faceprint/models", Profile: vision.DefaultProfile, Engine: "auto", Library: "/usr/lib/faceprint/libonnxruntime.so.1"},
 		Finger: fingerConfig{Port: "/dev/serial0", Address: 0xFFFFFFFF, Match: "module"},
 		Door:   doorConfig{Kind: "none", Open: duration{Duration: 5 * time.Second}},
 		Policy: policyConfig{Mode: "both", FaceFMR: 1e-4, FingerFMR: 1e-4, Live: 0.5, Timeout: duration{Duration: 15 * time.Second}},
@@ -190,7 +191,10 @@ func parseConfig(doc []byte, file, dir string) (Config, error) {
 		return Config{}, fmt.Errorf("config: %w", err)
 	}
 	c.Dir = abs
-	paths := []*string{&c.API.Socket, &c.Store.File, &c.Store.KeyFile, &c.Face.Models, &c.Finger.PasswordFile, &c.Finger.Port, &c.Bench.Control, &c.Bench.Link}
+	paths := []*string{&c.API.Socket, &c.Store.File, &c.Store.KeyFile, &c.Face.Models, &c.Face.Library, &c.Finger.PasswordFile, &c.Finger.Port, &c.Bench.Control, &c.Bench.Link}
+	if isProfileFile(c.Face.Profile) {
+		paths = append(paths, &c.Face.Profile)
+	}
 	if isFile(c.Camera.Source) {
 		paths = append(paths, &c.Camera.Source)
 	}
@@ -208,6 +212,9 @@ func isFile(source string) bool {
 	return source != "" && !strings.ContainsAny(source, "!") && !strings.Contains(source, "://") &&
 		!strings.HasPrefix(source, "libcamera") && strings.Trim(source, "0123456789") != ""
 }
+
+// isProfileFile tells whether a model profile is a file of the site's own.
+func isProfileFile(profile string) bool { return filepath.Ext(profile) == ".toml" }
 
 // explain adds file and line to what the decoder says.
 func (c *Config) explain(err error) error {
@@ -282,8 +289,11 @@ func (c *Config) check() error {
 		}
 	}
 	notEmpty("face.models", c.Face.Models)
-	oneOf("face.profile", c.Face.Profile, vision.BuiltIns()...)
+	if !isProfileFile(c.Face.Profile) {
+		oneOf("face.profile", c.Face.Profile, vision.BuiltIns()...)
+	}
 	oneOf("face.engine", c.Face.Engine, "auto", "opencv", "ort")
+	notEmpty("face.library", c.Face.Library)
 	oneOf("finger.match", c.Finger.Match, "module")
 	if c.Finger.Baud < 0 || c.Finger.Baud%9600 != 0 || c.Finger.Baud > 12*9600 {
 		wrong("finger.baud", "%d is no rate of these modules: a multiple of 9600 up to 115200, or 0", c.Finger.Baud)

@@ -46,7 +46,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	defer running.Wait()
 	defer cancel()
 
-	models := newPart("faces", log, func(context.Context) (*vision.Model, error) { return openModel(c.Face) }, (*vision.Model).Close)
+	models := newPart("faces", log, func(context.Context) (*vision.Model, error) { return openModel(c.Face, log) }, (*vision.Model).Close)
 	models.detail, models.advice = modelDetail, modelAdvice
 	running.Go(func() { models.run(ctx, func() {}) })
 
@@ -123,14 +123,6 @@ func openStore(c storeConfig, accept bool) (*store.Store, error) {
 		}
 	}
 	return store.Open(c.File, store.KeyFile(c.KeyFile), store.Options{Accept: accept})
-}
-
-func openModel(c faceConfig) (*vision.Model, error) {
-	p, err := vision.BuiltIn(c.Profile)
-	if err != nil {
-		return nil, err
-	}
-	return vision.OpenModel(opencv.NewEngine(), p, c.Models)
 }
 
 // openDoor returns the lock that the configuration names; nil is no door.
