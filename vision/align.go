@@ -34,3 +34,10 @@ func fit(from, to [5]Point) (s similarity, ok bool) {
 	}
 	return similarity{a: a, b: b, tx: tx - a*fx + b*fy, ty: ty - b*fx - a*fy}, true
 }
+
+// inverse undoes s, which fit never makes degenerate.
+func (s similarity) inverse() similarity {
+	n := s.a*s.a + s.b*s.b
+	a, b := s.a/n, -s.b/n
+	return similarity{a: a, b: b, tx: b*s.ty - a*s.tx, ty: -b*s.tx - a*s.ty}
+}

@@ -78,3 +78,12 @@ func TestPointsWithoutExtentHaveNoFit(t *testing.T) {
 		}
 	}
 }
+
+func TestTheInverseUndoes(t *testing.T) {
+	s := similarity{a: 0.8, b: -0.3, tx: 17, ty: -4}
+	for _, p := range []Point{{0, 0}, {100, 3}, {-5, 40}} {
+		if q := s.inverse().of(s.of(p)); math.Hypot(float64(q.X-p.X), float64(q.Y-p.Y)) > 1e-4 {
+			t.Errorf("%v came back as %v", p, q)
+		}
+	}
+}

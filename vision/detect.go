@@ -127,8 +127,9 @@ func (b Box) squared() Box {
 // clamped is the part of the box inside a frame, on whole pixels; ok is false
 // when hardly anything is left.
 func (b Box) clamped(w, h int) (x0, y0, x1, y1 int, ok bool) {
-	x0, y0 = max(0, int(b.X0)), max(0, int(b.Y0))
-	x1, y1 = min(w, int(b.X1)), min(h, int(b.Y1))
+	round := func(v float32) int { return int(math.Floor(float64(v) + 0.5)) }
+	x0, y0 = max(0, round(b.X0)), max(0, round(b.Y0))
+	x1, y1 = min(w, round(b.X1)), min(h, round(b.Y1))
 	return x0, y0, x1, y1, x1-x0 >= 4 && y1-y0 >= 4
 }
 

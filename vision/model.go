@@ -268,31 +268,62 @@ func (m *Model) point(p picture, c candidate) (face Face, ok bool, err error) {
 	if c.points != nil {
 		face.Points = *c.points
 	} else {
-		x0, y0, x1, y1, ok := face.Box.clamped(p.w, p.h)
-		if !ok {
-			return Face{}, false, nil
-		}
-		m.points.feed.resize(p.crop(x0, y0, x1, y1))
-		out, err := m.points.run()
-		if err != nil {
+		face.Landmarks, ok, err = m.landmarks(p, face.Box)
+		if err != nil || !ok {
 			return Face{}, false, err
 		}
-		face.Landmarks = make([]Point, len(out[0])/2)
-		for i := range face.Landmarks {
-			face.Landmarks[i] = Point{float32(x0) + out[0][2*i]*float32(x1-x0), float32(y0) + out[0][2*i+1]*float32(y1-y0)}
-		}
-		for i, five := range m.profile.Points.Five {
-			for _, k := range five {
-				face.Points[i].X += face.Landmarks[k].X / float32(len(five))
-				face.Points[i].Y += face.Landmarks[k].Y / float32(len(five))
-			}
-		}
+		face.Points = m.profile.Points.five(face.Landmarks)
 	}
 	face.Quality = m.quality(p, &face)
 	return face, true, nil
 }
 
-// Describe fills the Embedding and Live of a face that Detect found in f.
+// landmarks are the points that the net finds in the box, in the frame's
+// pixels; ok is false when too little of the box is in the frame.
+func (m *Model) landmarks(p picture, b Box) (marks []Point, ok bool, err error) {
+	x0, y0, x1, y1, ok := b.clamped(p.w, p.h)
+	if !ok {
+		return nil, false, nil
+	}
+	m.points.feed.resize(p.crop(x0, y0, x1, y1))
+	out, err := m.points.run()
+	if err != nil {
+		return nil, false, err
+	}
+	marks = make([]Point, len(out[0])/2)
+	for i := range marks {
+		marks[i] = Point{float32(x0) + out[0][2*i]*float32(x1-x0), float32(y0) + out[0][2*i+1]*float32(y1-y0)}
+	}
+	return marks, true, nil
+}
+
+// refine looks at the points once more, in a crop that is centred on them and
+// not on the detector's box, which differs from the eye to the chin.
+func (m *Model) refine(p picture, face *Face) error {
+	if m.profile.Points == nil || m.profile.Points.Again == 0 || len(face.Landmarks) == 0 {
+		return nil
+	}
+	marks, ok, err := m.landmarks(p, around(face.Landmarks, m.profile.Points.Again))
+	if err != nil || !ok {
+		return err
+	}
+	face.Landmarks, face.Points = marks, m.profile.Points.five(marks)
+	return nil
+}
+
+// around is the square about the points' middle whose side is k times the
+// larger of their extents.
+func around(marks []Point, k float32) Box {
+	b := Box{marks[0].X, marks[0].Y, marks[0].X, marks[0].Y}
+	for _, m := range marks {
+		b = Box{min(b.X0, m.X), min(b.Y0, m.Y), max(b.X1, m.X), max(b.Y1, m.Y)}
+	}
+	c, r := b.Center(), max(b.Width(), b.Height())/2*k
+	return Box{c.X - r, c.Y - r, c.X + r, c.Y + r}
+}
+
+// Describe fills the Embedding and Live of a face that Detect found in f, and
+// refines its points.
 func (m *Model) Describe(f *Frame, face *Face) error {
 	if err := f.Check(); err != nil {
 		return err
@@ -303,6 +334,11 @@ func (m *Model) Describe(f *Frame, face *Face) error {
 		return err
 	}
 	start := time.Now()
+	if err := m.refine(f.picture(), face); err != nil {
+		return err
+	}
+	m.times.Landmark += time.Since(start)
+	start = time.Now()
 	e, err := m.embedding(f.picture(), face.Points)
 	if err != nil {
 		return err
@@ -319,11 +355,13 @@ func (m *Model) Describe(f *Frame, face *Face) error {
 }
 
 func (m *Model) embedding(p picture, points [5]Point) (Embedding, error) {
-	s, ok := fit(m.target, points)
+	// The error is to be least where the net sees it, so the points are moved
+	// onto the template and the warp goes back.
+	s, ok := fit(points, m.target)
 	if !ok {
 		return nil, fmt.Errorf("vision: the face's points coincide: %w", ErrFrame)
 	}
-	m.embed.feed.warp(p, s)
+	m.embed.feed.warp(p, s.inverse())
 	out, err := m.embed.run()
 	if err != nil {
 		return nil, err

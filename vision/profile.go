@@ -68,6 +68,21 @@ type Pointer struct {
 	File
 	Input
 	Five [5][]int `toml:"five"` // which points are averaged into each of the five
+	// Again is the side of the crop for a second look at the points of the face
+	// that is embedded, over the larger extent of the first look's points, 1 to
+	// 2; 0 = no second look.
+	Again float32 `toml:"again"`
+}
+
+// five averages the landmarks into the five points.
+func (p *Pointer) five(marks []Point) (points [5]Point) {
+	for i, five := range p.Five {
+		for _, k := range five {
+			points[i].X += marks[k].X / float32(len(five))
+			points[i].Y += marks[k].Y / float32(len(five))
+		}
+	}
+	return points
 }
 
 // Embedder recipe: the five points are moved onto the template by a
@@ -191,6 +206,9 @@ func (p Profile) check() error {
 	}
 	if p.Points != nil {
 		inputs, outputs = append(inputs, p.Points.Input), append(outputs, 1)
+		if a := p.Points.Again; a != 0 && !(a >= 1 && a <= 2) {
+			return fail("points.again: %g is neither 0 nor 1 to 2", a)
+		}
 		for _, five := range p.Points.Five {
 			if len(five) == 0 || len(p.Points.Output) == 0 || slices.Min(five) < 0 || 2*slices.Max(five)+1 >= p.Points.Output[0].Len {
 				return fail("points.five must name points that the net has")
