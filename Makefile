@@ -75,7 +75,8 @@ nightly: ## what is too long for CI: long fuzzing, full fault and power-cut swee
 	$(MAKE) test
 	FACEPRINT_TORTURE=10000,5000 $(GO) test -timeout 90m -v -run 'Killed|PowerCut' ./store | grep -v event=
 	$(MAKE) fuzz FUZZTIME=10m
-	@packaging/deps.sh $(VAR)/go night
+	@packaging/deps.sh $(VAR)/go build test night
+	FACEPRINT_NIGHTLY=1 $(GO) test -v -run Greetd ./cmd/faceprintd
 	$(MAKE) -C packaging/pam DIR=$(VAR)/pam fuzz
 	mkdir -p $(VAR)/pam/corpus
 	$(VAR)/pam/fuzz_answer -max_total_time=600 -dict=packaging/pam/answer.dict $(VAR)/pam/corpus

@@ -30,7 +30,7 @@ test='qemu-system-arm=qemu-system-arm arm-none-eabi-gcc=gcc-arm-none-eabi libnew
 	sx=lrzsz libcmocka-dev socat=socat chromium=chromium swtpm=swtpm strace=strace
 	dbus-daemon=dbus-daemon fprintd libpam-fprintd pamtester=pamtester libpam0g-dev libsystemd-dev greetd'
 pam='gcc=gcc libpam0g-dev libsystemd-dev'
-night='clang=clang libclang-rt-14-dev'
+night='clang=clang libclang-rt-14-dev cage=cage Xwayland=xwayland'
 
 want=
 for group in "$@"; do
