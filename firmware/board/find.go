@@ -1,0 +1,129 @@
+package board
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// Found is what answers on a line: an application, or a loader.
+type Found struct {
+	Info   *Info
+	Loader *LoaderInfo
+}
+
+// Name of the kind of board.
+func (f Found) Name() string {
+	if f.Info != nil {
+		return f.Info.Name()
+	}
+	return boardName(f.Loader.Board)
+}
+
+// Serial of the board.
+func (f Found) Serial() Serial {
+	if f.Info != nil {
+		return f.Info.Serial
+	}
+	return f.Loader.Serial
+}
+
+// StrangerError: something answers that is no guard board.
+type StrangerError struct{ Said []byte }
+
+func (e *StrangerError) Error() string {
+	s := fmt.Sprintf("%q answers, which is no guard board", e.Said)
+	for _, hint := range []struct{ said, means string }{
+		{"login:", "; that is a login prompt: another computer is at the other end"},
+		{"Password:", "; that is a login prompt: another computer is at the other end"},
+		{"\xef\x01", "; that is a fingerprint module"},
+		{"$GP", "; that is a satellite receiver"},
+		{"OK\r\n", "; that is a modem"},
+	} {
+		if bytes.Contains(e.Said, []byte(hint.said)) {
+			return s + hint.means
+		}
+	}
+	return s
+}
+
+// Find asks a line until a board answers, in whichever mode it is, or until
+// patience is over: then ErrSilent, or a *StrangerError.
+func Find(ctx context.Context, line Line, patience time.Duration) (Found, error) {
+	c := New(line)
+	return turned(ctx, c, func() (Found, error) { return c.find(ctx, patience) })
+}
+
+func (c *Conn) find(ctx context.Context, wait time.Duration) (Found, error) {
+	var said []byte
+	for until := time.Now().Add(wait); ; {
+		f, heard, err := c.probe(ctx)
+		if err == nil || !errors.Is(err, ErrSilent) {
+			return f, err
+		}
+		if len(said) < 64 {
+			said = append(said, heard[:min(len(heard), 64)]...)
+		}
+		if !time.Now().Before(until) {
+			if len(said) > 0 {
+				return Found{}, fmt.Errorf("board: %w", &StrangerError{said})
+			}
+			return Found{}, err
+		}
+	}
+}
+
+// probe asks once in either language. What answers in neither is returned.
+func (c *Conn) probe(ctx context.Context) (f Found, heard []byte, err error) {
+	aside := func(b byte) {
+		if len(heard) < 4*mostText {
+			heard = append(heard, b)
+		}
+	}
+	if err := c.wire.write(ctx, encode(plain(askInfo, nil))); err != nil {
+		return f, nil, fmt.Errorf("board: %w", err)
+	}
+	for until := time.Now().Add(patience); ; {
+		raw, err := c.wire.frame(ctx, until, aside)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			return f, nil, fmt.Errorf("board: %w", err)
+		}
+		if kind, b, err := openPlain(raw); err == nil && kind == askInfo|answerBit {
+			if i, err := decodeInfo(b); err == nil {
+				return Found{Info: &i}, nil, nil
+			}
+		}
+	}
+	// A loader's console: an empty line brings its prompt.
+	if err := c.wire.write(ctx, []byte("\r")); err != nil {
+		return f, nil, fmt.Errorf("board: %w", err)
+	}
+	for until := time.Now().Add(probeText); ; {
+		b, err := c.wire.next(ctx, until)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			return f, nil, fmt.Errorf("board: %w", err)
+		}
+		aside(b)
+	}
+	if !strings.Contains(string(heard), prompt) && !strings.HasSuffix(string(heard), "> ") && !strings.Contains(string(heard), loaderName) {
+		return f, heard, fmt.Errorf("board: %w", ErrSilent)
+	}
+	i, err := loader{&c.wire}.info(ctx)
+	if err != nil {
+		if errors.Is(err, ErrLies) {
+			err = fmt.Errorf("board: %w", ErrSilent)
+		}
+		return f, heard, err
+	}
+	return Found{Loader: &i}, nil, nil
+}

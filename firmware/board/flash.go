@@ -1,0 +1,285 @@
+package board
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/faceprint/faceprint/firmware"
+)
+
+// Steps of an update, in order.
+const (
+	StepFind     = "find"
+	StepEnter    = "enter"
+	StepUpload   = "upload"
+	StepStart    = "start"
+	StepConfirm  = "confirm"
+	StepRollback = "roll back"
+)
+
+// Errors of an update.
+var (
+	// ErrNeedsKey: a paired board restarts into its loader for its key's owner alone.
+	ErrNeedsKey = errors.New("the board is paired, and only who has its key may update it")
+	// ErrNotStarted: the new image was taken but does not answer.
+	ErrNotStarted = errors.New("the new image does not start")
+)
+
+// Update is what to flash.
+type Update struct {
+	Images     []*firmware.Image
+	Key        []byte            // the pairing key; nil where there is none
+	Production ed25519.PublicKey // nil leaves that signature to the board
+	// Report is called at each step and as the upload goes on, in bytes; may be nil.
+	Report func(step string, done, total int)
+}
+
+// Flashed is how an update ended, as far as it got.
+type Flashed struct {
+	Board      string
+	Serial     Serial
+	Slot       byte
+	From, To   firmware.Version // From is 0 where nothing ran
+	Bytes      int
+	Upload     time.Duration
+	Confirmed  bool // kept at the next start
+	RolledBack bool // what ran before runs again
+	// Unconfirmed where the board is paired and no key was given: the first
+	// heartbeat of its daemon confirms it, or the next start undoes it.
+	Pending bool
+}
+
+// Check says whether a board would take an update, before a byte is sent.
+func (u Update) Check(f Found) error {
+	id, floor, production := uint32(0), uint32(0), false
+	if f.Info != nil {
+		id, floor, production = f.Info.Board, f.Info.Floor, f.Info.Production()
+	} else {
+		id, floor, production = f.Loader.Board, f.Loader.Floor, f.Loader.Production
+	}
+	mine := 0
+	for _, m := range u.Images {
+		if m.Board.ID != id {
+			continue
+		}
+		mine++
+		public := u.Production
+		if !m.Production {
+			public = firmware.DevelopmentKey().Public().(ed25519.PublicKey)
+		}
+		switch {
+		case production && !m.Production:
+			return fmt.Errorf("board: %s: %w", m, firmware.WrongKey)
+		case m.Rollback < floor:
+			return fmt.Errorf("board: %s, and the board's floor is %d: %w", m, floor, firmware.Older)
+		case public != nil:
+			if err := m.Verify(public); err != nil {
+				return err
+			}
+		}
+	}
+	if mine == 0 {
+		names := map[string]bool{}
+		for _, m := range u.Images {
+			names[m.Board.Name] = true
+		}
+		return fmt.Errorf("board: the board is a %s, the file is for %v: %w", boardName(id), keys(names), firmware.OtherBoard)
+	}
+	return nil
+}
+
+func keys(m map[string]bool) (all []string) {
+	for k := range m {
+		all = append(all, k)
+	}
+	return all
+}
+
+// Flash updates the board on the line, whichever mode it is in: it checks the
+// image, uploads it to the slot that does not run, starts it and has it
+// confirmed. When the new image does not answer, what ran before is started
+// again. It may be called again after any failure.
+func Flash(ctx context.Context, line Line, u Update) (Flashed, error) {
+	if u.Report == nil {
+		u.Report = func(string, int, int) {}
+	}
+	c := New(line)
+	defer c.Close()
+	u.Report(StepFind, 0, 0)
+	found, err := Find(ctx, line, bootTime)
+	if err != nil {
+		return Flashed{}, err
+	}
+	done := Flashed{Board: found.Name(), Serial: found.Serial()}
+	if err := u.Check(found); err != nil {
+		return done, err
+	}
+	if found.Info != nil {
+		done.From = found.Info.Version
+		u.Report(StepEnter, 0, 0)
+		if err := c.enterLoader(ctx, *found.Info, u.Key); err != nil {
+			return done, err
+		}
+	}
+	return u.throughLoader(ctx, c, done)
+}
+
+// enterLoader restarts an application into its loader.
+func (c *Conn) enterLoader(ctx context.Context, i Info, key []byte) error {
+	if i.Paired() {
+		if key == nil {
+			return fmt.Errorf("board: %w", ErrNeedsKey)
+		}
+		if _, _, err := c.Hello(ctx, key); err != nil {
+			return err
+		}
+	}
+	if err := c.Restart(ctx); err != nil && !errors.Is(err, ErrSilent) { // its answer may be lost with the restart
+		return err
+	}
+	return nil
+}
+
+func (u Update) throughLoader(ctx context.Context, c *Conn, done Flashed) (Flashed, error) {
+	end, err := c.begin(ctx)
+	if err != nil {
+		return done, err
+	}
+	defer end()
+	l := loader{&c.wire}
+	found, err := c.find(ctx, bootTime)
+	if err != nil {
+		return done, err
+	}
+	if found.Loader == nil {
+		return done, fmt.Errorf("board: it did not restart into its loader: %w", ErrLies)
+	}
+	to := *found.Loader
+	if done.From == 0 {
+		done.From = running(to)
+	}
+	m, err := u.imageFor(to)
+	if err != nil {
+		return done, err
+	}
+	done.Slot, done.To, done.Bytes = m.Slot(), m.Version, m.Size()
+	file, err := firmware.EncodeBundle(m)
+	if err != nil {
+		return done, err
+	}
+	u.Report(StepUpload, 0, len(file))
+	start := time.Now()
+	if err := l.load(ctx, to, file, func(n, of int) { u.Report(StepUpload, n, of) }); err != nil {
+		return done, err
+	}
+	done.Upload = time.Since(start)
+
+	u.Report(StepStart, 0, 0)
+	slot, v, err := l.boot(ctx)
+	if err != nil {
+		return done, err
+	}
+	if slot != done.Slot || v != done.To {
+		return done, fmt.Errorf("board: it starts %c %s instead of %c %s: %w", slot, v, done.Slot, done.To, ErrNotStarted)
+	}
+	if err := u.started(ctx, c, &done); err != nil {
+		if ctx.Err() != nil {
+			return done, err
+		}
+		u.Report(StepRollback, 0, 0)
+		return done, c.rollBack(ctx, &done, err)
+	}
+	return done, nil
+}
+
+// running is the version that a loader would start.
+func running(i LoaderInfo) firmware.Version {
+	var best Slot
+	for _, s := range []Slot{i.A, i.B} {
+		if s.State == "confirmed" && s.Sequence >= best.Sequence {
+			best = s
+		}
+	}
+	return best.Version
+}
+
+// imageFor is the one for the loader's target.
+func (u Update) imageFor(to LoaderInfo) (*firmware.Image, error) {
+	if err := u.Check(Found{Loader: &to}); err != nil {
+		return nil, err
+	}
+	for _, m := range u.Images {
+		if m.Board.ID == to.Board && m.Link == to.Link && m.Slot() == to.Target {
+			return m, nil
+		}
+	}
+	return nil, fmt.Errorf("board: slot %c at %#08x is free: %w", to.Target, to.Link, firmware.OtherSlot)
+}
+
+// started waits for the new application, checks that it is the one that was
+// sent, and has it confirmed.
+func (u Update) started(ctx context.Context, c *Conn, done *Flashed) error {
+	found, err := c.find(ctx, bootTime)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNotStarted, err)
+	}
+	if found.Info == nil {
+		return fmt.Errorf("board: it is in its loader again: %w", ErrNotStarted)
+	}
+	i := *found.Info
+	if i.Slot != done.Slot || i.Version != done.To {
+		return fmt.Errorf("board: %c %s runs instead of %c %s: %w", i.Slot, i.Version, done.Slot, done.To, ErrNotStarted)
+	}
+	u.Report(StepConfirm, 0, 0)
+	switch {
+	case !i.Paired():
+		_, err = c.plain(ctx, askConfirm, nil, patience, tries)
+	case u.Key != nil:
+		_, _, err = c.hello(ctx, u.Key)
+	default:
+		done.Pending = !i.Confirmed()
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if i, err = c.info(ctx, tries); err != nil {
+		return err
+	}
+	if !i.Confirmed() {
+		return fmt.Errorf("board: it does not confirm the image: %w", ErrLies)
+	}
+	done.Confirmed = true
+	return nil
+}
+
+// rollBack brings back what ran before: the loader starts the confirmed image
+// when the new one was tried once. It returns why it was needed.
+func (c *Conn) rollBack(ctx context.Context, done *Flashed, why error) error {
+	found, err := c.find(ctx, bootTime)
+	if err == nil && found.Info != nil && found.Info.Slot == done.Slot && found.Info.Version == done.To {
+		// The new image runs and is not good: send it away.
+		if c.session != nil {
+			_, err = c.sealed(ctx, askSealedLoader, nil, patience, 1)
+			c.end()
+		} else {
+			_, err = c.plain(ctx, askLoader, nil, patience, 1)
+		}
+		if err == nil || errors.Is(err, ErrSilent) {
+			found, err = c.find(ctx, bootTime)
+		}
+	}
+	if err == nil && found.Loader != nil {
+		if _, _, err = (loader{&c.wire}).boot(ctx); err == nil {
+			found, err = c.find(ctx, bootTime)
+		}
+	}
+	if err != nil || found.Info == nil || found.Info.Slot == done.Slot && found.Info.Version == done.To {
+		return fmt.Errorf("%w; switch the board off and on: it then starts what ran before", why)
+	}
+	done.RolledBack = true
+	return fmt.Errorf("%w; version %s runs again", why, found.Info.Version)
+}

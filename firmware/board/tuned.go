@@ -1,0 +1,39 @@
+package board
+
+import "time"
+
+// Every number that was chosen, with where it comes from.
+const (
+	// Section 8: an answer comes within 15 ms, a slow one within 2 s, and the
+	// host waits 250 ms beyond that. 250 bytes there and back take 44 ms at
+	// 115200 baud.
+	patience     = 310 * time.Millisecond
+	slowPatience = 2*time.Second + patience
+	tries        = 3
+
+	unlockTries = 2
+
+	// The loader's console: a command is answered at once, but it may be
+	// checking signatures of two slots, 2.3 s each on an nRF51 at 16 MHz.
+	promptTime = 8 * time.Second
+	probeText  = 250 * time.Millisecond
+	mostText   = 8 << 10 // bytes of an answer; what is longer never ends
+
+	// A board boots to listening within 0.6 s; its loader checks two images
+	// first, and the watchdog needs a second for an image that hangs.
+	bootTime = 15 * time.Second
+
+	lineQuiet = 5 * time.Millisecond // nothing more is on its way
+
+	// HoldMost and HoldLeast bound an unlock, section 8.
+	HoldLeast = 100 * time.Millisecond
+	HoldMost  = 30 * time.Second
+
+	// Heartbeat is how often the host lets itself be heard; after Deadline
+	// without it the board shuts the lock. Section 8.
+	Heartbeat = 500 * time.Millisecond
+	Deadline  = 2 * time.Second
+
+	// Baud of the line.
+	Baud = 115200
+)
