@@ -30,6 +30,7 @@ var arrows = map[string][]string{
 	"vision/opencv":      {"vision"},
 	"vision/ort":         {"vision"},
 	"firmware/*":         {"firmware/..."},
+	"firmware/board/*":   {"firmware/..."},
 }
 
 // owners are the only rooms that may import a library directly.

@@ -15,11 +15,6 @@ import (
 	"github.com/faceprint/faceprint/firmware"
 )
 
-// boardCommands are those of the guard board.
-func (t *tool) boardCommands() []*cobra.Command {
-	return []*cobra.Command{t.image()}
-}
-
 func (t *tool) image() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "image",

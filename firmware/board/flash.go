@@ -119,6 +119,9 @@ func Flash(ctx context.Context, line Line, u Update) (Flashed, error) {
 	}
 	if found.Info != nil {
 		done.From = found.Info.Version
+		if found.Info.Paired() && u.Key == nil {
+			return done, fmt.Errorf("board: %w", ErrNeedsKey)
+		}
 		u.Report(StepEnter, 0, 0)
 		if err := c.enterLoader(ctx, *found.Info, u.Key); err != nil {
 			return done, err
@@ -130,9 +133,6 @@ func Flash(ctx context.Context, line Line, u Update) (Flashed, error) {
 // enterLoader restarts an application into its loader.
 func (c *Conn) enterLoader(ctx context.Context, i Info, key []byte) error {
 	if i.Paired() {
-		if key == nil {
-			return fmt.Errorf("board: %w", ErrNeedsKey)
-		}
 		if _, _, err := c.Hello(ctx, key); err != nil {
 			return err
 		}

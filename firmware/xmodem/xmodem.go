@@ -80,6 +80,7 @@ const (
 	// a board prints when it starts is not.
 	quiet     = 50 * time.Millisecond
 	settle    = 300 * time.Millisecond // a block takes 90 ms at 115200 baud
+	mostNoise = 8 << 10                // bytes; a second's worth is 11,520
 	writeTime = 5 * time.Second        // 1029 bytes take 1.1 s at 9600 baud
 )
 
@@ -126,8 +127,9 @@ type sender struct {
 	line Line
 	o    Options
 
-	buf  [64]byte
-	have []byte // read and not yet looked at
+	// One byte is read at a time: what the receiver says after the last answer
+	// is for whoever uses the line next.
+	buf [1]byte
 }
 
 func (s *sender) send(data []byte) error {
@@ -218,7 +220,7 @@ func (s *sender) answer(first bool) (byte, error) {
 			return 0, err
 		case b == ack, b == nak:
 			return b, nil
-		case b == crc && first && len(s.have) == 0:
+		case b == crc && first:
 			return nak, nil // it did not hear the block
 		case b == crc:
 			invitations++
@@ -233,38 +235,32 @@ func (s *sender) answer(first bool) (byte, error) {
 
 // next reads one byte; os.ErrDeadlineExceeded when none came.
 func (s *sender) next(wait time.Duration) (byte, error) {
-	if len(s.have) == 0 {
-		if wait <= 0 {
-			return 0, os.ErrDeadlineExceeded
-		}
-		if err := s.line.SetReadDeadline(time.Now().Add(wait)); err != nil {
-			return 0, err
-		}
-		// The context may have ended before the deadline was set over its.
-		if err := s.ctx.Err(); err != nil {
-			return 0, err
-		}
-		n, err := s.line.Read(s.buf[:])
-		if err := s.ctx.Err(); err != nil {
-			return 0, err
-		}
-		if n == 0 {
-			if err == nil {
-				err = io.ErrNoProgress
-			}
-			return 0, err
-		}
-		s.have = s.buf[:n]
+	if wait <= 0 {
+		return 0, os.ErrDeadlineExceeded
 	}
-	b := s.have[0]
-	s.have = s.have[1:]
-	return b, nil
+	if err := s.line.SetReadDeadline(time.Now().Add(wait)); err != nil {
+		return 0, err
+	}
+	// The context may have ended before the deadline was set over its.
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := s.line.Read(s.buf[:])
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	if n == 0 {
+		if err == nil {
+			err = io.ErrNoProgress
+		}
+		return 0, err
+	}
+	return s.buf[0], nil
 }
 
 // drain throws away what comes until the line is quiet.
 func (s *sender) drain() error {
-	for range 100 {
-		s.have = nil
+	for range mostNoise {
 		if _, err := s.next(quiet); errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil
 		} else if err != nil {

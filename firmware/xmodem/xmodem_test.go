@@ -275,6 +275,18 @@ func TestSendNamesTheFailure(t *testing.T) {
 	}
 }
 
+// What follows the last answer is not swallowed: a loader says there whether it
+// took the file.
+func TestSendLeavesWhatFollows(t *testing.T) {
+	s := &script{answers: []byte("C\x00\x06\x06ok"), burst: true}
+	if err := Send(t.Context(), s, make([]byte, 100), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if string(s.answers) != "ok" {
+		t.Errorf("%q is left", s.answers)
+	}
+}
+
 func TestSendStopsWithItsContextAndTellsTheReceiver(t *testing.T) {
 	for _, at := range []int{1, 2, 5} {
 		synctest.Test(t, func(t *testing.T) {
@@ -304,7 +316,8 @@ func TestCRC(t *testing.T) {
 
 // script answers whatever is written with the next byte of a script.
 type script struct {
-	answers []byte
+	answers []byte // 0 is silence
+	burst   bool   // hands out as much as is asked for
 	wrote   int
 	blocks  int
 }
@@ -313,12 +326,18 @@ func (s *script) Read(b []byte) (int, error) {
 	if len(s.answers) == 0 {
 		return 0, os.ErrDeadlineExceeded
 	}
-	b[0] = s.answers[0]
-	s.answers = s.answers[1:]
+	n := 1
+	if s.burst {
+		for n < len(b) && n < len(s.answers) && s.answers[n] != 0 {
+			n++
+		}
+	}
+	copy(b, s.answers[:n])
+	s.answers = s.answers[n:]
 	if b[0] == 0 {
 		return 0, os.ErrDeadlineExceeded
 	}
-	return 1, nil
+	return n, nil
 }
 
 func (s *script) Write(b []byte) (int, error) {

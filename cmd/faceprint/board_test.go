@@ -1,0 +1,276 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+
+	"github.com/faceprint/faceprint/firmware"
+	"github.com/faceprint/faceprint/firmware/board"
+	"github.com/faceprint/faceprint/firmware/board/boardtest"
+	"github.com/faceprint/faceprint/sensor/modsim"
+)
+
+// boardOn puts a board on a unix socket, as an emulator does, for as many
+// clients as come.
+func boardOn(t *testing.T, b *boardtest.Board) (port string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "b.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			b.Serve(c)
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-done })
+	return "unix:" + path
+}
+
+func bundle(t *testing.T, kind string, v firmware.Version) string {
+	t.Helper()
+	b, err := firmware.EncodeBundle(boardtest.Image(kind, 'A', v, 4096), boardtest.Image(kind, 'B', v, 4096))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file(t, kind+"-"+v.String()+".fpb", b)
+}
+
+func file(t *testing.T, name string, b []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// faceprint runs the tool; everything that it says comes back.
+func faceprint(t *testing.T, args ...string) (code int, out, said string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	code = run(t.Context(), args, strings.NewReader(""), &o, &e)
+	return code, o.String(), e.String()
+}
+
+func microbit(serial byte) *boardtest.Board {
+	b := boardtest.New("microbit", serial)
+	b.Install(boardtest.Image("microbit", 'A', 1<<24, 4096))
+	return b
+}
+
+func TestFlashPutsAnImageOnABoard(t *testing.T) {
+	t.Parallel()
+	b := microbit(1)
+	port := boardOn(t, b)
+	code, out, said := faceprint(t, "--json", "flash", bundle(t, "microbit", 1<<24+1), "--port", port)
+	var r flashResult
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != exitOK {
+		t.Fatalf("exit %d, %v: %s%s", code, err, out, said)
+	}
+	if !r.Confirmed || r.From != "1.0.0" || r.To != "1.0.1" || r.Slot != "B" || r.Serial != "0100000000000001" || b.Confirmed() != 1<<24+1 {
+		t.Errorf("%+v", r)
+	}
+	code, out, _ = faceprint(t, "board", "info", "--port", port)
+	if code != exitOK || !strings.Contains(out, "firmware 1.0.1 in slot B, not paired, confirmed") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+}
+
+func TestPairMonitorAndWipe(t *testing.T) {
+	t.Parallel()
+	b := microbit(2)
+	port := boardOn(t, b)
+	key := filepath.Join(t.TempDir(), "door.key")
+	b.Press()
+	if code, _, said := faceprint(t, "board", "pair", "--port", port, "--key", key); code != exitOK {
+		t.Fatalf("exit %d: %s", code, said)
+	}
+	text, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k, err := board.ParseKey(text); err != nil || !bytes.Equal(k, b.Key()) {
+		t.Errorf("the file has another key: %v", err)
+	}
+	if info, err := os.Stat(key); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", info.Mode(), err)
+	}
+	if code, _, said := faceprint(t, "board", "pair", "--port", port, "--key", key); code != exitUsage || !strings.Contains(said, "is there already") {
+		t.Errorf("a key was to be overwritten: exit %d: %s", code, said)
+	}
+	if code, out, said := faceprint(t, "board", "selftest", "--port", port, "--key", key); code != exitOK || !strings.Contains(out, "ok      image digest") {
+		t.Errorf("exit %d: %s%s", code, out, said)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	var out stopWriter
+	out.at, out.stop = "session", cancel
+	if code := run(ctx, []string{"board", "monitor", "--port", port, "--key", key}, nil, &out, &out); code != exitOK || !strings.Contains(out.String(), "paired") {
+		t.Errorf("exit %d: %s", code, out.String())
+	}
+	if err := os.Chmod(key, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, said := faceprint(t, "board", "wipe", "--yes", "--port", port, "--key", key); code != exitFault || !strings.Contains(said, "chmod 600") {
+		t.Errorf("a key that all can read: exit %d: %s", code, said)
+	}
+	if err := os.Chmod(key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, said := faceprint(t, "board", "wipe", "--port", port, "--key", key); code != exitUsage || b.Key() == nil {
+		t.Errorf("wiped without --yes: exit %d: %s", code, said)
+	}
+	if code, _, said := faceprint(t, "board", "wipe", "--yes", "--port", port, "--key", key); code != exitOK || b.Key() != nil {
+		t.Errorf("exit %d: %s", code, said)
+	}
+}
+
+// stopWriter calls stop when a word has been written.
+type stopWriter struct {
+	bytes.Buffer
+	at   string
+	stop func()
+}
+
+func (w *stopWriter) Write(b []byte) (int, error) {
+	n, err := w.Buffer.Write(b)
+	if strings.Contains(w.String(), w.at) {
+		w.stop()
+	}
+	return n, err
+}
+
+// Everything that a technician may do wrong has a name and a next step.
+func TestBadInputIsNamed(t *testing.T) {
+	whole, err := os.ReadFile(bundle(t, "microbit", 1<<24+1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := bytes.Clone(whole)
+	changed[100] ^= 1
+	good := bundle(t, "microbit", 1<<24+1)
+	withKey := microbit(3)
+	withKey.SetKey(bytes.Repeat([]byte{1}, 32))
+	cut := microbit(4)
+	cut.CutAt = 2
+	hung := microbit(5)
+	hung.Hang = 1<<24 + 1
+	other := file(t, "other.key", []byte(strings.Repeat("5a", 32)))
+	plain := boardOn(t, microbit(6))
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		want []string
+	}{
+		"no such file":     {[]string{"flash", "nothing.fpb"}, exitFault, []string{"nothing.fpb", "no such file"}},
+		"not an image":     {[]string{"flash", "board_test.go"}, exitFault, []string{"no image", ".fpb"}},
+		"truncated file":   {[]string{"flash", file(t, "t.fpb", whole[:3000])}, exitFault, []string{"ends too early", "fetch the file again"}},
+		"changed file":     {[]string{"flash", file(t, "c.fpb", changed)}, exitFault, []string{"signature does not match"}},
+		"no such port":     {[]string{"flash", good, "--port", "/dev/ttyNOTHING"}, exitFault, []string{"/dev/ttyNOTHING", "no such port"}},
+		"no such socket":   {[]string{"flash", good, "--port", "unix:nothing.sock"}, exitFault, []string{"nothing.sock", "emulator"}},
+		"no port":          {[]string{"flash", good, "--port", "board_test.go"}, exitFault, []string{"no serial port"}},
+		"other board":      {[]string{"flash", bundle(t, "pico", 1<<24), "--port", plain}, exitFault, []string{"the board is a microbit, the file is for [pico]", "another board"}},
+		"paired, no key":   {[]string{"flash", good, "--port", boardOn(t, withKey)}, exitFault, []string{"paired", "--key", "service button"}},
+		"wrong key":        {[]string{"flash", good, "--port", boardOn(t, withKey), "--key", other}, exitFault, []string{"does not know the pairing key", "key file of this board"}},
+		"key file is none": {[]string{"board", "selftest", "--port", plain, "--key", good}, exitFault, []string{"larger than"}},
+		"cable pulled":     {[]string{"flash", good, "--port", boardOn(t, cut)}, exitFault, []string{"is gone", "run the same command again"}},
+		"image hangs":      {[]string{"flash", good, "--port", boardOn(t, hung)}, exitFault, []string{"does not start", "version 1.0.0 runs again"}},
+		"unpaired":         {[]string{"board", "selftest", "--port", plain, "--key", other}, exitFault, []string{"not paired", "board pair"}},
+		"full disk":        {[]string{"flash", good, "--port", plain, "--batch", "/dev/full", "--count", "1"}, exitFault, []string{"/dev/full", "disk is full"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code, out, said := faceprint(t, c.args...)
+			for _, w := range c.want {
+				if !strings.Contains(said, w) {
+					t.Errorf("%q is missing of: %s%s", w, out, said)
+				}
+			}
+			if code != c.code {
+				t.Errorf("exit %d, want %d", code, c.code)
+			}
+		})
+	}
+}
+
+// A serial port with a fingerprint module on it is told from a board's.
+func TestFingerprintModuleIsNamed(t *testing.T) {
+	t.Parallel()
+	sim, err := modsim.New(modsim.Config{Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := modsim.OpenPTY("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan struct{})
+	go func() { defer close(served); _ = line.Serve(ctx, sim) }()
+	code, _, said := faceprint(t, "board", "info", "--port", line.Path())
+	if code != exitFault || !strings.Contains(said, "that is a fingerprint module (r503") {
+		t.Errorf("exit %d: %s", code, said)
+	}
+	cancel()
+	_ = line.Close()
+	<-served
+}
+
+// A port at which nobody is.
+func TestSilentPortIsNamed(t *testing.T) {
+	t.Parallel()
+	master, slave, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	defer slave.Close()
+	code, _, said := faceprint(t, "board", "info", "--port", slave.Name())
+	if code != exitFault || !strings.Contains(said, "no guard board answers") || !strings.Contains(said, "TX and RX cross") {
+		t.Errorf("exit %d: %s", code, said)
+	}
+}
+
+func TestBatchWritesALineForEachBoard(t *testing.T) {
+	t.Parallel()
+	broken := microbit(9)
+	broken.Mute = 1<<24 + 1
+	list := filepath.Join(t.TempDir(), "list.csv")
+	code, out, said := faceprint(t, "flash", bundle(t, "microbit", 1<<24+1), "--batch", list, "--count", "3",
+		"--port", boardOn(t, microbit(7)), "--port", boardOn(t, broken), "--port", boardOn(t, microbit(8)))
+	if code != exitFault || !strings.Contains(out, "2 boards flashed, 1 failed") {
+		t.Fatalf("exit %d: %s%s", code, out, said)
+	}
+	f, err := os.Open(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil || len(rows) != 4 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	for i, want := range []string{"result", "flashed", "rolled back", "flashed"} {
+		if rows[i][9] != want {
+			t.Errorf("row %d: %v", i, rows[i])
+		}
+	}
+}

@@ -1,0 +1,292 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/faceprint/faceprint/firmware"
+	"github.com/faceprint/faceprint/firmware/board"
+)
+
+func (t *tool) flash() *cobra.Command {
+	var port boardPort
+	var production, batch string
+	var count int
+	c := &cobra.Command{
+		Use:   "flash FILE.fpb",
+		Short: "Put an image on a guard board",
+		Long: `Put an image on the guard board that answers. The file is checked before a byte
+is sent; the image goes to the slot that does not run, is started, and is kept
+only when it answers. If it does not, the board goes back to what ran before.
+The cable may be pulled at any moment: run the same command again.
+
+A paired board takes an update from the owner of its key (--key), or in its
+loader: hold the service button while you switch it on.
+
+--batch FILE.csv flashes every board that is plugged in, one after the other,
+until Ctrl-C or --count boards are done, and adds a line for each to the file.`,
+		Example: "  faceprint flash pico-1.0.1.fpb --key /var/lib/faceprint/door.key\n  faceprint flash pico-1.0.1.fpb --batch today.csv",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			u, err := t.update(args[0], production, &port)
+			if err != nil {
+				return err
+			}
+			defer clear(u.Key)
+			if batch != "" {
+				return t.flashBatch(cmd.Context(), &port, u, batch, count)
+			}
+			f, err := port.find(cmd.Context(), t)
+			if err != nil {
+				return explainBoard(err)
+			}
+			defer f.line.Close()
+			done, err := t.flashOne(cmd.Context(), f, u)
+			if err != nil {
+				return explainBoard(err)
+			}
+			return t.print(shownFlash(done, nil), func(w io.Writer) { printFlash(w, done) })
+		},
+	}
+	port.flags(c, true)
+	productionFlag(c, &production)
+	c.Flags().StringVar(&batch, "batch", "", "flash board after board, with a line for each in this CSV file")
+	c.Flags().IntVar(&count, "count", 0, "with --batch: stop after so many boards")
+	return c
+}
+
+// update reads and checks what is to be flashed.
+func (t *tool) update(file, production string, port *boardPort) (board.Update, error) {
+	images, err := readBundle(file)
+	if err != nil {
+		return board.Update{}, err
+	}
+	public, err := publicKey(production)
+	if err != nil {
+		return board.Update{}, err
+	}
+	for _, m := range images {
+		if _, err := checkSignature(m, public); err != nil {
+			return board.Update{}, refused(file, err)
+		}
+	}
+	key, err := port.key()
+	if err != nil {
+		return board.Update{}, err
+	}
+	return board.Update{Images: images, Production: public, Key: key}, nil
+}
+
+func (t *tool) flashOne(ctx context.Context, f *foundBoard, u board.Update) (board.Flashed, error) {
+	t.progress("%s: %s %s", f.line, f.Name(), f.Serial())
+	b := &bar{w: t.err, terminal: isTerminal(t.err), now: time.Now}
+	said := ""
+	u.Report = func(step string, done, total int) {
+		if t.quiet || t.json {
+			return
+		}
+		if step == board.StepUpload && total > 0 {
+			b.draw(step, done, total)
+			return
+		}
+		if step != said && step != board.StepFind {
+			b.end()
+			t.progress("%s", stepWords[step])
+		}
+		said = step
+	}
+	done, err := board.Flash(ctx, f.line, u)
+	b.end()
+	return done, err
+}
+
+var stepWords = map[string]string{
+	board.StepEnter:    "restarting into the loader",
+	board.StepStart:    "starting the new image",
+	board.StepConfirm:  "confirming it",
+	board.StepRollback: "going back to what ran before",
+}
+
+// flashResult is what is printed of one update.
+type flashResult struct {
+	Board      string  `json:"board"`
+	Serial     string  `json:"serial"`
+	From       string  `json:"from,omitempty"`
+	To         string  `json:"to"`
+	Slot       string  `json:"slot"`
+	Bytes      int     `json:"bytes"`
+	UploadMs   float64 `json:"upload_ms"`
+	Confirmed  bool    `json:"confirmed"`
+	Pending    bool    `json:"pending"`
+	RolledBack bool    `json:"rolled_back"`
+	Error      string  `json:"error,omitempty"`
+}
+
+func shownFlash(d board.Flashed, err error) flashResult {
+	r := flashResult{
+		Board: d.Board, Serial: d.Serial.String(), Bytes: d.Bytes, UploadMs: float64(d.Upload.Microseconds()) / 1000,
+		Confirmed: d.Confirmed, Pending: d.Pending, RolledBack: d.RolledBack,
+	}
+	if d.From != 0 {
+		r.From = d.From.String()
+	}
+	if d.Slot != 0 {
+		r.To, r.Slot = d.To.String(), string(d.Slot)
+	}
+	if err != nil {
+		r.Error = err.Error()
+	}
+	return r
+}
+
+func printFlash(w io.Writer, d board.Flashed) {
+	from := ""
+	if d.From != 0 {
+		from = d.From.String() + " -> "
+	}
+	fmt.Fprintf(w, "%s %s: %s%s in slot %c, %d bytes in %.1f s (%.1f kB/s)", d.Board, d.Serial, from, d.To, d.Slot, d.Bytes, d.Upload.Seconds(), float64(d.Bytes)/max(d.Upload.Seconds(), 1e-3)/1000)
+	if d.Pending {
+		fmt.Fprint(w, "; not confirmed: the daemon's first heartbeat does that, and without one the next start goes back")
+	}
+	fmt.Fprintln(w)
+}
+
+// refusedWith adds what to do about an image's refusal.
+func refusedWith(err error) error {
+	var r firmware.Refusal
+	if errors.As(err, &r) && r.Advice() != "" {
+		return fmt.Errorf("%w; %s", err, r.Advice())
+	}
+	return err
+}
+
+// lookEvery is how often --batch looks for another board.
+const lookEvery = time.Second
+
+var batchHeader = []string{"time", "port", "board", "serial", "from", "to", "slot", "bytes", "seconds", "result", "error"}
+
+// flashBatch flashes each board once, as they are plugged in.
+func (t *tool) flashBatch(ctx context.Context, port *boardPort, u board.Update, file string, count int) error {
+	record, err := openCSV(file)
+	if err != nil {
+		return err
+	}
+	defer record.close()
+	seen := map[board.Serial]bool{}
+	good, bad := 0, 0
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	t.progress("plug boards in, one after the other; Ctrl-C ends")
+	for count == 0 || good+bad < count {
+		names := port.names
+		if len(names) == 0 {
+			names = serialPorts()
+		}
+		for _, name := range names {
+			f, err := ask(ctx, name, askEach)
+			if err != nil || seen[f.Serial()] {
+				if err == nil {
+					_ = f.line.Close()
+				}
+				continue
+			}
+			done, err := t.flashOne(ctx, f, u)
+			_ = f.line.Close()
+			if ctx.Err() != nil {
+				break
+			}
+			err = explainBoard(err)
+			seen[f.Serial()] = true
+			if err == nil {
+				good++
+			} else {
+				bad++
+				t.progress("%s %s: %v", done.Board, done.Serial, err)
+			}
+			if err := record.add(name, done, err); err != nil {
+				return fmt.Errorf("%w; %s %s was flashed but is not in the list", err, done.Board, done.Serial)
+			}
+			t.progress("%d boards done, %d failed; next, please", good, bad)
+			if count > 0 && good+bad >= count {
+				break
+			}
+		}
+		select {
+		case <-ctx.Done():
+			count = -1
+		case <-tick.C:
+		}
+		if count < 0 {
+			break
+		}
+	}
+	if err := t.print(map[string]int{"flashed": good, "failed": bad}, func(w io.Writer) {
+		fmt.Fprintf(w, "%d boards flashed, %d failed; the list is %s\n", good, bad, file)
+	}); err != nil {
+		return err
+	}
+	if bad > 0 {
+		return &exitError{code: exitFault}
+	}
+	return nil
+}
+
+// csvFile is a list that is on the disk after each line.
+type csvFile struct {
+	f    *os.File
+	w    *csv.Writer
+	name string
+}
+
+func openCSV(name string) (*csvFile, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	c := &csvFile{f, csv.NewWriter(f), name}
+	info, err := f.Stat()
+	if err == nil && info.Size() == 0 {
+		err = c.write(batchHeader)
+	}
+	if err != nil {
+		return nil, errors.Join(written(name, err), f.Close())
+	}
+	return c, nil
+}
+
+func (c *csvFile) write(row []string) error {
+	_ = c.w.Write(row)
+	c.w.Flush()
+	err := c.w.Error()
+	if err == nil {
+		err = c.f.Sync()
+	}
+	return err
+}
+
+func (c *csvFile) add(port string, d board.Flashed, failed error) error {
+	r := shownFlash(d, failed)
+	result := "flashed"
+	switch {
+	case d.RolledBack:
+		result = "rolled back"
+	case failed != nil:
+		result = "failed"
+	case d.Pending:
+		result = "flashed, not confirmed"
+	}
+	return written(c.name, c.write([]string{
+		time.Now().UTC().Format(time.RFC3339), port, r.Board, r.Serial, r.From, r.To, r.Slot,
+		strconv.Itoa(r.Bytes), strconv.FormatFloat(d.Upload.Seconds(), 'f', 1, 64), result, r.Error,
+	}))
+}
+
+func (c *csvFile) close() { _ = c.f.Close() }
