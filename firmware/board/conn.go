@@ -330,14 +330,12 @@ func (c *Conn) Events(ctx context.Context, after uint32) (Events, error) {
 		if err != nil {
 			return e, fmt.Errorf("board: events of %d bytes: %w", len(b), ErrLies)
 		}
-		for last := after; len(e.Events) > 0; {
-			for _, v := range e.Events {
-				if v.Sequence <= last || v.Sequence > e.Newest {
-					return Events{}, fmt.Errorf("board: event %d after %d: %w", v.Sequence, last, ErrLies)
-				}
-				last = v.Sequence
+		last := after
+		for _, v := range e.Events {
+			if v.Sequence <= last || v.Sequence > e.Newest {
+				return Events{}, fmt.Errorf("board: event %d after %d: %w", v.Sequence, last, ErrLies)
 			}
-			break
+			last = v.Sequence
 		}
 		return e, nil
 	})

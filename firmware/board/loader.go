@@ -24,8 +24,6 @@ type Slot struct {
 	Sequence uint32
 }
 
-func (s Slot) whole() bool { return s.State != "empty" && s.State != "bad" }
-
 func (s Slot) String() string {
 	switch s.State {
 	case "empty":
