@@ -123,7 +123,7 @@ func TestLyingBoardIsNotBelieved(t *testing.T) {
 			if _, _, err := c.Hello(t.Context(), key); err != nil {
 				t.Fatal(err)
 			}
-			b.Lie = lie
+			b.Lie(lie)
 			if s, err := c.Unlock(t.Context(), time.Second); err == nil {
 				t.Errorf("%s: unlocked, by its word: %+v", name, s)
 			}
@@ -140,11 +140,11 @@ func TestReplayedAnswerIsNotTaken(t *testing.T) {
 			t.Fatal(err)
 		}
 		var old []byte
-		b.Lie = func(_ byte, raw []byte) []byte { old = bytes.Clone(raw); return raw }
+		b.Lie(func(_ byte, raw []byte) []byte { old = bytes.Clone(raw); return raw })
 		if _, err := c.Beat(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		b.Lie = func(byte, []byte) []byte { return old }
+		b.Lie(func(byte, []byte) []byte { return old })
 		if _, err := c.Beat(t.Context()); !errors.Is(err, ErrSilent) {
 			t.Errorf("a replayed answer: %v", err)
 		}
@@ -157,19 +157,19 @@ func TestLostAnswersAreAskedAgain(t *testing.T) {
 		on(t, b, -1, func(t *testing.T, line Line) {
 			c := New(line)
 			n := 0
-			b.Lie = func(q byte, raw []byte) []byte {
+			b.Lie(func(q byte, raw []byte) []byte {
 				if q == lost {
 					if n++; n == 1 {
 						return nil
 					}
 				}
 				return raw
-			}
+			})
 			if _, _, err := c.Hello(t.Context(), key); err != nil {
 				t.Fatalf("%02x: %v", lost, err)
 			}
-			if s, err := c.Unlock(t.Context(), time.Second); err != nil || s.Lock != LockGranted || b.Opened != 1 {
-				t.Errorf("%02x: %+v %v, opened %d times", lost, s, err, b.Opened)
+			if s, err := c.Unlock(t.Context(), time.Second); err != nil || s.Lock != LockGranted || b.Opened() != 1 {
+				t.Errorf("%02x: %+v %v, opened %d times", lost, s, err, b.Opened())
 			}
 			if _, err := c.Events(t.Context(), 0); err != nil || n == 0 {
 				t.Errorf("%02x: %v, asked %d times", lost, err, n)

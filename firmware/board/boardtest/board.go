@@ -61,11 +61,9 @@ type Board struct {
 	shuts       time.Time
 	wasOpen     bool
 	heard       time.Time
-	Opened      int // how often the lock opened
+	opened      int
+	lie         func(question byte, raw []byte) []byte
 
-	// Lie may change an answer before it is sent: it gets the question's type
-	// and the raw frame and returns what goes out instead; nil is silence.
-	Lie func(question byte, raw []byte) []byte
 	// Hang makes images of this version start and do nothing; the watchdog
 	// resets the board after a second.
 	Hang firmware.Version
@@ -149,6 +147,22 @@ func (b *Board) Reset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.boot()
+}
+
+// Lie changes every answer before it is sent: f gets the question's type and the
+// raw frame and returns what goes out instead, nil for silence. A nil f tells
+// the truth again.
+func (b *Board) Lie(f func(question byte, raw []byte) []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lie = f
+}
+
+// Opened is how often the lock opened.
+func (b *Board) Opened() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.opened
 }
 
 // Open tells whether the lock line is high.
@@ -331,8 +345,8 @@ var le = binary.LittleEndian
 func (b *Board) frame(line net.Conn, raw []byte) error {
 	b.mu.Lock()
 	out, restart := b.answer(raw)
-	if b.Lie != nil && out != nil {
-		out = b.Lie(raw[0], out)
+	if b.lie != nil && out != nil {
+		out = b.lie(raw[0], out)
 	}
 	if restart {
 		b.boot()
@@ -453,7 +467,7 @@ func (b *Board) answer(raw []byte) (out []byte, restart bool) {
 			return refuse(11)
 		}
 		b.shuts = now.Add(hold)
-		b.Opened++
+		b.opened++
 		b.event(6, byte(hold/(100*time.Millisecond)))
 		return yes(b.status())
 	case 0x44:

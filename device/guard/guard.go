@@ -1,0 +1,274 @@
+// Package guard holds the door by a guard board: a device.Lock that a cut
+// cable, a crashed host or a recorded wire leaves shut.
+//
+// The board shuts the lock by itself, when the hold is over or when it has not
+// heard a heartbeat for two seconds; nothing on this side has to work for
+// that. Whatever goes wrong here, an unplugged cable, a reset board, one that
+// lies, is a fault: Open fails, the line is opened anew with back-off, and
+// nothing that was asked before is done later.
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/faceprint/faceprint/device"
+	"github.com/faceprint/faceprint/firmware/board"
+)
+
+// Line is a serial line to the board.
+type Line interface {
+	board.Line
+	io.Closer
+}
+
+// Journal keeps what the board recorded, in the audit chain.
+type Journal interface {
+	// Last is the sequence of the newest event that is kept of this board.
+	Last(serial string) (uint32, error)
+	// Record keeps events, in order. missed says how many were lost before
+	// them, because the board's ring went round.
+	Record(serial string, missed uint32, events []board.Event) error
+}
+
+// Config of a guard.
+type Config struct {
+	Open    func(context.Context) (Line, error)
+	Key     []byte // the pairing key; copied
+	Journal Journal
+	Log     *slog.Logger
+}
+
+// Errors that have a cure; they are wrapped.
+var (
+	// ErrAbsent: there is no session with the board at the moment.
+	ErrAbsent = errors.New("the guard board is not there")
+	// ErrLoader: the board waits in its loader for an image.
+	ErrLoader = errors.New("the guard board is in its loader")
+	// ErrUnpaired: the board has no key.
+	ErrUnpaired = errors.New("the guard board is not paired")
+)
+
+// How long to wait before the board is looked for again: at once after a
+// glitch, since nobody gets in meanwhile, and seldom when it stays away.
+const (
+	firstRetry = 250 * time.Millisecond
+	lastRetry  = 5 * time.Second
+	findTime   = 3 * time.Second        // a board boots within 0.6 s
+	shutTime   = 500 * time.Millisecond // to tell it to shut; it does so by itself
+)
+
+// State of the guard, for status.
+type State struct {
+	There  bool // a session is open
+	Info   board.Info
+	Status board.Status
+	Err    error // why it is not there
+	Since  time.Time
+}
+
+// Guard is the host's end. Run keeps it alive.
+type Guard struct {
+	c    Config
+	key  []byte
+	shut sync.WaitGroup // locks that may yet have to be told
+
+	mu    sync.Mutex
+	conn  *board.Conn
+	state State
+}
+
+var _ device.Lock = (*Guard)(nil)
+
+// New makes a guard; Run must be called for it to do anything.
+func New(c Config) (*Guard, error) {
+	if len(c.Key) != board.KeySize {
+		return nil, fmt.Errorf("guard: a pairing key has %d bytes, not %d", board.KeySize, len(c.Key))
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	g := &Guard{c: c, key: append([]byte(nil), c.Key...)}
+	g.c.Key = nil
+	g.state = State{Err: errors.New("being looked for"), Since: time.Now()}
+	return g, nil
+}
+
+// State tells how the guard is.
+func (g *Guard) State() State {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state
+}
+
+// Open opens the lock and returns when the board has said so. It shuts when d
+// or the context ends, or when this program does.
+func (g *Guard) Open(ctx context.Context, d time.Duration) error {
+	g.mu.Lock()
+	conn, why := g.conn, g.state.Err
+	g.mu.Unlock()
+	if conn == nil {
+		return fmt.Errorf("guard: %w: %w", ErrAbsent, why)
+	}
+	if _, err := conn.Unlock(ctx, d); err != nil {
+		if ctx.Err() != nil {
+			g.close(conn) // it may have opened all the same
+		}
+		return fmt.Errorf("guard: %w", err)
+	}
+	g.shut.Add(1)
+	stop := context.AfterFunc(ctx, func() {
+		defer g.shut.Done()
+		g.close(conn)
+	})
+	time.AfterFunc(d, func() {
+		if stop() {
+			g.shut.Done()
+		}
+	})
+	return nil
+}
+
+// close shuts the lock as well as it can; the board does it by itself when it
+// no longer hears anything.
+func (g *Guard) close(conn *board.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), shutTime)
+	defer cancel()
+	if _, err := conn.Lock(ctx); err != nil {
+		g.c.Log.Warn("the guard board was not told to shut; it does so by itself", "err", err)
+	}
+}
+
+// Run attends the board until the context ends: it opens the line, begins a
+// session, lets itself be heard, and starts again after every failure.
+func (g *Guard) Run(ctx context.Context) {
+	defer clear(g.key)
+	wait := firstRetry
+	for ctx.Err() == nil {
+		err := g.attend(ctx, func() { wait = firstRetry })
+		if ctx.Err() != nil {
+			break
+		}
+		g.absent(err)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		wait = min(2*wait, lastRetry)
+	}
+	g.absent(context.Cause(ctx))
+	g.shut.Wait()
+}
+
+// absent notes that there is no session, and says so once.
+func (g *Guard) absent(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.conn = nil
+	if g.state.There || fmt.Sprint(g.state.Err) != fmt.Sprint(err) {
+		if !errors.Is(err, context.Canceled) {
+			g.c.Log.Warn("the guard board is missing; the door stays shut", "err", err)
+		}
+		g.state = State{Err: err, Since: time.Now()}
+	}
+}
+
+// attend holds one session; it returns why that ended.
+func (g *Guard) attend(ctx context.Context, begun func()) (err error) {
+	line, err := g.c.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer line.Close()
+	found, err := board.Find(ctx, line, findTime)
+	switch {
+	case err != nil:
+		return err
+	case found.Info == nil:
+		return ErrLoader
+	case !found.Info.Paired():
+		return ErrUnpaired
+	}
+	conn := board.New(line)
+	defer conn.Close()
+	serial, status, err := conn.Hello(ctx, g.key)
+	if err != nil {
+		return err
+	}
+	info, err := conn.Info(ctx) // again: the first heartbeat confirms an image
+	if err != nil {
+		return err
+	}
+	last, err := g.c.Journal.Last(serial.String())
+	if err != nil {
+		return err
+	}
+	if status.Newest < last {
+		g.c.Log.Warn("the guard board's events went back", "serial", serial, "from", last, "to", status.Newest)
+		last = 0
+	}
+	g.mu.Lock()
+	g.conn, g.state = conn, State{There: true, Info: info, Status: status, Since: time.Now()}
+	g.mu.Unlock()
+	begun()
+	g.c.Log.Info("the guard board holds the door", "serial", serial, "firmware", info.Version)
+
+	tick := time.NewTicker(board.Heartbeat)
+	defer tick.Stop()
+	for {
+		if last, err = g.collect(ctx, conn, serial, last, status.Newest); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			g.leave(conn)
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		before := status
+		if status, err = conn.Beat(ctx); err != nil {
+			if ctx.Err() != nil {
+				g.leave(conn)
+			}
+			return err
+		}
+		g.mu.Lock()
+		g.state.Status = status
+		g.mu.Unlock()
+		if status.Door != before.Door && status.Door >= board.DoorForced {
+			g.c.Log.Warn("the door is "+status.Door.String(), "serial", serial)
+		}
+	}
+}
+
+// leave ends an orderly run: nobody opens any more, and the door is shut.
+func (g *Guard) leave(conn *board.Conn) {
+	g.mu.Lock()
+	g.conn = nil
+	g.mu.Unlock()
+	g.close(conn)
+}
+
+// collect puts the events after last into the journal and returns the newest.
+func (g *Guard) collect(ctx context.Context, conn *board.Conn, serial board.Serial, last, newest uint32) (uint32, error) {
+	for last < newest {
+		e, err := conn.Events(ctx, last)
+		if err != nil {
+			return last, err
+		}
+		if len(e.Events) == 0 {
+			return newest, nil
+		}
+		missed := e.Events[0].Sequence - last - 1
+		if err := g.c.Journal.Record(serial.String(), missed, e.Events); err != nil {
+			return last, fmt.Errorf("guard: the door's events could not be recorded: %w", err)
+		}
+		last = e.Events[len(e.Events)-1].Sequence
+	}
+	return last, nil
+}

@@ -1,0 +1,272 @@
+package guard
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/faceprint/faceprint/firmware/board"
+	"github.com/faceprint/faceprint/firmware/board/boardtest"
+)
+
+var key = bytes.Repeat([]byte{0xA7}, board.KeySize)
+
+// journal is one in memory.
+type journal struct {
+	mu     sync.Mutex
+	events []board.Event
+	last   uint32
+	missed uint32
+	fail   error
+}
+
+func (j *journal) Last(string) (uint32, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.last, nil
+}
+
+func (j *journal) Record(_ string, missed uint32, events []board.Event) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.fail != nil {
+		return j.fail
+	}
+	j.events = append(j.events, events...)
+	j.missed += missed
+	j.last = events[len(events)-1].Sequence
+	return nil
+}
+
+func (j *journal) list() []board.Event {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return append([]board.Event(nil), j.events...)
+}
+
+// bench is a board at a cable that can be pulled out and put back.
+type bench struct {
+	*boardtest.Board
+	journal journal
+	guard   *Guard
+
+	mu        sync.Mutex
+	cable     *boardtest.Cable
+	unplugged bool
+	serving   sync.WaitGroup
+}
+
+func (b *bench) open(context.Context) (Line, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.unplugged {
+		return nil, errors.New("no such port")
+	}
+	b.cable = boardtest.NewCable(-1)
+	board := b.cable.Board
+	b.serving.Go(func() { b.Serve(board) })
+	return closer{b.cable.Host, b.cable}, nil
+}
+
+type closer struct {
+	net.Conn
+	cable *boardtest.Cable
+}
+
+func (c closer) Close() error { c.cable.Close(); return nil }
+
+func (b *bench) unplug(out bool) {
+	b.mu.Lock()
+	b.unplugged = out
+	cable := b.cable
+	b.mu.Unlock()
+	if out && cable != nil {
+		cable.Close()
+	}
+}
+
+// guarded runs f with a guard that runs, in virtual time.
+func guarded(t *testing.T, prepare func(*bench), f func(t *testing.T, b *bench)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := &bench{Board: boardtest.New("microbit", 1)}
+		b.Install(boardtest.Image("microbit", 'A', 1<<24, 4096))
+		b.SetKey(key)
+		if prepare != nil {
+			prepare(b)
+		}
+		var err error
+		b.guard, err = New(Config{Open: b.open, Key: key, Journal: &b.journal, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { b.guard.Run(ctx); close(done) }()
+		f(t, b)
+		cancel()
+		<-done
+		if b.Open() {
+			t.Error("the door is open after an orderly stop")
+		}
+		b.serving.Wait()
+	})
+}
+
+// within waits in virtual time until ok, and says how long that took.
+func within(t *testing.T, most time.Duration, what string, ok func() bool) time.Duration {
+	t.Helper()
+	start := time.Now()
+	for !ok() {
+		if time.Since(start) > most {
+			t.Fatalf("not within %s: %s", most, what)
+		}
+		time.Sleep(10 * time.Millisecond) // of the bubble's clock
+	}
+	return time.Since(start)
+}
+
+func (b *bench) there() bool { return b.guard.State().There }
+
+func TestOpenAndShut(t *testing.T) {
+	guarded(t, nil, func(t *testing.T, b *bench) {
+		within(t, time.Second, "a session", b.there)
+		if err := b.guard.Open(t.Context(), 3*time.Second); err != nil || !b.Open() {
+			t.Fatalf("%v, open %v", err, b.Open())
+		}
+		if took := within(t, 4*time.Second, "shut by itself", func() bool { return !b.Open() }); took < 2900*time.Millisecond {
+			t.Errorf("shut after %s", took)
+		}
+		within(t, time.Second, "its events", func() bool { e := b.journal.list(); return e[len(e)-1].Code == board.EventLocked })
+		seen := uint32(0)
+		for _, e := range b.journal.list() {
+			if e.Sequence != seen+1 {
+				t.Errorf("event %d after %d", e.Sequence, seen)
+			}
+			seen = e.Sequence
+		}
+		if !b.guard.State().Info.Confirmed() {
+			t.Error("the image was not confirmed")
+		}
+	})
+}
+
+func TestEndOfTheContextShuts(t *testing.T) {
+	guarded(t, nil, func(t *testing.T, b *bench) {
+		within(t, time.Second, "a session", b.there)
+		ctx, cancel := context.WithCancel(t.Context())
+		if err := b.guard.Open(ctx, 20*time.Second); err != nil || !b.Open() {
+			t.Fatal(err)
+		}
+		cancel()
+		within(t, shutTime, "shut", func() bool { return !b.Open() })
+	})
+}
+
+// What happens to the cable or the board leaves the door shut, and the guard
+// comes back.
+func TestSurvives(t *testing.T) {
+	for name, c := range map[string]struct {
+		harm func(*bench)
+		mend func(*bench)
+	}{
+		"unplugged":     {func(b *bench) { b.unplug(true) }, func(b *bench) { b.unplug(false) }},
+		"reset":         {func(b *bench) { b.Reset() }, func(*bench) {}},
+		"silent":        {func(b *bench) { b.Lie(func(byte, []byte) []byte { return nil }) }, func(b *bench) { b.Lie(nil) }},
+		"half a frame":  {func(b *bench) { b.Lie(func(_ byte, raw []byte) []byte { return raw[:len(raw)/2] }) }, func(b *bench) { b.Lie(nil) }},
+		"lies":          {func(b *bench) { b.Lie(func(_ byte, raw []byte) []byte { raw[len(raw)-1] ^= 1; return raw }) }, func(b *bench) { b.Lie(nil) }},
+		"another board": {func(b *bench) { b.SetKey(bytes.Repeat([]byte{1}, 32)); b.Reset() }, func(b *bench) { b.SetKey(key); b.Reset() }},
+		"wiped":         {func(b *bench) { b.SetKey(nil); b.Reset() }, func(b *bench) { b.SetKey(key); b.Reset() }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			guarded(t, nil, func(t *testing.T, b *bench) {
+				within(t, time.Second, "a session", b.there)
+				if err := b.guard.Open(t.Context(), 20*time.Second); err != nil {
+					t.Fatal(err)
+				}
+				c.harm(b)
+				within(t, board.Deadline+2*time.Second, "shut", func() bool { return !b.Open() })
+				if name != "reset" {
+					within(t, 3*time.Second, "noticed", func() bool { return !b.there() })
+					opened := b.Opened()
+					if err := b.guard.Open(t.Context(), time.Second); err == nil || b.Open() {
+						t.Errorf("opened: %v", err)
+					}
+					if b.guard.State().Err == nil {
+						t.Error("no reason is given")
+					}
+					time.Sleep(20 * time.Second)
+					if b.Opened() != opened {
+						t.Error("the door opened later")
+					}
+				}
+				c.mend(b)
+				within(t, 2*lastRetry+findTime, "back", func() bool { return b.guard.Open(t.Context(), time.Second) == nil && b.Open() })
+			})
+		})
+	}
+}
+
+func TestWhyItIsNotThere(t *testing.T) {
+	for name, c := range map[string]struct {
+		prepare func(*bench)
+		want    error
+	}{
+		"unpaired":  {func(b *bench) { b.SetKey(nil) }, ErrUnpaired},
+		"in loader": {func(b *bench) { b.Board = boardtest.New("microbit", 2) }, ErrLoader},
+		"wrong key": {func(b *bench) { b.SetKey(bytes.Repeat([]byte{1}, 32)) }, board.ErrForged},
+		"no disk":   {func(b *bench) { b.journal.fail = errors.New("disk full") }, nil},
+	} {
+		guarded(t, c.prepare, func(t *testing.T, b *bench) {
+			time.Sleep(2 * time.Second)
+			s := b.guard.State()
+			if s.There || s.Err == nil || c.want != nil && !errors.Is(s.Err, c.want) {
+				t.Errorf("%s: %+v", name, s)
+			}
+			if err := b.guard.Open(t.Context(), time.Second); !errors.Is(err, ErrAbsent) || b.Opened() > 0 {
+				t.Errorf("%s: %v, opened %d times", name, err, b.Opened())
+			}
+		})
+	}
+}
+
+// Events that happened while nobody listened are kept, once, and those that the
+// ring lost are counted.
+func TestEventsAreKeptOnce(t *testing.T) {
+	guarded(t, func(b *bench) {
+		for range 40 {
+			b.Happen(byte(board.EventOpened), 0)
+		}
+	}, func(t *testing.T, b *bench) {
+		within(t, time.Second, "a session", b.there)
+		within(t, time.Second, "all events", func() bool { return len(b.journal.list()) >= 41 })
+		for range 3 {
+			b.unplug(true)
+			b.Happen(byte(board.EventForced), 0)
+			within(t, time.Second, "noticed", func() bool { return !b.there() })
+			b.unplug(false)
+			within(t, time.Minute, "back", b.there)
+			within(t, time.Second, "the session's event", func() bool { e := b.journal.list(); return e[len(e)-1].Code == board.EventSession })
+		}
+		forced, last := 0, uint32(0)
+		for _, e := range b.journal.list() {
+			if e.Code == board.EventForced {
+				forced++
+			}
+			if e.Sequence != last+1 {
+				t.Errorf("event %d after %d", e.Sequence, last)
+			}
+			last = e.Sequence
+		}
+		if forced != 3 || b.journal.missed != 0 {
+			t.Errorf("%d forced, %d missed", forced, b.journal.missed)
+		}
+	})
+}
