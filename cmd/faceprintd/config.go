@@ -13,6 +13,7 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 
 	"github.com/faceprint/faceprint/device"
+	"github.com/faceprint/faceprint/firmware/board"
 	"github.com/faceprint/faceprint/vision"
 )
 
@@ -73,8 +74,10 @@ type fingerConfig struct {
 }
 
 type doorConfig struct {
-	Kind string   `toml:"kind" comment:"none, or drawn (a log line and an event)."`
-	Open duration `toml:"open" comment:"How long a granted door stays open."`
+	Kind    string   `toml:"kind" comment:"none, drawn (a log line and an event), or guard (a guard board on a serial line)."`
+	Open    duration `toml:"open" comment:"How long a granted door stays open; a guard board takes at most 30s."`
+	Port    string   `toml:"port" comment:"Serial port of the guard board, or unix:SOCKET of an emulated one."`
+	KeyFile string   `toml:"key_file" comment:"The board's pairing key, from 'faceprint board pair'; mode 0600."`
 }
 
 type policyConfig struct {
@@ -135,7 +138,7 @@ func defaults() Config {
 		Camera: cameraConfig{Source: "/dev/video0"},
 		Face:   faceConfig{Models: "/usr/share/faceprint/models", Profile: vision.DefaultProfile, Engine: "auto", Library: "/usr/lib/faceprint/libonnxruntime.so.1"},
 		Finger: fingerConfig{Port: "/dev/serial0", Address: 0xFFFFFFFF, Match: "module"},
-		Door:   doorConfig{Kind: "none", Open: duration{Duration: 5 * time.Second}},
+		Door:   doorConfig{Kind: "none", Open: duration{Duration: 5 * time.Second}, KeyFile: "door.key"},
 		Policy: policyConfig{Mode: "both", FaceFMR: 1e-4, FingerFMR: 1e-4, Live: 0.5, Timeout: duration{Duration: 15 * time.Second}},
 		Kiosk:  kioskConfig{Preview: true, Enrol: "code", Away: duration{Duration: 5 * time.Second}},
 		Log:    logConfig{Level: "info"},
@@ -151,7 +154,7 @@ func benchDefaults() Config {
 	c.API.Socket = "api.sock"
 	c.Finger.Port = c.Bench.Link
 	c.Kiosk.Listen, c.Kiosk.Enrol = "127.0.0.1:0", "open"
-	c.Door = doorConfig{Kind: "drawn", Open: duration{Duration: 3 * time.Second}}
+	c.Door.Kind, c.Door.Open = "drawn", duration{Duration: 3 * time.Second}
 	return c
 }
 
@@ -191,9 +194,12 @@ func parseConfig(doc []byte, file, dir string) (Config, error) {
 		return Config{}, fmt.Errorf("config: %w", err)
 	}
 	c.Dir = abs
-	paths := []*string{&c.API.Socket, &c.Store.File, &c.Store.KeyFile, &c.Face.Models, &c.Face.Library, &c.Finger.PasswordFile, &c.Finger.Port, &c.Bench.Control, &c.Bench.Link}
+	paths := []*string{&c.API.Socket, &c.Store.File, &c.Store.KeyFile, &c.Face.Models, &c.Face.Library, &c.Door.KeyFile, &c.Finger.PasswordFile, &c.Finger.Port, &c.Bench.Control, &c.Bench.Link}
 	if isProfileFile(c.Face.Profile) {
 		paths = append(paths, &c.Face.Profile)
+	}
+	if !strings.HasPrefix(c.Door.Port, "unix:") {
+		paths = append(paths, &c.Door.Port)
 	}
 	if isFile(c.Camera.Source) {
 		paths = append(paths, &c.Camera.Source)
@@ -298,7 +304,17 @@ func (c *Config) check() error {
 	if c.Finger.Baud < 0 || c.Finger.Baud%9600 != 0 || c.Finger.Baud > 12*9600 {
 		wrong("finger.baud", "%d is no rate of these modules: a multiple of 9600 up to 115200, or 0", c.Finger.Baud)
 	}
-	oneOf("door.kind", c.Door.Kind, "none", "drawn")
+	oneOf("door.kind", c.Door.Kind, "none", "drawn", "guard")
+	if c.Door.Kind == "guard" {
+		notEmpty("door.port", c.Door.Port)
+		notEmpty("door.key_file", c.Door.KeyFile)
+		if d := c.Door.Open.Duration; d > 0 && (d < board.HoldLeast || d > board.HoldMost) {
+			wrong("door.open", "%s is not from %s to %s, which is what a guard board takes", c.Door.Open, board.HoldLeast, board.HoldMost)
+		}
+		if c.Door.Port != "" && c.Door.Port == c.Finger.Port {
+			wrong("door.port", "%s is the fingerprint module's port (finger.port)", c.Door.Port)
+		}
+	}
 	positive("door.open", c.Door.Open)
 	if c.Door.Open.Duration > time.Minute {
 		wrong("door.open", "%s is longer than a minute", c.Door.Open)

@@ -60,9 +60,12 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	module.check, module.detail, module.advice = checkModule, moduleDetail, moduleAdvice
 	running.Go(func() { module.run(ctx, func() {}) })
 
+	entrance := openDoor(c.Door, vault, log)
+	running.Go(func() { entrance.run(ctx) })
+
 	reader := &finger{part: module}
 	authenticator, err := device.New(device.Hardware{
-		Camera: camera, Faces: faces{models}, Finger: reader, Match: reader, Enrol: reader, Lock: openDoor(c.Door, log),
+		Camera: camera, Faces: faces{models}, Finger: reader, Match: reader, Enrol: reader, Lock: entrance.lock,
 	}, vault, device.Policy{
 		Mode: device.Mode(c.Policy.Mode), FaceFMR: c.Policy.FaceFMR, FingerFMR: c.Policy.FingerFMR, Live: c.Policy.Live,
 	}, device.Options{Timeout: c.Policy.Timeout.Duration, OpenFor: c.Door.Open.Duration, Log: log})
@@ -93,7 +96,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	}
 	defer page.close()
 	back := &backend{kiosk: page, vault: vault, device: authenticator, config: c, started: time.Now(), parts: func() []client.Part {
-		return []client.Part{cameraStatus(camera.State()), models.status(), module.status(), storeStatus(vault), page.status()}
+		return []client.Part{cameraStatus(camera.State()), models.status(), module.status(), entrance.status(), storeStatus(vault), page.status()}
 	}}
 	if c.Login.Fprint {
 		bus, others := openFprint(authenticator, module, log), back.parts
@@ -123,12 +126,4 @@ func openStore(c storeConfig, accept bool) (*store.Store, error) {
 		}
 	}
 	return store.Open(c.File, store.KeyFile(c.KeyFile), store.Options{Accept: accept})
-}
-
-// openDoor returns the lock that the configuration names; nil is no door.
-func openDoor(c doorConfig, log *slog.Logger) device.Lock {
-	if c.Kind == "drawn" {
-		return drawnDoor{log.Info}
-	}
-	return nil
 }

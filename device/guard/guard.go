@@ -39,7 +39,7 @@ type Journal interface {
 // Config of a guard.
 type Config struct {
 	Open    func(context.Context) (Line, error)
-	Key     []byte // the pairing key; copied
+	Key     func() ([]byte, error) // reads the pairing key for each session; it is wiped after use
 	Journal Journal
 	Log     *slog.Logger
 }
@@ -75,7 +75,6 @@ type State struct {
 // Guard is the host's end. Run keeps it alive.
 type Guard struct {
 	c    Config
-	key  []byte
 	shut sync.WaitGroup // locks that may yet have to be told
 
 	mu    sync.Mutex
@@ -86,17 +85,11 @@ type Guard struct {
 var _ device.Lock = (*Guard)(nil)
 
 // New makes a guard; Run must be called for it to do anything.
-func New(c Config) (*Guard, error) {
-	if len(c.Key) != board.KeySize {
-		return nil, fmt.Errorf("guard: a pairing key has %d bytes, not %d", board.KeySize, len(c.Key))
-	}
+func New(c Config) *Guard {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	g := &Guard{c: c, key: append([]byte(nil), c.Key...)}
-	g.c.Key = nil
-	g.state = State{Err: errors.New("being looked for"), Since: time.Now()}
-	return g, nil
+	return &Guard{c: c, state: State{Err: errors.New("being looked for"), Since: time.Now()}}
 }
 
 // State tells how the guard is.
@@ -147,7 +140,6 @@ func (g *Guard) close(conn *board.Conn) {
 // Run attends the board until the context ends: it opens the line, begins a
 // session, lets itself be heard, and starts again after every failure.
 func (g *Guard) Run(ctx context.Context) {
-	defer clear(g.key)
 	wait := firstRetry
 	for ctx.Err() == nil {
 		err := g.attend(ctx, func() { wait = firstRetry })
@@ -196,7 +188,7 @@ func (g *Guard) attend(ctx context.Context, begun func()) (err error) {
 	}
 	conn := board.New(line)
 	defer conn.Close()
-	serial, status, err := conn.Hello(ctx, g.key)
+	serial, status, err := g.hello(ctx, conn)
 	if err != nil {
 		return err
 	}
@@ -244,6 +236,15 @@ func (g *Guard) attend(ctx context.Context, begun func()) (err error) {
 			g.c.Log.Warn("the door is "+status.Door.String(), "serial", serial)
 		}
 	}
+}
+
+func (g *Guard) hello(ctx context.Context, conn *board.Conn) (board.Serial, board.Status, error) {
+	key, err := g.c.Key()
+	if err != nil {
+		return board.Serial{}, board.Status{}, err
+	}
+	defer clear(key)
+	return conn.Hello(ctx, key)
 }
 
 // leave ends an orderly run: nobody opens any more, and the door is shut.

@@ -102,11 +102,7 @@ func guarded(t *testing.T, prepare func(*bench), f func(t *testing.T, b *bench))
 		if prepare != nil {
 			prepare(b)
 		}
-		var err error
-		b.guard, err = New(Config{Open: b.open, Key: key, Journal: &b.journal, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
-		if err != nil {
-			t.Fatal(err)
-		}
+		b.guard = New(Config{Open: b.open, Key: func() ([]byte, error) { return bytes.Clone(key), nil }, Journal: &b.journal, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { b.guard.Run(ctx); close(done) }()
