@@ -40,4 +40,5 @@ require (
 	github.com/russross/blackfriday/v2 v2.1.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/tools v0.36.0 // indirect
+	periph.io/x/host/v3 v3.8.5 // indirect
 )
