@@ -25,7 +25,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test bench nightly lint race cross fuzz vuln firmware pam deps deps-test fetch clean
+.PHONY: help run demo picture build test bench nightly lint race cross fuzz vuln firmware pam deps deps-test fetch clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ run: build ## set up, build, one scripted round, then the bench serves until Ctr
 
 demo: build ## the scripted round alone; exits 0 only if every step came out as stated
 	@bin/faceprint demo
+
+picture: build ## the README's picture, made by a run of the round
+	@mkdir -p docs
+	@bin/faceprint demo --svg docs/round.svg
 
 build: deps fetch ## the three programs, in bin/
 	@mkdir -p bin

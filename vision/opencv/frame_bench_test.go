@@ -68,20 +68,26 @@ func benchmarkFrame(b *testing.B, live bool) {
 		defer mat.Close()
 		gocvNets[name], inputs[name] = net, mat
 	}
-	bare := func() {
-		for name, net := range gocvNets {
-			output := specs[name].Outputs[0].Name
-			if len(specs[name].Outputs) > 1 {
-				output = joinedOutput
-			}
-			net.SetInput(inputs[name], specs[name].Input)
-			out := net.Forward(output)
-			out.Close()
-		}
-	}
 	p, err := vision.BuiltIn(vision.DefaultProfile)
 	if err != nil {
 		b.Fatal(err)
+	}
+	runs := map[string]int{p.Points.File.File: 1}
+	if p.Points.Again != 0 {
+		runs[p.Points.File.File]++ // the second look is a run of that network
+	}
+	bare := func() {
+		for name, net := range gocvNets {
+			for range max(1, runs[name]) {
+				output := specs[name].Outputs[0].Name
+				if len(specs[name].Outputs) > 1 {
+					output = joinedOutput
+				}
+				net.SetInput(inputs[name], specs[name].Input)
+				out := net.Forward(output)
+				out.Close()
+			}
+		}
 	}
 	if !live {
 		p.Liveness = nil
