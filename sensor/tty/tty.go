@@ -127,9 +127,9 @@ func explain(path string, err error) error {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV):
 		return fmt.Errorf("tty: %s: %w; is the module wired and the UART enabled (raspi-config, Interface, Serial)? %w", path, ErrNoPort, err)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("tty: %s: %w; add the user to the group dialout and log in again: %w", path, ErrPermission, err)
+		return fmt.Errorf("tty: %s: %w; add the user to the group %s and log in again: %w", path, ErrPermission, group(path), err)
 	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EWOULDBLOCK):
-		return fmt.Errorf("tty: %s: %w; a login console, a modem program or a second daemon has it: %w", path, ErrBusy, err)
+		return fmt.Errorf("tty: %s: %w by %s: %w", path, ErrBusy, Holder(path), err)
 	}
 	return fmt.Errorf("tty: %s: %w", path, err)
 }
@@ -142,8 +142,8 @@ func (p *Port) control(f func(fd int) error) error {
 		return err
 	}
 	var inner error
-	if err := raw.Control(func(fd uintptr) { inner = f(int(fd)) }); err != nil {
-		return err
+	if raw.Control(func(fd uintptr) { inner = f(int(fd)) }) != nil {
+		return ErrGone // the only reason for which f is not called
 	}
 	return inner
 }
@@ -273,6 +273,18 @@ func (c *Conn) Read(b []byte) (int, error) {
 // Write writes all of b.
 func (c *Conn) Write(b []byte) (int, error) {
 	n, err := c.port.file.Write(b)
+	return n, gone(c.port.path, err)
+}
+
+// Discard throws away what has arrived and was not read, and says how many
+// bytes that were.
+func (c *Conn) Discard() (n int, err error) {
+	err = c.port.control(func(fd int) (err error) {
+		if n, err = unix.IoctlGetInt(fd, unix.TIOCINQ); err != nil || n == 0 {
+			return err
+		}
+		return unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH)
+	})
 	return n, gone(c.port.path, err)
 }
 

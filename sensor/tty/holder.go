@@ -1,0 +1,78 @@
+//go:build linux
+
+package tty
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// Holder names the other programs that have the port open, as far as this user
+// may see them, and what to do about a login console.
+func Holder(path string) string {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		real = path
+	}
+	var found []string
+	console := false
+	self := strconv.Itoa(os.Getpid())
+	links, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, link := range links {
+		pid := strings.Split(link, "/")[2]
+		if to, err := os.Readlink(link); err != nil || to != real || pid == self {
+			continue
+		}
+		name, err := os.ReadFile("/proc/" + pid + "/comm")
+		if err != nil {
+			continue
+		}
+		who := fmt.Sprintf("%s (process %s)", bytes.TrimSpace(name), pid)
+		console = console || strings.Contains(who, "getty") || strings.HasPrefix(who, "login ")
+		if !slices.Contains(found, who) {
+			found = append(found, who)
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return "a program that this user may not see; 'sudo fuser -v " + real + "' names it"
+	case console:
+		return strings.Join(found, ", ") + ", a login console; on a Pi: raspi-config, Interface Options, Serial Port, no login shell"
+	}
+	return strings.Join(found, ", ")
+}
+
+// Console tells whether the kernel writes its messages to the port, which no
+// module survives: they look like the beginning of an answer.
+func Console(path string) bool {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return false
+	}
+	active, err := os.ReadFile("/sys/class/tty/console/active")
+	return err == nil && slices.Contains(strings.Fields(string(active)), filepath.Base(real))
+}
+
+// group is who may open the port.
+func group(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "dialout"
+	}
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || info.Mode().Perm()&0o060 != 0o060 {
+		return "dialout"
+	}
+	id := strconv.FormatUint(uint64(s.Gid), 10)
+	if g, err := user.LookupGroupId(id); err == nil {
+		return g.Name
+	}
+	return id
+}
