@@ -123,6 +123,9 @@ var (
 	ErrPassword = errors.New("wrong module password")
 	// ErrTemplate: bytes that cannot be a template of this module.
 	ErrTemplate = errors.New("no template of this module")
+	// ErrDoubt: a decoy matched as the template before it did. A wire that loses
+	// packets can do that, and so can a module that lies: it counts as a failure.
+	ErrDoubt = errors.New("nobody's template matched as well; the wire loses packets, or the module lies")
 	// ErrStale: the probe is no longer what lies in the module's buffer.
 	ErrStale = errors.New("probe is no longer in the module")
 )

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync/atomic"
 	"time"
 )
 
@@ -19,62 +18,119 @@ type Line interface {
 	SetWriteDeadline(time.Time) error
 }
 
-// Stats of a link since it was opened.
-type Stats struct {
-	Commands  uint64 // sent
-	Answers   uint64 // packets received whole
-	BadSums   uint64 // packets received damaged
-	Skipped   uint64 // bytes that belonged to no packet
-	Timeouts  uint64 // answers that did not come
-	Drains    uint64 // times the line had to be emptied before speaking again
-	Reverifys uint64 // times the module had forgotten its password (21)
-}
+// discarder is a Line that can throw away what has arrived and was not read.
+type discarder interface{ Discard() (n int, err error) }
 
 // link speaks packets over a line. It is used by one goroutine at a time.
 type link struct {
-	line     Line
-	name     string
-	address  uint32
-	password uint32
-	in       Reassembler
-	dirty    bool // an answer may still be on its way
-	stats    struct{ commands, answers, timeouts, drains, reverifys, badSums, skipped atomic.Uint64 }
+	line      Line
+	name      string
+	address   uint32
+	password  uint32
+	baud      int // 0 where unknown
+	in        Reassembler
+	known     bool // a module has introduced itself
+	dirty     bool // an answer may still be on its way
+	resyncing bool
+	owed      int // bytes that may be on their way at most, beyond an answer
+	resets    int // how often the module was found to have forgotten everything
+	meter     meter
 }
 
-func (l *link) snapshot() Stats {
-	s := &l.stats
-	return Stats{
-		Commands: s.commands.Load(), Answers: s.answers.Load(), Timeouts: s.timeouts.Load(), Drains: s.drains.Load(),
-		Reverifys: s.reverifys.Load(), BadSums: s.badSums.Load(), Skipped: s.skipped.Load(),
+// airtime is how long n bytes are on the wire: 8N1 has ten bits a byte. It is 0
+// where the rate is unknown.
+func (l *link) airtime(n int) time.Duration {
+	if l.baud == 0 {
+		return 0
 	}
+	return time.Duration(n) * 10 * time.Second / time.Duration(l.baud)
 }
 
-// drain reads until the line is quiet, so that no late answer is taken for
-// the next one.
-func (l *link) drain(ctx context.Context) error {
-	l.stats.drains.Add(1)
-	l.in.Reset()
-	var buf [512]byte
-	end := time.Now().Add(drainCap)
-	for {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("sensor: %s: %w", l.name, err)
+// wireTime is airtime, or that of the slowest rate where it is unknown.
+func (l *link) wireTime(n int) time.Duration {
+	if l.baud == 0 {
+		return time.Duration(n) * 10 * time.Second / 9600
+	}
+	return l.airtime(n)
+}
+
+// resync makes both ends ready for a new instruction. What the module still
+// had to say is read until the line is quiet, or it would be taken for the next
+// answer. A module that waits for the rest of a packet swallows what it is sent
+// next, so it is asked something harmless until it answers properly.
+func (l *link) resync(ctx context.Context) error {
+	_, err := l.drain(ctx)
+	if err != nil || !l.known {
+		return err
+	}
+	l.resyncing = true
+	defer func() { l.resyncing = false }()
+	for range resyncTries {
+		err = l.verify(ctx, probeTimeout)
+		if ctx.Err() != nil || errors.Is(err, ErrPassword) || errors.Is(err, ErrGone) {
+			return err
 		}
+		// The answer may have been a late one to something else; then this one's
+		// comes now.
+		more, e := l.drain(ctx)
+		if e != nil {
+			return e
+		}
+		if err == nil && more == 0 {
+			return nil
+		}
+	}
+	if err == nil {
+		err = fmt.Errorf("sensor: %s: more answers than questions: %w", l.name, ErrProtocol)
+	}
+	l.dirty = true
+	return err
+}
+
+// drain reads until the line is quiet, and says how many bytes that were.
+func (l *link) drain(ctx context.Context) (heard int, err error) {
+	l.meter.count(&l.meter.s.Drains, 1)
+	l.reset()
+	stop := l.obey(ctx)
+	defer stop()
+	var buf [512]byte
+	end := time.Now().Add(drainCap + l.wireTime(l.owed))
+	for {
 		if err := l.line.SetReadDeadline(time.Now().Add(quiet)); err != nil {
-			return l.fault(err)
+			return heard, l.fault(err)
+		}
+		if err := ctx.Err(); err != nil {
+			return heard, fmt.Errorf("sensor: %s: %w", l.name, err)
 		}
 		n, err := l.line.Read(buf[:])
-		l.stats.skipped.Add(uint64(n))
+		heard += n
+		l.meter.noise(buf[:n])
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			l.dirty = false
-			return nil
+			if err := ctx.Err(); err != nil {
+				return heard, fmt.Errorf("sensor: %s: %w", l.name, err)
+			}
+			l.dirty, l.owed = false, 0
+			return heard, nil
 		case err != nil:
-			return l.fault(err)
+			return heard, l.fault(err)
 		case time.Now().After(end):
-			return fmt.Errorf("sensor: %s never falls silent; is it another device's port? %w", l.name, ErrNoModule)
+			return heard, fmt.Errorf("sensor: %s never falls silent%s: %w", l.name, l.meter.chatter(), ErrNoModule)
 		}
 	}
+}
+
+// reset forgets what was read and belongs to no packet yet.
+func (l *link) reset() {
+	l.meter.noise(l.in.buf)
+	before := l.in.Skipped
+	l.in.Reset()
+	l.in.Skipped = before
+}
+
+// obey ends reads when the context is cancelled, by a deadline in the past.
+func (l *link) obey(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { _ = l.line.SetReadDeadline(time.Unix(1, 0)) })
 }
 
 // fault names the line in an error of it.
@@ -88,19 +144,22 @@ func (l *link) fault(err error) error {
 	return fmt.Errorf("sensor: %s: %w", l.name, err)
 }
 
-// send writes one packet.
-func (l *link) send(pid PID, content []byte) error {
-	b, err := AppendPacket(nil, Packet{Address: l.address, PID: pid, Content: content})
+// send writes one packet and returns its length on the wire.
+func (l *link) send(pid PID, content []byte) (int, error) {
+	var room [headerSize + MaxContent + sumSize]byte
+	defer clear(room[:])
+	b, err := AppendPacket(room[:0], Packet{Address: l.address, PID: pid, Content: content})
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if err := l.line.SetWriteDeadline(time.Now().Add(answerTimeout)); err != nil {
-		return l.fault(err)
+	// A kernel's buffer holds up to some 4 KiB that are not on the wire yet.
+	if err := l.line.SetWriteDeadline(time.Now().Add(answerTimeout + l.wireTime(writeAhead))); err != nil {
+		return 0, l.fault(err)
 	}
 	if _, err := l.line.Write(b); err != nil {
-		return l.fault(err)
+		return 0, l.fault(err)
 	}
-	return nil
+	return len(b), nil
 }
 
 // receive reads the next packet of this module's address. Any error leaves the
@@ -113,8 +172,7 @@ func (l *link) receive(ctx context.Context, timeout time.Duration) (p Packet, er
 	if err := l.line.SetReadDeadline(deadline); err != nil {
 		return p, l.fault(err)
 	}
-	// A cancellation moves the deadline into the past, which ends the read.
-	stop := context.AfterFunc(ctx, func() { _ = l.line.SetReadDeadline(time.Unix(1, 0)) })
+	stop := l.obey(ctx)
 	defer stop()
 	defer func() {
 		if err != nil {
@@ -123,21 +181,15 @@ func (l *link) receive(ctx context.Context, timeout time.Duration) (p Packet, er
 	}()
 	var buf [512]byte
 	for {
-		before := l.in.Skipped
-		p, err := l.in.Next()
-		l.stats.skipped.Add(l.in.Skipped - before)
-		switch {
-		case err == nil && p.Address == l.address:
-			l.stats.answers.Add(1)
-			return p, nil
-		case err == nil:
-			continue // another module's on a shared line
-		case errors.Is(err, ErrSum):
-			l.stats.badSums.Add(1)
-			return p, fmt.Errorf("sensor: %s: %w", l.name, err)
+		p, err := l.next()
+		if !errors.Is(err, ErrShort) {
+			return p, err
 		}
 		n, err := l.line.Read(buf[:])
 		l.in.Write(buf[:n])
+		if !l.known {
+			l.meter.listen(buf[:n])
+		}
 		if err == nil || n > 0 {
 			continue
 		}
@@ -147,55 +199,141 @@ func (l *link) receive(ctx context.Context, timeout time.Duration) (p Packet, er
 		if err := ctx.Err(); err != nil {
 			return p, fmt.Errorf("sensor: %s: %w", l.name, err)
 		}
-		l.stats.timeouts.Add(1)
+		l.meter.count(&l.meter.s.Timeouts, 1)
 		return p, fmt.Errorf("sensor: %s: %w", l.name, ErrTimeout)
+	}
+}
+
+// next takes a packet of this module out of what was read.
+func (l *link) next() (Packet, error) {
+	for {
+		before := l.in.Skipped
+		p, err := l.in.Next()
+		l.meter.count(&l.meter.s.Skipped, l.in.Skipped-before)
+		switch {
+		case err == nil && p.Address == l.address:
+			l.meter.count(&l.meter.s.Answers, 1)
+			return p, nil
+		case err == nil:
+			// Another module's on a shared line, or a damaged address, which no
+			// checksum covers.
+			l.in.Skipped += uint64(headerSize + len(p.Content) + sumSize)
+			continue
+		case errors.Is(err, ErrSum):
+			l.meter.count(&l.meter.s.BadSums, 1)
+			return p, fmt.Errorf("sensor: %s: %w", l.name, err)
+		}
+		return p, err
 	}
 }
 
 // command sends an instruction and returns what follows the code of its
 // answer. An answer other than OK is a *CodeError.
-func (l *link) command(ctx context.Context, timeout time.Duration, i Instruction, params ...byte) ([]byte, error) {
-	answer, err := l.once(ctx, timeout, i, params)
-	if e := (*CodeError)(nil); i != VfyPwd && errors.As(err, &e) && e.Code == VerifyFirst {
-		// The module was reset and wants its password again.
-		l.stats.reverifys.Add(1)
-		if err := l.verify(ctx, answerTimeout); err != nil {
+//
+// A module that was reset wants its password first (21): it is verified, and
+// the instruction sent once more. One that was damaged on the way there (01) is
+// sent once more as well, since nothing came of it; one whose answer was lost
+// only where doing it twice is the same as once.
+func (l *link) command(ctx context.Context, i Instruction, params ...byte) ([]byte, error) {
+	verified, repeated := i == VfyPwd, false
+	for {
+		answer, err := l.once(ctx, timeoutOf(i), i, params)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return answer, err
+		case !verified && isCode(err, VerifyFirst):
+			verified = true
+			l.resets++
+			l.meter.count(&l.meter.s.Reverifies, 1)
+			if err := l.verify(ctx, answerTimeout); err != nil {
+				return nil, err
+			}
+		case !repeated && (isCode(err, PacketError) || repeatable[i] && damaged(err)):
+			repeated = true
+			l.meter.count(&l.meter.s.Repeats, 1)
+		default:
 			return nil, err
 		}
-		return l.once(ctx, timeout, i, params)
 	}
-	if repeatable[i] && ctx.Err() == nil && damaged(err) {
-		return l.once(ctx, timeout, i, params)
-	}
-	return answer, err
 }
 
-// repeatable instructions do the same when sent twice; one that was damaged on
-// the wire, or lost, is sent once more. Nothing that compares or stores is.
-var repeatable = map[Instruction]bool{GenImg: true, Img2Tz: true, ReadSysPara: true, ReadProdInfo: true, TempleteNum: true, ReadIndex: true}
+// repeatable instructions do the same when sent twice. Nothing that compares,
+// stores or changes a setting is.
+var repeatable = map[Instruction]bool{
+	GenImg: true, Img2Tz: true, ReadSysPara: true, ReadProdInfo: true, TempleteNum: true, ReadIndex: true,
+	VfyPwd: true, ReadNotepad: true, GetAlgVer: true, GetFwVer: true, HandShake: true, CheckSensor: true,
+	LoadChar: true, GetRandomCode: true,
+}
 
-// damaged tells whether an exchange failed on the wire, on the way there or
-// back.
+// damaged tells whether an exchange failed on the wire.
 func damaged(err error) bool {
-	e := (*CodeError)(nil)
-	return errors.Is(err, ErrSum) || errors.Is(err, ErrTimeout) || errors.As(err, &e) && e.Code == PacketError
+	return errors.Is(err, ErrSum) || errors.Is(err, ErrTimeout) || errors.Is(err, ErrProtocol)
 }
 
+func isCode(err error, c Code) bool {
+	e := (*CodeError)(nil)
+	return errors.As(err, &e) && e.Code == c
+}
+
+// once sends an instruction on a line that is made ready for it, and reads the
+// answer.
 func (l *link) once(ctx context.Context, timeout time.Duration, i Instruction, params []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("sensor: %s: %w", l.name, err)
 	}
 	if l.dirty {
-		if err := l.drain(ctx); err != nil {
-			return nil, err
+		var err error
+		if i == VfyPwd && l.resyncing { // resync itself sends it
+			_, err = l.drain(ctx)
+		} else {
+			err = l.resync(ctx)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%v: %w", i, err)
 		}
 	}
-	l.stats.commands.Add(1)
-	if err := l.send(PIDCommand, append([]byte{byte(i)}, params...)); err != nil {
+	if err := l.discard(); err != nil {
+		return nil, err
+	}
+	l.meter.count(&l.meter.s.Commands, 1)
+	start := time.Now()
+	var content [1 + 33]byte
+	n, err := l.send(PIDCommand, append(append(content[:0], byte(i)), params...))
+	if err != nil {
 		l.dirty = true
 		return nil, err
 	}
-	return l.answer(ctx, timeout, i)
+	answer, err := l.answer(ctx, timeout, i)
+	took := time.Since(start)
+	if e := (*CodeError)(nil); err != nil && !errors.As(err, &e) {
+		return nil, err
+	}
+	// What is there before it can have come over the wire answers something else.
+	if took < l.airtime(n+headerSize+1+len(answer)+sumSize)*9/10 {
+		l.dirty = true
+		l.meter.count(&l.meter.s.Early, 1)
+		return nil, fmt.Errorf("sensor: %s: %v was answered %v after it was asked, sooner than %d baud can carry it: %w", l.name, i, took, l.baud, ErrProtocol)
+	}
+	l.meter.trip(took)
+	return answer, err
+}
+
+// discard throws away what arrived since the last answer: the line is half
+// duplex, so nobody asked for it.
+func (l *link) discard() error {
+	n := len(l.in.buf)
+	l.reset()
+	if d, ok := l.line.(discarder); ok {
+		more, err := d.Discard()
+		if err != nil {
+			return l.fault(err)
+		}
+		n += more
+	}
+	if n > 0 {
+		l.meter.count(&l.meter.s.Stale, 1)
+	}
+	return nil
 }
 
 // answer reads the acknowledgement of an instruction.
@@ -204,57 +342,74 @@ func (l *link) answer(ctx context.Context, timeout time.Duration, i Instruction)
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", i, err)
 	}
+	if p.PID == PIDCommand {
+		l.dirty = true
+		return nil, fmt.Errorf("sensor: %s echoes what is sent: TX and RX are joined, or a terminal echoes: %w", l.name, ErrProtocol)
+	}
 	if p.PID != PIDAck || len(p.Content) == 0 {
 		l.dirty = true
-		return nil, fmt.Errorf("sensor: %s: %v was answered with PID %#02x and %d bytes: %w", l.name, i, byte(p.PID), len(p.Content), ErrProtocol)
+		return nil, fmt.Errorf("sensor: %s: %v was answered with PID %#02x of %d bytes: %w", l.name, i, byte(p.PID), len(p.Content), ErrProtocol)
 	}
-	if code := Code(p.Content[0]); code != OK {
-		return nil, &CodeError{Instruction: i, Code: code}
+	code, rest := Code(p.Content[0]), append([]byte(nil), p.Content[1:]...)
+	if i == GetEcho && code == echo {
+		code = OK
 	}
-	return append([]byte(nil), p.Content[1:]...), nil
-}
-
-// fixed is command for an answer of known length.
-func (l *link) fixed(ctx context.Context, n int, i Instruction, params ...byte) ([]byte, error) {
-	b, err := l.command(ctx, answerTimeout, i, params...)
-	if err == nil && len(b) != n {
+	if code == OK {
+		if want, ok := answerSize[i]; !ok || len(rest) != want {
+			l.dirty = true
+			return nil, fmt.Errorf("sensor: %s: %v was answered with %d bytes: %w", l.name, i, len(rest), ErrProtocol)
+		}
+		return rest, nil
+	}
+	// A no that this instruction cannot have belongs to another.
+	if !possible(i, code) {
 		l.dirty = true
-		err = fmt.Errorf("sensor: %s: %v was answered with %d bytes, not %d: %w", l.name, i, len(b), n, ErrProtocol)
+		return nil, fmt.Errorf("sensor: %s: %v was answered %v: %w", l.name, i, code, ErrProtocol)
 	}
-	return b, err
+	return rest, &CodeError{Instruction: i, Code: code}
 }
 
 // verify sends the password.
 func (l *link) verify(ctx context.Context, timeout time.Duration) error {
 	p := l.password
 	_, err := l.once(ctx, timeout, VfyPwd, []byte{byte(p >> 24), byte(p >> 16), byte(p >> 8), byte(p)})
-	if e := (*CodeError)(nil); errors.As(err, &e) && e.Code == WrongPassword {
+	if isCode(err, WrongPassword) {
 		return fmt.Errorf("sensor: %s: %w; there is no way to reset it, the right one must be configured", l.name, ErrPassword)
 	}
 	return err
 }
 
-// download reads data packets (PID 02, the last 08) up to limit bytes. Some
-// modules never send the 08: their transfer ends when the line falls silent.
-func (l *link) download(ctx context.Context, i Instruction, limit int) ([]byte, error) {
-	var data []byte
+// download reads the data packets (PID 02, the last 08) behind an
+// acknowledgement, up to limit bytes. Some modules never send the 08: their
+// transfer ends when the line falls silent. A byte that belongs to no packet
+// means that one was damaged, and then nothing of the transfer holds.
+func (l *link) download(ctx context.Context, i Instruction, limit int) (data []byte, err error) {
+	defer func() {
+		if err != nil {
+			clear(data)
+			data = nil
+			l.dirty, l.owed = true, 2*limit // with the packets' own bytes
+		}
+	}()
+	clean := l.in.Skipped
 	for {
 		wait := answerTimeout
 		if len(data) > 0 {
-			wait = answerTimeout / 3
+			wait = dataTimeout
 		}
 		p, err := l.receive(ctx, wait)
+		if l.in.Skipped != clean {
+			return data, fmt.Errorf("sensor: %s: %v: a packet was damaged after %d bytes: %w", l.name, i, len(data), ErrSum)
+		}
 		if errors.Is(err, ErrTimeout) && len(data) > 0 {
+			l.dirty = false // it ended, as some do
 			return data, nil
 		}
 		if err != nil {
-			clear(data)
-			return nil, fmt.Errorf("%v: %w", i, err)
+			return data, fmt.Errorf("%v: %w", i, err)
 		}
 		if p.PID != PIDData && p.PID != PIDEndData || len(data)+len(p.Content) > limit {
-			clear(data)
-			l.dirty = true
-			return nil, fmt.Errorf("sensor: %s: %v: PID %#02x after %d bytes of data: %w", l.name, i, byte(p.PID), len(data), ErrProtocol)
+			return data, fmt.Errorf("sensor: %s: %v: PID %#02x after %d bytes of data: %w", l.name, i, byte(p.PID), len(data), ErrProtocol)
 		}
 		data = append(data, p.Content...)
 		if p.PID == PIDEndData {
@@ -263,18 +418,54 @@ func (l *link) download(ctx context.Context, i Instruction, limit int) ([]byte, 
 	}
 }
 
-// upload sends data in packets of the size that the module is set to.
-func (l *link) upload(data []byte, size int) error {
-	for len(data) > size {
-		if err := l.send(PIDData, data[:size]); err != nil {
+// fetch sends an instruction that is answered with data. A transfer that was
+// damaged is asked for once more.
+func (l *link) fetch(ctx context.Context, limit int, i Instruction, params ...byte) ([]byte, error) {
+	for try := 0; ; try++ {
+		_, err := l.command(ctx, i, params...)
+		if err == nil {
+			var data []byte
+			if data, err = l.download(ctx, i, limit); err == nil {
+				return data, nil
+			}
+		}
+		if try > 0 || ctx.Err() != nil || !damaged(err) {
+			return nil, err
+		}
+		l.meter.count(&l.meter.s.Repeats, 1)
+	}
+}
+
+// upload sends data in packets of the size that the module is set to, behind
+// the acknowledgement of DownChar or DownImage. Nothing acknowledges it.
+func (l *link) upload(ctx context.Context, data []byte, size int) error {
+	start, sent := time.Now(), 0
+	for {
+		if err := ctx.Err(); err != nil {
+			l.dirty = true
+			return fmt.Errorf("sensor: %s: %w", l.name, err)
+		}
+		pid, part := PIDData, data[:min(size, len(data))]
+		if data = data[len(part):]; len(data) == 0 {
+			pid = PIDEndData
+		}
+		n, err := l.send(pid, part)
+		if err != nil {
 			l.dirty = true
 			return err
 		}
-		data = data[size:]
+		if sent += n; pid == PIDEndData {
+			// The kernel takes the bytes sooner than the wire: whoever asks next
+			// would count their time as the module's.
+			return l.flown(ctx, start.Add(l.airtime(sent)))
+		}
 	}
-	if err := l.send(PIDEndData, data); err != nil {
-		l.dirty = true
-		return err
+}
+
+// flown waits until what was sent is through the wire.
+func (l *link) flown(ctx context.Context, at time.Time) error {
+	if wait := time.Until(at); wait > 0 {
+		return sleep(ctx, wait)
 	}
 	return nil
 }

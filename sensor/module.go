@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"sync"
 	"time"
@@ -22,28 +21,38 @@ type Config struct {
 	Baud     int    // 0 tries the usual ones
 	Address  uint32 // 0 means DefaultAddress
 	Password uint32
+	// Raise sets the module to the fastest rate that works without a fault, and
+	// back where it does not. The module keeps it in flash.
+	Raise bool
 }
 
 // Info is what a module says about itself.
 type Info struct {
-	Port       string
-	Baud       int
-	Family     string // model from ReadProdInfo, else zfm-<system id>
-	Serial     string // empty where the module has none
-	SystemID   uint16
-	Capacity   int // templates in its library
-	Level      int // security level, 1 to 5
-	PacketSize int // bytes of data in a packet
-	Width      int // pixels of the sensor, 0 where unknown
-	Height     int
-	Buffers    int // char buffers: how many captures an enrolment merges at most
+	Port       string `json:"port"`
+	Baud       int    `json:"baud"`
+	Family     string `json:"family"`           // model from ReadProdInfo, else zfm-<system id>
+	Serial     string `json:"serial,omitempty"` // empty where the module has none
+	SystemID   uint16 `json:"system_id"`
+	Capacity   int    `json:"capacity"`    // templates in its library
+	Level      int    `json:"level"`       // security level, 1 to 5
+	PacketSize int    `json:"packet_size"` // bytes of data in a packet: 32, 64, 128 or 256
+	BaudSet    int    `json:"baud_set"`    // the rate of its next power-up
+	Width      int    `json:"width"`       // pixels of the sensor, 0 where unknown
+	Height     int    `json:"height"`
+	Buffers    int    `json:"buffers"`             // char buffers: how many captures an enrolment merges at most
+	Template   int    `json:"template"`            // bytes of a template, 0 where unknown
+	Hardware   string `json:"hardware,omitempty"`  // batch, version and sensor
+	Algorithm  string `json:"algorithm,omitempty"` // GetAlgVer
+	Firmware   string `json:"firmware,omitempty"`  // GetFwVer
+	Lamp       string `json:"lamp"`                // aura, light or none
 }
 
-// Print is one scan. What was scanned stays in the module's buffer until the
-// next scan; a Print is only a receipt for it, good for Match until then.
-type Print struct {
-	serial uint64 // of the scan, 0 for none
-}
+// Kinds of lamps.
+const (
+	LampNone  = "none"
+	LampAura  = "aura"  // a ring of colours
+	LampLight = "light" // on or off
+)
 
 // Module is an open fingerprint module. Its methods may be called
 // concurrently; they take turns on the wire.
@@ -53,6 +62,12 @@ type Module struct {
 	link  *link
 	info  Info
 	scans uint64 // guarded by turn
+	guard guard
+	lamp  lamp
+
+	// loaded tells what lies in the second buffer: only where it is a decoy,
+	// or nothing, may a template go there first. Guarded by turn.
+	loaded bool
 
 	closed sync.Once
 	err    error
@@ -63,21 +78,27 @@ type Module struct {
 // parameters. It returns ErrNoModule where nothing answers like a module,
 // ErrPassword where it wants another password.
 func Open(ctx context.Context, c Config) (*Module, error) {
+	m, err := find(ctx, c)
+	if err != nil || !c.Raise {
+		return m, err
+	}
+	return m.settle(ctx, c)
+}
+
+func find(ctx context.Context, c Config) (*Module, error) {
 	try := bauds
 	if c.Baud != 0 {
 		try = []int{c.Baud}
 	}
 	var errs []error
 	for _, baud := range try {
-		port, err := uartreg.Open(c.Port)
-		if err != nil {
-			return nil, fmt.Errorf("sensor: %w", err)
-		}
-		m, err := openAt(ctx, port, c, baud)
+		m, err := openAt(ctx, c, baud)
 		if err == nil {
 			return m, nil
 		}
-		err = errors.Join(err, port.Close())
+		if e := (*portError)(nil); errors.As(err, &e) {
+			return nil, fmt.Errorf("sensor: %w", e.error)
+		}
 		if ctx.Err() != nil || errors.Is(err, ErrPassword) {
 			return nil, err
 		}
@@ -86,7 +107,22 @@ func Open(ctx context.Context, c Config) (*Module, error) {
 	return nil, fmt.Errorf("sensor: %s: %w; check power, TX and RX (they cross), and that no console uses the port: %w", c.Port, ErrNoModule, errors.Join(errs...))
 }
 
-func openAt(ctx context.Context, port uart.PortCloser, c Config, baud int) (*Module, error) {
+// portError is a port that cannot be opened, at whatever rate.
+type portError struct{ error }
+
+func openAt(ctx context.Context, c Config, baud int) (*Module, error) {
+	port, err := uartreg.Open(c.Port)
+	if err != nil {
+		return nil, &portError{err}
+	}
+	m, err := connect(ctx, port, c, baud)
+	if err != nil {
+		return nil, errors.Join(err, port.Close())
+	}
+	return m, nil
+}
+
+func connect(ctx context.Context, port uart.PortCloser, c Config, baud int) (*Module, error) {
 	conn, err := port.Connect(physic.Frequency(baud)*physic.Hertz, uart.One, uart.NoParity, uart.NoFlow, 8)
 	if err != nil {
 		return nil, fmt.Errorf("sensor: %w", err)
@@ -95,17 +131,17 @@ func openAt(ctx context.Context, port uart.PortCloser, c Config, baud int) (*Mod
 	if !ok {
 		return nil, fmt.Errorf("sensor: port %s reads without deadlines; use one of sensor/tty", port)
 	}
+	c.Baud = baud
 	m, err := New(ctx, line, c)
 	if err != nil {
 		return nil, err
 	}
 	m.port = port
-	m.info.Port, m.info.Baud = c.Port, baud
 	return m, nil
 }
 
-// New introduces itself to a module on a line that is open already. Close does
-// not close the line.
+// New introduces itself to a module on a line that is open already, at the
+// rate Baud where that is not 0. Close does not close the line.
 func New(ctx context.Context, line Line, c Config) (*Module, error) {
 	if c.Address == 0 {
 		c.Address = DefaultAddress
@@ -113,8 +149,11 @@ func New(ctx context.Context, line Line, c Config) (*Module, error) {
 	if c.Port == "" {
 		c.Port = "line"
 	}
-	m := &Module{turn: make(chan struct{}, 1), link: &link{line: line, name: c.Port, address: c.Address, password: c.Password, dirty: true}}
-	m.info.Port = c.Port
+	m := &Module{
+		turn: make(chan struct{}, 1),
+		link: &link{line: line, name: c.Port, address: c.Address, password: c.Password, baud: c.Baud, dirty: true},
+	}
+	m.info.Port, m.info.Baud = c.Port, c.Baud
 	if err := m.introduce(ctx); err != nil {
 		return nil, err
 	}
@@ -126,37 +165,93 @@ func New(ctx context.Context, line Line, c Config) (*Module, error) {
 // was just powered does not answer yet, so silence is waited out once.
 func (m *Module) introduce(ctx context.Context) error {
 	err := m.link.verify(ctx, probeTimeout)
-	if errors.Is(err, ErrTimeout) {
+	if damaged(err) {
 		err = m.link.verify(ctx, startUp)
 	}
 	if err != nil {
+		if noise := m.link.meter.chatter(); noise != "" && damaged(err) {
+			return fmt.Errorf("%w%s", err, noise)
+		}
 		return err
 	}
-	b, err := m.link.fixed(ctx, 16, ReadSysPara)
+	m.link.known = true
+	if err := m.readParameters(ctx); err != nil {
+		return err
+	}
+	i := &m.info
+	i.Family = fmt.Sprintf("zfm-%d", i.SystemID)
+	i.Buffers, i.Lamp = 2, LampNone // what every family has
+	if b, err := m.probe(ctx, ReadProdInfo); err != nil {
+		return err
+	} else if b != nil {
+		i.product(b)
+	}
+	if i.Serial != "" { // the generation without ReadProdInfo has neither
+		for _, v := range []struct {
+			text *string
+			Instruction
+		}{{&i.Algorithm, GetAlgVer}, {&i.Firmware, GetFwVer}} {
+			b, err := m.probe(ctx, v.Instruction)
+			if err != nil {
+				return err
+			}
+			*v.text = cString(b)
+		}
+	}
+	return m.findLamp(ctx)
+}
+
+// probe asks for something that a module may not have: nil where it says so or
+// says nothing.
+func (m *Module) probe(ctx context.Context, i Instruction, params ...byte) ([]byte, error) {
+	b, err := m.link.once(ctx, probeTimeout, i, params)
+	e := (*CodeError)(nil)
+	switch {
+	case err == nil:
+		return b, nil
+	case ctx.Err() != nil, errors.Is(err, ErrGone):
+		return nil, err
+	case errors.As(err, &e), errors.Is(err, ErrTimeout):
+		return nil, nil
+	}
+	// Damaged on the wire: that says nothing about what the module has.
+	b, err = m.link.once(ctx, probeTimeout, i, params)
+	if errors.As(err, &e) || errors.Is(err, ErrTimeout) {
+		return nil, nil
+	}
+	return b, err
+}
+
+// readParameters is ReadSysPara (manual 5.3.1.4): status, system id, library
+// size, security level, address, packet size code, baud/9600.
+func (m *Module) readParameters(ctx context.Context) error {
+	b, err := m.link.command(ctx, ReadSysPara)
 	if err != nil {
 		return err
 	}
 	be := binary.BigEndian
 	i := &m.info
 	i.SystemID, i.Capacity, i.Level = be.Uint16(b[2:]), int(be.Uint16(b[4:])), int(be.Uint16(b[6:]))
+	i.BaudSet = 9600 * int(be.Uint16(b[14:]))
 	code := be.Uint16(b[12:])
 	if code > 3 || i.Capacity == 0 {
-		return fmt.Errorf("sensor: %s: packet size code %d, library of %d: %w", m.info.Port, code, i.Capacity, ErrProtocol)
+		return fmt.Errorf("sensor: %s: packet size code %d, library of %d: %w", i.Port, code, i.Capacity, ErrProtocol)
 	}
 	i.PacketSize = 32 << code
-	i.Family = fmt.Sprintf("zfm-%d", i.SystemID)
-	i.Buffers = 2 // every family has two
-	// ReadProdInfo is the R503's; the others answer with a code, or not at all.
-	switch p, err := m.link.command(ctx, probeTimeout, ReadProdInfo); {
-	case err == nil && len(p) == 46:
-		i.Family = strings.ToLower(cString(p[0:16]))
-		i.Serial = cString(p[20:28])
-		i.Width, i.Height = int(be.Uint16(p[38:])), int(be.Uint16(p[40:]))
-		i.Buffers = 6
-	case ctx.Err() != nil:
-		return err
-	}
 	return nil
+}
+
+// product reads the 46 bytes of ReadProdInfo (manual 5.3.4): model 16, batch 4,
+// serial 8, hardware 2, sensor 8, width 2, height 2, template size 2,
+// templates 2.
+func (i *Info) product(b []byte) {
+	be := binary.BigEndian
+	i.Family = strings.ToLower(cString(b[0:16]))
+	i.Serial = cString(b[20:28])
+	i.Hardware = fmt.Sprintf("%s %d.%d %s", cString(b[16:20]), b[28], b[29], cString(b[30:38]))
+	i.Width, i.Height = int(be.Uint16(b[38:])), int(be.Uint16(b[40:]))
+	i.Template = int(be.Uint16(b[42:]))
+	i.Buffers = 6
 }
 
 // cString reads a padded field; what is not printable is left out, since it
@@ -171,11 +266,74 @@ func cString(b []byte) string {
 	}, string(b)))
 }
 
+// settle raises the rate where that works: it is set, the module restarted
+// where it can be told to, and then looked for at the new rate. One that takes
+// a new rate at its next power-up only stays at the old one until then. A rate
+// at which anything is damaged is taken back.
+func (m *Module) settle(ctx context.Context, c Config) (*Module, error) {
+	if m.info.Baud > settledBaud {
+		if m.steady(ctx) == nil {
+			return m, nil
+		}
+		return m.move(ctx, c, settledBaud)
+	}
+	if m.info.BaudSet == fastestBaud {
+		return m, nil // from the next power-up on
+	}
+	before := m.info.Baud
+	m, err := m.move(ctx, c, fastestBaud)
+	if err != nil || m.info.Baud == before || m.steady(ctx) == nil {
+		return m, err
+	}
+	return m.move(ctx, c, before)
+}
+
+// move sets another rate and looks for the module again.
+func (m *Module) move(ctx context.Context, c Config, baud int) (*Module, error) {
+	err := m.SetBaud(ctx, baud)
+	if e := (*CodeError)(nil); errors.As(err, &e) {
+		return m, nil // it does not do that rate
+	}
+	if err == nil && m.info.Serial != "" {
+		err = m.Reset(ctx)
+	}
+	if err := errors.Join(err, m.Close()); err != nil {
+		return nil, err
+	}
+	c.Baud = baud
+	if moved, err := find(ctx, c); err == nil || ctx.Err() != nil {
+		return moved, err
+	}
+	c.Baud = 0
+	return find(ctx, c)
+}
+
+// steady is nil where a stretch of talk went without any damage.
+func (m *Module) steady(ctx context.Context) error {
+	before := m.Stats()
+	for range steadyTalks {
+		if err := m.HandShake(ctx); err != nil {
+			return err
+		}
+	}
+	if _, err := m.InfoPage(ctx); err != nil {
+		return err
+	}
+	if after := m.Stats(); after.BadSums != before.BadSums || after.Skipped != before.Skipped || after.Timeouts != before.Timeouts || after.Repeats != before.Repeats {
+		return fmt.Errorf("sensor: %s: at %d baud bytes are damaged: %w", m.info.Port, m.info.Baud, ErrSum)
+	}
+	return nil
+}
+
 // Info tells what module this is.
 func (m *Module) Info() Info { return m.info }
 
+// Family names the kind of module. Templates of one family mean nothing to
+// another.
+func (m *Module) Family() string { return m.info.Family }
+
 // Stats of the link since it was opened.
-func (m *Module) Stats() Stats { return m.link.snapshot() }
+func (m *Module) Stats() Stats { return m.link.meter.snapshot() }
 
 // Close lets go of the port. An instruction under way ends with ErrGone.
 func (m *Module) Close() error {
@@ -205,51 +363,14 @@ func (m *Module) HandShake(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	return m.link.verify(ctx, answerTimeout)
-}
-
-// Scan waits for a finger, takes its picture (GenImg) and extracts its
-// features into the module's first buffer (Img2Tz). It waits until the context
-// ends, which is a *RetryError with HintNoFinger when only a finger was
-// missing. A picture that is no good is a *RetryError as well.
-func (m *Module) Scan(ctx context.Context) (Print, error) {
-	release, err := m.take(ctx)
-	if err != nil {
-		return Print{}, err
-	}
-	defer release()
-	return m.scan(ctx, 1)
-}
-
-func (m *Module) scan(ctx context.Context, buffer byte) (Print, error) {
-	m.scans++ // whatever comes of it, older prints are stale
-	for poll := pollFirst; ; poll = min(2*poll, pollMost) {
-		_, err := m.link.command(ctx, answerTimeout, GenImg)
-		if err == nil {
-			break
-		}
-		err = retry(err)
-		if r := (*RetryError)(nil); !errors.As(err, &r) || r.Hint != HintNoFinger {
-			return Print{}, waited(ctx, err)
-		}
-		if err := sleep(ctx, poll); err != nil {
-			return Print{}, waited(ctx, err)
-		}
-	}
-	if _, err := m.link.command(ctx, answerTimeout, Img2Tz, buffer); err != nil {
-		return Print{}, waited(ctx, retry(err))
-	}
-	return Print{serial: m.scans}, nil
-}
-
-// waited makes a time that ran out while waiting for a finger the person's
-// business, and leaves a cancellation what it is.
-func waited(ctx context.Context, err error) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded) {
-		return &RetryError{Hint: HintNoFinger, Cause: err}
+	_, err = m.link.command(ctx, VfyPwd, word(m.link.password)...)
+	if isCode(err, WrongPassword) {
+		return fmt.Errorf("sensor: %s: %w", m.info.Port, ErrPassword)
 	}
 	return err
 }
+
+func word(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
 
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
@@ -261,172 +382,3 @@ func sleep(ctx context.Context, d time.Duration) error {
 		return fmt.Errorf("sensor: %w", ctx.Err())
 	}
 }
-
-// waitLifted returns when no finger is on the sensor.
-func (m *Module) waitLifted(ctx context.Context) error {
-	for {
-		_, err := m.link.command(ctx, answerTimeout, GenImg)
-		e := (*CodeError)(nil)
-		if errors.As(err, &e) && e.Code == NoFinger {
-			return nil
-		}
-		if err != nil && !errors.As(err, &e) {
-			return err
-		}
-		if err := sleep(ctx, pollFirst); err != nil {
-			return err
-		}
-	}
-}
-
-// Match compares the scan with a template of this module (DownChar, Match) and
-// returns the module's score, 0 for no match. Nothing is stored in the module
-// beyond its buffer. ErrStale: there was another scan since.
-func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float64, error) {
-	if err := checkTemplate(template); err != nil {
-		return 0, err
-	}
-	release, err := m.take(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer release()
-	if probe.serial == 0 || probe.serial != m.scans {
-		return 0, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
-	}
-	if err := m.putTemplate(ctx, 2, template); err != nil {
-		return 0, err
-	}
-	b, err := m.link.fixed(ctx, 2, Match)
-	e := (*CodeError)(nil)
-	if errors.As(err, &e) && e.Code == PacketError {
-		// Optical units send a spurious 01 here, and then the answer.
-		b, err = m.link.answer(ctx, spuriousWait, Match)
-		if err == nil && len(b) != 2 {
-			err = fmt.Errorf("sensor: %s: Match was answered with %d bytes: %w", m.info.Port, len(b), ErrProtocol)
-		}
-	}
-	if errors.As(err, &e) && e.Code == NoMatch {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return float64(binary.BigEndian.Uint16(b)), nil
-}
-
-// FMR is the false match rate that a score of Match stands for: the vendor's
-// claim for the module's security level where it matched, 1 where it did not.
-func (m *Module) FMR(score float64) float64 {
-	if !(score > 0) || math.IsInf(score, 0) { // NaN refuses
-		return 1
-	}
-	return claimedFMR
-}
-
-func checkTemplate(t []byte) error {
-	if len(t) < leastTemplate || len(t) > maxTemplate {
-		return fmt.Errorf("sensor: %d bytes, %d to %d are possible: %w", len(t), leastTemplate, maxTemplate, ErrTemplate)
-	}
-	for _, blank := range []byte{0x00, 0xFF} { // what erased flash and a dead line deliver
-		if bytes.Count(t, []byte{blank}) == len(t) {
-			return fmt.Errorf("sensor: every byte is %02X: %w", blank, ErrTemplate)
-		}
-	}
-	return nil
-}
-
-// putTemplate loads a template into a buffer of the module (DownChar).
-func (m *Module) putTemplate(ctx context.Context, buffer byte, template []byte) error {
-	if _, err := m.link.command(ctx, answerTimeout, DownChar, buffer); err != nil {
-		return err
-	}
-	return m.link.upload(template, m.info.PacketSize)
-}
-
-// EnrolStep tells how far an enrolment is.
-type EnrolStep struct {
-	Done, Of int  // captures
-	Hint     Hint // what the person should do now, empty when nothing
-}
-
-// Enrol takes the captures of one finger, with the finger lifted in between,
-// merges them (RegModel) and returns the template (UpChar). captures is bounded
-// by the module's buffers; 0 means as many as it merges. A capture that did not
-// come out is asked for again until the context ends. progress may be nil.
-//
-// A *RetryError with HintSame means that the captures do not belong together.
-func (m *Module) Enrol(ctx context.Context, captures int, progress func(EnrolStep)) ([]byte, error) {
-	release, err := m.take(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	if progress == nil {
-		progress = func(EnrolStep) {}
-	}
-	if captures <= 0 || captures > m.info.Buffers {
-		captures = m.info.Buffers
-	}
-	for done := 0; done < captures; {
-		progress(EnrolStep{Done: done, Of: captures, Hint: HintNoFinger})
-		_, err := m.scan(ctx, byte(done+1))
-		if r := (*RetryError)(nil); errors.As(err, &r) && ctx.Err() == nil {
-			progress(EnrolStep{Done: done, Of: captures, Hint: r.Hint})
-		} else if err != nil {
-			return nil, err
-		} else {
-			done++
-		}
-		progress(EnrolStep{Done: done, Of: captures, Hint: HintLift})
-		if err := m.waitLifted(ctx); err != nil {
-			return nil, waited(ctx, err)
-		}
-	}
-	if _, err := m.link.command(ctx, answerTimeout, RegModel); err != nil {
-		return nil, retry(err)
-	}
-	if _, err := m.link.command(ctx, answerTimeout, UpChar, 1); err != nil {
-		return nil, err
-	}
-	template, err := m.link.download(ctx, UpChar, maxTemplate)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkTemplate(template); err != nil {
-		clear(template)
-		return nil, err
-	}
-	progress(EnrolStep{Done: captures, Of: captures})
-	return template, nil
-}
-
-// TemplateCount is how many templates rest in the module's library
-// (TempleteNum). faceprint keeps none there.
-func (m *Module) TemplateCount(ctx context.Context) (int, error) {
-	release, err := m.take(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer release()
-	b, err := m.link.fixed(ctx, 2, TempleteNum)
-	if err != nil {
-		return 0, err
-	}
-	return int(binary.BigEndian.Uint16(b)), nil
-}
-
-// EmptyLibrary removes every template that rests in the module (Empty).
-func (m *Module) EmptyLibrary(ctx context.Context) error {
-	release, err := m.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	_, err = m.link.command(ctx, answerTimeout, Empty)
-	return err
-}
-
-// Family names the kind of module. Templates of one family mean nothing to
-// another.
-func (m *Module) Family() string { return m.info.Family }

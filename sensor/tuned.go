@@ -22,6 +22,19 @@ const (
 	quiet    = 30 * time.Millisecond
 	drainCap = 2 * time.Second // a line that never falls silent is no module's
 
+	// How often a module that does not answer properly after a fault is asked
+	// again: it may be waiting for the rest of a packet of up to 267 bytes, and
+	// each question gives it 16.
+	resyncTries = 4
+
+	dataTimeout   = answerTimeout / 3 // between two data packets, the largest of which takes 0.28 s at 9600 baud
+	searchTimeout = 3 * time.Second   // 1000 templates take a second on optical units, 200 take 2 s on the R503
+	flashTimeout  = 5 * time.Second   // erasing a whole library
+	autoTimeout   = 12 * time.Second  // AutoEnroll and AutoIdentify wait 10 s for a touch (manual 5.3)
+
+	// Bytes that a Linux serial driver takes before they are on the wire.
+	writeAhead = 4096
+
 	// Polling for a finger where no wake line is wired: at once, then slower,
 	// so that an idle reader costs little.
 	pollFirst = 20 * time.Millisecond
@@ -36,6 +49,26 @@ const (
 	maxPicture  = 64 << 10
 
 	leastTemplate = 256 // bytes: one feature file of the smallest family
+
+	// SoftRst: start-up of at most 50 ms on the R503, which alone has it.
+	restart = 120 * time.Millisecond
+
+	// Rates that an automatic raise aims at and falls back to, and how often the
+	// module is asked before a rate counts as sound.
+	fastestBaud = 115200
+	settledBaud = 57600
+	steadyTalks = 8
+
+	// A yes that comes sooner than this beyond the wire's time, or than half of
+	// the shortest comparison that the module was seen to make, is no
+	// comparison. The manual says less than 10 ms a template; an adapter's own
+	// delay only makes it longer.
+	haste = 4 * time.Millisecond
+
+	// MinDecoys are mixed into every comparison, one more for half of the
+	// templates: a module that guesses which one to accept is caught two times
+	// out of three or more.
+	MinDecoys = 2
 )
 
 // bauds in the order in which they are tried: the factory's, then what people

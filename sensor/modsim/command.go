@@ -12,6 +12,9 @@ lift                         take it away
 unplug, plug                 pull the cable and put it back: the module starts anew
 mute, unmute                 hear nothing, or hear again, without losing power
 garble PERCENT               damage that share of the bytes both ways; 0 stops it
+quirk NAME [off|N]           a habit of bad units; "quirk" alone lists them
+fault in|out KIND AT [N]     something that happens to the line once; "fault" alone lists it
+lie HOW                      a malicious module: yes, fast, guess; honest ends it
 swap [MODEL]                 exchange the module for a factory-new one: r503, r307, as608
 state                        what the module is doing`
 
@@ -45,7 +48,7 @@ func (s *Sim) Command(line string) (string, error) {
 		s.plugged = false
 	case word == "plug" && len(args) == 0:
 		s.plugged = true
-		s.reset()
+		s.start()
 	case word == "mute" && len(args) == 0:
 		s.mute = true
 	case word == "unmute" && len(args) == 0:
@@ -56,6 +59,12 @@ func (s *Sim) Command(line string) (string, error) {
 			return bad()
 		}
 		s.garble = v / 100
+	case word == "quirk":
+		return "", s.setQuirk(args)
+	case word == "fault":
+		return "", s.setFault(args)
+	case word == "lie":
+		return "", s.setLie(args)
 	case word == "swap" && len(args) <= 1:
 		p := s.p
 		if len(args) == 1 {
@@ -66,17 +75,26 @@ func (s *Sim) Command(line string) (string, error) {
 		}
 		s.p = p
 		s.factory()
+		s.start()
 	case word == "state" && len(args) == 0:
-		finger := "none"
-		if s.touch != nil {
-			finger = fmt.Sprintf("touch %d", s.touch.number)
-		}
-		return fmt.Sprintf("model %s plugged %v mute %v garble %g%% finger %s library %d commands %d lamp %s",
-			strings.ToLower(s.p.Model), s.plugged, s.mute, 100*s.garble, finger, len(s.library), s.commands, s.lamp), nil
+		return s.state(), nil
 	case word == "help":
 		return Help, nil
 	default:
 		return bad()
 	}
 	return "", nil
+}
+
+func (s *Sim) state() string {
+	finger := "none"
+	if s.touch != nil {
+		finger = fmt.Sprintf("touch %d", s.touch.number)
+	}
+	lie := s.lie
+	if lie == "" {
+		lie = "honest"
+	}
+	return fmt.Sprintf("model %s serial %s baud %d plugged %v started %v mute %v garble %g%% finger %s library %d commands %d %s lamp %s",
+		strings.ToLower(s.p.Model), s.serial, s.baud(), s.plugged, s.ready.IsZero(), s.mute, 100*s.garble, finger, len(s.library), s.commands, lie, s.lamp)
 }

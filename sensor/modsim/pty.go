@@ -90,7 +90,30 @@ func (p *PTY) Path() string {
 func (p *PTY) Serve(ctx context.Context, s *Sim) error {
 	stop := context.AfterFunc(ctx, func() { p.master.Close() })
 	defer stop()
-	return s.Serve(ctx, p.master)
+	return s.Serve(ctx, ptyLine{p.master})
+}
+
+// ptyLine is the module's end, which can see the rate that a client has set.
+type ptyLine struct{ *os.File }
+
+// Baud is that rate, 0 where it cannot be told.
+func (l ptyLine) Baud() (baud int) {
+	c, err := l.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = c.Control(func(fd uintptr) {
+		if t, err := unix.IoctlGetTermios(int(fd), unix.TCGETS); err == nil {
+			baud = bauds[t.Cflag&unix.CBAUD]
+		}
+	})
+	return baud
+}
+
+// bauds are the rates that a module can be set to, and those between.
+var bauds = map[uint32]int{
+	unix.B4800: 4800, unix.B9600: 9600, unix.B19200: 19200, unix.B38400: 38400, unix.B57600: 57600,
+	unix.B115200: 115200, unix.B230400: 230400,
 }
 
 // Close takes the terminal and the link away.

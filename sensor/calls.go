@@ -1,0 +1,373 @@
+package sensor
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+)
+
+// do carries out one instruction in its turn.
+func (m *Module) do(ctx context.Context, i Instruction, params ...byte) ([]byte, error) {
+	release, err := m.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return m.link.command(ctx, i, params...)
+}
+
+// set writes a system parameter (SetSysPara, manual 5.3.1.3) and reads them all
+// again.
+func (m *Module) set(ctx context.Context, register, value byte) error {
+	release, err := m.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if _, err := m.link.command(ctx, SetSysPara, register, value); err != nil {
+		return err
+	}
+	return m.readParameters(ctx)
+}
+
+// SetBaud sets the rate (register 4): a multiple of 9600 up to 115200; the R503
+// knows 1, 2, 4, 6 and 12 of them. By the manual it holds from the next
+// power-up; some units change at once, and then the answer to what follows is
+// lost. The module has to be opened again.
+func (m *Module) SetBaud(ctx context.Context, baud int) error {
+	n := baud / 9600
+	if n < 1 || n > 12 || baud%9600 != 0 {
+		return fmt.Errorf("sensor: %d baud is none of 9600 to 115200 in steps of 9600: %w", baud, ErrProtocol)
+	}
+	_, err := m.do(ctx, SetSysPara, 4, byte(n))
+	return err
+}
+
+// SetLevel sets the security level (register 5), 1 to 5: higher refuses more.
+func (m *Module) SetLevel(ctx context.Context, level int) error {
+	if level < 1 || level > 5 {
+		return fmt.Errorf("sensor: security level %d is not 1 to 5: %w", level, ErrProtocol)
+	}
+	return m.set(ctx, 5, byte(level))
+}
+
+// SetPacketSize sets how many bytes of data a packet has (register 6): 32, 64,
+// 128 or 256.
+func (m *Module) SetPacketSize(ctx context.Context, size int) error {
+	for code := range byte(4) {
+		if size == 32<<code {
+			return m.set(ctx, 6, code)
+		}
+	}
+	return fmt.Errorf("sensor: packets of %d bytes are none of 32, 64, 128, 256: %w", size, ErrProtocol)
+}
+
+// SetPassword changes the module's password (SetPwd, manual 5.3.1.2). It is in
+// flash, cannot be read back, and there is no reset: whoever forgets it has
+// lost the module. It is sent in clear, so it is no secret from a wire tap.
+func (m *Module) SetPassword(ctx context.Context, password uint32) error {
+	release, err := m.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if _, err := m.link.command(ctx, SetPwd, word(password)...); err != nil {
+		return err
+	}
+	m.link.password = password
+	return m.link.verify(ctx, answerTimeout)
+}
+
+// SetAddress changes the module's address (SetAdder, manual 5.3.1.5). Which
+// address its answer carries is not written: both are taken.
+func (m *Module) SetAddress(ctx context.Context, address uint32) error {
+	release, err := m.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	_, err = m.link.command(ctx, SetAdder, word(address)...)
+	if err != nil && !damaged(err) {
+		return err
+	}
+	m.link.address = address
+	return m.link.verify(ctx, answerTimeout)
+}
+
+// Reset restarts the module (SoftRst, R503). What its buffers held is lost.
+func (m *Module) Reset(ctx context.Context) error {
+	release, err := m.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if _, err := m.link.command(ctx, SoftRst); err != nil {
+		return err
+	}
+	m.scans++
+	m.loaded = false
+	m.link.resets++
+	m.link.dirty = true // a 55 will come
+	return sleep(ctx, restart)
+}
+
+// InfoPage reads the 512 bytes of the information page (ReadInfPage).
+func (m *Module) InfoPage(ctx context.Context) ([]byte, error) {
+	release, err := m.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return m.link.fetch(ctx, maxTemplate, ReadInfPage)
+}
+
+// Random asks for 32 random bits of the module (GetRandomCode). Nothing is
+// known about their quality: no key is made of them.
+func (m *Module) Random(ctx context.Context) (uint32, error) {
+	b, err := m.do(ctx, GetRandomCode)
+	if err != nil {
+		return 0, err
+	}
+	return binary.BigEndian.Uint32(b), nil
+}
+
+// Note reads a page of the notepad (ReadNotepad): 16 pages of 32 bytes in flash.
+func (m *Module) Note(ctx context.Context, page int) ([]byte, error) {
+	if page < 0 || page > 15 {
+		return nil, fmt.Errorf("sensor: notepad page %d is not 0 to 15: %w", page, ErrProtocol)
+	}
+	return m.do(ctx, ReadNotepad, byte(page))
+}
+
+// SetNote writes a page of the notepad (WriteNotepad), 32 bytes.
+func (m *Module) SetNote(ctx context.Context, page int, note [32]byte) error {
+	if page < 0 || page > 15 {
+		return fmt.Errorf("sensor: notepad page %d is not 0 to 15: %w", page, ErrProtocol)
+	}
+	_, err := m.do(ctx, WriteNotepad, append([]byte{byte(page)}, note[:]...)...)
+	return err
+}
+
+// Check asks whether the sensor itself is sound (CheckSensor, R503); a broken
+// one answers SensorFault.
+func (m *Module) Check(ctx context.Context) error {
+	_, err := m.do(ctx, CheckSensor)
+	return err
+}
+
+// Echo is GetEcho: some libraries ask it whether a module is there.
+func (m *Module) Echo(ctx context.Context) error {
+	_, err := m.do(ctx, GetEcho)
+	return err
+}
+
+// TemplateCount is how many templates rest in the module's library
+// (TempleteNum).
+func (m *Module) TemplateCount(ctx context.Context) (int, error) {
+	b, err := m.do(ctx, TempleteNum)
+	if err != nil {
+		return 0, err
+	}
+	return int(binary.BigEndian.Uint16(b)), nil
+}
+
+// Slots lists the slots of the library that hold a template (ReadIndexTable).
+func (m *Module) Slots(ctx context.Context) ([]int, error) {
+	release, err := m.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	var slots []int
+	for page := 0; page < 4 && page*256 < m.info.Capacity; page++ {
+		b, err := m.link.command(ctx, ReadIndex, byte(page))
+		if err != nil {
+			return nil, err
+		}
+		for i, x := range b {
+			for bit := range 8 {
+				if x>>bit&1 == 1 {
+					slots = append(slots, 256*page+8*i+bit)
+				}
+			}
+		}
+	}
+	return slots, nil
+}
+
+func (m *Module) slot(n int) ([]byte, error) {
+	if n < 0 || n >= m.info.Capacity {
+		return nil, fmt.Errorf("sensor: slot %d, the library has 0 to %d: %w", n, m.info.Capacity-1, ErrTemplate)
+	}
+	return binary.BigEndian.AppendUint16(nil, uint16(n)), nil
+}
+
+// StoreTemplate puts a template of this module into a slot of its library
+// (DownChar, Store).
+func (m *Module) StoreTemplate(ctx context.Context, slot int, template []byte) error {
+	at, err := m.slot(slot)
+	if err == nil {
+		err = checkTemplate(template)
+	}
+	if err != nil {
+		return err
+	}
+	release, err := m.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	m.loaded = true
+	if err := m.put(ctx, 2, template); err != nil {
+		return err
+	}
+	_, err = m.link.command(ctx, Store, append([]byte{2}, at...)...)
+	return err
+}
+
+// LoadTemplate reads a slot of the library (LoadChar, UpChar).
+func (m *Module) LoadTemplate(ctx context.Context, slot int) ([]byte, error) {
+	at, err := m.slot(slot)
+	if err != nil {
+		return nil, err
+	}
+	release, err := m.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	m.loaded = true
+	m.scans++ // the R503 ignores which buffer UpChar names: both are spent
+	for _, buffer := range []byte{1, 2} {
+		if _, err := m.link.command(ctx, LoadChar, append([]byte{buffer}, at...)...); err != nil {
+			return nil, err
+		}
+	}
+	return m.link.fetch(ctx, maxTemplate, UpChar, 1)
+}
+
+// DeleteTemplates empties n slots from the first on (DeletChar).
+func (m *Module) DeleteTemplates(ctx context.Context, first, n int) error {
+	at, err := m.slot(first)
+	if err != nil || n < 1 || first+n > m.info.Capacity {
+		return fmt.Errorf("sensor: %d slots from %d, the library has %d: %w", n, first, m.info.Capacity, ErrTemplate)
+	}
+	_, err = m.do(ctx, DeletChar, append(at, byte(n>>8), byte(n))...)
+	return err
+}
+
+// EmptyLibrary removes every template that rests in the module (Empty).
+func (m *Module) EmptyLibrary(ctx context.Context) error {
+	_, err := m.do(ctx, Empty)
+	return err
+}
+
+// Search compares the scan with the whole library (Search, or HiSpeedSearch
+// where the module has it). found is false where nothing matched: a real R503
+// names some slot even then.
+func (m *Module) Search(ctx context.Context, probe Print) (slot int, score float64, found bool, err error) {
+	release, err := m.take(ctx)
+	if err != nil {
+		return 0, 0, false, err
+	}
+	defer release()
+	if probe.serial == 0 || probe.serial != m.scans || probe.resets != m.link.resets {
+		return 0, 0, false, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
+	}
+	b, err := m.link.command(ctx, Search, 1, 0, 0, byte(m.info.Capacity>>8), byte(m.info.Capacity))
+	switch {
+	case isCode(err, NotFound), isCode(err, LibraryEmpty):
+		return 0, 0, false, nil
+	case err != nil:
+		return 0, 0, false, err
+	case probe.resets != m.link.resets:
+		return 0, 0, false, fmt.Errorf("sensor: %s was reset meanwhile: %w", m.info.Port, ErrStale)
+	}
+	slot, score = int(binary.BigEndian.Uint16(b)), float64(binary.BigEndian.Uint16(b[2:]))
+	if slot >= m.info.Capacity {
+		return 0, 0, false, fmt.Errorf("sensor: %s: slot %d of %d: %w", m.info.Port, slot, m.info.Capacity, ErrProtocol)
+	}
+	return slot, score, score > 0, nil
+}
+
+// AutoStep is one report of AutoEnroll or AutoIdentify.
+type AutoStep struct {
+	Step  int // AutoEnroll: 1 to 15, AutoIdentify: 1 capture, 2 features, 3 search
+	Slot  int
+	Score int // AutoIdentify's last
+}
+
+// AutoEnroll lets the module enrol by itself into its own library (AutoEnroll,
+// manual 5.3.2.10, R503): six captures, each reported, 10 s for each touch. slot
+// 200 lets the module pick. faceprint does not use it: the template would rest
+// in the module. It ends early, with a Cancel, when the context does.
+func (m *Module) AutoEnroll(ctx context.Context, slot int, overwrite, duplicate bool, progress func(AutoStep)) (int, error) {
+	if slot < 0 || slot > 0xFF {
+		return 0, fmt.Errorf("sensor: slot %d is not 0 to 255: %w", slot, ErrTemplate)
+	}
+	last, err := m.auto(ctx, AutoEnroll, progress, autoEnrollLast, byte(slot), flag(overwrite), flag(duplicate), 1, 1)
+	return last.Slot, err
+}
+
+// AutoIdentify lets the module search its own library by itself (AutoIdentify,
+// manual 5.3.2.11, R503), once.
+func (m *Module) AutoIdentify(ctx context.Context, progress func(AutoStep)) (slot, score int, err error) {
+	last, err := m.auto(ctx, AutoIdentify, progress, autoIdentifyLast, byte(m.info.Level), 0, byte(min(m.info.Capacity, 0xFF)), 1, 1)
+	return last.Slot, last.Score, err
+}
+
+// The last steps of the two; the manual prints AutoEnroll's tens in decimal.
+const (
+	autoEnrollLast   = 0x0F
+	autoIdentifyLast = 3
+)
+
+func flag(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// auto follows an instruction that answers once a step.
+func (m *Module) auto(ctx context.Context, i Instruction, progress func(AutoStep), last int, params ...byte) (step AutoStep, err error) {
+	release, err := m.take(ctx)
+	if err != nil {
+		return step, err
+	}
+	defer release()
+	m.scans++
+	m.loaded = true
+	b, err := m.link.command(ctx, i, params...)
+	for {
+		if ctx.Err() != nil {
+			// The module is still at it: told to stop, what it says is drained.
+			_, _ = m.link.send(PIDCommand, []byte{byte(Cancel)})
+			m.link.dirty = true
+			return step, fmt.Errorf("sensor: %s: %v: %w", m.info.Port, i, ctx.Err())
+		}
+		if err != nil {
+			return step, retry(err)
+		}
+		step.Step = int(b[0])
+		if i == AutoEnroll {
+			step.Slot = int(b[1])
+		} else {
+			step.Slot, step.Score = int(binary.BigEndian.Uint16(b[1:])), int(binary.BigEndian.Uint16(b[3:]))
+		}
+		if progress != nil {
+			progress(step)
+		}
+		if step.Step >= last {
+			return step, nil
+		}
+		b, err = m.link.answer(ctx, timeoutOf(i), i)
+	}
+}
+
+// Port switches the module's USB port on or off (PortControl, R30x units with
+// USB).
+func (m *Module) Port(ctx context.Context, on bool) error {
+	_, err := m.do(ctx, PortControl, flag(on))
+	return err
+}

@@ -1,0 +1,190 @@
+package sensor_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/sensor/modsim"
+)
+
+// decoys of the module, as the daemon makes them.
+func decoys(t testing.TB, m *sensor.Module, n int) sensor.Decoys {
+	t.Helper()
+	var d sensor.Decoys
+	w, h := m.Info().Window()
+	for i := range n {
+		p := sensor.Picture{Width: w, Height: h, Pix: make([]byte, w*h)}
+		r := rand.New(rand.NewPCG(uint64(i), 1))
+		for j := range p.Pix {
+			p.Pix[j] = byte(r.Uint32())
+		}
+		template, took, err := m.MakeDecoy(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Templates = append(d.Templates, template)
+		if d.Compare == 0 || took < d.Compare {
+			d.Compare = took
+		}
+	}
+	return d
+}
+
+// scripts is how many fault scripts to run: FACEPRINT_SCRIPTS, which the
+// nightly target sets to a million, or a few thousand.
+func scripts(t *testing.T) int {
+	text := os.Getenv("FACEPRINT_SCRIPTS")
+	if text == "" {
+		return 4000
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("FACEPRINT_SCRIPTS: %v", err)
+	}
+	return n
+}
+
+// Bytes of one attempt, both ways, with decoys: faults fall anywhere in them.
+const bytesIn, bytesOut = 5400, 200
+
+// The latest that an answer comes in these scripts.
+const lateMost = 4 * time.Second
+
+// script is a few faults at random moments; late tells whether the module may
+// still be at it when the fault is over.
+func script(r *rand.Rand) (s []string, late bool) {
+	for range 1 + r.IntN(4) {
+		way, most := "in", bytesIn
+		if r.IntN(2) == 0 {
+			way, most = "out", bytesOut
+		}
+		at := r.IntN(most)
+		kind, n := "", 0
+		switch r.IntN(9) {
+		case 0:
+			kind, n = "drop", 1+r.IntN(300)
+		case 1, 2:
+			kind, n = "flip", 1+r.IntN(255)
+		case 3:
+			kind, n = "insert", 1+r.IntN(40)
+		case 4:
+			kind, n, late = "insert", 1+r.IntN(4000), true // a flood
+		case 5:
+			kind, n, late = "delay", 1+r.IntN(int(lateMost/time.Millisecond))
+		case 6:
+			kind, n = "cut", 0
+		case 7:
+			kind, n = "dup", 1+r.IntN(3)
+		case 8:
+			way, at, kind = "out", r.IntN(bytesOut), "wrong"
+		}
+		s = append(s, fmt.Sprintf("fault %s %s %d %d", way, kind, at, n))
+	}
+	return s, late
+}
+
+// Whatever happens to the line: no hang beyond the deadline, nobody else is
+// accepted, no honest module is called an attacker, and the first instruction
+// after the fault works.
+func TestFaultScripts(t *testing.T) {
+	const batch = 500
+	n := scripts(t)
+	for from := 0; from < n; from += batch {
+		count := min(batch, n-from)
+		synctest.Test(t, func(t *testing.T) {
+			model := []string{"r503", "r307", "as608"}[from/batch%3]
+			s, err := modsim.New(modsim.Config{Model: model, Seed: uint64(from)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := wired(t, s)
+			template := enrol(t, m, s, "alice", "thumb")
+			if err := m.Guard(t.Context(), decoys(t, m, 3)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			routines := runtime.NumGoroutine()
+			yes := 0
+			for i := range count {
+				seed := uint64(from + i)
+				r := rand.New(rand.NewPCG(seed, 2))
+				faults, late := script(r)
+				mallory := r.IntN(3) > 0
+				if mallory {
+					do(t, s, "touch mallory thumb")
+				} else {
+					do(t, s, "touch alice thumb")
+				}
+				do(t, s, faults...)
+				accepted, err := attempt(t, m, template, 8*time.Second)
+				if attack := (*sensor.AttackError)(nil); errors.As(err, &attack) {
+					t.Errorf("script %d %q: an honest module is called an attacker: %v", seed, faults, err)
+				}
+				if accepted && mallory {
+					t.Errorf("script %d %q: mallory is accepted", seed, faults)
+				}
+				if accepted {
+					yes++
+				}
+				do(t, s, "fault clear")
+				// A module that is late is still at it; the others must answer now.
+				if _, err := m.TemplateCount(t.Context()); err != nil && late {
+					time.Sleep(2 * lateMost)
+				} else if err != nil {
+					t.Errorf("script %d %q: the next instruction fails: %v", seed, faults, err)
+				}
+				if n, err := m.TemplateCount(t.Context()); err != nil || n != 0 {
+					t.Errorf("script %d %q: the instruction after it: %d, %v", seed, faults, n, err)
+				}
+				if t.Failed() {
+					t.FailNow()
+				}
+			}
+			synctest.Wait()
+			if now := runtime.NumGoroutine(); now > routines {
+				t.Errorf("scripts from %d: %d goroutines, %d before", from, now, routines)
+			}
+			do(t, s, "touch alice thumb")
+			if accepted, err := attempt(t, m, template, time.Minute); !accepted {
+				t.Errorf("scripts from %d: alice is refused afterwards: %v", from, err)
+			}
+			if testing.Verbose() {
+				t.Logf("%s: %d scripts, alice got through %d of them, %+v", model, count, yes, m.Stats())
+			}
+		})
+	}
+}
+
+func isCode(err error, c sensor.Code) bool {
+	e := (*sensor.CodeError)(nil)
+	return errors.As(err, &e) && e.Code == c
+}
+
+// attempt scans and compares under a deadline, and fails the test where that is
+// passed: an instruction may end its answer's time after it, no more.
+func attempt(t *testing.T, m *sensor.Module, template []byte, d time.Duration) (bool, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	start := time.Now()
+	defer func() {
+		if took := time.Since(start); took > d+time.Second {
+			t.Errorf("it took %v with a deadline of %v", took, d)
+		}
+	}()
+	probe, err := m.Scan(ctx)
+	if err != nil {
+		return false, err
+	}
+	score, err := m.Match(ctx, probe, template)
+	return err == nil && score > 0, err
+}

@@ -1,0 +1,285 @@
+package sensor
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"time"
+)
+
+// AttackError says that the module cannot be what it says it is. It is a
+// refusal that counts, never a fault.
+type AttackError struct {
+	Kind   string // stable: see the constants
+	Detail string
+}
+
+// Kinds of attacks.
+const (
+	AttackDecoy   = "decoy-matched"  // nobody's finger matched
+	AttackHaste   = "match-too-fast" // before it can have been compared
+	AttackSwapped = "module-swapped" // another serial number or parameter block
+)
+
+func (e *AttackError) Error() string { return "sensor: attack: " + e.Kind + ": " + e.Detail }
+
+// Decoys are templates of nobody's fingers, made by this module, and what was
+// learnt while they were made. They are secrets: a module that knew them could
+// tell them from people's.
+type Decoys struct {
+	Templates [][]byte
+	// Compare is the shortest time that a comparison took, without the wire's.
+	Compare time.Duration
+}
+
+// guard is what Match holds against a module that lies.
+type guard struct {
+	decoys  [][]byte
+	fastest time.Duration // 0 where unknown
+}
+
+// Guard makes Match mix the decoys in. Fewer than MinDecoys are refused.
+func (m *Module) Guard(ctx context.Context, d Decoys) error {
+	release, err := m.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	for _, t := range d.Templates {
+		if err := checkTemplate(t); err != nil {
+			return err
+		}
+	}
+	if len(d.Templates) < MinDecoys {
+		return fmt.Errorf("sensor: %d decoys, at least %d are needed: %w", len(d.Templates), MinDecoys, ErrTemplate)
+	}
+	m.guard = guard{decoys: d.Templates, fastest: min(d.Compare/2, haste)}
+	return nil
+}
+
+// Guarded tells whether Match mixes decoys in.
+func (m *Module) Guarded() bool { return len(m.guard.decoys) > 0 }
+
+// Match compares the scan with a template of this module (DownChar, Match) and
+// returns the module's score, 0 for no match. Nothing is stored in the module
+// beyond its buffers. ErrStale: there was another scan since, or the module was
+// reset.
+//
+// With a Guard, two or three decoys are compared as well, in random order. Which
+// ones go with a template never changes, or a module that compared notes would
+// learn which of them is always there. A match on a decoy is an *AttackError;
+// where the decoy may have been lost on the wire, so that the template before it
+// was compared twice, it is ErrDoubt. Both count as failures.
+func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float64, error) {
+	if err := checkTemplate(template); err != nil {
+		return 0, err
+	}
+	release, err := m.take(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	stale := func() bool { return probe.serial == 0 || probe.serial != m.scans || probe.resets != m.link.resets }
+	if stale() {
+		return 0, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
+	}
+	lineup := m.lineup(template)
+	var score, decoyed float64
+	var attack error
+	// In place of a decoy that was lost on the wire, a person's template may lie
+	// in the buffer: one of before, or this one after its turn. Whoever it is of
+	// then seems to match the decoy.
+	before, after := m.loaded, false
+	for _, at := range m.order(len(lineup)) {
+		got, took, err := m.compare(ctx, lineup[at])
+		if err == nil && at != 0 && after && got > 0 && got == score {
+			got, _, err = m.compare(ctx, lineup[at]) // was it lost?
+		}
+		if err != nil {
+			m.loaded = m.loaded || at == 0
+			return 0, err
+		}
+		switch {
+		case at == 0:
+			score, before, after, m.loaded = got, false, true, true
+			if got > 0 && took < m.guard.fastest {
+				attack = &AttackError{AttackHaste, fmt.Sprintf("answered in %v beyond the wire's time, %v is the least", took, m.guard.fastest)}
+			}
+		case got == 0:
+			// Whoever matched the template does not match this: it is another.
+			if after && score > 0 {
+				after, m.loaded = false, false
+			}
+		case before, after && got == score:
+			decoyed = got
+		default:
+			attack = errors.Join(attack, &AttackError{AttackDecoy, fmt.Sprintf("a decoy scored %g", got)})
+		}
+	}
+	// An answer that was late, or came twice, has shifted all that followed; it
+	// shows here at the latest.
+	if err := m.link.verify(ctx, answerTimeout); err != nil {
+		return 0, err
+	}
+	if stale() {
+		return 0, fmt.Errorf("sensor: %s was reset meanwhile: %w; scan again", m.info.Port, ErrStale)
+	}
+	if attack != nil {
+		return 0, attack
+	}
+	if decoyed > 0 {
+		m.link.meter.count(&m.link.meter.s.Doubts, 1)
+		return 0, fmt.Errorf("sensor: %s: %w", m.info.Port, ErrDoubt)
+	}
+	return score, nil
+}
+
+// lineup is the template and the decoys that go with it.
+func (m *Module) lineup(template []byte) [][]byte {
+	decoys := m.guard.decoys
+	lineup := [][]byte{template}
+	if len(decoys) == 0 {
+		return lineup
+	}
+	h := sha256.Sum256(template)
+	n := MinDecoys + int(h[0]&1)
+	from := int(binary.BigEndian.Uint32(h[4:]) % uint32(len(decoys)))
+	for i := range min(n, len(decoys)) {
+		lineup = append(lineup, decoys[(from+i)%len(decoys)])
+	}
+	return lineup
+}
+
+// order is a random one of n; where the second buffer holds a person's
+// template, the person's does not come first: were it lost on the wire, the one
+// before would be compared in its place.
+func (m *Module) order(n int) []int {
+	order := make([]int, n)
+	for i := range order {
+		j := random(i + 1)
+		order[i], order[j] = order[j], i
+	}
+	if m.loaded && n > 1 && order[0] == 0 {
+		j := 1 + random(n-1)
+		order[0], order[j] = order[j], order[0]
+	}
+	return order
+}
+
+// random is an even number from 0 to n-1 that nobody can foresee.
+func random(n int) int {
+	v, err := rand.Int(rand.Reader, big.NewInt(int64(n)))
+	if err != nil {
+		panic(err) // crypto/rand never fails on Linux
+	}
+	return int(v.Int64())
+}
+
+// compare loads a template into the second buffer and compares it with the
+// first (Match); took is the time beyond the wire's.
+func (m *Module) compare(ctx context.Context, template []byte) (score float64, took time.Duration, err error) {
+	if err := m.put(ctx, 2, template); err != nil {
+		return 0, 0, err
+	}
+	start := time.Now()
+	b, err := m.link.once(ctx, answerTimeout, Match, nil)
+	if isCode(err, PacketError) {
+		// Optical units send a spurious 01 here, and then the answer. Where none
+		// comes, the module did not get the instruction.
+		if b, err = m.link.answer(ctx, spuriousWait, Match); errors.Is(err, ErrTimeout) {
+			start = time.Now()
+			b, err = m.link.once(ctx, answerTimeout, Match, nil)
+		}
+	}
+	took = time.Since(start) - m.link.airtime(2*(headerSize+1+sumSize)+2)
+	if isCode(err, NoMatch) {
+		return 0, took, nil
+	}
+	if isCode(err, VerifyFirst) {
+		m.link.resets++
+		return 0, 0, errors.Join(fmt.Errorf("sensor: %s was reset meanwhile: %w", m.info.Port, ErrStale), m.link.verify(ctx, answerTimeout))
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	return float64(binary.BigEndian.Uint16(b)), took, nil
+}
+
+// put loads a template into a buffer of the module (DownChar).
+func (m *Module) put(ctx context.Context, buffer byte, template []byte) error {
+	if _, err := m.link.command(ctx, DownChar, buffer); err != nil {
+		return err
+	}
+	return m.link.upload(ctx, template, m.info.PacketSize)
+}
+
+// FMR is the false match rate that a score of Match stands for: the vendor's
+// claim for the module's security level where it matched, 1 where it did not.
+func (m *Module) FMR(score float64) float64 {
+	if !(score > 0) || math.IsInf(score, 0) { // NaN refuses
+		return 1
+	}
+	return claimedFMR
+}
+
+// MakeDecoy makes a template of a picture of nobody's finger: DownImage, then
+// its features into both buffers, and a merge. took is how long a comparison
+// took beyond the wire's time. ErrTemplate: this module cannot.
+//
+// The picture must be of the module's window (Window), grey, dark ridges.
+func (m *Module) MakeDecoy(ctx context.Context, p Picture) (template []byte, took time.Duration, err error) {
+	release, err := m.take(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer release()
+	m.scans++
+	m.loaded = true
+	if err := m.putPicture(ctx, p); err != nil {
+		return nil, 0, err
+	}
+	for buffer := range byte(2) {
+		if _, err := m.link.command(ctx, Img2Tz, buffer+1); err != nil {
+			return nil, 0, err
+		}
+	}
+	if template, err = m.merge(ctx); err != nil {
+		return nil, 0, err
+	}
+	score, took, err := m.compare(ctx, template)
+	if err == nil && score == 0 {
+		err = fmt.Errorf("sensor: %s: a template does not match itself: %w", m.info.Port, ErrTemplate)
+	}
+	m.loaded = false
+	return template, took, err
+}
+
+// Differs names the first thing in which a module is not the one that was
+// known, "" where there is none. The rate and the port may change.
+func (i Info) Differs(known Info) string {
+	for _, f := range []struct {
+		name     string
+		was, now any
+	}{
+		{"family", known.Family, i.Family},
+		{"serial number", known.Serial, i.Serial},
+		{"system id", known.SystemID, i.SystemID},
+		{"library size", known.Capacity, i.Capacity},
+		{"security level", known.Level, i.Level},
+		{"window", [2]int{known.Width, known.Height}, [2]int{i.Width, i.Height}},
+		{"template size", known.Template, i.Template},
+		{"hardware", known.Hardware, i.Hardware},
+		{"algorithm", known.Algorithm, i.Algorithm},
+		{"firmware", known.Firmware, i.Firmware},
+	} {
+		if f.was != f.now {
+			return fmt.Sprintf("%s was %v, is %v", f.name, f.was, f.now)
+		}
+	}
+	return ""
+}

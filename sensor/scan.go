@@ -1,0 +1,166 @@
+package sensor
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+)
+
+// Print is one scan. What was scanned stays in the module's buffer until the
+// next scan; a Print is only a receipt for it, good for Match until then.
+type Print struct {
+	serial uint64 // of the scan, 0 for none
+	resets int    // of the module before it
+}
+
+// Scan waits for a finger, takes its picture (GenImg) and extracts its
+// features into the module's first buffer (Img2Tz). It waits until the context
+// ends, which is a *RetryError with HintNoFinger when only a finger was
+// missing. A picture that is no good is a *RetryError as well.
+func (m *Module) Scan(ctx context.Context) (Print, error) {
+	release, err := m.take(ctx)
+	if err != nil {
+		return Print{}, err
+	}
+	defer release()
+	return m.scan(ctx, 1)
+}
+
+func (m *Module) scan(ctx context.Context, buffer byte) (Print, error) {
+	m.scans++ // whatever comes of it, older prints are stale
+	for poll := pollFirst; ; poll = min(2*poll, pollMost) {
+		_, err := m.link.command(ctx, GenImg)
+		if err == nil {
+			break
+		}
+		err = retry(err)
+		if r := (*RetryError)(nil); !errors.As(err, &r) || r.Hint != HintNoFinger {
+			return Print{}, waited(ctx, err)
+		}
+		if err := sleep(ctx, poll); err != nil {
+			return Print{}, waited(ctx, err)
+		}
+	}
+	if _, err := m.link.command(ctx, Img2Tz, buffer); err != nil {
+		return Print{}, waited(ctx, retry(err))
+	}
+	return Print{serial: m.scans, resets: m.link.resets}, nil
+}
+
+// waited makes a time that ran out while waiting for a finger the person's
+// business, and leaves a cancellation what it is.
+func waited(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded) {
+		return &RetryError{Hint: HintNoFinger, Cause: err}
+	}
+	return err
+}
+
+// waitLifted returns when no finger is on the sensor.
+func (m *Module) waitLifted(ctx context.Context) error {
+	for {
+		_, err := m.link.command(ctx, GenImg)
+		if isCode(err, NoFinger) {
+			return nil
+		}
+		if e := (*CodeError)(nil); err != nil && !errors.As(err, &e) {
+			return err
+		}
+		if err := sleep(ctx, pollFirst); err != nil {
+			return err
+		}
+	}
+}
+
+// checkTemplate refuses what cannot be a template.
+func checkTemplate(t []byte) error {
+	if len(t) < leastTemplate || len(t) > maxTemplate {
+		return fmt.Errorf("sensor: %d bytes, %d to %d are possible: %w", len(t), leastTemplate, maxTemplate, ErrTemplate)
+	}
+	for _, blank := range []byte{0x00, 0xFF} { // what erased flash and a dead line deliver
+		if bytes.Count(t, []byte{blank}) == len(t) {
+			return fmt.Errorf("sensor: every byte is %02X: %w", blank, ErrTemplate)
+		}
+	}
+	return nil
+}
+
+// EnrolStep tells how far an enrolment is.
+type EnrolStep struct {
+	Done, Of int  // captures
+	Hint     Hint // what the person should do now, empty when nothing
+}
+
+// Enrol takes the captures of one finger, with the finger lifted in between,
+// merges them (RegModel) and returns the template (UpChar). captures is bounded
+// by the module's buffers; 0 means as many as it merges. A capture that did not
+// come out is asked for again until the context ends. progress may be nil.
+//
+// A *RetryError with HintSame means that the captures do not belong together.
+func (m *Module) Enrol(ctx context.Context, captures int, progress func(EnrolStep)) ([]byte, error) {
+	release, err := m.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if progress == nil {
+		progress = func(EnrolStep) {}
+	}
+	if captures <= 0 || captures > m.info.Buffers {
+		captures = m.info.Buffers
+	}
+	resets := m.link.resets
+	for done := 0; done < captures; {
+		progress(EnrolStep{Done: done, Of: captures, Hint: HintNoFinger})
+		_, err := m.scan(ctx, byte(done+1))
+		if r := (*RetryError)(nil); errors.As(err, &r) && ctx.Err() == nil {
+			progress(EnrolStep{Done: done, Of: captures, Hint: r.Hint})
+		} else if err != nil {
+			return nil, err
+		} else {
+			done++
+		}
+		if m.link.resets != resets { // the captures so far are gone
+			done, resets = 0, m.link.resets
+		}
+		progress(EnrolStep{Done: done, Of: captures, Hint: HintLift})
+		if err := m.waitLifted(ctx); err != nil {
+			return nil, waited(ctx, err)
+		}
+	}
+	template, err := m.merge(ctx)
+	if err != nil {
+		return nil, err
+	}
+	progress(EnrolStep{Done: captures, Of: captures})
+	return template, nil
+}
+
+// merge makes a template of the captures in the buffers and reads it. The size
+// differs by firmware and nothing announces it, so that a transfer that ended
+// early looks whole: it is read twice and must be the same.
+func (m *Module) merge(ctx context.Context) ([]byte, error) {
+	m.loaded = true
+	if _, err := m.link.command(ctx, RegModel); err != nil {
+		return nil, retry(err)
+	}
+	first, err := m.link.fetch(ctx, maxTemplate, UpChar, 1)
+	if err != nil {
+		return nil, err
+	}
+	second, err := m.link.fetch(ctx, maxTemplate, UpChar, 1)
+	defer clear(second)
+	if err == nil {
+		err = checkTemplate(first)
+	}
+	if err == nil && subtle.ConstantTimeCompare(first, second) != 1 {
+		err = fmt.Errorf("sensor: %s: the template was read twice, %d and %d bytes, and differs: %w", m.info.Port, len(first), len(second), ErrSum)
+	}
+	if err != nil {
+		clear(first)
+		return nil, err
+	}
+	return first, nil
+}
