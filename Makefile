@@ -78,6 +78,7 @@ pam: ## the PAM module for Linux logins, bin/pam_faceprint.so (docs/login.md)
 nightly: ## what is too long for CI: long fuzzing, full fault and power-cut sweeps
 	$(MAKE) test
 	FACEPRINT_TORTURE=10000,5000 $(GO) test -timeout 90m -v -run 'Killed|PowerCut' ./store | grep -v event=
+	FACEPRINT_SCRIPTS=1000000 $(GO) test -run '^TestFaultScripts$$' -timeout 2h ./sensor
 	$(MAKE) fuzz FUZZTIME=10m
 	@packaging/deps.sh $(VAR)/go build test night
 	FACEPRINT_NIGHTLY=1 $(GO) test -v -run Greetd ./cmd/faceprintd

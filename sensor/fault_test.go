@@ -79,7 +79,7 @@ func script(r *rand.Rand) (s []string, late bool) {
 		case 4:
 			kind, n, late = "insert", 1+r.IntN(4000), true // a flood
 		case 5:
-			kind, n, late = "delay", 1+r.IntN(int(lateMost/time.Millisecond))
+			kind, n, late = "delay", 1+r.IntN(int(lateMost/time.Millisecond)), true
 		case 6:
 			kind, n = "cut", 0
 		case 7:

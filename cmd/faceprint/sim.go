@@ -29,6 +29,8 @@ func (t *tool) sim() *cobra.Command {
   state                what the simulated module is doing
   help                 everything the bench and the module understand
 
+"faceprint sim finger" is a module of its own, without a daemon.
+
 The words after "sim" are sent as they are. The control socket is bench.sock
 beside the API's socket unless --control names it.`,
 		Example: "  faceprint sim camera clips/cap13_edit2.mp4\n  faceprint sim touch alice right-index",
@@ -55,6 +57,7 @@ beside the API's socket unless --control names it.`,
 		},
 	}
 	c.Flags().StringVar(&control, "control", "", "the bench's control socket")
+	c.AddCommand(t.simFinger())
 	c.Flags().SetInterspersed(false) // "garble 5%" and the like are the bench's words
 	return c
 }

@@ -29,7 +29,7 @@ func openModule(ctx context.Context, c fingerConfig) (*sensor.Module, error) {
 	if err := tty.Register(c.Port); err != nil {
 		return nil, err
 	}
-	return sensor.Open(ctx, sensor.Config{Port: c.Port, Baud: c.Baud, Address: c.Address, Password: password})
+	return sensor.Open(ctx, sensor.Config{Port: c.Port, Baud: c.Baud, Address: c.Address, Password: password, Raise: c.Baud == 0})
 }
 
 // password reads the module's password; 0, the factory's, where no file is
