@@ -88,8 +88,26 @@ func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float
 	if stale() {
 		return 0, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
 	}
-	lineup := m.lineup(template)
-	var score, decoyed float64
+	score, doubt, err := m.compareAll(ctx, m.lineup(template))
+	if err == nil && stale() {
+		err = fmt.Errorf("sensor: %s was reset meanwhile: %w; scan again", m.info.Port, ErrStale)
+	}
+	if attack := (*AttackError)(nil); doubt && !errors.As(err, &attack) {
+		// Whatever else went wrong: a liar that falls silent after a wrong guess
+		// has guessed all the same.
+		m.link.meter.count(&m.link.meter.s.Doubts, 1)
+		err = errors.Join(fmt.Errorf("sensor: %s: %w", m.info.Port, ErrDoubt), err)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return score, nil
+}
+
+// compareAll compares the scan with a line-up, whose first is the template, in
+// random order. doubt tells that a decoy seemed to match.
+func (m *Module) compareAll(ctx context.Context, lineup [][]byte) (score float64, doubt bool, err error) {
+	decoyed := 0 // which decoy seemed to match
 	var attack error
 	// In place of a decoy that was lost on the wire, a person's template may lie
 	// in the buffer: one of before, or this one after its turn. Whoever it is of
@@ -102,8 +120,9 @@ func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float
 		}
 		if err != nil {
 			m.loaded = m.loaded || at == 0
-			return 0, err
+			return 0, doubt, err
 		}
+		doubt = doubt || at != 0 && got > 0
 		switch {
 		case at == 0:
 			score, before, after, m.loaded = got, false, true, true
@@ -116,27 +135,48 @@ func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float
 				after, m.loaded = false, false
 			}
 		case before, after && got == score:
-			decoyed = got
+			decoyed = at
 		default:
 			attack = errors.Join(attack, &AttackError{AttackDecoy, fmt.Sprintf("a decoy scored %g", got)})
 		}
 	}
-	// An answer that was late, or came twice, has shifted all that followed; it
-	// shows here at the latest.
-	if err := m.link.verify(ctx, answerTimeout); err != nil {
-		return 0, err
+	if decoyed > 0 && attack == nil { // now that nothing can be learnt from it
+		m.loaded = true
+		got, _, err := m.compare(ctx, lineup[decoyed])
+		if err != nil {
+			return 0, doubt, err
+		}
+		if got > 0 && got != score {
+			attack = &AttackError{AttackDecoy, fmt.Sprintf("a decoy scored %g, twice", got)}
+		}
 	}
-	if stale() {
-		return 0, fmt.Errorf("sensor: %s was reset meanwhile: %w; scan again", m.info.Port, ErrStale)
+	// Is it still the same module? And an answer that was late, or came twice, has
+	// shifted all that followed; it shows here at the latest.
+	if err := m.same(ctx); err != nil {
+		return 0, doubt, err
 	}
-	if attack != nil {
-		return 0, attack
+	return score, doubt, attack
+}
+
+// same asks the module again who it is.
+func (m *Module) same(ctx context.Context) error {
+	i, now := ReadSysPara, m.info
+	if m.info.Serial != "" {
+		i = ReadProdInfo
 	}
-	if decoyed > 0 {
-		m.link.meter.count(&m.link.meter.s.Doubts, 1)
-		return 0, fmt.Errorf("sensor: %s: %w", m.info.Port, ErrDoubt)
+	b, err := m.link.command(ctx, i)
+	if err != nil {
+		return err
 	}
-	return score, nil
+	if i == ReadProdInfo {
+		now.product(b)
+	} else if err := now.parameters(b); err != nil {
+		return err
+	}
+	if what := now.Differs(m.info); what != "" {
+		return &AttackError{AttackSwapped, what}
+	}
+	return nil
 }
 
 // lineup is the template and the decoys that go with it.

@@ -223,14 +223,18 @@ func (m *Module) probe(ctx context.Context, i Instruction, params ...byte) ([]by
 }
 
 // readParameters is ReadSysPara (manual 5.3.1.4): status, system id, library
-// size, security level, address, packet size code, baud/9600.
+// size, security level, address, packet size code, baud/9600, two bytes each
+// but for the address.
 func (m *Module) readParameters(ctx context.Context) error {
 	b, err := m.link.command(ctx, ReadSysPara)
 	if err != nil {
 		return err
 	}
+	return m.info.parameters(b)
+}
+
+func (i *Info) parameters(b []byte) error {
 	be := binary.BigEndian
-	i := &m.info
 	i.SystemID, i.Capacity, i.Level = be.Uint16(b[2:]), int(be.Uint16(b[4:])), int(be.Uint16(b[6:]))
 	i.BaudSet = 9600 * int(be.Uint16(b[14:]))
 	code := be.Uint16(b[12:])

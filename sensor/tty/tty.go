@@ -191,6 +191,16 @@ func (p *Port) Connect(f physic.Frequency, stop uart.Stop, parity uart.Parity, f
 	return &Conn{port: p, baud: baud}, nil
 }
 
+// Line connects at a rate, as Connect does, for those who do not need periph's
+// types.
+func (p *Port) Line(baud int) (*Conn, error) {
+	c, err := p.Connect(physic.Frequency(baud)*physic.Hertz, uart.One, uart.NoParity, uart.NoFlow, 8)
+	if err != nil {
+		return nil, err
+	}
+	return c.(*Conn), nil
+}
+
 // setRaw sets raw 8N1 at the rate, reads it back, and throws away what waits
 // in both directions: it belongs to somebody else's talk.
 func setRaw(fd int, rate uint32) error {

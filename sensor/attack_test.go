@@ -1,0 +1,209 @@
+package sensor_test
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/sensor/modsim"
+)
+
+// guarded is a module that was set up while it was honest.
+func guarded(t *testing.T, model string) (*modsim.Sim, *sensor.Module, []byte) {
+	t.Helper()
+	s := newSim(t, model)
+	m := wired(t, s)
+	template := enrol(t, m, s, "alice", "thumb")
+	if err := m.Guard(t.Context(), decoys(t, m, 3)); err != nil {
+		t.Fatal(err)
+	}
+	return s, m, template
+}
+
+// A module that says yes to everything is caught; one that says yes to a third
+// of the templates gets through in fewer than a third of its tries, and the
+// daemon trusts it no more once it was caught.
+func TestLyingModule(t *testing.T) {
+	const tries = 300
+	for lie, mostIn := range map[string]int{"yes": 0, "fast": 0, "guess": tries / 3} {
+		synctest.Test(t, func(t *testing.T) {
+			s, m, template := guarded(t, "r503")
+			do(t, s, "lie "+lie)
+			in, caught := 0, 0
+			for range tries {
+				do(t, s, "touch mallory thumb")
+				accepted, err := attempt(t, m, template, time.Minute)
+				attack := (*sensor.AttackError)(nil)
+				switch {
+				case accepted:
+					in++
+				case errors.As(err, &attack):
+					caught++
+				}
+			}
+			if in > mostIn || caught < tries/4 || mostIn == 0 && caught < tries*95/100 {
+				t.Errorf("lie %s: in %d of %d tries it got in, in %d it was caught", lie, in, tries, caught)
+			}
+			t.Logf("lie %s: of %d tries it got in %d times and was caught %d times", lie, tries, in, caught)
+		})
+	}
+}
+
+// A yes that comes before the silicon can have compared is an attack even where
+// it falls on the right template alone.
+func TestHastyYes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, m, template := guarded(t, "r503")
+		hasty := 0
+		for range 30 {
+			do(t, s, "touch mallory thumb", "lie fast")
+			_, err := attempt(t, m, template, time.Minute)
+			if err != nil && strings.Contains(err.Error(), sensor.AttackHaste) {
+				hasty++
+			}
+		}
+		if hasty == 0 {
+			t.Error("nobody noticed")
+		}
+	})
+}
+
+func TestSwappedModule(t *testing.T) {
+	for command, known := range map[string]bool{"swap": false, "plug": true} {
+		synctest.Test(t, func(t *testing.T) {
+			s, m, template := guarded(t, "r503")
+			do(t, s, "unplug", command, "plug")
+			do(t, s, "touch alice thumb")
+			_, err := attempt(t, m, template, time.Minute)
+			if attack := (*sensor.AttackError)(nil); errors.As(err, &attack) == known {
+				t.Errorf("after %s: %v", command, err)
+			}
+		})
+	}
+}
+
+// The security level is part of the parameter block: whoever lowers it is as
+// good as a swapped module.
+func TestDiffers(t *testing.T) {
+	was := sensor.Info{Family: "r503", Serial: "1", Level: 3, Baud: 57600, Port: "a"}
+	for name, change := range map[string]func(*sensor.Info){
+		"serial number": func(i *sensor.Info) { i.Serial = "2" }, "security level": func(i *sensor.Info) { i.Level = 1 },
+		"firmware": func(i *sensor.Info) { i.Firmware = "x" }, "window": func(i *sensor.Info) { i.Width = 1 },
+		"": func(i *sensor.Info) { i.Baud, i.Port = 115200, "b" },
+	} {
+		now := was
+		change(&now)
+		if got := now.Differs(was); !strings.HasPrefix(got, name) || (got == "") != (name == "") {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// The decoys that go with a template are always the same, and a template is in
+// every place of the order.
+func TestOrderOfDecoys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, m, template := guarded(t, "r503")
+		for range 20 {
+			do(t, s, "touch alice thumb")
+			if accepted, err := attempt(t, m, template, time.Minute); !accepted {
+				t.Fatal(err)
+			}
+		}
+		if err := m.Guard(t.Context(), sensor.Decoys{Templates: [][]byte{template}}); !errors.Is(err, sensor.ErrTemplate) {
+			t.Errorf("one decoy alone: %v", err)
+		}
+		if err := m.Guard(t.Context(), sensor.Decoys{Templates: [][]byte{template, bytes.Repeat([]byte{0xFF}, 1536)}}); !errors.Is(err, sensor.ErrTemplate) {
+			t.Errorf("a blank decoy: %v", err)
+		}
+	})
+}
+
+// A decision with two decoys takes at most 1.15 times what the wire and the
+// silicon take: the driver adds nothing that can be measured.
+func TestDecisionTime(t *testing.T) {
+	for model, p := range modsim.Personalities {
+		for _, baud := range []int{57600, 115200} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSim(t, model)
+				if baud != 57600 {
+					do(t, s, "quirk baudnow")
+				}
+				m := wired(t, s)
+				if baud != 57600 {
+					if err := m.SetBaud(t.Context(), baud); err != nil {
+						t.Fatal(err)
+					}
+					m = wiredAs(t, s, sensor.Config{Baud: baud})
+				}
+				template := enrol(t, m, s, "alice", "thumb")
+				d := decoys(t, m, 2) // which are all there are
+				if err := m.Guard(t.Context(), d); err != nil {
+					t.Fatal(err)
+				}
+				do(t, s, "touch alice thumb")
+				start := time.Now()
+				if accepted, err := attempt(t, m, template, time.Minute); !accepted {
+					t.Fatal(err)
+				}
+				took := time.Since(start)
+				packets := (len(template) + 127) / 128
+				wire := (12 + 12) + (13 + 12) + 3*((13+12)+(len(template)+11*packets)+(12+14))
+				least := time.Duration(wire)*10*time.Second/time.Duration(baud) + p.Image + p.Features + 3*p.Match
+				if ratio := took.Seconds() / least.Seconds(); ratio > 1.15 {
+					t.Errorf("%s at %d baud: %v, %.3f times the wire and the silicon", model, baud, took, ratio)
+				} else {
+					t.Logf("%s at %d baud: %v, %.3f times the wire and the silicon (%v)", model, baud, took, ratio, least)
+				}
+			})
+		}
+	}
+}
+
+// A picture comes at the rate of the wire.
+func TestPictureRate(t *testing.T) {
+	for model := range modsim.Personalities {
+		for _, baud := range []int{57600, 115200} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSim(t, model)
+				m := wired(t, s)
+				if baud != 57600 {
+					do(t, s, "quirk baudnow")
+					if err := m.SetBaud(t.Context(), baud); err != nil {
+						t.Fatal(err)
+					}
+					m = wiredAs(t, s, sensor.Config{Baud: baud})
+				}
+				do(t, s, "touch alice thumb")
+				if _, err := m.Scan(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				picture, err := m.Capture(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				p := modsim.Personalities[model]
+				if picture.Width != p.Width || picture.Height != p.Height || len(picture.Pix) != p.Width*p.Height {
+					t.Fatalf("a picture of %dx%d with %d pixels", picture.Width, picture.Height, len(picture.Pix))
+				}
+				bytes := p.Width * p.Height / 2
+				wire := time.Duration(bytes+11*bytes/128) * 10 * time.Second / time.Duration(baud)
+				took := time.Since(start) - p.Image
+				if share := wire.Seconds() / took.Seconds(); share < 0.97 {
+					t.Errorf("%s at %d baud: %.2f %% of the wire's rate", model, baud, 100*share)
+				} else {
+					t.Logf("%s at %d baud: %v, %.2f %% of the wire's rate", model, baud, took, 100*share)
+				}
+				// And back again: what was sent is what is read.
+				if err := m.Put(t.Context(), picture); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+	}
+}

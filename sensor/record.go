@@ -1,0 +1,220 @@
+package sensor
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A recording is the talk with a module as text: a first line that says what it
+// is, then one event a line, ">" with what was sent or "<" with what came, in
+// hexadecimal. Comments begin with "#". What was never answered is followed by
+// the next ">".
+
+const recordingHeader = "# faceprint recording 1"
+
+// Event is one stretch of bytes on the wire.
+type Event struct {
+	Sent bool
+	Data []byte // 1 to maxEvent bytes
+}
+
+const maxEvent = 4096
+
+// ErrRecording: text that is no recording, or a talk that is not the recorded
+// one.
+var ErrRecording = errors.New("recording does not fit")
+
+// FormatRecording writes a recording.
+func FormatRecording(events []Event) []byte {
+	var b bytes.Buffer
+	b.WriteString(recordingHeader + "\n")
+	for _, e := range events {
+		way := "<"
+		if e.Sent {
+			way = ">"
+		}
+		fmt.Fprintf(&b, "%s %X\n", way, e.Data)
+	}
+	return b.Bytes()
+}
+
+// ParseRecording reads one; errors name the line.
+func ParseRecording(text []byte) ([]Event, error) {
+	var events []Event
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	lines.Buffer(nil, 2*maxEvent+16)
+	n := 0
+	for lines.Scan() {
+		n++
+		line := strings.TrimSpace(lines.Text())
+		if n == 1 && line != recordingHeader {
+			return nil, fmt.Errorf("sensor: line 1: no recording begins with %.40q: %w", line, ErrRecording)
+		}
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		way, digits, _ := strings.Cut(line, " ")
+		data, err := hex.DecodeString(digits)
+		if err != nil || len(data) == 0 || len(data) > maxEvent || way != ">" && way != "<" {
+			return nil, fmt.Errorf("sensor: line %d: %.40q is no event: %w", n, line, ErrRecording)
+		}
+		events = append(events, Event{way == ">", data})
+	}
+	if err := lines.Err(); err != nil || n == 0 {
+		return nil, fmt.Errorf("sensor: line %d: %w", n+1, errors.Join(ErrRecording, err))
+	}
+	return events, nil
+}
+
+// Recorder is a Line that keeps what passes through it.
+type Recorder struct {
+	Line
+	mu     sync.Mutex
+	events []Event
+}
+
+// Write sends and keeps.
+func (r *Recorder) Write(b []byte) (int, error) {
+	r.keep(true, b)
+	return r.Line.Write(b)
+}
+
+// Read receives and keeps.
+func (r *Recorder) Read(b []byte) (int, error) {
+	n, err := r.Line.Read(b)
+	r.keep(false, b[:n])
+	return n, err
+}
+
+// keep joins what came in pieces.
+func (r *Recorder) keep(sent bool, b []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if last := len(r.events) - 1; last >= 0 && !sent && !r.events[last].Sent && len(r.events[last].Data)+len(b) <= maxEvent {
+		r.events[last].Data = append(r.events[last].Data, b...)
+	} else if len(b) > 0 {
+		r.events = append(r.events, Event{sent, bytes.Clone(b)})
+	}
+}
+
+// Events that passed so far.
+func (r *Recorder) Events() []Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]Event(nil), r.events...)
+}
+
+// Replay is a Line that answers as it was recorded, at once, as long as what is
+// sent is what was sent then.
+type Replay struct {
+	mu     sync.Mutex
+	events []Event
+	at     int // events done
+}
+
+// NewReplay makes one.
+func NewReplay(events []Event) *Replay { return &Replay{events: events} }
+
+// Write compares with what was sent then.
+func (r *Replay) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.at < len(r.events) && !r.events[r.at].Sent {
+		r.at++ // nobody read it then either
+	}
+	if r.at == len(r.events) {
+		return 0, fmt.Errorf("sensor: replay: %X is sent after the end: %w", b, ErrRecording)
+	}
+	if want := r.events[r.at].Data; !bytes.Equal(b, want) {
+		return 0, fmt.Errorf("sensor: replay: event %d: %X is sent, %X was: %w", r.at+1, b, want, ErrRecording)
+	}
+	r.at++
+	return len(b), nil
+}
+
+// Read gives what came then; where nothing did, the deadline is over.
+func (r *Replay) Read(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.at == len(r.events) || r.events[r.at].Sent {
+		return 0, os.ErrDeadlineExceeded
+	}
+	n := copy(b, r.events[r.at].Data)
+	if rest := r.events[r.at].Data[n:]; len(rest) > 0 {
+		r.events[r.at].Data = rest
+	} else {
+		r.at++
+	}
+	return n, nil
+}
+
+// SetReadDeadline does nothing: there is nothing to wait for.
+func (r *Replay) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline does nothing.
+func (r *Replay) SetWriteDeadline(time.Time) error { return nil }
+
+// Done is nil when everything was said again.
+func (r *Replay) Done() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.at < len(r.events) {
+		return fmt.Errorf("sensor: replay: %d of %d events were repeated: %w", r.at, len(r.events), ErrRecording)
+	}
+	return nil
+}
+
+var (
+	_ Line = (*Recorder)(nil)
+	_ Line = (*Replay)(nil)
+)
+
+// Survey asks a module what can be asked without a finger, and writes what it
+// learns. Nothing of it is anybody's: no picture, no template.
+func (m *Module) Survey(ctx context.Context, w io.Writer) error {
+	i := m.info
+	fmt.Fprintf(w, "family %s, serial %q, system id %04X, hardware %q\n", i.Family, i.Serial, i.SystemID, i.Hardware)
+	fmt.Fprintf(w, "algorithm %q, firmware %q, lamp %s\n", i.Algorithm, i.Firmware, i.Lamp)
+	width, height := i.Window()
+	fmt.Fprintf(w, "window %dx%d, %d buffers, %d slots, level %d, packets of %d bytes\n", width, height, i.Buffers, i.Capacity, i.Level, i.PacketSize)
+	fmt.Fprintf(w, "%d baud after the next power-up\n", i.BaudSet)
+	slots, err := m.Slots(ctx)
+	e := (*CodeError)(nil)
+	switch {
+	case errors.As(err, &e):
+		fmt.Fprintf(w, "slots: %v\n", e.Code)
+	case err != nil:
+		return err
+	default:
+		fmt.Fprintf(w, "%d slots in use\n", len(slots))
+	}
+	for _, ask := range []struct {
+		what string
+		do   func() error
+	}{
+		{"templates", func() error { _, err := m.TemplateCount(ctx); return err }},
+		{"notepad", func() error { _, err := m.Note(ctx, 0); return err }},
+		{"random numbers", func() error { _, err := m.Random(ctx); return err }},
+		{"information page", func() error { _, err := m.InfoPage(ctx); return err }},
+		{"handshake", func() error { return m.HandShake(ctx) }},
+	} {
+		switch err := ask.do(); {
+		case err == nil:
+			fmt.Fprintf(w, "%s: ok\n", ask.what)
+		case errors.As(err, &e):
+			fmt.Fprintf(w, "%s: %v\n", ask.what, e.Code)
+		default:
+			return fmt.Errorf("%s: %w", ask.what, err)
+		}
+	}
+	return nil
+}
