@@ -372,11 +372,24 @@ func (d *Device) measureFinger(ctx context.Context, cancel context.CancelCauseFu
 				c.fingerHint = string(sensor.HintNoFinger)
 			}
 			return nil
+		case c.attacked(err):
+			return nil
 		case err != nil:
 			return fmt.Errorf("device: finger: %w", err)
 		}
 		return d.compareFinger(ctx, c, print, ts, passed)
 	}
+}
+
+// attacked tells whether the error gives the module away as an attacker's, and
+// makes it a comparison that failed.
+func (c *captured) attacked(err error) bool {
+	attack := (*sensor.AttackError)(nil)
+	if !errors.As(err, &attack) {
+		return false
+	}
+	c.finger.Compared, c.finger.Score, c.finger.FMR, c.finger.Attack = true, 0, 1, attack.Kind
+	return true
 }
 
 func (d *Device) compareFinger(ctx context.Context, c *captured, print sensor.Print, ts []store.Template, passed func()) error {
@@ -385,6 +398,13 @@ func (d *Device) compareFinger(ctx context.Context, c *captured, print sensor.Pr
 	var user store.UserID
 	for _, t := range ts {
 		score, err := d.hw.Match.Match(ctx, print, t.Data)
+		if c.attacked(err) {
+			return nil
+		}
+		if errors.Is(err, sensor.ErrDoubt) {
+			d.opts.Log.Warn("a finger was refused", "err", err)
+			score, err = 0, nil
+		}
 		if err != nil {
 			if over(ctx) && !c.finger.Compared {
 				return nil

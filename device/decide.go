@@ -25,6 +25,7 @@ const (
 	FingerNoMatch     Reason = "finger-no-match"
 	FingerMissing     Reason = "finger-missing"
 	FingerNotEnrolled Reason = "finger-not-enrolled"
+	FingerModule      Reason = "finger-module-attack" // the module lies or was swapped
 	LockedOut         Reason = "locked-out"
 	Disabled          Reason = "disabled"
 	NoPolicy          Reason = "no-policy" // the policy allows nothing
@@ -76,6 +77,7 @@ type Measure struct {
 	Score    float64 // on the matcher's own scale
 	FMR      float64 // the score as a false match rate, 0 to 1
 	Live     float64 // of a face: P(live), NaN where not measured
+	Attack   string  // what gave the reader away as an attacker's, "" where nothing did
 }
 
 // Evidence is all that an attempt yielded.
@@ -101,6 +103,10 @@ type Verdict struct {
 // policy, a rate that is no number and evidence that is missing all refuse.
 func (p Policy) Decide(e Evidence) Verdict {
 	v := Verdict{FMR: 1}
+	if e.Finger.Attack != "" { // whoever tampers with one part is not let in by another
+		v.Reasons = []Reason{FingerModule, Reason(e.Finger.Attack)}
+		return v
+	}
 	people := float64(max(e.Gallery, 1))
 	face := p.face(e.Face, people)
 	finger := p.finger(e.Finger, people)

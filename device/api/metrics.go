@@ -58,13 +58,14 @@ func (m *metrics) attempt(d client.Decision, err error) {
 type parts struct{ back Backend }
 
 var (
-	partUp   = prometheus.NewDesc("faceprint_part_up", "1 when the part is there, 0 when it is missing.", []string{"part"}, nil)
-	enrolled = prometheus.NewDesc("faceprint_people", "People enrolled.", nil, nil)
-	audited  = prometheus.NewDesc("faceprint_audit_entries", "Number of the newest audit entry.", nil, nil)
+	partUp     = prometheus.NewDesc("faceprint_part_up", "1 when the part is there, 0 when it is missing.", []string{"part"}, nil)
+	partNumber = prometheus.NewDesc("faceprint_part_number", "What a part counts or measures, by name, since it was opened.", []string{"part", "name"}, nil)
+	enrolled   = prometheus.NewDesc("faceprint_people", "People enrolled.", nil, nil)
+	audited    = prometheus.NewDesc("faceprint_audit_entries", "Number of the newest audit entry.", nil, nil)
 )
 
 func (p parts) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{partUp, enrolled, audited} {
+	for _, d := range []*prometheus.Desc{partUp, partNumber, enrolled, audited} {
 		c <- d
 	}
 }
@@ -78,6 +79,9 @@ func (p parts) Collect(c chan<- prometheus.Metric) {
 	c <- prometheus.MustNewConstMetric(enrolled, prometheus.GaugeValue, float64(s.People))
 	c <- prometheus.MustNewConstMetric(audited, prometheus.CounterValue, float64(s.Audit))
 	for _, x := range s.Parts {
+		for name, v := range x.Numbers {
+			c <- prometheus.MustNewConstMetric(partNumber, prometheus.GaugeValue, v, x.Name, name)
+		}
 		switch x.State {
 		case "ok":
 			c <- prometheus.MustNewConstMetric(partUp, prometheus.GaugeValue, 1, x.Name)

@@ -46,6 +46,7 @@ type Backend interface {
 	Person(ctx context.Context, user string) (client.Person, error)
 	Forget(ctx context.Context, user string) (client.Receipt, error)
 	Unlock(ctx context.Context, user string) (client.Person, error)
+	TrustModule(context.Context) (client.Status, error)
 	Audit(ctx context.Context, after uint64, limit int) (client.AuditPage, error)
 	Status(context.Context) (client.Status, error)
 	Diagnose(context.Context) (client.Diagnosis, error)
@@ -213,6 +214,9 @@ func (s *Server) routes() {
 	})
 	route(s, RoleAdmin, "unlock", post, "/v1/people/{user}/unlock", "End a person's lock-out", func(ctx context.Context, in *ofUser) (*answer[client.Person], error) {
 		return reply(s.back.Unlock(ctx, in.User))
+	})
+	route(s, RoleAdmin, "trust-module", post, "/v1/finger-module/trust", "Set up the fingerprint module that is there now: it is the right one", func(ctx context.Context, _ *none) (*answer[client.Status], error) {
+		return reply(s.back.TrustModule(ctx))
 	})
 	route(s, RoleAdmin, "audit", get, "/v1/audit", "The audit chain", func(ctx context.Context, in *ofAudit) (*answer[client.AuditPage], error) {
 		return reply(s.back.Audit(ctx, in.After, in.Limit))

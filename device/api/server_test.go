@@ -57,6 +57,10 @@ func (f *fake) Forget(_ context.Context, user string) (client.Receipt, error) {
 	return client.Receipt{User: user}, f.err
 }
 
+func (f *fake) TrustModule(context.Context) (client.Status, error) {
+	return client.Status{State: "ready"}, f.err
+}
+
 func (f *fake) Unlock(_ context.Context, user string) (client.Person, error) {
 	return client.Person{User: user}, f.err
 }
@@ -128,6 +132,7 @@ var operations = []struct {
 	{"GET", "/v1/people/{user}", "", RoleAdmin},
 	{"DELETE", "/v1/people/{user}", "", RoleAdmin},
 	{"POST", "/v1/people/{user}/unlock", "", RoleAdmin},
+	{"POST", "/v1/finger-module/trust", "", RoleAdmin},
 	{"GET", "/v1/audit", "", RoleAdmin},
 	{"GET", "/v1/status", "", RoleLocal},
 	{"GET", "/v1/doctor", "", RoleAdmin},

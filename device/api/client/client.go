@@ -142,6 +142,12 @@ func (c *Client) Unlock(ctx context.Context, user string) (Person, error) {
 	return call[Person](ctx, c, http.MethodPost, "/v1/people/"+url.PathEscape(user)+"/unlock", nil)
 }
 
+// TrustModule sets up whatever fingerprint module is there now, after one that
+// lied or was exchanged.
+func (c *Client) TrustModule(ctx context.Context) (Status, error) {
+	return call[Status](ctx, c, http.MethodPost, "/v1/finger-module/trust", nil)
+}
+
 // Audit returns at most limit entries after the one numbered after, and
 // whether the chain holds.
 func (c *Client) Audit(ctx context.Context, after uint64, limit int) (AuditPage, error) {

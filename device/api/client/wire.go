@@ -181,6 +181,8 @@ type Part struct {
 	Detail string     `json:"detail,omitempty" doc:"What it is, or what is wrong with it."`
 	Advice string     `json:"advice,omitempty" doc:"What to do about it."`
 	Since  *time.Time `json:"since,omitempty"`
+	// Numbers that the part counts, by name.
+	Numbers map[string]float64 `json:"numbers,omitempty" doc:"What the part counts, such as damaged packets of the finger module's line; also metrics."`
 }
 
 // Check is one finding of the doctor.
