@@ -20,6 +20,7 @@ type backend struct {
 	kiosk   *kioskPage // nil: none
 	started time.Time
 	parts   func() []client.Part
+	finger  *finger
 }
 
 func (b *backend) Unlock(ctx context.Context, user string) (client.Person, error) {
@@ -67,6 +68,16 @@ func (b *backend) Status(context.Context) (client.Status, error) {
 		return err
 	})
 	return s, err
+}
+
+// TrustModule sets the finger module up anew: whatever is there now is the
+// right one.
+func (b *backend) TrustModule(ctx context.Context) (client.Status, error) {
+	if err := b.finger.trust.anew(); err != nil {
+		return client.Status{}, err
+	}
+	b.finger.part.reopen(errors.New("being set up anew"))
+	return b.Status(ctx)
 }
 
 func storeStatus(v *store.Store) client.Part {

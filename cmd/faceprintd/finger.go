@@ -17,11 +17,15 @@ import (
 // the methods of *sensor.Module that the device uses.
 type finger struct {
 	part    *part[*sensor.Module]
+	trust   trust
 	scanned atomic.Uint64 // the opening of the module that scanned last
 }
 
-// openModule finds the module on its port.
-func openModule(ctx context.Context, c fingerConfig) (*sensor.Module, error) {
+// openModule finds the module on its port, where it is the one that was set up.
+func openModule(ctx context.Context, c fingerConfig, t trust) (*sensor.Module, error) {
+	if err := t.refused(); err != nil {
+		return nil, err
+	}
 	password, err := c.password()
 	if err != nil {
 		return nil, err
@@ -29,7 +33,14 @@ func openModule(ctx context.Context, c fingerConfig) (*sensor.Module, error) {
 	if err := tty.Register(c.Port); err != nil {
 		return nil, err
 	}
-	return sensor.Open(ctx, sensor.Config{Port: c.Port, Baud: c.Baud, Address: c.Address, Password: password, Raise: c.Baud == 0})
+	m, err := sensor.Open(ctx, sensor.Config{Port: c.Port, Baud: c.Baud, Address: c.Address, Password: password, Raise: c.Baud == 0})
+	if err != nil {
+		return nil, err
+	}
+	if err := t.admit(ctx, m); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
 }
 
 // password reads the module's password; 0, the factory's, where no file is
@@ -55,17 +66,34 @@ func moduleDetail(m *sensor.Module) string {
 	if i.Serial != "" {
 		s += ", serial " + i.Serial
 	}
+	if !m.Guarded() {
+		s += ", without decoys"
+	}
 	return s
 }
 
+// moduleNumbers are the link's, for status and metrics.
+func moduleNumbers(m *sensor.Module) map[string]float64 {
+	s := m.Stats()
+	return map[string]float64{
+		"commands": float64(s.Commands), "answers": float64(s.Answers), "bad_sums": float64(s.BadSums), "skipped_bytes": float64(s.Skipped),
+		"timeouts": float64(s.Timeouts), "drains": float64(s.Drains), "stale": float64(s.Stale), "early": float64(s.Early),
+		"repeats": float64(s.Repeats), "reverifies": float64(s.Reverifies), "doubts": float64(s.Doubts),
+		"median_seconds": s.Median.Seconds(), "p99_seconds": s.P99.Seconds(), "baud": float64(m.Info().Baud),
+	}
+}
+
 func moduleAdvice(err error) string {
+	attack := (*sensor.AttackError)(nil)
 	switch {
+	case errors.As(err, &attack):
+		return "look at the module and its cable; when it is the right one, 'faceprint sensor trust' sets it up anew"
 	case errors.Is(err, sensor.ErrPassword):
 		return "put the module's password into a file and name it in finger.password_file; a lost password cannot be reset"
 	case errors.Is(err, tty.ErrPermission):
 		return "put the daemon's user into the group dialout"
 	case errors.Is(err, tty.ErrBusy):
-		return "'fuser -v PORT' tells who has the port; on a Pi switch the serial login shell off (raspi-config)"
+		return "stop that program, or name another finger.port"
 	case errors.Is(err, tty.ErrNoPort):
 		return "plug it in, or name another finger.port; on a Pi enable the UART (raspi-config, Interface, Serial)"
 	}
@@ -85,6 +113,11 @@ func checkModule(ctx context.Context, m *sensor.Module) error {
 // noted passes the error on; one that says that the module is gone makes the
 // part look for it again.
 func (f *finger) noted(gen uint64, err error) error {
+	if attack := (*sensor.AttackError)(nil); errors.As(err, &attack) {
+		err = f.trust.caught(attack)
+		f.part.lost(gen, err)
+		return err
+	}
 	if errors.Is(err, sensor.ErrGone) || errors.Is(err, sensor.ErrTimeout) || errors.Is(err, sensor.ErrProtocol) {
 		f.part.lost(gen, err)
 	}
@@ -138,4 +171,14 @@ func (f *finger) Info() sensor.Info {
 	return m.Info()
 }
 
-func (f *finger) Family() string { return f.Info().Family }
+// Family is that of the module that was set up, also while it is missing.
+func (f *finger) Family() string {
+	if family := f.Info().Family; family != "" {
+		return family
+	}
+	k, err := f.trust.load()
+	if err != nil || k == nil {
+		return ""
+	}
+	return k.Info.Family
+}

@@ -38,7 +38,9 @@ type part[T any] struct {
 	check  func(context.Context, T) error // whether it is still there; may be nil
 	detail func(T) string                 // what it is, for status
 	advice func(error) string             // what to do about the error; may be nil
-	log    *slog.Logger
+	// numbers that it counts, for status and metrics; may be nil
+	numbers func(T) map[string]float64
+	log     *slog.Logger
 
 	mu    sync.Mutex
 	value T
@@ -47,12 +49,13 @@ type part[T any] struct {
 	err   error     // why it is not there
 	since time.Time // of the present state
 	gone  chan struct{}
+	again chan struct{} // try now
 }
 
 func newPart[T any](name string, log *slog.Logger, open func(context.Context) (T, error), close func(T) error) *part[T] {
 	return &part[T]{
 		name: name, open: open, close: close, log: log,
-		err: errors.New("being opened"), since: time.Now(), gone: make(chan struct{}, 1),
+		err: errors.New("being opened"), since: time.Now(), gone: make(chan struct{}, 1), again: make(chan struct{}, 1),
 	}
 }
 
@@ -81,9 +84,11 @@ func (p *part[T]) run(ctx context.Context, changed func()) {
 		}
 		select {
 		case <-time.After(wait):
+			wait = min(2*wait, lastRetry)
+		case <-p.again:
+			wait = firstRetry
 		case <-ctx.Done():
 		}
-		wait = min(2*wait, lastRetry)
 	}
 }
 
@@ -141,6 +146,19 @@ func (p *part[T]) get() (T, uint64, error) {
 	return p.value, p.gen, nil
 }
 
+// reopen closes the part and opens it again, now rather than after the wait for
+// the next try.
+func (p *part[T]) reopen(why error) {
+	if _, gen, err := p.get(); err == nil {
+		p.lost(gen, why)
+		return
+	}
+	select {
+	case p.again <- struct{}{}:
+	default:
+	}
+}
+
 // lost tells that the opening number gen turned out to be gone; it is closed
 // and opened again.
 func (p *part[T]) lost(gen uint64, why error) {
@@ -162,6 +180,9 @@ func (p *part[T]) status() client.Part {
 	if p.there {
 		if p.detail != nil {
 			s.Detail = p.detail(p.value)
+		}
+		if p.numbers != nil {
+			s.Numbers = p.numbers(p.value)
 		}
 		return s
 	}

@@ -56,14 +56,15 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 			return err
 		}
 	}
-	module := newPart("finger", log, func(ctx context.Context) (*sensor.Module, error) { return openModule(ctx, c.Finger) }, (*sensor.Module).Close)
-	module.check, module.detail, module.advice = checkModule, moduleDetail, moduleAdvice
+	reader := &finger{trust: trust{vault, log}}
+	module := newPart("finger", log, func(ctx context.Context) (*sensor.Module, error) { return openModule(ctx, c.Finger, reader.trust) }, (*sensor.Module).Close)
+	module.check, module.detail, module.advice, module.numbers = checkModule, moduleDetail, moduleAdvice, moduleNumbers
+	reader.part = module
 	running.Go(func() { module.run(ctx, func() {}) })
 
 	entrance := openDoor(c.Door, vault, log)
 	running.Go(func() { entrance.run(ctx) })
 
-	reader := &finger{part: module}
 	authenticator, err := device.New(device.Hardware{
 		Camera: camera, Faces: faces{models}, Finger: reader, Match: reader, Enrol: reader, Lock: entrance.lock,
 	}, vault, device.Policy{
@@ -95,7 +96,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 		return err
 	}
 	defer page.close()
-	back := &backend{kiosk: page, vault: vault, device: authenticator, config: c, started: time.Now(), parts: func() []client.Part {
+	back := &backend{kiosk: page, finger: reader, vault: vault, device: authenticator, config: c, started: time.Now(), parts: func() []client.Part {
 		return []client.Part{cameraStatus(camera.State()), models.status(), module.status(), entrance.status(), storeStatus(vault), page.status()}
 	}}
 	if c.Login.Fprint {

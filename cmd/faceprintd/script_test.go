@@ -74,6 +74,27 @@ func answers(ctx context.Context, socket string) error {
 	}
 }
 
+// becomes waits until a part is there, or is not.
+func becomes(ctx context.Context, socket, part string, there bool) error {
+	c := client.New(socket)
+	defer c.Close()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		s, err := c.Status(ctx)
+		for _, p := range s.Parts {
+			if p.Name == part && (p.State == "ok") == there {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w (%+v, %v)", part, ctx.Err(), s.Parts, err)
+		case <-tick.C:
+		}
+	}
+}
+
 func TestScripts(t *testing.T) {
 	models, clips, ok := real()
 	testscript.Run(t, testscript.Params{
@@ -93,6 +114,12 @@ func TestScripts(t *testing.T) {
 				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				defer cancel()
 				ts.Check(answers(ctx, ts.Getenv(client.SocketVariable)))
+			},
+			// part waits until a part is ok, or with a "!", until it is not.
+			"part": func(ts *testscript.TestScript, neg bool, args []string) {
+				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+				defer cancel()
+				ts.Check(becomes(ctx, ts.Getenv(client.SocketVariable), args[0], !neg))
 			},
 		},
 		Condition: func(c string) (bool, error) {

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/sensor/ridge"
+	"github.com/faceprint/faceprint/store"
+)
+
+// known is what the vault keeps of the fingerprint module: who it is, and the
+// decoys that tell whether it lies. It is sealed: a module that knew its decoys
+// would pass.
+type known struct {
+	Info   sensor.Info
+	Decoys sensor.Decoys
+	// Attack is why the module is not trusted any more, nil while it is.
+	Attack *sensor.AttackError `json:",omitempty"`
+}
+
+// knownName is the name of that secret in the vault.
+const knownName = "finger-module"
+
+// decoyCount is how many decoys are made for a module, at its first opening. At
+// 115200 baud each takes an R503 2.6 s, most of it for the picture.
+const decoyCount = sensor.MinDecoys + 1
+
+// trust decides whether a module is the one that was set up.
+type trust struct {
+	vault *store.Store
+	log   *slog.Logger
+}
+
+// load returns nil where no module was set up yet.
+func (t trust) load() (*known, error) {
+	var text []byte
+	err := t.vault.View(func(tx *store.Tx) (err error) {
+		text, err = tx.Secret(knownName)
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer clear(text)
+	k := new(known)
+	if len(text) == 0 {
+		return nil, nil // forgotten by anew
+	}
+	if err := json.Unmarshal(text, k); err != nil {
+		return nil, fmt.Errorf("finger module: %w", err)
+	}
+	return k, nil
+}
+
+// save seals what is known, nil for nothing, and records why.
+func (t trust) save(k *known, e store.Entry) error {
+	var text []byte
+	if k != nil {
+		var err error
+		if text, err = json.Marshal(k); err != nil {
+			return fmt.Errorf("finger module: %w", err)
+		}
+		defer clear(text)
+	}
+	e.At, e.Kind = time.Now().UTC(), "finger-module"
+	return t.vault.Update(func(tx *store.Tx) error {
+		if err := tx.SetSecret(knownName, text); err != nil {
+			return err
+		}
+		_, err := tx.Append(e)
+		return err
+	})
+}
+
+// refused tells why the module may not even be opened, if so.
+func (t trust) refused() error {
+	k, err := t.load()
+	if err != nil || k == nil || k.Attack == nil {
+		return err
+	}
+	return k.Attack
+}
+
+// admit checks a module that was just opened: the first one is set up, any
+// other must be that one.
+func (t trust) admit(ctx context.Context, m *sensor.Module) error {
+	k, err := t.load()
+	if err != nil {
+		return err
+	}
+	if k == nil {
+		return t.setUp(ctx, m)
+	}
+	if k.Attack != nil {
+		return k.Attack
+	}
+	if what := m.Info().Differs(k.Info); what != "" {
+		return t.caught(&sensor.AttackError{Kind: sensor.AttackSwapped, Detail: what})
+	}
+	if len(k.Decoys.Templates) == 0 {
+		return nil // it takes no pictures from the host
+	}
+	return m.Guard(ctx, k.Decoys)
+}
+
+// setUp makes the decoys of a new module, and seals them and who it is.
+func (t trust) setUp(ctx context.Context, m *sensor.Module) error {
+	k := &known{Info: m.Info()}
+	w, h := m.Info().Window()
+	for range decoyCount {
+		template, took, err := m.MakeDecoy(ctx, nobody(w, h))
+		if code := (*sensor.CodeError)(nil); errors.As(err, &code) || errors.Is(err, sensor.ErrTemplate) {
+			t.log.Warn("the module takes no pictures: a module that lies is not noticed", "err", err)
+			k.Decoys = sensor.Decoys{}
+			break
+		}
+		if err != nil {
+			return err
+		}
+		k.Decoys.Templates = append(k.Decoys.Templates, template)
+		if k.Decoys.Compare == 0 || took < k.Decoys.Compare {
+			k.Decoys.Compare = took
+		}
+	}
+	if len(k.Decoys.Templates) > 0 {
+		if err := m.Guard(ctx, k.Decoys); err != nil {
+			return err
+		}
+	}
+	t.log.Info("the finger module was set up", "family", k.Info.Family, "decoys", len(k.Decoys.Templates))
+	return t.save(k, store.Entry{Outcome: "set-up"})
+}
+
+// nobody is the picture of a finger that nobody has and nobody can foresee.
+func nobody(width, height int) sensor.Picture {
+	var seed [16]byte
+	rand.Read(seed[:])
+	o := ridge.ImpressionOptions{Seed: binary.LittleEndian.Uint64(seed[:8]), Width: width, Height: height, Coarse: true}
+	return sensor.Picture{Width: width, Height: height, Pix: ridge.New(binary.LittleEndian.Uint64(seed[8:])).Impression(o).Pix}
+}
+
+// caught seals that the module is not to be trusted until an admin says so, and
+// returns the attack.
+func (t trust) caught(attack *sensor.AttackError) error {
+	k, err := t.load()
+	if err != nil {
+		return errors.Join(attack, err)
+	}
+	if k == nil {
+		k = new(known)
+	}
+	t.log.Error("the finger module is not what it was", "kind", attack.Kind, "detail", attack.Detail)
+	k.Attack = attack
+	if err := t.save(k, store.Entry{Outcome: "attack", Reasons: []string{attack.Kind}}); err != nil {
+		return errors.Join(attack, err)
+	}
+	return attack
+}
+
+// anew forgets the module, so that the next one is set up.
+func (t trust) anew() error {
+	return t.save(nil, store.Entry{Outcome: "trusted-anew"})
+}
