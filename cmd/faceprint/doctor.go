@@ -8,9 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/sensor/tty"
 )
 
 // States of a check.
@@ -78,6 +80,14 @@ func checkSerial(add addCheck) {
 		return
 	}
 	for _, f := range found {
+		if tty.Console(f) {
+			add("serial port", checkFail, f+": the kernel writes its messages there", "on a Pi: raspi-config, Interface Options, Serial Port: no login shell; then restart")
+			continue
+		}
+		if strings.Contains(tty.Holder(f), "getty") {
+			add("serial port", checkFail, f+": "+tty.Holder(f), "raspi-config, or 'sudo systemctl disable --now serial-getty@"+filepath.Base(f)+"'")
+			continue
+		}
 		access(add, "serial port", f, "dialout")
 	}
 }

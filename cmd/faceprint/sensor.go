@@ -1,0 +1,419 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"image/png"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"periph.io/x/conn/v3/uart/uartreg"
+
+	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/sensor/tty"
+)
+
+// moduleFlags say how a module is spoken to.
+type moduleFlags struct {
+	baud              int
+	address, password string
+}
+
+func (f *moduleFlags) add(c *cobra.Command) {
+	c.Flags().IntVar(&f.baud, "baud", 0, "the line's rate; 0 tries the usual ones")
+	c.Flags().StringVar(&f.address, "address", "0xFFFFFFFF", "the module's address")
+	c.Flags().StringVar(&f.password, "password", "0", "the module's password, a number up to 0xFFFFFFFF")
+}
+
+func (f *moduleFlags) config(port string) (sensor.Config, error) {
+	address, err := number("--address", f.address)
+	if err != nil {
+		return sensor.Config{}, err
+	}
+	password, err := number("--password", f.password)
+	return sensor.Config{Port: port, Baud: f.baud, Address: address, Password: password}, err
+}
+
+func number(what, text string) (uint32, error) {
+	n, err := strconv.ParseUint(strings.TrimSpace(text), 0, 32)
+	if err != nil {
+		return 0, usage("%s: %q is no number from 0 to 0xFFFFFFFF", what, text)
+	}
+	return uint32(n), nil
+}
+
+// openModule opens a module on a port that no daemon uses.
+func openModule(ctx context.Context, c sensor.Config) (*sensor.Module, error) {
+	if err := tty.Register(c.Port); err != nil {
+		return nil, err
+	}
+	return sensor.Open(ctx, c)
+}
+
+func (t *tool) sensor() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "sensor",
+		Short: "Find, examine and set up a fingerprint module on a serial port",
+		Long: `Speak to a fingerprint module directly. The daemon must not have the port: stop it
+first, except for "sensor trust", which asks the daemon.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.AddCommand(t.sensorFind(), t.sensorInfo(), t.sensorPicture(), t.sensorSet(), t.sensorRecord(), t.sensorReplay(), t.sensorTrust())
+	return c
+}
+
+// found is one port and what is on it.
+type found struct {
+	Port     string       `json:"port"`
+	Info     *sensor.Info `json:"module,omitempty"`
+	Password *uint32      `json:"password,omitempty"` // where it was in the list
+	Problem  string       `json:"problem,omitempty"`
+}
+
+func (t *tool) sensorFind() *cobra.Command {
+	var f moduleFlags
+	var list string
+	c := &cobra.Command{
+		Use:   "find [PORT...]",
+		Short: "Look for a module at every rate on every port, or on these",
+		Long: `Look for a module on every serial port of this machine, or on those named.
+
+A lost password: --password-list names a file with one number a line, which are
+tried in turn. There is no other way; the password cannot be read or reset.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			if len(args) == 0 {
+				if err := tty.RegisterAll(); err != nil {
+					return err
+				}
+				for _, r := range uartreg.All() {
+					args = append(args, r.Name)
+				}
+			}
+			if len(args) == 0 {
+				return errors.New("there is no serial port; on a Pi: raspi-config, Interface Options, Serial Port: no login shell, hardware enabled")
+			}
+			passwords, err := passwordList(list)
+			if err != nil {
+				return err
+			}
+			var all []found
+			any := false
+			for _, port := range args {
+				t.progress("%s: looking", port)
+				conf, err := f.config(port)
+				if err != nil {
+					return err
+				}
+				r := look(ctx, conf, passwords)
+				any = any || r.Info != nil
+				all = append(all, r)
+			}
+			err = t.print(all, func(w io.Writer) {
+				for _, r := range all {
+					switch {
+					case r.Info == nil:
+						fmt.Fprintf(w, "%s: %s\n", r.Port, r.Problem)
+					case r.Password != nil:
+						fmt.Fprintf(w, "%s: %s at %d baud, its password is 0x%08X\n", r.Port, r.Info.Family, r.Info.Baud, *r.Password)
+					default:
+						fmt.Fprintf(w, "%s: %s at %d baud\n", r.Port, r.Info.Family, r.Info.Baud)
+					}
+				}
+			})
+			if err == nil && !any {
+				return &exitError{code: exitFault}
+			}
+			return err
+		},
+	}
+	f.add(c)
+	c.Flags().StringVar(&list, "password-list", "", "file of passwords to try, one number a line")
+	return c
+}
+
+// look opens a port, with every password of the list where it needs another.
+func look(ctx context.Context, c sensor.Config, passwords []uint32) found {
+	r := found{Port: c.Port}
+	m, err := openModule(ctx, c)
+	for _, p := range passwords {
+		if !errors.Is(err, sensor.ErrPassword) {
+			break
+		}
+		c.Password = p
+		if m, err = openModule(ctx, c); err == nil {
+			r.Password = &p
+		}
+	}
+	if err != nil {
+		r.Problem = err.Error()
+		return r
+	}
+	defer m.Close()
+	info := m.Info()
+	r.Info = &info
+	return r
+}
+
+func passwordList(file string) ([]uint32, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("--password-list: %w", err)
+	}
+	defer text.Close()
+	var all []uint32
+	lines := bufio.NewScanner(text)
+	for n := 1; lines.Scan(); n++ {
+		if strings.TrimSpace(lines.Text()) == "" {
+			continue
+		}
+		p, err := number(fmt.Sprintf("%s:%d", file, n), lines.Text())
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, lines.Err()
+}
+
+// withModule makes a command of what is done with an open module.
+func (t *tool) withModule(c *cobra.Command, f *moduleFlags, do func(ctx context.Context, m *sensor.Module, args []string) error) *cobra.Command {
+	f.add(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		conf, err := f.config(args[0])
+		if err != nil {
+			return err
+		}
+		m, err := openModule(cmd.Context(), conf)
+		if err != nil {
+			return err
+		}
+		return errors.Join(do(cmd.Context(), m, args[1:]), m.Close())
+	}
+	return c
+}
+
+func (t *tool) sensorInfo() *cobra.Command {
+	return t.withModule(&cobra.Command{
+		Use:   "info PORT",
+		Short: "What a module is, what it has, and how well the line works",
+		Args:  cobra.ExactArgs(1),
+	}, &moduleFlags{}, func(ctx context.Context, m *sensor.Module, _ []string) error {
+		var report bytes.Buffer
+		if err := m.Survey(ctx, &report); err != nil {
+			return err
+		}
+		s := m.Stats()
+		return t.print(map[string]any{"module": m.Info(), "line": s}, func(w io.Writer) {
+			_, _ = report.WriteTo(w)
+			fmt.Fprintf(w, "%d baud: %d instructions, %d damaged packets, %d stray bytes, %d without an answer; half of them within %v\n",
+				m.Info().Baud, s.Commands, s.BadSums, s.Skipped, s.Timeouts, s.Median.Round(10*time.Microsecond))
+		})
+	})
+}
+
+func (t *tool) sensorPicture() *cobra.Command {
+	return t.withModule(&cobra.Command{
+		Use:   "picture PORT FILE.png",
+		Short: "Save what the sensor sees, to judge its window and its supply",
+		Long: `Save a picture of what lies on the sensor. A picture of a finger is that person's:
+ask them first, and delete it when the window is judged. The file is readable by
+its owner alone.`,
+		Args: cobra.ExactArgs(2),
+	}, &moduleFlags{}, func(ctx context.Context, m *sensor.Module, args []string) error {
+		start := time.Now()
+		p, err := m.Capture(ctx)
+		if err != nil {
+			return err
+		}
+		var b bytes.Buffer
+		if err := png.Encode(&b, &image.Gray{Pix: p.Pix, Stride: p.Width, Rect: image.Rect(0, 0, p.Width, p.Height)}); err != nil {
+			return fmt.Errorf("picture: %w", err)
+		}
+		if err := os.WriteFile(args[0], b.Bytes(), 0o600); err != nil {
+			return fmt.Errorf("picture: %w", err)
+		}
+		t.progress("%dx%d pixels in %v: %s", p.Width, p.Height, time.Since(start).Round(10*time.Millisecond), args[0])
+		return nil
+	})
+}
+
+func (t *tool) sensorSet() *cobra.Command {
+	var baud, level, packet int
+	var password, address string
+	var empty bool
+	c := t.withModule(&cobra.Command{
+		Use:   "set PORT",
+		Short: "Change a module's rate, level, packet size, password or address",
+		Long: `Change what the module keeps in its flash. A password cannot be read back or reset:
+write it down. Neither password nor address is secret from whoever has the wire.
+
+After any change 'faceprint sensor trust' is needed: to the daemon, a module that
+differs is another one.`,
+		Args: cobra.ExactArgs(1),
+	}, &moduleFlags{}, func(ctx context.Context, m *sensor.Module, _ []string) error {
+		if level != 0 {
+			if err := m.SetLevel(ctx, level); err != nil {
+				return err
+			}
+		}
+		if packet != 0 {
+			if err := m.SetPacketSize(ctx, packet); err != nil {
+				return err
+			}
+		}
+		if empty {
+			if err := m.EmptyLibrary(ctx); err != nil {
+				return err
+			}
+		}
+		if password != "" {
+			n, err := number("--new-password", password)
+			if err != nil {
+				return err
+			}
+			if err := m.SetPassword(ctx, n); err != nil {
+				return err
+			}
+		}
+		if address != "" {
+			n, err := number("--new-address", address)
+			if err != nil {
+				return err
+			}
+			if err := m.SetAddress(ctx, n); err != nil {
+				return err
+			}
+		}
+		if baud != 0 {
+			return m.SetBaud(ctx, baud)
+		}
+		return nil
+	})
+	c.Flags().IntVar(&baud, "new-baud", 0, "rate from the next power-up on: 9600, 19200, 38400, 57600, 115200")
+	c.Flags().IntVar(&level, "level", 0, "security level, 1 to 5: higher refuses more")
+	c.Flags().IntVar(&packet, "packet", 0, "bytes of data in a packet: 32, 64, 128, 256")
+	c.Flags().StringVar(&password, "new-password", "", "a number up to 0xFFFFFFFF; 0 is none")
+	c.Flags().StringVar(&address, "new-address", "", "a number up to 0xFFFFFFFF")
+	c.Flags().BoolVar(&empty, "empty-library", false, "remove every template that rests in the module")
+	return c
+}
+
+func (t *tool) sensorRecord() *cobra.Command {
+	var f moduleFlags
+	c := &cobra.Command{
+		Use:   "record PORT FILE",
+		Short: "Write the talk with a module as text, for a report",
+		Long: `Ask a module what can be asked without a finger, and write every byte of the talk
+into a file. Send it with a report: it replays as a test. No picture, no template
+and no password is in it; a module with a password is refused.`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			conf, err := f.config(args[0])
+			if err != nil {
+				return err
+			}
+			if conf.Password != 0 {
+				return usage("the password would be in the file; set it to 0 first: faceprint sensor set %s --password ... --new-password 0", args[0])
+			}
+			m, err := openModule(ctx, conf)
+			if err != nil {
+				return err
+			}
+			conf.Baud = m.Info().Baud
+			if err := m.Close(); err != nil {
+				return err
+			}
+			events, err := record(ctx, conf)
+			if e := os.WriteFile(args[1], sensor.FormatRecording(events), 0o600); e != nil {
+				return errors.Join(err, fmt.Errorf("record: %w", e))
+			}
+			t.progress("%d events in %s", len(events), args[1])
+			return err
+		},
+	}
+	f.add(c)
+	return c
+}
+
+func record(ctx context.Context, c sensor.Config) ([]sensor.Event, error) {
+	port, err := tty.Open(c.Port)
+	if err != nil {
+		return nil, err
+	}
+	defer port.Close()
+	line, err := port.Line(c.Baud)
+	if err != nil {
+		return nil, err
+	}
+	r := &sensor.Recorder{Line: line}
+	m, err := sensor.New(ctx, r, c)
+	if err == nil {
+		err = m.Survey(ctx, io.Discard)
+	}
+	return r.Events(), err
+}
+
+func (t *tool) sensorReplay() *cobra.Command {
+	return &cobra.Command{
+		Use:   "replay FILE",
+		Short: "Let the driver talk to a recording",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			text, err := os.ReadFile(args[0])
+			if err != nil {
+				return fmt.Errorf("replay: %w", err)
+			}
+			events, err := sensor.ParseRecording(text)
+			if err != nil {
+				return fmt.Errorf("%s: %w", filepath.Base(args[0]), err)
+			}
+			r := sensor.NewReplay(events)
+			m, err := sensor.New(cmd.Context(), r, sensor.Config{Port: filepath.Base(args[0])})
+			if err != nil {
+				return err
+			}
+			var report bytes.Buffer
+			if err := errors.Join(m.Survey(cmd.Context(), &report), r.Done()); err != nil {
+				return err
+			}
+			return t.print(m.Info(), func(w io.Writer) { _, _ = report.WriteTo(w) })
+		},
+	}
+}
+
+func (t *tool) sensorTrust() *cobra.Command {
+	return &cobra.Command{
+		Use:   "trust",
+		Short: "Tell the daemon that the module that is there now is the right one",
+		Long: `After a module was exchanged, or was caught lying, the daemon refuses it until an
+admin has looked at it. This sets it up anew: who it is, and its decoys.
+Fingers that were enrolled on another module have to be enrolled again.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c := t.client()
+			defer c.Close()
+			s, err := c.TrustModule(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return t.print(s, func(w io.Writer) {
+				fmt.Fprintln(w, "the module is being set up; 'faceprint status' tells when it is there")
+			})
+		},
+	}
+}
