@@ -53,6 +53,13 @@ type FingerEnroller interface {
 	Enrol(ctx context.Context, captures int, progress func(sensor.EnrolStep)) ([]byte, error)
 }
 
+// FingerComparer is a FingerEnroller that can tell whether a finger is enrolled
+// already.
+type FingerComparer interface {
+	// Same tells which of the templates is of the same finger, -1 for none.
+	Same(ctx context.Context, template []byte, others [][]byte) (int, error)
+}
+
 // Lock is a door. Open opens it and returns; it shuts when d or the context
 // ends.
 type Lock interface {
@@ -98,8 +105,8 @@ var (
 	ErrBusy = errors.New("the device is busy with another attempt")
 	// ErrUnknown: nobody has that id.
 	ErrUnknown = errors.New("nobody has that id")
-	// ErrDuplicate: this face belongs to somebody who is enrolled.
-	ErrDuplicate = errors.New("somebody with this face is enrolled already")
+	// ErrDuplicate: this face or finger belongs to somebody who is enrolled.
+	ErrDuplicate = errors.New("somebody with this face or finger is enrolled already")
 	// ErrMixed: the frames of an enrolment show more than one person.
 	ErrMixed = errors.New("the pictures are not of one person")
 	// ErrPart: a part of the device is not there.

@@ -249,5 +249,44 @@ func (d *Device) enrollFinger(ctx context.Context, r EnrollRequest) (store.Templ
 	if err != nil {
 		return store.Template{}, fmt.Errorf("device: finger: %w", err)
 	}
-	return store.Template{Kind: store.KindModule, Model: d.hw.Match.Family(), Label: r.Finger, Data: template}, nil
+	t := store.Template{Kind: store.KindModule, Model: d.hw.Match.Family(), Label: r.Finger, Data: template}
+	if err := d.checkFinger(ctx, t, r.Who); err != nil {
+		t.Wipe()
+		return store.Template{}, err
+	}
+	return t, nil
+}
+
+// checkFinger refuses a finger that is enrolled already: one's own again is a
+// hint to use another, anybody else's is ErrDuplicate.
+func (d *Device) checkFinger(ctx context.Context, t store.Template, who store.UserID) error {
+	c, ok := d.hw.Enrol.(FingerComparer)
+	if !ok {
+		return nil
+	}
+	var ts []store.Template
+	defer func() { wipe(ts) }()
+	err := d.vault.View(func(tx *store.Tx) (err error) {
+		ts, err = tx.Templates(store.KindModule)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("device: templates: %w", err)
+	}
+	var others [][]byte
+	var owners []store.UserID
+	for _, o := range ts {
+		if o.Model == t.Model {
+			others, owners = append(others, o.Data), append(owners, o.User)
+		}
+	}
+	switch at, err := c.Same(ctx, t.Data, others); {
+	case err != nil:
+		return fmt.Errorf("device: finger: %w", err)
+	case at < 0:
+		return nil
+	case at < len(owners) && owners[at] == who:
+		return &RetryError{Hints: []string{string(sensor.HintOther)}}
+	}
+	return fmt.Errorf("device: %w", ErrDuplicate)
 }

@@ -60,8 +60,8 @@ func (m *Module) findLamp(ctx context.Context) error {
 		a := auras[LampOff]
 		kind, off = LampAura, append([]byte{byte(AuraLedConfig)}, a[:]...)
 	}
-	b, err := m.probe(ctx, Instruction(off[0]), off[1:]...)
-	if err == nil && b != nil {
+	_, has, err := m.probe(ctx, Instruction(off[0]), off[1:]...)
+	if has {
 		m.info.Lamp = kind
 	}
 	return err

@@ -158,6 +158,38 @@ func (m *Module) compareAll(ctx context.Context, lineup [][]byte) (score float64
 	return score, doubt, attack
 }
 
+// Same tells which of the templates is of the same finger as a new one, -1 for
+// none. A yes counts when it comes twice: were a template lost on the wire, the
+// new one would be compared with itself.
+func (m *Module) Same(ctx context.Context, template []byte, others [][]byte) (int, error) {
+	release, err := m.take(ctx)
+	if err != nil {
+		return -1, err
+	}
+	defer release()
+	m.scans++
+	m.loaded = true
+	if err := m.put(ctx, 1, template); err != nil {
+		return -1, err
+	}
+	for i, t := range others {
+		if checkTemplate(t) != nil {
+			continue // nothing of this family, which no finger matches
+		}
+		score, _, err := m.compare(ctx, t)
+		if err == nil && score > 0 {
+			score, _, err = m.compare(ctx, t)
+		}
+		if err != nil {
+			return -1, err
+		}
+		if score > 0 {
+			return i, nil
+		}
+	}
+	return -1, nil
+}
+
 // same asks the module again who it is.
 func (m *Module) same(ctx context.Context) error {
 	i, now := ReadSysPara, m.info

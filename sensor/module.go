@@ -181,9 +181,9 @@ func (m *Module) introduce(ctx context.Context) error {
 	i := &m.info
 	i.Family = fmt.Sprintf("zfm-%d", i.SystemID)
 	i.Buffers, i.Lamp = 2, LampNone // what every family has
-	if b, err := m.probe(ctx, ReadProdInfo); err != nil {
+	if b, has, err := m.probe(ctx, ReadProdInfo); err != nil {
 		return err
-	} else if b != nil {
+	} else if has {
 		i.product(b)
 	}
 	if i.Serial != "" { // the generation without ReadProdInfo has neither
@@ -191,7 +191,7 @@ func (m *Module) introduce(ctx context.Context) error {
 			text *string
 			Instruction
 		}{{&i.Algorithm, GetAlgVer}, {&i.Firmware, GetFwVer}} {
-			b, err := m.probe(ctx, v.Instruction)
+			b, _, err := m.probe(ctx, v.Instruction)
 			if err != nil {
 				return err
 			}
@@ -201,25 +201,23 @@ func (m *Module) introduce(ctx context.Context) error {
 	return m.findLamp(ctx)
 }
 
-// probe asks for something that a module may not have: nil where it says so or
-// says nothing.
-func (m *Module) probe(ctx context.Context, i Instruction, params ...byte) ([]byte, error) {
-	b, err := m.link.once(ctx, probeTimeout, i, params)
-	e := (*CodeError)(nil)
-	switch {
-	case err == nil:
-		return b, nil
-	case ctx.Err() != nil, errors.Is(err, ErrGone):
-		return nil, err
-	case errors.As(err, &e), errors.Is(err, ErrTimeout):
-		return nil, nil
+// probe asks for something that a module may not have: has is false where it
+// says so or says nothing.
+func (m *Module) probe(ctx context.Context, i Instruction, params ...byte) (b []byte, has bool, err error) {
+	for range 2 {
+		b, err = m.link.once(ctx, probeTimeout, i, params)
+		e := (*CodeError)(nil)
+		switch {
+		case err == nil:
+			return b, true, nil
+		case ctx.Err() != nil, errors.Is(err, ErrGone):
+			return nil, false, err
+		case errors.As(err, &e), errors.Is(err, ErrTimeout):
+			return nil, false, nil
+		}
+		// Damaged on the wire: that says nothing about what the module has.
 	}
-	// Damaged on the wire: that says nothing about what the module has.
-	b, err = m.link.once(ctx, probeTimeout, i, params)
-	if errors.As(err, &e) || errors.Is(err, ErrTimeout) {
-		return nil, nil
-	}
-	return b, err
+	return nil, false, err
 }
 
 // readParameters is ReadSysPara (manual 5.3.1.4): status, system id, library

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -342,5 +343,71 @@ func TestPortIsExclusive(t *testing.T) {
 	}
 	if _, err := m.Scan(t.Context()); !errors.Is(err, sensor.ErrGone) && !errors.Is(err, tty.ErrGone) {
 		t.Errorf("scan after Close: %v", err)
+	}
+}
+
+func TestSameFingerIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, "r503")
+		m := wired(t, s)
+		thumb, index := enrol(t, m, s, "alice", "thumb"), enrol(t, m, s, "alice", "index")
+		other := enrol(t, m, s, "bob", "thumb")
+		again := enrol(t, m, s, "alice", "index")
+		for want, others := range map[int][][]byte{2: {thumb, other, index}, 0: {index}, -1: {thumb, other, nil}} {
+			if got, err := m.Same(t.Context(), again, others); err != nil || got != want {
+				t.Errorf("%d, %v, want %d", got, err, want)
+			}
+		}
+	})
+}
+
+// The lamp can be set while a finger is waited for, and an animation that ends
+// by itself is not disturbed.
+func TestLampWhileScanning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, "r503")
+		m := wired(t, s)
+		var scanning sync.WaitGroup
+		scanning.Go(func() {
+			if _, err := m.Scan(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		for _, l := range []sensor.Lamp{sensor.LampWorking, sensor.LampNo, sensor.LampReady} {
+			before := time.Now()
+			if err := m.Show(t.Context(), l); err != nil {
+				t.Fatal(err)
+			}
+			// No flashes twice, a quarter of a second each.
+			if took := time.Since(before); l == sensor.LampReady && took < 400*time.Millisecond || took > time.Second {
+				t.Errorf("lamp %d after %v", l, took)
+			}
+		}
+		if got, _ := s.Command("state"); !strings.HasSuffix(got, "lamp mode 1 speed 100 colour 2 times 0") {
+			t.Error(got)
+		}
+		do(t, s, "touch alice thumb") // lets the scan end
+		scanning.Wait()
+	})
+}
+
+// Units without a ring have a light, or nothing.
+func TestLampKinds(t *testing.T) {
+	for model, want := range map[string]string{"r503": sensor.LampAura, "r307": sensor.LampLight} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSim(t, model)
+			m := wired(t, s)
+			if got := m.Info().Lamp; got != want {
+				t.Errorf("%s has %s", model, got)
+			}
+			for l := sensor.LampOff; l <= sensor.LampFault; l++ {
+				if err := m.Show(t.Context(), l); err != nil {
+					t.Errorf("%s: lamp %d: %v", model, l, err)
+				}
+			}
+			if err := m.Show(t.Context(), sensor.LampFault+1); err == nil {
+				t.Error("there is one more lamp")
+			}
+		})
 	}
 }

@@ -18,8 +18,22 @@ type Print struct {
 // Scan waits for a finger, takes its picture (GenImg) and extracts its
 // features into the module's first buffer (Img2Tz). It waits until the context
 // ends, which is a *RetryError with HintNoFinger when only a finger was
-// missing. A picture that is no good is a *RetryError as well.
+// missing. A picture that is no good is a *RetryError as well. While no finger
+// is there the wire is free for others between two looks.
 func (m *Module) Scan(ctx context.Context) (Print, error) {
+	for poll := pollFirst; ; poll = min(2*poll, pollMost) {
+		p, err := m.look(ctx)
+		if !isCode(err, NoFinger) {
+			return p, waited(ctx, retry(err))
+		}
+		if err := sleep(ctx, poll); err != nil {
+			return Print{}, waited(ctx, err)
+		}
+	}
+}
+
+// look takes one picture and, where there is a finger on it, its features.
+func (m *Module) look(ctx context.Context) (Print, error) {
 	release, err := m.take(ctx)
 	if err != nil {
 		return Print{}, err
@@ -28,25 +42,29 @@ func (m *Module) Scan(ctx context.Context) (Print, error) {
 	return m.scan(ctx, 1)
 }
 
+// scan takes one picture and its features into a buffer.
 func (m *Module) scan(ctx context.Context, buffer byte) (Print, error) {
 	m.scans++ // whatever comes of it, older prints are stale
-	for poll := pollFirst; ; poll = min(2*poll, pollMost) {
-		_, err := m.link.command(ctx, GenImg)
-		if err == nil {
-			break
-		}
-		err = retry(err)
-		if r := (*RetryError)(nil); !errors.As(err, &r) || r.Hint != HintNoFinger {
-			return Print{}, waited(ctx, err)
-		}
-		if err := sleep(ctx, poll); err != nil {
-			return Print{}, waited(ctx, err)
-		}
+	if _, err := m.link.command(ctx, GenImg); err != nil {
+		return Print{}, err
 	}
 	if _, err := m.link.command(ctx, Img2Tz, buffer); err != nil {
-		return Print{}, waited(ctx, retry(err))
+		return Print{}, err
 	}
 	return Print{serial: m.scans, resets: m.link.resets}, nil
+}
+
+// await is scan for somebody who has the wire: it waits for a finger.
+func (m *Module) await(ctx context.Context, buffer byte) error {
+	for poll := pollFirst; ; poll = min(2*poll, pollMost) {
+		_, err := m.scan(ctx, buffer)
+		if !isCode(err, NoFinger) {
+			return waited(ctx, retry(err))
+		}
+		if err := sleep(ctx, poll); err != nil {
+			return waited(ctx, err)
+		}
+	}
 }
 
 // waited makes a time that ran out while waiting for a finger the person's
@@ -114,7 +132,7 @@ func (m *Module) Enrol(ctx context.Context, captures int, progress func(EnrolSte
 	resets := m.link.resets
 	for done := 0; done < captures; {
 		progress(EnrolStep{Done: done, Of: captures, Hint: HintNoFinger})
-		_, err := m.scan(ctx, byte(done+1))
+		err := m.await(ctx, byte(done+1))
 		if r := (*RetryError)(nil); errors.As(err, &r) && ctx.Err() == nil {
 			progress(EnrolStep{Done: done, Of: captures, Hint: r.Hint})
 		} else if err != nil {

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
+	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/sensor/tty"
 )
@@ -161,6 +164,63 @@ func (f *finger) Enrol(ctx context.Context, captures int, progress func(sensor.E
 	}
 	t, err := m.Enrol(ctx, captures, progress)
 	return t, f.noted(gen, err)
+}
+
+func (f *finger) Same(ctx context.Context, template []byte, others [][]byte) (int, error) {
+	m, gen, err := f.part.get()
+	if err != nil {
+		return -1, err
+	}
+	at, err := m.Same(ctx, template, others)
+	return at, f.noted(gen, err)
+}
+
+// How long a yes or a no stays on the lamp.
+const lampAnswer = 2 * time.Second
+
+// light lets the module's lamp say what the device does, until the events end.
+func (f *finger) light(ctx context.Context, events <-chan device.Event) {
+	idle := time.NewTimer(0)
+	defer idle.Stop()
+	for {
+		show := sensor.LampReady
+		select {
+		case e, ok := <-events:
+			if !ok {
+				return
+			}
+			if show, ok = lampOf(e); !ok {
+				continue
+			}
+			idle.Reset(lampAnswer)
+			if show == sensor.LampWorking {
+				idle.Stop() // until the decision
+			}
+		case <-idle.C:
+		}
+		if m, gen, err := f.part.get(); err == nil {
+			c, cancel := context.WithTimeout(ctx, lampAnswer)
+			if err := m.Show(c, show); c.Err() == nil {
+				_ = f.noted(gen, err)
+			}
+			cancel()
+		}
+	}
+}
+
+// lampOf is what an event shows on the lamp, if anything.
+func lampOf(e device.Event) (sensor.Lamp, bool) {
+	switch {
+	case e.Kind == "decision" && e.Outcome == "granted", e.Kind == "enrolled":
+		return sensor.LampYes, true
+	case e.Kind == "decision" && slices.Contains(e.Reasons, device.LockedOut):
+		return sensor.LampLocked, true
+	case e.Kind == "decision":
+		return sensor.LampNo, true
+	case e.Kind == "hint" && e.Step == device.Finger && e.Hint == string(sensor.HintNoFinger):
+		return sensor.LampWorking, true
+	}
+	return 0, false
 }
 
 func (f *finger) Info() sensor.Info {

@@ -74,6 +74,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, authenticator.Close()) }()
+	running.Go(func() { reader.light(ctx, authenticator.Subscribe(ctx)) })
 	if onBench != nil {
 		running.Go(func() {
 			for e := range authenticator.Subscribe(ctx) {
