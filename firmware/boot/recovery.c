@@ -1,0 +1,423 @@
+/* Serial recovery: a line console for any terminal, and XMODEM (PROTOCOL.md section 5). */
+#include <string.h>
+
+#include "boot.h"
+#include "bytes.h"
+#include "hal.h"
+#include "limits.h"
+#include "state.h"
+
+#define SOH 0x01u
+#define STX 0x02u
+#define EOT 0x04u
+#define ACK 0x06u
+#define NAK 0x15u
+#define CAN 0x18u
+
+#define PURGE_MS 200u /* silence that ends a garbled block */
+#define BLOCK_LARGE 1024u
+
+/* --- text ------------------------------------------------------------------- */
+
+static void put_text(const char *text)
+{
+	hal_serial_put((const uint8_t *)text, strlen(text));
+}
+
+static void put_byte(uint8_t byte)
+{
+	hal_serial_put(&byte, 1);
+}
+
+static void put_number(uint32_t v)
+{
+	char digits[11];
+	unsigned at = sizeof digits - 1u;
+
+	digits[at] = '\0';
+	do {
+		digits[--at] = (char)('0' + (char)(v % 10u));
+		v /= 10u;
+	} while (v != 0u);
+	put_text(digits + at);
+}
+
+static void put_hex(const uint8_t *bytes, size_t n)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < n; i++) {
+		put_byte((uint8_t)digits[bytes[i] >> 4]);
+		put_byte((uint8_t)digits[bytes[i] & 15u]);
+	}
+}
+
+static void put_version(uint32_t v)
+{
+	put_number(v >> 24);
+	put_text(".");
+	put_number(v >> 16 & 0xFFu);
+	put_text(".");
+	put_number(v & 0xFFFFu);
+}
+
+static void put_slot(enum slot s)
+{
+	put_text(s == SLOT_A ? "A" : "B");
+}
+
+static void put_address(uint32_t a)
+{
+	const uint8_t big[4] = { (uint8_t)(a >> 24), (uint8_t)(a >> 16), (uint8_t)(a >> 8), (uint8_t)a };
+
+	put_text("0x");
+	put_hex(big, sizeof big);
+}
+
+static const struct {
+	const char *name;
+	const char *text;
+} fails[] = {
+	[FAIL_NONE] = { "none", "" },
+	[FAIL_MAGIC] = { "magic", "this is not an image; send a .fpb file" },
+	[FAIL_HEADER] = { "header", "the image's header is malformed; build it again" },
+	[FAIL_BOARD] = { "board", "the image is for another board; see board= above" },
+	[FAIL_SLOT] = { "slot", "no image for the target slot in it; send the whole .fpb file" },
+	[FAIL_KEY] = { "key", "this loader has no key of that kind; sign for production" },
+	[FAIL_SIGNATURE] = { "signature", "the signature does not match; the file is damaged or forged" },
+	[FAIL_OLDER] = { "older", "its rollback counter is below floor=; send a newer image" },
+	[FAIL_SIZE] = { "size", "it does not fit into the slot" },
+	[FAIL_DIGEST] = { "digest", "flash does not hold what was sent; send it again" },
+	[FAIL_TORN] = { "torn", "the transfer ended before the image; send the whole file" },
+	[FAIL_TRANSFER] = { "transfer", "the sender fell silent or the line is bad; send it again" },
+	[FAIL_CANCELLED] = { "cancelled", "the sender gave up; send it again" },
+	[FAIL_FLASH] = { "flash", "flash cannot be written; send it again, then replace the board" },
+	[FAIL_COMMAND] = { "command", "unknown; there are: info, load, boot, help" },
+	[FAIL_NOTHING] = { "none", "no image can be started; load one" },
+};
+
+static void put_error(enum fail f)
+{
+	put_text("error ");
+	put_text(fails[f].name);
+	put_text(": ");
+	put_text(fails[f].text);
+	put_text("\r\n");
+}
+
+static void put_slot_line(enum slot s, uint32_t floor)
+{
+	struct image image;
+	const enum fail f = image_check(s, floor, &image);
+	const struct trailer t = trailer_read(s);
+
+	put_text("slot ");
+	put_slot(s);
+	if (f == FAIL_MAGIC) {
+		put_text(" empty\r\n");
+		return;
+	}
+	if (f != FAIL_NONE) {
+		put_text(" bad ");
+		put_text(fails[f].name);
+		put_text("\r\n");
+		return;
+	}
+	put_text(" ");
+	put_version(image.version);
+	put_text(" rollback=");
+	put_number(image.rollback);
+	put_text(" sequence=");
+	put_number(t.sequence);
+	put_text(t.confirmed ? " confirmed\r\n" : t.tried ? " tried\r\n" : " new\r\n");
+}
+
+static void put_target(enum slot s)
+{
+	put_slot(s);
+	put_text(" ");
+	put_address(slot_address(s));
+	put_text("\r\n");
+}
+
+static void put_info(void)
+{
+	const uint32_t floor = counter_read(COUNTER_FLOOR);
+	uint8_t serial[8];
+
+	hal_serial_number(serial);
+	put_text("faceprint-loader ");
+	put_version(boot_info.version);
+	put_text(" board=");
+	put_number(BOARD_ID);
+	put_text(" serial=");
+	put_hex(serial, sizeof serial);
+	put_text(boot_info.production != 0u ? " key=production floor=" : " key=development floor=");
+	put_number(floor);
+	put_text("\r\n");
+	put_slot_line(SLOT_A, floor);
+	put_slot_line(SLOT_B, floor);
+	put_text("target ");
+	put_target(boot_target());
+}
+
+/* --- XMODEM ----------------------------------------------------------------- */
+
+/* A byte within a time; false: silence. */
+static bool take(uint8_t *byte, uint32_t ms)
+{
+	const uint32_t start = hal_now();
+
+	do {
+		hal_watchdog();
+		if (hal_serial_get(byte)) {
+			return true;
+		}
+	} while (hal_now() - start < ms);
+	return false;
+}
+
+/* Wait until the line is silent. A line that never is ends with the sender's block. */
+static void purge(void)
+{
+	uint8_t byte;
+
+	for (unsigned i = 0; i < 2u * BLOCK_LARGE && take(&byte, PURGE_MS); i++) {
+	}
+}
+
+static void cancel(void)
+{
+	for (unsigned i = 0; i < 3u; i++) {
+		put_byte(CAN);
+	}
+	purge();
+}
+
+static uint16_t crc16(const uint8_t *bytes, size_t n)
+{
+	uint16_t crc = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		crc ^= (uint16_t)(bytes[i] << 8);
+		for (unsigned bit = 0; bit < 8u; bit++) {
+			const bool carry = (crc & 0x8000u) != 0u;
+
+			crc = (uint16_t)(crc << 1);
+			if (carry) {
+				crc ^= 0x1021u;
+			}
+		}
+	}
+	return crc;
+}
+
+/* A block behind its first byte: number, complement, size bytes, CRC-16. */
+struct block {
+	uint8_t bytes[2u + BLOCK_LARGE + 2u];
+	size_t size;
+};
+
+static bool take_block(struct block *b)
+{
+	const size_t n = 2u + b->size + 2u;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!take(&b->bytes[i], POLL_MS)) {
+			return false;
+		}
+	}
+
+	const uint8_t *crc = b->bytes + 2u + b->size;
+
+	return (b->bytes[0] ^ b->bytes[1]) == 0xFFu && crc16(b->bytes + 2, b->size) == (uint16_t)(crc[0] << 8 | crc[1]);
+}
+
+enum heard { HEARD_SILENCE, HEARD_BLOCK, HEARD_GARBLED, HEARD_END, HEARD_CANCEL };
+
+/* What the sender sends next. */
+static enum heard hear(struct block *b)
+{
+	uint8_t byte;
+
+	if (!take(&byte, POLL_MS)) {
+		return HEARD_SILENCE;
+	}
+	switch (byte) {
+	case SOH:
+	case STX:
+		b->size = byte == SOH ? 128u : BLOCK_LARGE;
+		return take_block(b) ? HEARD_BLOCK : HEARD_GARBLED;
+	case EOT:
+		return HEARD_END;
+	case CAN:
+		return take(&byte, POLL_MS) && byte == CAN ? HEARD_CANCEL : HEARD_GARBLED;
+	default:
+		return HEARD_GARBLED;
+	}
+}
+
+static enum fail receive(struct install *in)
+{
+	static struct block block; /* too large for the stack */
+	const uint32_t start = hal_now();
+	uint8_t expected = 1;
+	bool begun = false;
+	unsigned bad = 0;
+	enum fail f;
+
+	put_byte('C');
+	for (;;) {
+		const enum heard h = hear(&block);
+
+		if (!begun && h != HEARD_BLOCK && h != HEARD_CANCEL) {
+			/* Line noise and typed letters before the first block do no harm. */
+			if (hal_now() - start >= RECEIVE_MS) {
+				return FAIL_TRANSFER;
+			}
+			if (h == HEARD_END) {
+				put_byte(ACK); /* an empty file */
+				return FAIL_MAGIC;
+			}
+			put_byte('C');
+			continue;
+		}
+		switch (h) {
+		case HEARD_BLOCK:
+			if (begun && block.bytes[0] == (uint8_t)(expected - 1u)) {
+				bad++; /* our ACK was lost; taken already */
+				put_byte(ACK);
+				break;
+			}
+			f = block.bytes[0] == expected ? install_take(in, block.bytes + 2, block.size) : FAIL_TRANSFER;
+			if (f != FAIL_NONE) {
+				return f;
+			}
+			begun = true;
+			bad = 0;
+			expected++;
+			put_byte(ACK);
+			break;
+		case HEARD_END:
+			f = install_end(in);
+			if (f == FAIL_NONE) {
+				put_byte(ACK);
+			}
+			return f;
+		case HEARD_CANCEL:
+			return FAIL_CANCELLED;
+		case HEARD_GARBLED:
+			purge();
+			bad++;
+			put_byte(NAK);
+			break;
+		case HEARD_SILENCE:
+		default:
+			bad++;
+			put_byte(NAK);
+			break;
+		}
+		if (bad >= BAD_BLOCKS_MAX) {
+			return FAIL_TRANSFER;
+		}
+	}
+}
+
+static void load(void)
+{
+	static struct install in; /* the terminal's one transfer */
+
+	memset(&in, 0, sizeof in);
+	in.target = boot_target();
+	put_text("ready ");
+	put_target(in.target);
+
+	const enum fail f = receive(&in);
+
+	if (f != FAIL_NONE) {
+		cancel();
+		put_text("\r\n");
+		put_error(f);
+		return;
+	}
+	purge();
+	put_text("\r\nok ");
+	put_slot(in.target);
+	put_text(" ");
+	put_version(in.image.version);
+	put_text("\r\n");
+}
+
+/* --- console ---------------------------------------------------------------- */
+
+/* A line of at most LINE_MAX_LEN characters, or false: RECOVERY_MS of silence. */
+static bool take_line(char line[LINE_MAX_LEN + 1u])
+{
+	size_t n = 0;
+	uint8_t byte;
+
+	while (take(&byte, RECOVERY_MS)) {
+		if (byte == '\r' || byte == '\n') {
+			put_text("\r\n");
+			line[n] = '\0';
+			return true;
+		}
+		if ((byte == 0x08u || byte == 0x7Fu) && n > 0u) {
+			n--;
+			put_text("\b \b");
+		} else if (byte >= 0x20u && byte < 0x7Fu && n < LINE_MAX_LEN) {
+			line[n++] = (char)byte;
+			put_byte(byte);
+		}
+	}
+	return false;
+}
+
+/* The image to start, announced; NO_SLOT when there is none. */
+static unsigned select_and_tell(void)
+{
+	const unsigned s = boot_select();
+	struct image image;
+
+	if (s != NO_SLOT) {
+		(void)image_parse(hal_flash(slot_address((enum slot)s)), &image);
+		put_text("boot ");
+		put_slot((enum slot)s);
+		put_text(" ");
+		put_version(image.version);
+		put_text("\r\n");
+	}
+	return s;
+}
+
+enum slot recovery(void)
+{
+	char line[LINE_MAX_LEN + 1u];
+
+	put_text("\r\n");
+	put_info();
+	for (;;) {
+		put_text("> ");
+
+		const bool silent = !take_line(line);
+
+		if (silent || strcmp(line, "boot") == 0) {
+			const unsigned s = select_and_tell();
+
+			if (s != NO_SLOT) {
+				return (enum slot)s;
+			}
+			put_error(FAIL_NOTHING);
+		} else if (strcmp(line, "info") == 0) {
+			put_info();
+		} else if (strcmp(line, "load") == 0) {
+			load();
+		} else if (strcmp(line, "help") == 0) {
+			put_text("info  what is in the slots\r\n"
+			         "load  receive an image by XMODEM-1K\r\n"
+			         "boot  start the best image\r\n");
+		} else if (line[0] != '\0') {
+			put_error(FAIL_COMMAND);
+		}
+	}
+}

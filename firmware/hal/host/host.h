@@ -1,0 +1,51 @@
+/* The inside of the host board, for those who drive it. */
+#ifndef HOST_H
+#define HOST_H
+
+#include <setjmp.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "hal.h"
+
+enum host_operation { HOST_ERASE, HOST_WRITE };
+
+/* Why the program came back: hal_run and hal_restart do not return to it. */
+enum host_exit { HOST_RUNS = 1, HOST_RESTARTS = 2, HOST_STOPS = 3 };
+
+struct host {
+	uint8_t flash[BOARD_FLASH_SIZE];
+	bool written[BOARD_FLASH_SIZE / 4]; /* words since their last erase */
+
+	uint32_t now;      /* ms */
+	bool clock_runs;   /* each hal_now moves it by one */
+	uint8_t inputs;    /* HAL_IN_ */
+	uint8_t outputs;   /* HAL_OUT_ */
+	uint8_t ever_high; /* outputs that were high since it was cleared */
+	enum hal_start started;
+	uint16_t stack_used;
+
+	/* The wire; NULL: nothing comes, and nothing is heard. */
+	bool (*get)(uint8_t *byte);
+	void (*put)(const uint8_t *bytes, size_t n);
+	void (*changed)(uint8_t outputs);
+
+	/* Called before each flash operation: a word's write, a page's erase. */
+	void (*operation)(enum host_operation what, uint32_t address, uint32_t word);
+	uint32_t operations; /* done */
+	uint32_t violations; /* writes to words that were not erased, or over a page's end: refused */
+	uint32_t fails_at;   /* the operation that fails, counted from 1; 0: none */
+	bool fails_on;       /* and every one behind it */
+	uint32_t fed;        /* calls of hal_watchdog */
+
+	jmp_buf leave; /* gets enum host_exit */
+	uint32_t run;  /* vectors of HOST_RUNS */
+	enum hal_start restart;
+};
+
+extern struct host host;
+
+/* Erased flash with the loader's block in it, everything at rest. */
+void host_reset(void);
+
+#endif
