@@ -47,8 +47,12 @@ build: deps fetch ## the three programs, in bin/
 	@$(GO) build -o bin/faceprintd ./cmd/faceprintd
 	@$(GO) build -o bin/faceprint-eval ./cmd/faceprint-eval
 
-test: build deps-test ## set up, then every test
+test: build firmware ## set up, then every test
+	$(MAKE) -s -C firmware GO=$(GO) test
 	$(GO) test ./...
+
+firmware: deps-test ## loader and application of the guard board, for microbit, pico and host
+	@$(MAKE) -s -C firmware GO=$(GO)
 
 bench: build ## speed, as ratios of both sides in one run
 	$(GO) test -run '^$$' -bench . -benchmem ./...
@@ -77,6 +81,8 @@ pam: ## the PAM module for Linux logins, bin/pam_faceprint.so (docs/login.md)
 
 nightly: ## what is too long for CI: long fuzzing, full fault and power-cut sweeps
 	$(MAKE) test
+	GUARD_UPGRADE_BYTES=61184 GUARD_FRAMES=1000000 $(MAKE) -s -C firmware GO=$(GO) test
+	GUARD_CUTS=60 $(GO) test -timeout 60m -v -run PowerCut ./firmware/qemu
 	FACEPRINT_TORTURE=10000,5000 $(GO) test -timeout 90m -v -run 'Killed|PowerCut' ./store | grep -v event=
 	FACEPRINT_SCRIPTS=1000000 $(GO) test -run '^TestFaultScripts$$' -timeout 2h ./sensor
 	$(MAKE) fuzz FUZZTIME=10m
@@ -96,4 +102,4 @@ fetch: deps
 	@packaging/fetch.sh $(VAR) models clips ort
 
 clean: ## remove programs, fetched files and the bench's state
-	rm -rf bin var
+	rm -rf bin var firmware/build
