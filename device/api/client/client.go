@@ -77,6 +77,13 @@ const (
 	ProblemDuplicate = "duplicate"  // already enrolled
 	ProblemConsent   = "no-consent" // consent was not given
 	ProblemRetry     = "retry"      // nothing was done: somebody must come closer, press again
+
+	// Of phones.
+	ProblemUnsigned = "unsigned"      // no signature, or one that does not hold, of a phone that is known
+	ProblemStale    = "stale-counter" // the counter is not above the last
+	ProblemRevoked  = "revoked"       // the phone is revoked or expired
+	ProblemTooMany  = "too-many"      // slower
+	ProblemPairing  = "not-paired"    // the invitation is wrong, used or expired
 )
 
 // ProblemPrefix stands before a problem's name in Error.Type.

@@ -1,0 +1,73 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Phone is a paired phone.
+type Phone struct {
+	ID       string     `json:"id" doc:"Made from its public key."`
+	User     string     `json:"user" doc:"Whose it is."`
+	Name     string     `json:"name"`
+	Kind     string     `json:"kind" enum:"app,browser" doc:"What holds its key."`
+	Platform string     `json:"platform"`
+	Paired   time.Time  `json:"paired"`
+	By       string     `json:"by" doc:"Who invited it: admin or kiosk."`
+	Seen     *time.Time `json:"seen,omitempty" doc:"About when it was last heard of."`
+	Expires  *time.Time `json:"expires,omitempty"`
+	Revoked  *time.Time `json:"revoked,omitempty"`
+	Rights   []string   `json:"rights" doc:"Of unlock, approve, verify, history."`
+	Schedule string     `json:"schedule,omitempty" doc:"When its rights hold, such as mon-fri 08:00-18:00; empty is always."`
+}
+
+// Invite asks for a code with which one phone can be paired.
+type Invite struct {
+	User     string     `json:"user" doc:"The person whose phone it will be." minLength:"1" maxLength:"64"`
+	Grant    string     `json:"grant,omitempty" doc:"A kiosk proves with the person's own grant, for the audience faceprint:pair, that the person is there." maxLength:"4096"`
+	Rights   []string   `json:"rights,omitempty" doc:"Empty means all." enum:"unlock,approve,verify,history" maxItems:"4"`
+	Schedule string     `json:"schedule,omitempty" doc:"When the rights hold, such as mon-fri 08:00-18:00; empty is always." maxLength:"256"`
+	Expires  *time.Time `json:"expires,omitempty" doc:"When the phone ceases to be paired; absent is never."`
+}
+
+// PairAudience is what a grant must be for to pair a phone with it at a kiosk.
+const PairAudience = "faceprint:pair"
+
+// Invited is the code to show. It is a secret until it is used or expired.
+type Invited struct {
+	Text    string    `json:"text" doc:"The invitation: what the QR code says, and what can be typed or pasted instead."`
+	QR      []string  `json:"qr" doc:"The QR code, one string a row, # for dark and a space for light, without the quiet zone."`
+	Expires time.Time `json:"expires"`
+}
+
+// Phones is the list of those paired.
+type Phones struct {
+	Phones []Phone `json:"phones"`
+}
+
+// Rename gives a phone another name.
+type Rename struct {
+	Name string `json:"name" minLength:"1" maxLength:"64"`
+}
+
+// Invite makes a code with which one phone can be paired to the person.
+func (c *Client) Invite(ctx context.Context, i Invite) (Invited, error) {
+	return call[Invited](ctx, c, http.MethodPost, "/v1/phones", i)
+}
+
+// Phones lists those paired.
+func (c *Client) Phones(ctx context.Context) (Phones, error) {
+	return call[Phones](ctx, c, http.MethodGet, "/v1/phones", nil)
+}
+
+// RenamePhone gives a phone another name.
+func (c *Client) RenamePhone(ctx context.Context, id, name string) (Phone, error) {
+	return call[Phone](ctx, c, http.MethodPatch, "/v1/phones/"+url.PathEscape(id), Rename{name})
+}
+
+// RevokePhone ends a pairing at once; open connections of the phone are cut.
+func (c *Client) RevokePhone(ctx context.Context, id string) (Phone, error) {
+	return call[Phone](ctx, c, http.MethodDelete, "/v1/phones/"+url.PathEscape(id), nil)
+}
