@@ -305,7 +305,7 @@ func (i *Identity) Pair(ctx context.Context, inv Invitation, name, platform stri
 	defer x.Close()
 	defer context.AfterFunc(ctx, func() { x.Close() })()
 	proof := ProvePhone(inv.Secret, inv.Pin, x.binding, a)
-	body, err := json.Marshal(PairRequest{Key: a.Key.String(), Kind: a.Kind, Name: a.Name, Platform: a.Platform, Proof: proof.String()})
+	body, err := json.Marshal(PairRequest{Invite: inv.Secret.Name(), Key: a.Key.String(), Kind: a.Kind, Name: a.Name, Platform: a.Platform, Proof: proof.String()})
 	if err != nil {
 		return fmt.Errorf("phone: %w", err)
 	}

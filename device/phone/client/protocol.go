@@ -84,6 +84,12 @@ type Secret [SecretSize]byte
 // String tells nobody the secret.
 func (Secret) String() string { return "(secret)" }
 
+// Name of the invitation, which can be told: it only says which one is meant.
+func (s Secret) Name() string {
+	sum := sha256.Sum256(append([]byte("faceprint-pair-1 name\n"), s[:]...))
+	return b64.EncodeToString(sum[:9])
+}
+
 // NewSecret makes one.
 func NewSecret() (s Secret) {
 	rand.Read(s[:]) // never fails (crypto/rand)

@@ -26,6 +26,7 @@ type vectors struct {
 		Pin    string `json:"pin_hex"`
 		Secret string `json:"secret_hex"`
 		Text   string `json:"text"`
+		Name   string `json:"name"`
 	} `json:"invitation"`
 	Phone struct {
 		Private string `json:"private_hex"`
@@ -75,7 +76,7 @@ func generate(t *testing.T) vectors {
 	inv := Invitation{Addr: "192.168.1.20:7443"}
 	copy(inv.Pin[:], ascending(PinSize, 0x40))
 	copy(inv.Secret[:], ascending(SecretSize, 0xf0))
-	v.Invitation.Addr, v.Invitation.Text = inv.Addr, inv.Text()
+	v.Invitation.Addr, v.Invitation.Text, v.Invitation.Name = inv.Addr, inv.Text(), inv.Secret.Name()
 	v.Invitation.Pin, v.Invitation.Secret = hex.EncodeToString(inv.Pin[:]), hex.EncodeToString(inv.Secret[:])
 
 	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), ascending(32, 1))

@@ -9,6 +9,7 @@ import (
 // PairRequest asks to be paired. It is signed with the new key like every
 // request, with counter 1 or higher.
 type PairRequest struct {
+	Invite   string `json:"invite" doc:"The name of the invitation's secret." minLength:"12" maxLength:"12"`
 	Key      string `json:"key" doc:"The phone's P-256 public key: an uncompressed point, base64url." minLength:"87" maxLength:"87"`
 	Kind     Kind   `json:"kind" enum:"app,browser" doc:"app: checks the pin and binds to the TLS exporter. browser: binds to a session."`
 	Name     string `json:"name" doc:"What the owner calls it." minLength:"1" maxLength:"64"`

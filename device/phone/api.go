@@ -1,0 +1,266 @@
+package phone
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/faceprint/faceprint/device/api"
+	wire "github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/device/phone/client"
+)
+
+// Roles of the API, in the description's x-role. What has none is refused.
+const (
+	roleAnyone = "anyone" // no signature, or one of a key that is not paired
+	rolePaired = "paired" // a paired phone's signature
+)
+
+type (
+	none            struct{}
+	answer[T any]   struct{ Body T }
+	question[T any] struct{ Body T }
+	// lastAnswer is the last of its connection.
+	lastAnswer[T any] struct {
+		Connection string `header:"Connection"`
+		Body       T
+	}
+	ofRequest struct {
+		ID   string `path:"id" maxLength:"64"`
+		Body client.Answer
+	}
+	ofHistory struct {
+		Before uint64 `query:"before" doc:"Only entries with a lower number; 0 begins at the newest."`
+		Limit  int    `query:"limit" minimum:"1" maximum:"100" default:"50" doc:"At most so many."`
+	}
+)
+
+func fault(detail string) *api.Problem {
+	return api.NewProblem(http.StatusServiceUnavailable, wire.ProblemFault, detail, "")
+}
+
+// requestKey carries the request itself to the one operation that needs it.
+type requestKey struct{}
+
+func (p *Phones) routes() error {
+	config := huma.DefaultConfig("faceprint for phones", p.opts.Version)
+	config.Info.Description = `The API of a paired phone. TLS 1.3; the device's key is pinned by the code that the device shows.
+
+Every operation of the role "paired" is signed: the Authorization header is "` + client.Scheme + ` id.counter.signature", where the signature (ECDSA P-256, SHA-256, r and s, base64url) covers these lines: faceprint-request-1, method, path with query, counter, binding, SHA-256 of the body (base64url). The binding is the tls-exporter of RFC 9266; for a browser's key that of its session. No answer holds a picture or a template.`
+	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"signature": {Type: "http", Scheme: client.Scheme, Description: "A signature of a paired phone's key."},
+	}
+	mux := http.NewServeMux()
+	h := humago.New(mux, config)
+	h.UseMiddleware(p.checkCaller(h))
+	post, get, del := http.MethodPost, http.MethodGet, http.MethodDelete
+
+	route(p, h, roleAnyone, "", "pair", post, "/v1/pair", "Be paired, with the secret of a code that the device shows", func(ctx context.Context, in *question[client.PairRequest]) (*answer[client.PairReply], error) {
+		r, c := ctx.Value(requestKey{}).(*http.Request), callerOf(ctx)
+		reply, no, err := p.pair(r, c.body, in.Body)
+		if no != nil {
+			p.refusals.add(no.why)
+			return nil, no.Problem
+		}
+		return answered(reply, err)
+	})
+	route(p, h, roleAnyone, "", "session", post, "/v1/session", "Begin a browser's session", func(context.Context, *none) (*answer[client.Session], error) {
+		if !p.opts.Browsers {
+			return nil, api.NewProblem(http.StatusForbidden, wire.ProblemForbidden, "this device takes no browsers", "use an app, or set browsers in [phone] of the configuration")
+		}
+		b, expires := p.sessions.open(p.now())
+		return answered(client.Session{Binding: b.String(), Expires: expires.UTC()}, nil)
+	})
+	route(p, h, rolePaired, "", "me", get, "/v1/me", "Who the device takes this phone for", func(ctx context.Context, _ *none) (*answer[client.Me], error) {
+		me := callerOf(ctx).phone.wire()
+		name, err := p.vault.Name(me.User)
+		return answered(client.Me{User: me.User, Name: name, Phone: me, Now: p.now().UTC(), Device: p.opts.Version}, err)
+	})
+	route(p, h, rolePaired, "", "revoke-me", del, "/v1/me", "End this phone's pairing", func(ctx context.Context, _ *none) (*lastAnswer[wire.Phone], error) {
+		r := ctx.Value(requestKey{}).(*http.Request)
+		w, err := p.revoke(callerOf(ctx).phone, r.Context().Value(boundKey{}).(*bound).link)
+		if err != nil {
+			return nil, err
+		}
+		return &lastAnswer[wire.Phone]{"close", w}, nil
+	})
+	route(p, h, rolePaired, "", "phones", get, "/v1/phones", "The phones of this person", func(ctx context.Context, _ *none) (*answer[client.Phones], error) {
+		list := client.Phones{Phones: []wire.Phone{}}
+		for _, x := range p.of(callerOf(ctx).phone.record.User) {
+			list.Phones = append(list.Phones, x.wire())
+		}
+		return answered(list, nil)
+	})
+	route(p, h, rolePaired, "", "keys", get, "/v1/keys", "Public keys with which grants are checked (JWKS)", func(ctx context.Context, _ *none) (*answer[wire.Keys], error) {
+		return answered(p.device.Keys(ctx))
+	})
+	route(p, h, rolePaired, Unlock, "unlock", post, "/v1/unlock", "Ask to be let in; face or finger at the device complete it where the policy wants them", func(ctx context.Context, in *question[client.Unlock]) (*answer[wire.Decision], error) {
+		return answered(p.attempt(ctx, Attempt{Nonce: in.Body.Nonce, Audience: in.Body.Audience, Timeout: ms(in.Body.TimeoutMs)}))
+	})
+	route(p, h, rolePaired, Verify, "verify", post, "/v1/verify", "Have the device vouch for its person: a grant for the nonce; no door opens", func(ctx context.Context, in *question[client.VerifyMe]) (*answer[wire.Decision], error) {
+		return answered(p.attempt(ctx, Attempt{Nonce: in.Body.Nonce, Audience: in.Body.Audience, Timeout: ms(in.Body.TimeoutMs), KeepShut: true}))
+	})
+	route(p, h, rolePaired, Approve, "requests", get, "/v1/requests", "What waits at the device for this person's answer", func(ctx context.Context, _ *none) (*answer[client.PendingList], error) {
+		return answered(p.pending.of(callerOf(ctx).phone.record.User), nil)
+	})
+	route(p, h, rolePaired, Approve, "answer", post, "/v1/requests/{id}", "Approve or refuse what waits", func(ctx context.Context, in *ofRequest) (*answer[struct{}], error) {
+		return answered(struct{}{}, p.pending.reply(in.ID, callerOf(ctx).phone.record.User, in.Body.Approve))
+	})
+	route(p, h, rolePaired, Past, "history", get, "/v1/history", "What happened to this person, newest first", func(ctx context.Context, in *ofHistory) (*answer[client.History], error) {
+		entries, before, err := p.vault.History(callerOf(ctx).phone.record.User, in.Before, min(in.Limit, historyMost))
+		return answered(client.History{Entries: entries, Before: before}, err)
+	})
+	// The stream takes the connection away from the server, which huma cannot.
+	events := operation(rolePaired, "", "events", get, "/v1/events", "What concerns this person, as it happens (server-sent events)")
+	events.Responses = map[string]*huma.Response{"200": {Description: "Events", Content: map[string]*huma.MediaType{
+		"text/event-stream": {Schema: h.OpenAPI().Components.Schemas.Schema(typeOf[client.Event](), true, "Event")},
+	}}}
+	h.OpenAPI().AddOperation(&events)
+	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) {
+		if callerOf(r.Context()).phone == nil {
+			p.deny(w, r.Context().Value(boundKey{}).(*bound), notSigned())
+			return
+		}
+		p.events(w, r)
+	})
+	p.pages(mux)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		p.problem(w, api.NewProblem(http.StatusNotFound, wire.ProblemNotFound, "there is nothing here", "the description is at /openapi.json"))
+	})
+	p.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, r)))
+	})
+	var err error
+	p.spec, err = h.OpenAPI().MarshalJSON()
+	p.marshal = func(w http.ResponseWriter, v any) error { return h.Marshal(w, "application/json", v) }
+	return err
+}
+
+func notSigned() *refusal {
+	return refuse(http.StatusUnauthorized, wire.ProblemUnsigned, unsigned, "this needs the signature of a paired phone", "pair the phone; see the description at /openapi.json")
+}
+
+// OpenAPI is the description of the API, as JSON.
+func (p *Phones) OpenAPI() []byte { return bytes.Clone(p.spec) }
+
+func operation(role, right, id, method, path, summary string) huma.Operation {
+	op := huma.Operation{
+		OperationID: id, Method: method, Path: path, Summary: summary, MaxBodyBytes: maxBody,
+		Metadata:   map[string]any{"role": role, "right": right},
+		Extensions: map[string]any{"x-role": role},
+		Errors:     []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable},
+	}
+	if right != "" {
+		op.Extensions["x-right"] = right
+	}
+	if role == rolePaired {
+		op.Security = []map[string][]string{{"signature": {}}}
+	}
+	return op
+}
+
+func route[I, O any](p *Phones, h huma.API, role, right, id, method, path, summary string, f func(context.Context, *I) (*O, error)) {
+	huma.Register(h, operation(role, right, id, method, path, summary), func(ctx context.Context, in *I) (*O, error) {
+		out, err := f(ctx, in)
+		if err == nil {
+			return out, nil
+		}
+		var problem *api.Problem
+		if !errors.As(err, &problem) {
+			// What is wrong inside is for the log, not for the network.
+			p.log.Error("fault", "operation", id, "err", err)
+			problem = fault("a part of the device failed")
+		}
+		return nil, problem
+	})
+}
+
+// checkCaller refuses callers that the operation is not for.
+func (p *Phones) checkCaller(h huma.API) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		role, _ := ctx.Operation().Metadata["role"].(string)
+		right, _ := ctx.Operation().Metadata["right"].(string)
+		c := callerOf(ctx.Context())
+		r, w := humago.Unwrap(ctx)
+		b := r.Context().Value(boundKey{}).(*bound)
+		if role != roleAnyone {
+			if c.phone == nil {
+				p.deny(w, b, notSigned())
+				return
+			}
+			if no := p.may(c.phone, right); no != nil {
+				p.deny(w, b, no)
+				return
+			}
+		}
+		if right == Unlock || right == Verify {
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(longTimeout))
+		}
+		next(ctx)
+	}
+}
+
+func answered[T any](v T, err error) (*answer[T], error) {
+	if err != nil {
+		return nil, err
+	}
+	return &answer[T]{v}, nil
+}
+
+func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+
+// attempt asks the device in the name of the phone's person; the phone has
+// proved its key with the request itself.
+func (p *Phones) attempt(ctx context.Context, a Attempt) (wire.Decision, error) {
+	x := callerOf(ctx).phone
+	a.User, a.Phone = x.record.User, x.id
+	a.Notify = func(e wire.Event) {
+		e.User = "" // it is the phone's own
+		p.tell(a.User, "", client.Event{Event: e})
+	}
+	return p.device.Attempt(ctx, a)
+}
+
+func (p *Phones) problem(w http.ResponseWriter, problem *api.Problem) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(problem.Status)
+	if err := p.marshal(w, problem); err != nil {
+		p.log.Debug("a refusal could not be written", "err", err)
+	}
+}
+
+//go:embed page.html page.js page.css
+var page embed.FS
+
+// policy of the page: nothing from elsewhere, no frame around it.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+func (p *Phones) pages(mux *http.ServeMux) {
+	if !p.opts.Browsers {
+		return
+	}
+	for path, file := range map[string]struct{ name, kind string }{
+		"GET /{$}":      {"page.html", "text/html; charset=utf-8"},
+		"GET /page.js":  {"page.js", "text/javascript; charset=utf-8"},
+		"GET /page.css": {"page.css", "text/css; charset=utf-8"},
+	} {
+		b, err := page.ReadFile(file.name)
+		if err != nil { // it is embedded
+			panic(err)
+		}
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			h := w.Header()
+			h.Set("Content-Type", file.kind)
+			h.Set("Content-Security-Policy", policy)
+			h.Set("Referrer-Policy", "no-referrer")
+			_, _ = w.Write(b)
+		})
+	}
+}

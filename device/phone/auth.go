@@ -1,0 +1,274 @@
+package phone
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/faceprint/faceprint/device/api"
+	wire "github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/device/phone/client"
+)
+
+// caller is who a request is from, in its context.
+type caller struct {
+	phone *paired // nil: nobody
+	body  []byte  // of a request that is not signed by a paired phone
+}
+
+type callerKey struct{}
+
+func callerOf(ctx context.Context) caller {
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return c
+}
+
+// bound is a connection with its binding, made once it is needed.
+type bound struct {
+	link    *link
+	once    sync.Once
+	binding client.Binding
+	err     error
+}
+
+type boundKey struct{}
+
+func (b *bound) bind(t *tls.ConnectionState) (client.Binding, error) {
+	b.once.Do(func() { b.binding, b.err = client.Bind(t) })
+	return b.binding, b.err
+}
+
+// refusal is a problem with the reason that is counted.
+type refusal struct {
+	*api.Problem
+	why reason
+}
+
+func refuse(status int, kind string, why reason, detail, advice string) *refusal {
+	return &refusal{api.NewProblem(status, kind, detail, advice), why}
+}
+
+func noPhone(id string) error {
+	return api.NewProblem(http.StatusNotFound, wire.ProblemNotFound, fmt.Sprintf("no phone has the id %.24q", id), "'faceprint phone list' lists those paired")
+}
+
+func invalid(err error) error {
+	return api.NewProblem(http.StatusUnprocessableEntity, wire.ProblemInvalid, err.Error(), "")
+}
+
+// ServeHTTP lets a request through to its operation: as a paired phone's when
+// its signature holds, as nobody's where it has none. Everything that is cheap
+// to refuse is refused first.
+func (p *Phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b, ok := r.Context().Value(boundKey{}).(*bound)
+	if !ok || r.TLS == nil {
+		http.Error(w, "", http.StatusInternalServerError) // not from Serve
+		return
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	now := p.now()
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
+
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		p.deny(w, b, refuse(http.StatusRequestEntityTooLarge, wire.ProblemInvalid, badBody,
+			fmt.Sprintf("the body is longer than %d bytes, or came too slowly", maxBody), ""))
+		return
+	}
+	_ = control.SetReadDeadline(time.Time{}) // from here on the phone may be silent
+	c := caller{body: body}
+	if header := r.Header.Get("Authorization"); header != "" && r.URL.Path != "/v1/pair" {
+		x, before, no := p.verify(r, b, header, body)
+		if x != nil {
+			h.Set(client.CounterHeader, strconv.FormatUint(before, 10))
+		}
+		if no != nil {
+			p.deny(w, b, no)
+			return
+		}
+		c = caller{phone: x}
+	} else if !p.unsigned.allow(b.link.address, now) {
+		p.deny(w, b, refuse(http.StatusTooManyRequests, wire.ProblemTooMany, tooManyRequests, "too many requests without a signature from this address", "wait a few seconds"))
+		return
+	}
+	r.Body = io.NopCloser(strings.NewReader(string(body)))
+	p.handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
+}
+
+// deny answers a refusal. A stranger's connection is ended with it: the next
+// try costs a handshake, which is limited before it costs anything here.
+func (p *Phones) deny(w http.ResponseWriter, b *bound, no *refusal) {
+	p.refusals.add(no.why)
+	b.link.mu.Lock()
+	stranger := b.link.phone == nil
+	b.link.mu.Unlock()
+	if stranger {
+		w.Header().Set("Connection", "close")
+	}
+	if no.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", client.Scheme)
+	}
+	p.problem(w, no.Problem)
+}
+
+// verify finds out whose request it is. It returns the phone as soon as the
+// signature holds, with the counter that was its highest before.
+func (p *Phones) verify(r *http.Request, b *bound, header string, body []byte) (*paired, uint64, *refusal) {
+	stranger := func(why reason) (*paired, uint64, *refusal) {
+		if !p.unsigned.allow(b.link.address, p.now()) {
+			return nil, 0, refuse(http.StatusTooManyRequests, wire.ProblemTooMany, tooManyRequests, "too many wrong signatures from this address", "wait a few seconds")
+		}
+		// One answer for an unknown phone and a wrong signature: it tells
+		// nobody which phones there are.
+		return nil, 0, refuse(http.StatusUnauthorized, wire.ProblemUnsigned, why, "the signature is not that of a paired phone over this request on this connection", "pair the phone; see the description at /openapi.json")
+	}
+	sig, err := client.ParseSignature(header)
+	if err != nil || !strings.HasPrefix(r.RequestURI, "/") {
+		return stranger(badSignature)
+	}
+	x := p.find(sig.ID)
+	if x == nil {
+		return stranger(unknownPhone)
+	}
+	binding, ok := p.bindingOf(r, b, x)
+	if !ok || !client.Verify(x.key, client.Request{Method: r.Method, Target: r.RequestURI, Counter: sig.Counter, Binding: binding, Body: body}, sig) {
+		return stranger(badSignature)
+	}
+	before, no := p.accept(x, sig.Counter)
+	if no != nil {
+		return x, before, no
+	}
+	if !b.link.claim(x) {
+		return x, before, refuse(http.StatusForbidden, wire.ProblemForbidden, othersConnection, "this connection is another phone's, or this phone was just revoked", "open a new one")
+	}
+	return x, before, nil
+}
+
+// bindingOf is what the phone's request must be bound to. Only a key that was
+// paired as a browser's may use a session: an app's cannot be talked down to it.
+func (p *Phones) bindingOf(r *http.Request, b *bound, x *paired) (client.Binding, bool) {
+	session := r.Header.Get(client.SessionHeader)
+	if x.record.Kind == client.Browser { // never changes
+		now, _ := p.clock()
+		binding, err := client.ParseBinding(session)
+		return binding, err == nil && p.opts.Browsers && p.sessions.holds(binding, now)
+	}
+	binding, err := b.bind(r.TLS)
+	return binding, err == nil && session == ""
+}
+
+// accept takes the counter when the phone may ask at all. It returns the
+// highest counter before.
+func (p *Phones) accept(x *paired, counter uint64) (before uint64, no *refusal) {
+	now, back := p.clock()
+	for {
+		x.mu.Lock()
+		before = x.last
+		switch {
+		case x.gone, !x.record.Revoked.IsZero():
+			no = refuse(http.StatusUnauthorized, wire.ProblemRevoked, revokedPhone, "this phone was revoked", "pair it again")
+		case !x.record.Expires.IsZero() && !now.Before(x.record.Expires):
+			no = refuse(http.StatusUnauthorized, wire.ProblemRevoked, expiredPhone, "the pairing of this phone has expired", "pair it again")
+		case counter <= x.last:
+			no = refuse(http.StatusUnauthorized, wire.ProblemStale, staleCounter, fmt.Sprintf("counter %d is not above %d", counter, x.last), "sign again with a higher one")
+		case !x.bucket.allow(p.opts.Limits.Signed, now):
+			no = refuse(http.StatusTooManyRequests, wire.ProblemTooMany, tooManyRequests, "too many requests of this phone", "wait a second")
+		case back && len(x.schedule) > 0:
+			no = refuse(http.StatusForbidden, wire.ProblemForbidden, outOfSchedule, "the device's clock was set back, so nobody knows whether it is this phone's time", "set the device's clock")
+		}
+		if no != nil || counter <= x.top {
+			if no == nil {
+				x.last, x.seen = counter, now
+			}
+			x.mu.Unlock()
+			return before, no
+		}
+		x.mu.Unlock()
+		if err := p.reserve(x, counter, now); err != nil {
+			p.log.Error("a phone's counter could not be kept, so its request does not hold", "phone", x.id, "err", err)
+			return before, refuse(http.StatusServiceUnavailable, wire.ProblemFault, badBody, "the device could not keep this phone's counter", "look at 'faceprint doctor'")
+		}
+	}
+}
+
+// reserve raises the phone's top in the vault beyond the counter.
+func (p *Phones) reserve(x *paired, counter uint64, now time.Time) error {
+	p.counting.Lock()
+	defer p.counting.Unlock()
+	x.mu.Lock()
+	user, done := x.record.User, x.top >= counter || x.gone
+	x.mu.Unlock()
+	if done {
+		return nil
+	}
+	top := min(counter+counterStep, client.MaxCounter)
+	if err := p.vault.Count([]Counter{{ID: x.id, User: user, Top: top, Seen: now.UTC()}}); err != nil {
+		return err
+	}
+	x.mu.Lock()
+	x.top = top
+	x.mu.Unlock()
+	p.notice(now)
+	return nil
+}
+
+// may tells whether the phone has the right at this moment.
+func (p *Phones) may(x *paired, right string) *refusal {
+	now, _ := p.clock()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if right == "" {
+		return nil
+	}
+	if !slices.Contains(x.record.Rights, right) {
+		return refuse(http.StatusForbidden, wire.ProblemForbidden, noRight, fmt.Sprintf("this phone does not have the right %q", right), "ask an administrator to pair it with that right")
+	}
+	if !x.schedule.Holds(now.Local()) {
+		return refuse(http.StatusForbidden, wire.ProblemForbidden, outOfSchedule, "outside the times of this phone: "+x.schedule.String(), "")
+	}
+	return nil
+}
+
+// sessions take the TLS exporter's place for browsers. They cost no memory: a
+// session is its expiry under a MAC whose key lives as long as the process.
+type sessions struct{ key []byte }
+
+func newSessions() *sessions {
+	s := &sessions{key: make([]byte, sha256.Size)}
+	rand.Read(s.key)
+	return s
+}
+
+// A binding of a session is its expiry (8 bytes), random bytes (8) and the
+// first half of the HMAC-SHA256 over both.
+func (s *sessions) open(now time.Time) (b client.Binding, expires time.Time) {
+	expires = now.Add(sessionLife).Truncate(time.Second)
+	binary.BigEndian.PutUint64(b[:8], uint64(expires.Unix()))
+	rand.Read(b[8:16])
+	copy(b[16:], s.mac(b[:16]))
+	return b, expires
+}
+
+func (s *sessions) mac(b []byte) []byte {
+	h := hmac.New(sha256.New, s.key)
+	h.Write(b)
+	return h.Sum(nil)[:16]
+}
+
+func (s *sessions) holds(b client.Binding, now time.Time) bool {
+	return hmac.Equal(b[16:], s.mac(b[:16])) && now.Unix() < int64(binary.BigEndian.Uint64(b[:8]))
+}

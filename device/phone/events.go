@@ -1,0 +1,251 @@
+package phone
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	wire "github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/device/phone/client"
+)
+
+// stream is a phone that waits for events. While nothing happens it costs its
+// TLS state and this, no goroutine and no buffer: thousands may wait.
+type stream struct {
+	conn  *tls.Conn
+	link  *link
+	phone *paired
+
+	mu      sync.Mutex
+	queue   [][]byte
+	writing bool // a goroutine empties the queue
+	closed  bool
+}
+
+// streams of all phones.
+type streams struct {
+	mu      sync.Mutex
+	open    map[*paired]map[*stream]struct{}
+	closed  bool
+	writers sync.WaitGroup
+}
+
+// add registers a stream; false when the phone has too many, or all ends.
+func (s *streams) add(x *stream) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.open[x.phone]) >= maxStreams {
+		return false
+	}
+	if s.open == nil {
+		s.open = make(map[*paired]map[*stream]struct{})
+	}
+	if s.open[x.phone] == nil {
+		s.open[x.phone] = make(map[*stream]struct{}, 1)
+	}
+	s.open[x.phone][x] = struct{}{}
+	return true
+}
+
+func (s *streams) remove(x *stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open[x.phone], x)
+	if len(s.open[x.phone]) == 0 {
+		delete(s.open, x.phone)
+	}
+}
+
+// some lists those that match.
+func (s *streams) some(match func(*paired) bool) []*stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []*stream
+	for p, xs := range s.open {
+		if match(p) {
+			for x := range xs {
+				found = append(found, x)
+			}
+		}
+	}
+	return found
+}
+
+// begin lets streams open, after an earlier close too.
+func (s *streams) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = false
+}
+
+func (s *streams) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	for _, x := range s.some(func(*paired) bool { return true }) {
+		x.end(s)
+	}
+	s.writers.Wait()
+}
+
+// send queues bytes and sees to it that somebody writes them. A phone that
+// does not keep up is cut off: it comes back and asks what it missed.
+func (x *stream) send(s *streams, b []byte) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.closed {
+		return
+	}
+	if len(x.queue) >= streamQueue {
+		go x.end(s)
+		return
+	}
+	x.queue = append(x.queue, b)
+	if !x.writing {
+		x.writing = true
+		s.writers.Go(func() { x.write(s) })
+	}
+}
+
+func (x *stream) write(s *streams) {
+	for {
+		x.mu.Lock()
+		if len(x.queue) == 0 || x.closed {
+			x.writing, x.queue = false, nil
+			x.mu.Unlock()
+			return
+		}
+		b := x.queue[0]
+		x.queue = x.queue[1:]
+		x.mu.Unlock()
+		err := x.conn.SetWriteDeadline(time.Now().Add(streamWrite))
+		if err == nil {
+			_, err = x.conn.Write(b)
+		}
+		if err != nil {
+			x.end(s)
+		}
+	}
+}
+
+// end closes the stream, once.
+func (x *stream) end(s *streams) {
+	x.mu.Lock()
+	closed := x.closed
+	x.closed = true
+	x.mu.Unlock()
+	if !closed {
+		s.remove(x)
+		x.link.Close() // under TLS: nobody waits for a farewell
+	}
+}
+
+// event as server-sent events have it.
+func frame(e client.Event) []byte {
+	b, err := json.Marshal(e)
+	if err != nil { // a type of this package that cannot fail
+		panic(err)
+	}
+	return fmt.Appendf(nil, "data: %s\n\n", b)
+}
+
+// tell sends an event to the person's phones that have the right.
+func (p *Phones) tell(user string, right string, e client.Event) {
+	xs := p.streams.some(func(x *paired) bool { return x.record.User == user && (right == "" || p.may(x, right) == nil) })
+	if len(xs) == 0 {
+		return
+	}
+	b := frame(e)
+	for _, x := range xs {
+		x.send(&p.streams, b)
+	}
+}
+
+// greeting begins a stream: from now on nothing is missed.
+const (
+	streamHead = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n"
+	greeting   = "\r\ndata: {}\n\n"
+)
+
+// events takes the connection away from the HTTP server, whose buffers and
+// goroutines a waiting phone has no use for.
+func (p *Phones) events(w http.ResponseWriter, r *http.Request) {
+	c := callerOf(r.Context())
+	b := r.Context().Value(boundKey{}).(*bound)
+	hijacker, ok := w.(http.Hijacker)
+	if !ok {
+		p.problem(w, fault("no stream can be had here"))
+		return
+	}
+	before := w.Header().Get(client.CounterHeader)
+	raw, _, err := hijacker.Hijack()
+	if err != nil {
+		p.log.Warn("a stream could not begin", "err", err)
+		return
+	}
+	x := &stream{conn: raw.(*tls.Conn), link: b.link, phone: c.phone}
+	if !p.streams.add(x) {
+		// Too late for an HTTP answer of the server's; written by hand.
+		_ = raw.SetWriteDeadline(time.Now().Add(streamWrite))
+		_, _ = raw.Write([]byte("HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
+		raw.Close()
+		return
+	}
+	x.send(&p.streams, []byte(streamHead+client.CounterHeader+": "+before+"\r\n"+greeting))
+}
+
+// watch passes on what happens at the device to the phones that it concerns,
+// and keeps their streams alive, until the context ends.
+func (p *Phones) watch(ctx context.Context) {
+	events := p.device.Events(ctx)
+	alive := time.NewTicker(streamAlive)
+	defer alive.Stop()
+	settle := time.NewTicker(settleEvery)
+	defer settle.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e, ok := <-events:
+			if !ok {
+				return
+			}
+			p.pass(e)
+		case <-alive.C:
+			for _, x := range p.streams.some(func(*paired) bool { return true }) {
+				x.send(&p.streams, []byte(":\n\n"))
+			}
+		case <-settle.C:
+			p.tidy()
+		}
+	}
+}
+
+// pass forwards an event to the phones of its person. Hints and progress name
+// nobody; the phone that asked gets its own from the attempt.
+func (p *Phones) pass(e wire.Event) {
+	if e.User == "" {
+		return
+	}
+	if e.Kind == "forgotten" {
+		p.Forgotten(e.User)
+		return
+	}
+	p.tell(e.User, Past, client.Event{Event: e})
+}
+
+// tidy does what is done once a minute.
+func (p *Phones) tidy() {
+	if err := p.settle(); err != nil {
+		p.log.Error("the phones' counters could not be kept", "err", err)
+	}
+	if counts := p.refusals.take(); len(counts) > 0 {
+		if err := p.vault.Refused(counts, p.now()); err != nil {
+			p.log.Error("refusals could not be recorded", "err", err)
+		}
+	}
+}

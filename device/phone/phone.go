@@ -1,0 +1,493 @@
+package phone
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	api "github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/device/phone/client"
+)
+
+// Rights of a phone. The names are part of the API.
+const (
+	Unlock  = "unlock"  // ask to be let in
+	Approve = "approve" // answer what the kiosk asks
+	Verify  = "verify"  // have the device vouch for its person
+	Past    = "history" // see what happened to its person
+)
+
+// Rights are all of them.
+var Rights = []string{Unlock, Approve, Verify, Past}
+
+// Record is a paired phone as the vault keeps it. The zero times are never.
+type Record struct {
+	User     string      `json:"user"`
+	Key      string      `json:"key"` // client.Key as text; the phone's id comes from it
+	Kind     client.Kind `json:"kind"`
+	Name     string      `json:"name"`
+	Platform string      `json:"platform"`
+	Paired   time.Time   `json:"paired"`
+	By       string      `json:"by"`
+	Expires  time.Time   `json:"expires,omitzero"`
+	Revoked  time.Time   `json:"revoked,omitzero"`
+	Rights   []string    `json:"rights"`
+	Schedule string      `json:"schedule,omitempty"`
+}
+
+// Check refuses what this package would not write.
+func (r Record) Check() error {
+	key, err := client.ParseKey(r.Key)
+	if err != nil {
+		return err
+	}
+	if err := (client.Applicant{Key: key, Kind: r.Kind, Name: r.Name, Platform: r.Platform}).Check(); err != nil {
+		return err
+	}
+	if r.User == "" || r.Paired.IsZero() || len(r.Rights) == 0 {
+		return errors.New("phone: nobody's, or paired at no time, or without rights")
+	}
+	for _, right := range r.Rights {
+		if !slices.Contains(Rights, right) {
+			return fmt.Errorf("phone: right %q", right)
+		}
+	}
+	_, err = ParseSchedule(r.Schedule)
+	return err
+}
+
+// Counter is how far a phone's requests have come. It is kept apart from the
+// Record because it is written often.
+type Counter struct {
+	ID   string    `json:"id"`
+	User string    `json:"user"`
+	Top  uint64    `json:"top"` // no counter above it was accepted
+	Seen time.Time `json:"seen"`
+}
+
+// Check refuses what this package would not write.
+func (c Counter) Check() error {
+	if c.ID == "" || c.User == "" || c.Top > client.MaxCounter || c.Seen.IsZero() {
+		return errors.New("phone: a counter without a phone, a person or a time, or beyond the highest")
+	}
+	return nil
+}
+
+// Kept is a phone as it was found in the vault.
+type Kept struct {
+	Record  Record
+	Counter Counter
+}
+
+// Vault keeps phones. Each call is one commit; what belongs to a person goes
+// with them when they are forgotten.
+type Vault interface {
+	// PhoneKey opens the device's TLS key (PKCS #8), which made makes the first
+	// time. The caller wipes it.
+	PhoneKey(made func() ([]byte, error)) ([]byte, error)
+	// Phones lists all. One whose counter is missing is damage: an error.
+	Phones() ([]Kept, error)
+	// Pair keeps a new phone with its counter, removes the phones named, and
+	// records it, all or nothing.
+	Pair(r Record, c Counter, remove []string, at time.Time) error
+	// Change replaces a phone's record and records kind in the audit.
+	Change(r Record, kind string, at time.Time) error
+	// Count keeps counters; those of people who are gone are passed over.
+	Count([]Counter) error
+	// Refused records how often who was refused why.
+	Refused(counts map[string]float64, at time.Time) error
+	// Name of a person; an error where there is none.
+	Name(user string) (string, error)
+	// History returns the person's entries before a number (0: from the end),
+	// newest first, and the number to go on with, 0 at the end.
+	History(user string, before uint64, limit int) ([]api.Entry, uint64, error)
+}
+
+// Attempt is what a phone asks the device for.
+type Attempt struct {
+	User, Nonce, Audience string
+	Timeout               time.Duration
+	Phone                 string // the id of the phone that proved its key
+	KeepShut              bool
+	Notify                func(api.Event) // hints and progress of this attempt
+}
+
+// Device decides and tells what happens. An error that is a *api.Problem of
+// device/api is answered as it is.
+type Device interface {
+	Attempt(context.Context, Attempt) (api.Decision, error)
+	Keys(context.Context) (api.Keys, error)
+	// Events are delivered until the context ends.
+	Events(context.Context) <-chan api.Event
+	// Announce tells everybody at the device.
+	Announce(api.Event)
+	// CheckGrant returns the person of a grant of this device for the audience,
+	// the first time that it is shown.
+	CheckGrant(grant, audience string) (string, error)
+}
+
+// Options of Open. The zero value is sound.
+type Options struct {
+	Address  string // host:port for the code; empty is where Serve listens
+	Browsers bool   // serve the page and take browsers' keys
+	Limits   Limits
+	Version  string
+	Log      *slog.Logger     // nil: slog.Default
+	Now      func() time.Time // nil: time.Now
+}
+
+// Phones are the paired phones of a device. The methods may be called
+// concurrently.
+type Phones struct {
+	vault  Vault
+	device Device
+	opts   Options
+	log    *slog.Logger
+	now    func() time.Time
+	cert   tls.Certificate
+	pin    client.Pin
+
+	unsigned *limiter
+	refusals *refusals
+	sessions *sessions
+	streams  streams
+	pending  pending
+	invites  invites
+	handler  http.Handler
+	marshal  func(http.ResponseWriter, any) error
+	spec     []byte
+
+	mu     sync.RWMutex
+	phones map[string]*paired // by id
+	addr   string             // where it listens
+	latest time.Time          // the highest time that the vault knows of
+
+	counting sync.Mutex // held while counters are kept, before any paired.mu
+}
+
+// paired is one phone.
+type paired struct {
+	id  string
+	key *ecdsa.PublicKey
+
+	mu       sync.Mutex
+	record   Record
+	schedule Schedule
+	gone     bool // forgotten or replaced
+	last     uint64
+	top      uint64 // as the vault has it
+	seen     time.Time
+	bucket   bucket
+	links    map[*link]struct{}
+}
+
+// Open reads the phones and makes or opens the device's TLS key.
+func Open(v Vault, d Device, o Options) (*Phones, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	o.Limits = o.Limits.withDefaults()
+	p := &Phones{
+		vault: v, device: d, opts: o, log: o.Log, now: o.Now,
+		unsigned: newLimiter(o.Limits.Unsigned), refusals: newRefusals(), sessions: newSessions(), phones: make(map[string]*paired),
+	}
+	if err := p.loadKey(); err != nil {
+		return nil, fmt.Errorf("phone: TLS key: %w", err)
+	}
+	kept, err := v.Phones()
+	if err != nil {
+		return nil, fmt.Errorf("phone: %w", err)
+	}
+	for _, k := range kept {
+		one, err := load(k)
+		if err != nil {
+			return nil, err
+		}
+		p.phones[one.id] = one
+		p.notice(k.Counter.Seen)
+	}
+	return p, p.routes()
+}
+
+func load(k Kept) (*paired, error) {
+	r, c := k.Record, k.Counter
+	key, err := client.ParseKey(r.Key)
+	if err != nil {
+		return nil, err
+	}
+	public, err := key.Public()
+	if err != nil {
+		return nil, err
+	}
+	if c.ID != key.ID() || r.User != c.User {
+		return nil, fmt.Errorf("phone: %s has the counter of %s", key.ID(), c.ID)
+	}
+	s, err := ParseSchedule(r.Schedule)
+	if err != nil {
+		return nil, err
+	}
+	return &paired{id: c.ID, key: public, record: r, schedule: s, last: c.Top, top: c.Top, seen: c.Seen, links: make(map[*link]struct{})}, nil
+}
+
+func (p *Phones) loadKey() error {
+	der, err := p.vault.PhoneKey(func() ([]byte, error) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		return x509.MarshalPKCS8PrivateKey(key)
+	})
+	if err != nil {
+		return err
+	}
+	defer clear(der)
+	parsed, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return err
+	}
+	key, ok := parsed.(*ecdsa.PrivateKey)
+	if !ok || key.Curve != elliptic.P256() {
+		return errors.New("it is no P-256 key")
+	}
+	// Only the key counts: phones pin it, so the rest of the certificate says
+	// nothing and holds for ever (RFC 5280, 4.1.2.5).
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: "faceprint"}, DNSNames: []string{"faceprint.local"},
+		NotBefore: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	spki, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return err
+	}
+	p.pin = sha256.Sum256(spki)
+	p.cert = tls.Certificate{Certificate: [][]byte{cert}, PrivateKey: key}
+	return nil
+}
+
+// Pin is what phones know the device by.
+func (p *Phones) Pin() client.Pin { return p.pin }
+
+// notice remembers that it has been so late: a clock that is set back revives
+// nothing that has expired.
+func (p *Phones) notice(at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if at.After(p.latest) {
+		p.latest = at
+	}
+}
+
+// clock is the time, never before what it has been, and whether the device's
+// clock was set back.
+func (p *Phones) clock() (now time.Time, back bool) {
+	now = p.now()
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if now.Before(p.latest) {
+		return p.latest, p.latest.Sub(now) > clockTolerate
+	}
+	return now, false
+}
+
+func (p *Phones) find(id string) *paired {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.phones[id]
+}
+
+// of lists a person's phones, those that were paired first before others.
+func (p *Phones) of(user string) []*paired {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	var found []*paired
+	for _, x := range p.phones {
+		if user == "" || x.record.User == user { // a record's person never changes
+			found = append(found, x)
+		}
+	}
+	slices.SortFunc(found, func(a, b *paired) int {
+		return a.record.Paired.Compare(b.record.Paired)
+	})
+	return found
+}
+
+// wire is what is told about a phone.
+func (x *paired) wire() api.Phone {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r := x.record
+	w := api.Phone{
+		ID: x.id, User: r.User, Name: r.Name, Kind: string(r.Kind), Platform: r.Platform, Paired: r.Paired.UTC(), By: r.By,
+		Rights: slices.Clone(r.Rights), Schedule: r.Schedule,
+	}
+	w.Seen, w.Expires, w.Revoked = some(x.seen), some(r.Expires), some(r.Revoked)
+	return w
+}
+
+func some(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// joined notes a connection; false when the phone may have none any more.
+func (x *paired) joined(c *link) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.gone || !x.record.Revoked.IsZero() {
+		return false
+	}
+	x.links[c] = struct{}{}
+	return true
+}
+
+func (x *paired) left(c *link) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.links, c)
+}
+
+// cut ends the phone's connections but one, which may be nil.
+func (x *paired) cut(but *link) {
+	x.mu.Lock()
+	var open []*link
+	for c := range x.links {
+		if c != but {
+			open = append(open, c)
+		}
+	}
+	x.mu.Unlock()
+	for _, c := range open {
+		c.Close()
+	}
+}
+
+// List of all phones.
+func (p *Phones) List() []api.Phone {
+	list := []api.Phone{}
+	for _, x := range p.of("") {
+		list = append(list, x.wire())
+	}
+	return list
+}
+
+// Rename gives a phone another name.
+func (p *Phones) Rename(id, name string) (api.Phone, error) {
+	x := p.find(id)
+	if x == nil {
+		return api.Phone{}, noPhone(id)
+	}
+	x.mu.Lock()
+	r := x.record
+	r.Name = name
+	err := r.Check()
+	if err == nil {
+		if err = p.vault.Change(r, "phone-rename", p.now()); err == nil {
+			x.record = r
+		}
+	} else {
+		err = invalid(err)
+	}
+	x.mu.Unlock()
+	if err != nil {
+		return api.Phone{}, err
+	}
+	return x.wire(), nil
+}
+
+// Revoke ends a pairing: from now on, for ever, and for what is open too.
+func (p *Phones) Revoke(id string) (api.Phone, error) {
+	x := p.find(id)
+	if x == nil {
+		return api.Phone{}, noPhone(id)
+	}
+	return p.revoke(x, nil)
+}
+
+// revoke cuts all connections but one, over which the phone gets its answer.
+func (p *Phones) revoke(x *paired, but *link) (api.Phone, error) {
+	x.mu.Lock()
+	var err error
+	fresh := x.record.Revoked.IsZero()
+	if fresh {
+		// It holds at once; should the vault fail, it holds until the next start
+		// and the caller is told.
+		x.record.Revoked = p.now().UTC()
+		err = p.vault.Change(x.record, "phone-revoke", x.record.Revoked)
+	}
+	x.mu.Unlock()
+	x.cut(but)
+	if err != nil {
+		return api.Phone{}, fmt.Errorf("phone: %s is cut off but would be back after a restart: %w", x.id, err)
+	}
+	w := x.wire()
+	if fresh {
+		p.device.Announce(api.Event{Kind: "phone-revoked", User: w.User})
+	}
+	return w, nil
+}
+
+// Forgotten drops the phones of a person whom the vault has forgotten.
+func (p *Phones) Forgotten(user string) {
+	for _, x := range p.of(user) {
+		p.drop(x)
+	}
+}
+
+func (p *Phones) drop(x *paired) {
+	p.mu.Lock()
+	delete(p.phones, x.id)
+	p.mu.Unlock()
+	x.mu.Lock()
+	x.gone = true
+	x.mu.Unlock()
+	x.cut(nil)
+}
+
+// settle keeps the counters of phones that were heard of, without reservations:
+// at rest the vault has them as they are, so that an old copy of it is found
+// out by the first phone that asks.
+func (p *Phones) settle() error {
+	p.counting.Lock()
+	defer p.counting.Unlock()
+	var cs []Counter
+	for _, x := range p.of("") {
+		x.mu.Lock()
+		if x.top > x.last && !x.gone {
+			cs = append(cs, Counter{ID: x.id, User: x.record.User, Top: x.last, Seen: x.seen.UTC()})
+			x.top = x.last // the next request reserves anew
+		}
+		x.mu.Unlock()
+	}
+	if len(cs) == 0 {
+		return nil
+	}
+	return p.vault.Count(cs)
+}

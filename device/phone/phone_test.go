@@ -1,0 +1,352 @@
+package phone
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	wire "github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/device/phone/client"
+)
+
+// memory is a vault without a disk. What it keeps goes through JSON, as in the
+// real one.
+type memory struct {
+	mu       sync.Mutex
+	key      []byte
+	records  map[string][]byte // by id
+	counters map[string][]byte
+	people   map[string]string
+	entries  []wire.Entry
+	refused  []map[string]float64
+	commits  int
+	fails    error
+}
+
+func newMemory(people ...string) *memory {
+	m := &memory{records: map[string][]byte{}, counters: map[string][]byte{}, people: map[string]string{}}
+	for _, p := range people {
+		m.people[p] = "Name of " + p
+	}
+	return m
+}
+
+// copy is an old copy of the card.
+func (m *memory) copy() *memory {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return &memory{key: slices.Clone(m.key), records: maps.Clone(m.records), counters: maps.Clone(m.counters), people: maps.Clone(m.people)}
+}
+
+func (m *memory) PhoneKey(made func() ([]byte, error)) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.key == nil {
+		var err error
+		if m.key, err = made(); err != nil {
+			return nil, err
+		}
+	}
+	return slices.Clone(m.key), nil
+}
+
+func (m *memory) Phones() (all []Kept, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, b := range m.records {
+		var k Kept
+		if err := errors.Join(json.Unmarshal(b, &k.Record), json.Unmarshal(m.counters[id], &k.Counter)); err != nil {
+			return nil, err
+		}
+		all = append(all, k)
+	}
+	return all, nil
+}
+
+func (m *memory) put(r Record) error {
+	if err := errors.Join(m.fails, r.Check()); err != nil {
+		return err
+	}
+	key, _ := client.ParseKey(r.Key)
+	b, err := json.Marshal(r)
+	m.records[key.ID()] = b
+	m.commits++
+	return err
+}
+
+func (m *memory) Pair(r Record, c Counter, remove []string, at time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.put(r); err != nil {
+		return err
+	}
+	for _, id := range remove {
+		delete(m.records, id)
+		delete(m.counters, id)
+	}
+	m.entry("phone-pair", r.User, at)
+	return m.count(c)
+}
+
+func (m *memory) entry(kind, user string, at time.Time) {
+	m.entries = append(m.entries, wire.Entry{Seq: uint64(len(m.entries) + 1), At: at, Kind: kind, User: user, Outcome: "done"})
+}
+
+func (m *memory) Change(r Record, kind string, at time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.entry(kind, r.User, at)
+	return m.put(r)
+}
+
+func (m *memory) count(c Counter) error {
+	if err := errors.Join(m.fails, c.Check()); err != nil {
+		return err
+	}
+	b, err := json.Marshal(c)
+	m.counters[c.ID] = b
+	return err
+}
+
+func (m *memory) Count(cs []Counter) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.commits++
+	for _, c := range cs {
+		if err := m.count(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *memory) Refused(counts map[string]float64, _ time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refused = append(m.refused, counts)
+	return m.fails
+}
+
+func (m *memory) Name(user string) (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n, ok := m.people[user]; ok {
+		return n, nil
+	}
+	return "", noPhone(user)
+}
+
+func (m *memory) History(user string, before uint64, limit int) ([]wire.Entry, uint64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found := []wire.Entry{}
+	for _, e := range slices.Backward(m.entries) {
+		if e.User == user && (before == 0 || e.Seq < before) && len(found) < limit {
+			found = append(found, e)
+		}
+	}
+	return found, 0, nil
+}
+
+// authenticator is a device that says what a test tells it to.
+type authenticator struct {
+	mu       sync.Mutex
+	decision wire.Decision
+	err      error
+	asked    []Attempt
+	events   chan wire.Event
+	told     []wire.Event
+	grants   map[string]string // grant -> user, for PairAudience
+	during   func(context.Context, Attempt)
+}
+
+func (a *authenticator) Attempt(ctx context.Context, at Attempt) (wire.Decision, error) {
+	a.mu.Lock()
+	a.asked = append(a.asked, at)
+	during, d, err := a.during, a.decision, a.err
+	a.mu.Unlock()
+	if during != nil {
+		during(ctx, at)
+	}
+	return d, err
+}
+
+func (a *authenticator) Keys(context.Context) (wire.Keys, error) { return wire.Keys{}, nil }
+func (a *authenticator) Events(context.Context) <-chan wire.Event {
+	return a.events
+}
+
+func (a *authenticator) Announce(e wire.Event) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.told = append(a.told, e)
+}
+
+func (a *authenticator) CheckGrant(grant, audience string) (string, error) {
+	if u, ok := a.grants[grant]; ok && audience == wire.PairAudience {
+		return u, nil
+	}
+	return "", errors.New("no grant")
+}
+
+// clock that a test sets.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) get() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// bench is a device that serves phones on loopback.
+type bench struct {
+	*Phones
+	vault  *memory
+	device *authenticator
+	clock  *clock
+	addr   string
+	stop   func()
+}
+
+// noon of a Wednesday.
+func noon() time.Time { return time.Date(2026, 11, 25, 12, 0, 0, 0, time.Local) }
+
+// many limits nothing that the tests do.
+var many = Limits{Handshakes: Rate{1e6, 1e6}, Unsigned: Rate{1e6, 1e6}, Signed: Rate{1e6, 1e6}}
+
+func serve(t testing.TB, v *memory, o Options) *bench {
+	t.Helper()
+	b := &bench{vault: v, device: &authenticator{events: make(chan wire.Event), decision: wire.Decision{Outcome: wire.Granted, Grant: "g"}}, clock: &clock{now: noon()}}
+	if o.Now == nil {
+		o.Now = b.clock.get
+	}
+	o.Log = slog.New(slog.DiscardHandler)
+	var err error
+	if b.Phones, err = Open(v, b.device, o); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.addr = l.Addr().String()
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- b.Serve(ctx, l) }()
+	for b.address() == "" { // until Serve listens; it takes no time
+		select {
+		case err := <-done:
+			t.Fatal(err)
+		default:
+		}
+	}
+	var once sync.Once
+	b.stop = func() {
+		once.Do(func() {
+			stop()
+			if err := <-done; err != nil {
+				t.Errorf("stopping: %v", err)
+			}
+		})
+	}
+	t.Cleanup(b.stop)
+	return b
+}
+
+// invite makes a code for the person.
+func (b *bench) invite(t testing.TB, in wire.Invite) client.Invitation {
+	t.Helper()
+	invited, err := b.Invite(t.Context(), in, "admin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := client.ParseInvitation(invited.Text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+// pair makes a phone of the person's.
+func (b *bench) pair(t testing.TB, in wire.Invite) (*client.Identity, *client.Client) {
+	t.Helper()
+	i, err := client.NewIdentity("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := i.Pair(t.Context(), b.invite(t, in), "Alice's phone", "test"); err != nil {
+		t.Fatal(err)
+	}
+	c := i.Client()
+	t.Cleanup(c.Close)
+	return i, c
+}
+
+// wantProblem fails unless the device answered with that problem.
+func wantProblem(t testing.TB, err error, status int, kind string) {
+	t.Helper()
+	var e *wire.Error
+	if !errors.As(err, &e) || e.Status != status || e.Problem() != kind {
+		t.Errorf("got %v, want %d %s", err, status, kind)
+	}
+}
+
+func TestPairAndAsk(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Version: "1", Limits: many})
+	i, c := b.pair(t, wire.Invite{User: "alice", Schedule: "mon-fri 08:00-18:00"})
+	if i.User != "alice" || i.ID != i.Public().ID() {
+		t.Errorf("paired as %+v", i)
+	}
+	me, err := c.Me(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if me.User != "alice" || me.Name != "Name of alice" || me.Phone.ID != i.ID || me.Phone.By != "admin" || me.Phone.Kind != "app" || me.Phone.Schedule != "mon-fri 08:00-18:00" || len(me.Phone.Rights) != 4 {
+		t.Errorf("%+v", me)
+	}
+	d, err := c.Unlock(t.Context(), client.Unlock{Nonce: "n", Audience: "door"})
+	if err != nil || d.Outcome != wire.Granted {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	if d, err = c.Verify(t.Context(), client.VerifyMe{Nonce: "m", Audience: "app"}); err != nil || d.Grant != "g" {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	for n, want := range []Attempt{{User: "alice", Nonce: "n", Audience: "door", Phone: i.ID}, {User: "alice", Nonce: "m", Audience: "app", Phone: i.ID, KeepShut: true}} {
+		got := b.device.asked[n]
+		got.Notify = nil
+		if got.User != want.User || got.Nonce != want.Nonce || got.Audience != want.Audience || got.Phone != want.Phone || got.KeepShut != want.KeepShut {
+			t.Errorf("asked %+v, want %+v", got, want)
+		}
+	}
+	h, err := c.History(t.Context(), 0, 10)
+	if err != nil || len(h.Entries) != 1 || h.Entries[0].Kind != "phone-pair" {
+		t.Errorf("%+v, %v", h, err)
+	}
+	if ps, err := c.Phones(t.Context()); err != nil || len(ps.Phones) != 1 {
+		t.Errorf("%+v, %v", ps, err)
+	}
+	if len(b.device.told) != 1 || b.device.told[0].Kind != "phone-paired" || b.device.told[0].User != "alice" {
+		t.Errorf("told %+v", b.device.told)
+	}
+	if _, err := c.Revoke(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Me(t.Context())
+	wantProblem(t, err, 401, wire.ProblemRevoked)
+}

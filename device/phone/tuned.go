@@ -1,0 +1,76 @@
+package phone
+
+import "time"
+
+// Limits of pairing. The secret has 128 bits, so three tries and a minute are
+// there for people who scan the wrong screen, not against guessing.
+const (
+	inviteLife     = time.Minute
+	inviteTries    = 3
+	maxInvites     = 16 // open at once; more are a mistake or mischief
+	phonesOfPerson = 16 // revoked ones included, of which the oldest make room
+)
+
+// Limits of the protocol.
+const (
+	counterStep   = 1024            // counters reserved by one commit
+	settleEvery   = time.Minute     // how often reservations of idle phones are given back, and refusals audited
+	clockTolerate = 2 * time.Minute // a clock that was set back by less is no matter
+	sessionLife   = 12 * time.Hour  // of a browser
+)
+
+// Limits of a connection. What a phone says fits in 4 KiB; the times are those
+// of a slow wireless network.
+const (
+	maxBody       = 16 << 10
+	maxHeader     = 8 << 10
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	writeTimeout  = 15 * time.Second
+	longTimeout   = 150 * time.Second // an attempt's longest, and time to write
+	drainTime     = 5 * time.Second
+)
+
+// Limits of an event stream.
+const (
+	streamAlive = 45 * time.Second // between signs of life; also finds phones that are gone
+	streamWrite = 10 * time.Second
+	streamQueue = 32  // events that a slow phone may be behind; then it is cut off
+	maxStreams  = 4   // of one phone
+	maxPending  = 8   // requests that wait for one person
+	historyMost = 100 // entries of one answer
+)
+
+// Rate is so many a second, and so many at once.
+type Rate struct {
+	PerSecond float64
+	Burst     int
+}
+
+// Limits that depend on the house. The zero value of each is its default.
+type Limits struct {
+	Connections int  // open at once; default 1024
+	PerAddress  int  // of those from one address (an IPv6 /64); default 64
+	Handshakes  Rate // new connections of one address; default 20 a second, 60 at once
+	Unsigned    Rate // requests without a good signature of one address; default 5 a second, 30 at once
+	Signed      Rate // requests of one phone; default 20 a second, 40 at once
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Connections <= 0 {
+		l.Connections = 1024
+	}
+	if l.PerAddress <= 0 {
+		l.PerAddress = 64
+	}
+	rate := func(r *Rate, d Rate) {
+		if r.PerSecond <= 0 || r.Burst <= 0 {
+			*r = d
+		}
+	}
+	rate(&l.Handshakes, Rate{20, 60})
+	rate(&l.Unsigned, Rate{5, 30})
+	rate(&l.Signed, Rate{20, 40})
+	return l
+}
