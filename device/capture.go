@@ -26,6 +26,7 @@ const (
 // are each written by one goroutine and read after both ended.
 type captured struct {
 	face, finger         Measure
+	phone                Possession
 	faceTook, fingerTook time.Duration
 	faceModel, family    string
 	faceHint, fingerHint string
@@ -36,10 +37,12 @@ type captured struct {
 }
 
 func (c *captured) evidence() Evidence {
-	return Evidence{Face: c.face, Finger: c.finger, Gallery: c.gallery}
+	return Evidence{Face: c.face, Finger: c.finger, Phone: c.phone, Gallery: c.gallery}
 }
 
-func (c *captured) compared() bool { return c.face.Compared || c.finger.Compared }
+// compared tells whether anything was learnt that counts: a comparison, or the
+// word of a phone's owner that it is somebody else.
+func (c *captured) compared() bool { return c.face.Compared || c.finger.Compared || c.phone.Denied }
 
 func (c *captured) wipe() { *c = captured{} }
 
@@ -84,6 +87,8 @@ func (c *captured) hintsOnly(v Verdict) bool {
 			c.hints = append(c.hints, c.faceHint)
 		case r == FingerMissing && c.fingerHint != "":
 			c.hints = append(c.hints, c.fingerHint)
+		case r == PhoneMissing:
+			c.hints = append(c.hints, hintPhone)
 		default:
 			return false
 		}
@@ -91,11 +96,19 @@ func (c *captured) hintsOnly(v Verdict) bool {
 	return len(c.hints) > 0
 }
 
+// hintPhone asks the person to answer on the phone.
+const hintPhone = "approve-on-phone"
+
 // capture measures what the policy wants and what the request asks for, both
 // factors at once, under one deadline.
 func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
 	c := &captured{face: Measure{FMR: 1, Live: math.NaN()}, finger: Measure{FMR: 1}, notify: r.Notify}
-	wants := func(f Factor) bool { return d.policy.Mode.Wants(f) || slices.Contains(r.Factors, f) }
+	c.phone.Asked = r.Phone != "" || slices.Contains(r.Factors, Phone)
+	if c.phone.Asked && !d.policy.Phone.known() {
+		return c, nil // nothing that could be measured would help
+	}
+	mode := d.policy.modeWith(c.phone.Asked)
+	wants := func(f Factor) bool { return mode.Wants(f) || slices.Contains(r.Factors, f) }
 
 	var faces, fingers []store.Template
 	defer func() { wipe(faces); wipe(fingers) }()
@@ -120,11 +133,21 @@ func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var both sync.WaitGroup
-	var faceErr, fingerErr error
+	var faceErr, fingerErr, phoneErr error
+	if c.phone.Asked && r.Phone == "" && r.Who != "" {
+		// The phone is waited for beyond the biometrics: its owner may be slow.
+		attempt := ctx
+		both.Go(func() { phoneErr = d.askPhone(attempt, cancel, c, r) })
+	}
+	if r.Phone != "" {
+		c.phone.Enrolled, c.phone.Shown = true, true
+	}
+	ctx, enough := context.WithCancelCause(ctx)
+	defer enough(nil)
 	// Where one factor suffices, the first that passes ends the other.
 	passed := func() {
-		if d.policy.Mode == Either {
-			cancel(errEnough)
+		if mode == Either {
+			enough(errEnough)
 		}
 	}
 	if r.Who != "" {
@@ -135,7 +158,7 @@ func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
 			both.Go(func() { fingerErr = d.measureFinger(ctx, cancel, c, fingers, passed) })
 		}
 		both.Wait()
-		return c, errors.Join(faceErr, fingerErr)
+		return c, errors.Join(faceErr, fingerErr, phoneErr)
 	}
 
 	// 1:N: whoever the face says, the finger must confirm; a finger alone is
@@ -148,6 +171,26 @@ func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
 		fingerErr = d.measureFinger(ctx, cancel, c, fingers, passed)
 	}
 	return c, errors.Join(faceErr, fingerErr)
+}
+
+// askPhone waits for the owner of the person's phone. A no ends the attempt.
+func (d *Device) askPhone(ctx context.Context, cancel context.CancelCauseFunc, c *captured, r Request) error {
+	if d.hw.Phones == nil {
+		return nil // not enrolled
+	}
+	d.tell(c.notify, Event{Kind: "hint", Step: Phone, Hint: hintPhone})
+	p, err := d.hw.Phones.Ask(ctx, r.Who, r.Audience)
+	if err != nil {
+		cancel(err)
+		return fmt.Errorf("device: phone: %w", err)
+	}
+	p.Asked = true
+	c.phone = p
+	d.keep()
+	if !p.Shown {
+		cancel(errEnough) // without it there is no yes
+	}
+	return nil
 }
 
 // errEnough ends the other factor when one suffices.

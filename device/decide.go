@@ -11,6 +11,7 @@ type Factor string
 const (
 	Face   Factor = "face"
 	Finger Factor = "finger"
+	Phone  Factor = "phone" // a paired phone: its key signed for this attempt
 )
 
 // Reason tells why an attempt was refused. The words are part of the API.
@@ -26,6 +27,10 @@ const (
 	FingerMissing     Reason = "finger-missing"
 	FingerNotEnrolled Reason = "finger-not-enrolled"
 	FingerModule      Reason = "finger-module-attack" // the module lies or was swapped
+	PhoneNotEnrolled  Reason = "phone-not-enrolled"
+	PhoneMissing      Reason = "phone-missing"
+	PhoneDenied       Reason = "phone-denied"      // its owner said no
+	PhoneNotAllowed   Reason = "phone-not-allowed" // the policy gives phones no weight
 	LockedOut         Reason = "locked-out"
 	Disabled          Reason = "disabled"
 	NoPolicy          Reason = "no-policy" // the policy allows nothing
@@ -56,18 +61,31 @@ func (m Mode) Wants(f Factor) bool {
 	return false
 }
 
+// PhoneWeight says what a paired phone counts for in an attempt that it takes
+// part in. The zero weight refuses such attempts.
+type PhoneWeight string
+
+// Weights.
+const (
+	PhoneExtra  PhoneWeight = "extra"  // one factor more than the mode wants
+	PhoneSecond PhoneWeight = "second" // in the place of one of the two factors of Both
+	PhoneAlone  PhoneWeight = "alone"  // it suffices
+)
+
 // Policy is what it takes to be let in. The zero Policy refuses everybody.
 type Policy struct {
 	Mode      Mode
+	Phone     PhoneWeight
 	FaceFMR   float64 // largest false match rate of a face that passes, (0, 1)
 	FingerFMR float64 // the same of a finger
 	Live      float64 // least probability that the face is live, (0, 1]
 }
 
 // DefaultPolicy wants both factors at the rates of NIST SP 800-63B-4 (FMR of
-// at most 1 in 10,000 each), and a live face.
+// at most 1 in 10,000 each), and a live face; or a paired phone and one of them,
+// which is its second, physical factor.
 func DefaultPolicy() Policy {
-	return Policy{Mode: Both, FaceFMR: 1e-4, FingerFMR: 1e-4, Live: 0.5}
+	return Policy{Mode: Both, Phone: PhoneSecond, FaceFMR: 1e-4, FingerFMR: 1e-4, Live: 0.5}
 }
 
 // Measure is what one factor yielded. The zero Measure is nothing.
@@ -80,9 +98,18 @@ type Measure struct {
 	Attack   string  // what gave the reader away as an attacker's, "" where nothing did
 }
 
+// Possession is what a paired phone yielded. The zero Possession takes no part.
+type Possession struct {
+	Asked    bool // the attempt is from a phone, or asks for one
+	Enrolled bool // the person has one that may answer
+	Shown    bool // its key signed for this very attempt
+	Denied   bool // its owner said no
+}
+
 // Evidence is all that an attempt yielded.
 type Evidence struct {
 	Face, Finger Measure
+	Phone        Possession
 	// Gallery is how many people a 1:N search compared with; 0 and 1 mean a
 	// claimed identity. A false match in any of them is a false match, so the
 	// rates are multiplied by it (ISO/IEC 19795-1, 1:N from 1:1 for small FMR).
@@ -107,6 +134,11 @@ func (p Policy) Decide(e Evidence) Verdict {
 		v.Reasons = []Reason{FingerModule, Reason(e.Finger.Attack)}
 		return v
 	}
+	if e.Phone.Asked && !p.Phone.known() {
+		v.Reasons = []Reason{PhoneNotAllowed}
+		return v
+	}
+	p.Mode = p.modeWith(e.Phone.Asked)
 	people := float64(max(e.Gallery, 1))
 	face := p.face(e.Face, people)
 	finger := p.finger(e.Finger, people)
@@ -118,26 +150,81 @@ func (p Policy) Decide(e Evidence) Verdict {
 		v.Passed = append(v.Passed, Finger)
 		v.FMR *= e.Finger.FMR * people
 	}
+	biometrics := len(v.Passed)
+	if phone := p.phone(e.Phone); e.Phone.Asked && phone == "" {
+		v.Passed = append(v.Passed, Phone)
+	}
 	switch p.Mode {
 	case FaceOnly, FingerOnly:
-		v.Granted = len(v.Passed) == 1
+		v.Granted = biometrics == 1
 	case Either:
-		v.Granted = len(v.Passed) >= 1
+		v.Granted = biometrics >= 1
 	case Both:
-		v.Granted = len(v.Passed) == 2
+		v.Granted = biometrics == 2
+	case phoneOnly:
+		v.Granted = p.Phone == PhoneAlone && e.Phone.Asked && e.Phone.Shown
 	default:
 		return Verdict{FMR: 1, Reasons: []Reason{NoPolicy}}
 	}
-	if v.Granted {
+	phone := p.phone(e.Phone)
+	if v.Granted = v.Granted && phone == ""; v.Granted {
 		return v
 	}
-	if p.Mode.Wants(Face) && face != "" {
-		v.Reasons = append(v.Reasons, face)
+	if phone != "" {
+		v.Reasons = append(v.Reasons, phone)
 	}
-	if p.Mode.Wants(Finger) && finger != "" {
-		v.Reasons = append(v.Reasons, finger)
+	if biometrics == 0 || p.Mode != Either {
+		v.Reasons = append(v.Reasons, p.missing(face, finger)...)
 	}
 	return v
+}
+
+// missing lists why the factors that the mode wants do not pass.
+func (p Policy) missing(face, finger Reason) (rs []Reason) {
+	if p.Mode.Wants(Face) && face != "" {
+		rs = append(rs, face)
+	}
+	if p.Mode.Wants(Finger) && finger != "" {
+		rs = append(rs, finger)
+	}
+	return rs
+}
+
+// phoneOnly is the mode of an attempt in which the phone suffices.
+const phoneOnly Mode = "phone"
+
+func (w PhoneWeight) known() bool { return w == PhoneExtra || w == PhoneSecond || w == PhoneAlone }
+
+// modeWith is the mode of an attempt in which a phone takes part, or not. A
+// policy that allows nothing allows nothing with a phone either.
+func (p Policy) modeWith(phone bool) Mode {
+	if !phone {
+		return p.Mode
+	}
+	switch {
+	case p.Phone == PhoneSecond && p.Mode == Both:
+		return Either
+	case p.Phone == PhoneAlone && (p.Mode.Wants(Face) || p.Mode.Wants(Finger)):
+		return phoneOnly
+	}
+	return p.Mode
+}
+
+// phone returns why the phone does not pass, "" when it does or takes no part.
+func (p Policy) phone(e Possession) Reason {
+	switch {
+	case !e.Asked:
+		return ""
+	case !p.Phone.known():
+		return PhoneNotAllowed
+	case !e.Enrolled:
+		return PhoneNotEnrolled
+	case e.Denied:
+		return PhoneDenied
+	case !e.Shown:
+		return PhoneMissing
+	}
+	return ""
 }
 
 // face returns why the face does not pass, "" when it does.

@@ -73,6 +73,13 @@ type Vault interface {
 	Forget(user store.UserID, at time.Time) (store.Receipt, error)
 }
 
+// Phones are the paired phones of people.
+type Phones interface {
+	// Ask shows a request on the person's phones and waits for an answer until
+	// the context ends. Enrolled is false where nobody can answer.
+	Ask(ctx context.Context, user store.UserID, audience string) (Possession, error)
+}
+
 // Hardware is all that the authenticator touches. A part that is nil is a
 // fault for those who ask for it.
 type Hardware struct {
@@ -82,6 +89,7 @@ type Hardware struct {
 	Match  FingerMatcher
 	Enrol  FingerEnroller
 	Lock   Lock             // nil: there is no door
+	Phones Phones           // nil: there are none
 	Now    func() time.Time // nil: time.Now
 }
 
@@ -131,6 +139,9 @@ type Request struct {
 	Factors []Factor
 	Finger  string        // compare only fingers with this label; empty = all
 	Timeout time.Duration // 0 = the device's
+	// Phone is the id of the person's paired phone whose key signed this
+	// request; whoever sets it has checked that.
+	Phone string
 	// Patient waits for the device where others would be told ErrBusy, and
 	// gives way to them until something was compared; it then ends as a
 	// *RetryError. A lock screen that waits for a finger all night is patient.
@@ -170,6 +181,7 @@ type Device struct {
 	policy Policy
 	opts   Options
 	signer *signer
+	grants grants
 	events events
 
 	turn chan struct{}                           // holds a token while nobody authenticates or enrols
@@ -288,6 +300,9 @@ func (d *Device) tell(asker func(Event), e Event) {
 		asker(e)
 	}
 }
+
+// Announce tells everybody who listens.
+func (d *Device) Announce(e Event) { d.send(e) }
 
 func (d *Device) send(e Event) { d.events.send(d.hw.Now(), e) }
 

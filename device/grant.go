@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -81,7 +82,7 @@ func newSigningKey(v Vault) ([]byte, error) {
 
 // Claims of a grant beyond the registered ones.
 type Claims struct {
-	AMR   []string `json:"amr"` // RFC 8176: face, fpt, and mfa where there were two
+	AMR   []string `json:"amr"` // RFC 8176: face, fpt, pop (a phone's key), and mfa where there were two
 	Nonce string   `json:"nonce,omitempty"`
 }
 
@@ -108,6 +109,8 @@ func methods(factors []Factor) []string {
 			amr = append(amr, "face")
 		case Finger:
 			amr = append(amr, "fpt")
+		case Phone:
+			amr = append(amr, "pop") // not hwk: where the phone keeps its key is its own word
 		}
 	}
 	if len(amr) > 1 {
@@ -119,4 +122,45 @@ func methods(factors []Factor) []string {
 // keys is the public half, as a JSON Web Key Set.
 func (s *signer) keys() jose.JSONWebKeySet {
 	return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: s.key.Public(), KeyID: s.id, Algorithm: string(jose.ES256), Use: "sig"}}}
+}
+
+// grants are those that were taken already, until they expire by themselves.
+type grants struct {
+	mu   sync.Mutex
+	used map[string]time.Time // id -> expiry
+}
+
+// CheckGrant returns whose grant it is: one of this device, for the audience,
+// not expired, shown for the first time.
+func (d *Device) CheckGrant(grant, audience string) (store.UserID, error) {
+	token, err := jwt.ParseSigned(grant, []jose.SignatureAlgorithm{jose.ES256})
+	if err != nil {
+		return "", fmt.Errorf("device: no grant: %w: %w", ErrRequest, err)
+	}
+	var c jwt.Claims
+	if err := token.Claims(d.signer.key.Public(), &c); err != nil {
+		return "", fmt.Errorf("device: not a grant of this device: %w: %w", ErrRequest, err)
+	}
+	now := d.hw.Now()
+	if err := c.ValidateWithLeeway(jwt.Expected{Issuer: issuer, AnyAudience: jwt.Audience{audience}, Time: now}, 0); err != nil {
+		return "", fmt.Errorf("device: a grant that does not hold here: %w: %w", ErrRequest, err)
+	}
+	if c.Subject == "" || c.ID == "" || c.Expiry == nil {
+		return "", fmt.Errorf("device: a grant without person, id or end: %w", ErrRequest)
+	}
+	d.grants.mu.Lock()
+	defer d.grants.mu.Unlock()
+	for id, until := range d.grants.used {
+		if now.After(until) {
+			delete(d.grants.used, id)
+		}
+	}
+	if _, ok := d.grants.used[c.ID]; ok {
+		return "", fmt.Errorf("device: a grant that was shown before: %w", ErrRequest)
+	}
+	if d.grants.used == nil {
+		d.grants.used = make(map[string]time.Time)
+	}
+	d.grants.used[c.ID] = c.Expiry.Time()
+	return store.UserID(c.Subject), nil
 }
