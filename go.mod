@@ -23,6 +23,8 @@ require (
 	golang.org/x/sys v0.50.0
 	google.golang.org/protobuf v1.36.12
 	periph.io/x/conn/v3 v3.7.3
+	periph.io/x/host/v3 v3.8.5
+	rsc.io/qr v0.2.0
 )
 
 require github.com/inconshreveable/mousetrap v1.1.0 // indirect
@@ -40,7 +42,4 @@ require (
 	github.com/russross/blackfriday/v2 v2.1.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/tools v0.36.0 // indirect
-	periph.io/x/host/v3 v3.8.5 // indirect
-	google.golang.org/protobuf v1.36.12 // indirect
-	rsc.io/qr v0.2.0 // indirect
 )

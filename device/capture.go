@@ -55,6 +55,9 @@ func (c *captured) results(v Verdict) []Result {
 	if c.finger.Compared {
 		rs = append(rs, Result{Measure: c.finger, Factor: Finger, Passed: slices.Contains(v.Passed, Finger), Model: c.family, Took: c.fingerTook})
 	}
+	if c.phone.Asked {
+		rs = append(rs, Result{Measure: Measure{Enrolled: c.phone.Enrolled, FMR: 1}, Factor: Phone, Passed: slices.Contains(v.Passed, Phone)})
+	}
 	return rs
 }
 

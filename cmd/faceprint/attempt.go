@@ -59,7 +59,7 @@ func (t *tool) identify() *cobra.Command {
 func attemptFlags(c *cobra.Command, a *client.Attempt, timeout *time.Duration) {
 	c.Flags().StringVar(&a.Nonce, "nonce", "", "nonce that comes back inside the grant")
 	c.Flags().StringVar(&a.Audience, "audience", "", "who the grant is for")
-	c.Flags().StringSliceVar(&a.Factors, "factors", nil, "ask for these factors, at least the policy's: face,finger")
+	c.Flags().StringSliceVar(&a.Factors, "factors", nil, "ask for these factors, at least the policy's: face,finger; phone asks the person's paired phone")
 	c.Flags().DurationVar(timeout, "timeout", 0, "deadline of the attempt; 0 is the device's")
 }
 
@@ -75,6 +75,11 @@ func (t *tool) attempt(ctx context.Context, cl *client.Client, a client.Attempt,
 	if err != nil {
 		return err
 	}
+	return t.decided(d)
+}
+
+// decided prints how an attempt ended and makes it the exit code.
+func (t *tool) decided(d client.Decision) error {
 	if err := t.print(d, func(w io.Writer) { printDecision(w, d) }); err != nil {
 		return err
 	}
@@ -104,6 +109,10 @@ func printDecision(w io.Writer, d client.Decision) {
 			mark = "yes"
 		}
 		fmt.Fprintf(w, "  %-7s %-4s", f.Kind, mark)
+		if f.Kind == "phone" { // possession: nothing was measured
+			fmt.Fprintln(w)
+			continue
+		}
 		if f.Score != nil {
 			fmt.Fprintf(w, "score %.4g, ", *f.Score)
 		}

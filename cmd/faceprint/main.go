@@ -103,9 +103,9 @@ func (t *tool) finish(ctx context.Context, err error) int {
 		}
 	case errors.As(err, &problem):
 		switch problem.Problem() {
-		case client.ProblemBusy:
+		case client.ProblemBusy, client.ProblemTooMany:
 			code = exitRetry
-		case client.ProblemInvalid, client.ProblemNotFound, client.ProblemDuplicate, client.ProblemConsent:
+		case client.ProblemInvalid, client.ProblemNotFound, client.ProblemDuplicate, client.ProblemConsent, client.ProblemPairing:
 			code = exitUsage
 		}
 	case ctx.Err() != nil:
@@ -143,7 +143,7 @@ Exit codes: 0 granted or done, 1 refused, 2 wrong usage, 3 try again, 4 fault.`,
 	root.AddGroup(&cobra.Group{ID: "people", Title: "People:"}, &cobra.Group{ID: "device", Title: "The device:"}, &cobra.Group{ID: "board", Title: "The guard board:"})
 	root.SetHelpCommandGroupID("device")
 	root.SetCompletionCommandGroupID("device")
-	for _, c := range []*cobra.Command{t.enroll(), t.verify(), t.identify(), t.people(), t.forget(), t.unlock(), t.login()} {
+	for _, c := range []*cobra.Command{t.enroll(), t.verify(), t.identify(), t.people(), t.forget(), t.unlock(), t.login(), t.phone()} {
 		c.GroupID = "people"
 		root.AddCommand(c)
 	}

@@ -83,6 +83,10 @@ func wireDecision(d device.Decision, err error) (client.Decision, error) {
 		w.Reasons = append(w.Reasons, string(r))
 	}
 	for _, r := range d.Results {
+		if r.Factor == device.Phone {
+			w.Factors = append(w.Factors, client.Factor{Kind: string(r.Factor), Passed: r.Passed, FMR: 1})
+			continue
+		}
 		w.Factors = append(w.Factors, client.Factor{
 			Kind: string(r.Factor), Passed: r.Passed, Score: finite(r.Score), FMR: r.FMR,
 			Live: liveness(r), Model: r.Model, TookMs: ms(r.Took),
@@ -182,6 +186,7 @@ func (b *backend) Forget(ctx context.Context, user string) (client.Receipt, erro
 	if err != nil && r.Audit == 0 {
 		return client.Receipt{}, problemOf(err)
 	}
+	b.phones.Forgotten(user)
 	return client.Receipt{User: user, At: r.At.UTC(), Templates: r.Templates, Compacted: r.Compacted, Audit: r.Audit}, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/device/api"
 	"github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/device/phone"
 	"github.com/faceprint/faceprint/store"
 )
 
@@ -16,6 +17,7 @@ import (
 type backend struct {
 	vault   *store.Store
 	device  *device.Device
+	phones  *phone.Phones
 	config  Config
 	kiosk   *kioskPage // nil: none
 	started time.Time

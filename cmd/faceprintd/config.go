@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +32,7 @@ type Config struct {
 	Policy policyConfig `toml:"policy"`
 	Kiosk  kioskConfig  `toml:"kiosk"`
 	Login  loginConfig  `toml:"login"`
+	Phone  phoneConfig  `toml:"phone"`
 	Log    logConfig    `toml:"log"`
 	Bench  benchConfig  `toml:"bench"`
 
@@ -82,6 +84,7 @@ type doorConfig struct {
 
 type policyConfig struct {
 	Mode      string   `toml:"mode" comment:"face, finger, either or both (strict)."`
+	Phone     string   `toml:"phone" comment:"What a paired phone counts for: none, extra (one factor more), second (in the place of one of both), alone (it suffices)."`
 	FaceFMR   float64  `toml:"face_fmr" comment:"Largest false match rate of a face that passes: 1e-4 is 1 in 10,000 strangers."`
 	FingerFMR float64  `toml:"finger_fmr" comment:"The same of a finger; modules claim 1e-5."`
 	Live      float64  `toml:"live" comment:"Least probability that the face is live, 0 to 1."`
@@ -98,6 +101,12 @@ type kioskConfig struct {
 type loginConfig struct {
 	PAM    bool `toml:"pam" comment:"Answer pam_faceprint: people log in to the accounts that 'faceprint login allow' gave them."`
 	Fprint bool `toml:"fprint" comment:"Take fprintd's place on the system bus, for pam_fprintd, the fprintd commands and desktop settings."`
+}
+
+type phoneConfig struct {
+	Listen      string `toml:"listen" comment:"Address and port for paired phones, such as :7443; empty is off."`
+	Address     string `toml:"address" comment:"host:port that codes tell phones to connect to; empty is the machine's own."`
+	Connections int    `toml:"connections" comment:"Most phones connected at once."`
 }
 
 type logConfig struct {
@@ -139,8 +148,9 @@ func defaults() Config {
 		Face:   faceConfig{Models: "/usr/share/faceprint/models", Profile: vision.DefaultProfile, Engine: "auto", Library: "/usr/lib/faceprint/libonnxruntime.so.1"},
 		Finger: fingerConfig{Port: "/dev/serial0", Address: 0xFFFFFFFF, Match: "module"},
 		Door:   doorConfig{Kind: "none", Open: duration{Duration: 5 * time.Second}, KeyFile: "door.key"},
-		Policy: policyConfig{Mode: "both", FaceFMR: 1e-4, FingerFMR: 1e-4, Live: 0.5, Timeout: duration{Duration: 15 * time.Second}},
 		Kiosk:  kioskConfig{Preview: true, Enrol: "code", Away: duration{Duration: 5 * time.Second}},
+		Policy: policyConfig{Mode: "both", Phone: "second", FaceFMR: 1e-4, FingerFMR: 1e-4, Live: 0.5, Timeout: duration{Duration: 15 * time.Second}},
+		Phone:  phoneConfig{Connections: 1024},
 		Log:    logConfig{Level: "info"},
 		Bench:  benchConfig{Control: "bench.sock", Link: "module.tty", Seed: 1},
 	}
@@ -155,6 +165,7 @@ func benchDefaults() Config {
 	c.Finger.Port = c.Bench.Link
 	c.Kiosk.Listen, c.Kiosk.Enrol = "127.0.0.1:0", "open"
 	c.Door.Kind, c.Door.Open = "drawn", duration{Duration: 3 * time.Second}
+	c.Phone.Listen = "127.0.0.1:0"
 	return c
 }
 
@@ -320,6 +331,15 @@ func (c *Config) check() error {
 		wrong("door.open", "%s is longer than a minute", c.Door.Open)
 	}
 	oneOf("policy.mode", c.Policy.Mode, "face", "finger", "either", "both")
+	oneOf("policy.phone", c.Policy.Phone, "none", "extra", "second", "alone")
+	for key, value := range map[string]string{"phone.listen": c.Phone.Listen, "phone.address": c.Phone.Address} {
+		if _, port, err := net.SplitHostPort(value); value != "" && (err != nil || port == "") {
+			wrong(key, "%q is no address with a port; write it like :7443 or 192.168.1.20:7443", value)
+		}
+	}
+	if c.Phone.Connections < 1 || c.Phone.Connections > 1<<16 {
+		wrong("phone.connections", "%d is out of range: 1 to 65536", c.Phone.Connections)
+	}
 	for key, value := range map[string]float64{"policy.face_fmr": c.Policy.FaceFMR, "policy.finger_fmr": c.Policy.FingerFMR} {
 		if !(value > 0 && value <= 1e-2) {
 			wrong(key, "%g is no rate that protects anybody: above 0, at most 0.01", value)

@@ -65,10 +65,11 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	entrance := openDoor(c.Door, vault, log)
 	running.Go(func() { entrance.run(ctx) })
 
+	ask := &asker{}
 	authenticator, err := device.New(device.Hardware{
-		Camera: camera, Faces: faces{models}, Finger: reader, Match: reader, Enrol: reader, Lock: entrance.lock,
+		Camera: camera, Faces: faces{models}, Finger: reader, Match: reader, Enrol: reader, Lock: entrance.lock, Phones: ask,
 	}, vault, device.Policy{
-		Mode: device.Mode(c.Policy.Mode), FaceFMR: c.Policy.FaceFMR, FingerFMR: c.Policy.FingerFMR, Live: c.Policy.Live,
+		Mode: device.Mode(c.Policy.Mode), Phone: device.PhoneWeight(c.Policy.Phone), FaceFMR: c.Policy.FaceFMR, FingerFMR: c.Policy.FingerFMR, Live: c.Policy.Live,
 	}, device.Options{Timeout: c.Policy.Timeout.Duration, OpenFor: c.Door.Open.Duration, Log: log})
 	if err != nil {
 		return err
@@ -104,6 +105,15 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 		bus, others := openFprint(authenticator, module, log), back.parts
 		back.parts = func() []client.Part { return append(others(), bus.status()) }
 		running.Go(func() { bus.run(ctx, func() {}) })
+	}
+	if back.phones, err = openPhones(c.Phone, vault, back, log); err != nil {
+		return err
+	}
+	ask.phones = back.phones
+	if c.Phone.Listen != "" {
+		phones, others := phonePart(c.Phone, back.phones, log), back.parts
+		back.parts = func() []client.Part { return append(others(), phones.status()) }
+		running.Go(func() { phones.run(ctx, func() {}) })
 	}
 	listener, err := api.Listen(c.API.Socket)
 	if err != nil {

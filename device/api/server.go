@@ -60,6 +60,7 @@ type Backend interface {
 	// tell with an empty hint, then for what the person can do; never after it
 	// has returned.
 	Login(ctx context.Context, a client.LoginAttempt, tell func(hint string)) (client.Decision, error)
+	PhoneBackend
 	// Events are delivered until the context ends; then the channel is closed.
 	Events(context.Context) <-chan client.Event
 }
@@ -240,6 +241,7 @@ func (s *Server) routes() {
 		return reply(client.ConsentText(device.ConsentTexts()[0]), nil)
 	})
 	s.loginRoutes()
+	s.phoneRoutes()
 	sse.Register(s.api, operation(RoleKiosk, "events", get, "/v1/events", "What happens, as it happens (server-sent events)"), map[string]any{
 		"hello": Hello{}, "event": client.Event{},
 	}, s.events)

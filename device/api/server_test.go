@@ -98,6 +98,19 @@ func (f *fake) Login(_ context.Context, a client.LoginAttempt, hint func(string)
 }
 func (f *fake) Events(context.Context) <-chan client.Event { return f.events }
 
+func (f *fake) Phones(context.Context) (client.Phones, error) { return client.Phones{}, f.err }
+func (f *fake) InvitePhone(_ context.Context, i client.Invite, by Role) (client.Invited, error) {
+	return client.Invited{Text: i.User + " by " + by.String()}, f.err
+}
+
+func (f *fake) RenamePhone(_ context.Context, id, name string) (client.Phone, error) {
+	return client.Phone{ID: id, Name: name}, f.err
+}
+
+func (f *fake) RevokePhone(_ context.Context, id string) (client.Phone, error) {
+	return client.Phone{ID: id}, f.err
+}
+
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // recorder has what event streams ask of a connection.
@@ -134,6 +147,10 @@ var operations = []struct {
 	{"POST", "/v1/people/{user}/unlock", "", RoleAdmin},
 	{"POST", "/v1/finger-module/trust", "", RoleAdmin},
 	{"GET", "/v1/audit", "", RoleAdmin},
+	{"GET", "/v1/phones", "", RoleAdmin},
+	{"POST", "/v1/phones", `{"user":"u1"}`, RoleKiosk},
+	{"PATCH", "/v1/phones/{id}", `{"name":"n"}`, RoleAdmin},
+	{"DELETE", "/v1/phones/{id}", "", RoleAdmin},
 	{"GET", "/v1/status", "", RoleLocal},
 	{"GET", "/v1/doctor", "", RoleAdmin},
 	{"GET", "/v1/config", "", RoleAdmin},
@@ -174,7 +191,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 		}
 	}
 	for path, item := range s.api.OpenAPI().Paths {
-		for method, op := range map[string]any{"GET": item.Get, "POST": item.Post, "PUT": item.Put, "DELETE": item.Delete} {
+		for method, op := range map[string]any{"GET": item.Get, "POST": item.Post, "DELETE": item.Delete, "PATCH": item.Patch, "PUT": item.Put} {
 			if b, _ := json.Marshal(op); string(b) != "null" && !listed[method+" "+path] {
 				t.Errorf("%s %s is not in the table", method, path)
 			}

@@ -27,7 +27,7 @@ type Attempt struct {
 	User      string   `json:"user,omitempty" doc:"Claimed identity: the id of a person. Empty asks the device to identify (1:N), where its policy allows that." maxLength:"64"`
 	Nonce     string   `json:"nonce,omitempty" doc:"The asker's nonce; it comes back inside the grant." maxLength:"256"`
 	Audience  string   `json:"audience,omitempty" doc:"Who the grant is for; becomes its aud claim." maxLength:"256"`
-	Factors   []string `json:"factors,omitempty" doc:"Factors to ask for, at least those that the policy wants. Empty means the policy's." enum:"face,finger" maxItems:"2"`
+	Factors   []string `json:"factors,omitempty" doc:"Factors to ask for, at least those that the policy wants. Empty means the policy's. phone asks the person's paired phone to approve." enum:"face,finger,phone" maxItems:"3"`
 	TimeoutMs int      `json:"timeout_ms,omitempty" doc:"The deadline of the whole attempt; 0 is the device's default." minimum:"0" maximum:"120000"`
 }
 
@@ -48,7 +48,7 @@ type Decision struct {
 
 // Factor is one measured comparison.
 type Factor struct {
-	Kind   string   `json:"kind" enum:"face,finger" doc:"What was compared."`
+	Kind   string   `json:"kind" enum:"face,finger,phone" doc:"What was compared; of a phone: whether its key signed for this attempt."`
 	Passed bool     `json:"passed" doc:"Whether this factor alone satisfied the policy."`
 	Score  *float64 `json:"score,omitempty" doc:"On the matcher's own scale: cosine for faces, the module's score for fingers. Absent when not measured."`
 	FMR    float64  `json:"fmr" doc:"The score as a false match rate by the matcher's own table; 1 when unknown." minimum:"0" maximum:"1"`

@@ -1,0 +1,290 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/faceprint/faceprint/device"
+	"github.com/faceprint/faceprint/device/api"
+	"github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/device/phone"
+	phoneclient "github.com/faceprint/faceprint/device/phone/client"
+	"github.com/faceprint/faceprint/store"
+)
+
+// What the vault keeps of phones. Both go with their person.
+var (
+	phoneRecords  = store.Collection[phone.Record]("phone")
+	phoneCounters = store.Collection[phone.Counter]("phone-counter")
+)
+
+// secretPhoneKey names the device's TLS key among the vault's secrets.
+const secretPhoneKey = "phone-tls-key"
+
+// phoneVault is the vault as the phones use it.
+type phoneVault struct{ *store.Store }
+
+func (v phoneVault) PhoneKey(made func() ([]byte, error)) (key []byte, err error) {
+	err = v.View(func(tx *store.Tx) (err error) {
+		key, err = tx.Secret(secretPhoneKey)
+		return err
+	})
+	if !errors.Is(err, store.ErrNotFound) {
+		return key, err
+	}
+	if key, err = made(); err != nil {
+		return nil, err
+	}
+	return key, v.Update(func(tx *store.Tx) error { return tx.SetSecret(secretPhoneKey, key) })
+}
+
+func (v phoneVault) Phones() (all []phone.Kept, err error) {
+	err = v.View(func(tx *store.Tx) error {
+		records, err := phoneRecords.All(tx)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			c, err := phoneCounters.Get(tx, r.User, r.Key)
+			if err != nil {
+				// Without it old requests would be taken for new ones.
+				return fmt.Errorf("the counter of phone %s: %w: %w", r.Key, store.ErrCorrupt, err)
+			}
+			all = append(all, phone.Kept{Record: r.Value, Counter: c})
+		}
+		return nil
+	})
+	return all, err
+}
+
+func phoneID(r phone.Record) (string, error) {
+	key, err := phoneclient.ParseKey(r.Key)
+	return key.ID(), err
+}
+
+func (v phoneVault) Pair(r phone.Record, c phone.Counter, remove []string, at time.Time) error {
+	user := store.UserID(r.User)
+	return problemOf(v.Update(func(tx *store.Tx) error {
+		if _, err := tx.Person(user); err != nil {
+			return err
+		}
+		for _, id := range remove {
+			if err := errors.Join(phoneRecords.Delete(tx, user, id), phoneCounters.Delete(tx, user, id)); err != nil {
+				return err
+			}
+		}
+		if err := phoneRecords.Put(tx, user, c.ID, r); err != nil {
+			return err
+		}
+		if err := phoneCounters.Put(tx, user, c.ID, c); err != nil {
+			return err
+		}
+		return auditPhone(tx, "phone-pair", user, c.ID, at)
+	}))
+}
+
+// auditPhone records that something was done to a phone; its id stands where
+// other entries have reasons.
+func auditPhone(tx *store.Tx, kind string, user store.UserID, id string, at time.Time) error {
+	_, err := tx.Append(store.Entry{At: at, Kind: kind, User: user, Outcome: "done", Reasons: []string{"phone:" + id}})
+	return err
+}
+
+func (v phoneVault) Change(r phone.Record, kind string, at time.Time) error {
+	id, err := phoneID(r)
+	if err != nil {
+		return err
+	}
+	user := store.UserID(r.User)
+	return v.Update(func(tx *store.Tx) error {
+		if err := phoneRecords.Put(tx, user, id, r); err != nil {
+			return err
+		}
+		return auditPhone(tx, kind, user, id, at)
+	})
+}
+
+func (v phoneVault) Count(cs []phone.Counter) error {
+	return v.Update(func(tx *store.Tx) error {
+		for _, c := range cs {
+			err := phoneCounters.Put(tx, store.UserID(c.User), c.ID, c)
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (v phoneVault) Refused(counts map[string]float64, at time.Time) error {
+	return v.Update(func(tx *store.Tx) error {
+		_, err := tx.Append(store.Entry{At: at, Kind: "phone-refused", Outcome: "refused", Scores: counts})
+		return err
+	})
+}
+
+func (v phoneVault) Name(user string) (name string, err error) {
+	id, err := userID(user)
+	if err != nil {
+		return "", err
+	}
+	err = v.View(func(tx *store.Tx) error {
+		p, err := tx.Person(id)
+		name = p.Name
+		return err
+	})
+	return name, problemOf(err)
+}
+
+// historyReach is how many entries of the audit one request of a phone looks
+// at: what it does not find there it asks for again, from where it stopped.
+const historyReach = 2048
+
+func (v phoneVault) History(user string, before uint64, limit int) (found []client.Entry, next uint64, err error) {
+	found = []client.Entry{}
+	err = v.View(func(tx *store.Tx) error {
+		head, _, err := tx.AuditHead()
+		if err != nil {
+			return err
+		}
+		if before == 0 || before > head+1 {
+			before = head + 1
+		}
+		first := before - min(before-1, historyReach) // the oldest to look at
+		entries, err := tx.Audit(first-1, int(before-first))
+		if err != nil {
+			return err
+		}
+		next = first
+		for i := len(entries) - 1; i >= 0; i-- {
+			e := entries[i]
+			if string(e.User) != user {
+				continue
+			}
+			w := client.Entry{Seq: e.Seq, At: e.At.UTC(), Kind: e.Kind, User: user, Outcome: e.Outcome, Reasons: e.Reasons, Prev: e.Prev.String()}
+			if w.Reasons == nil {
+				w.Reasons = []string{}
+			}
+			found = append(found, w) // without scores: a stolen phone must not tell how near somebody came
+			if len(found) == limit {
+				next = e.Seq
+				break
+			}
+		}
+		if next == 1 {
+			next = 0
+		}
+		return nil
+	})
+	return found, next, err
+}
+
+// phoneDevice is the device as the phones use it.
+type phoneDevice struct{ *backend }
+
+func (d phoneDevice) Attempt(ctx context.Context, a phone.Attempt) (client.Decision, error) {
+	who, err := userID(a.User)
+	if err != nil {
+		return client.Decision{}, err
+	}
+	return wireDecision(d.device.Authenticate(ctx, device.Request{
+		Who: who, Nonce: a.Nonce, Audience: a.Audience, Timeout: a.Timeout, Phone: a.Phone, KeepShut: a.KeepShut,
+		Notify: func(e device.Event) { a.Notify(wireEvent(e)) },
+	}))
+}
+
+func (d phoneDevice) Announce(e client.Event) {
+	d.device.Announce(device.Event{Kind: e.Kind, User: store.UserID(e.User), Detail: e.Detail})
+}
+
+func (d phoneDevice) CheckGrant(grant, audience string) (string, error) {
+	user, err := d.device.CheckGrant(grant, audience)
+	return string(user), err
+}
+
+// asker asks phones for the device.
+type asker struct{ phones *phone.Phones }
+
+func (a *asker) Ask(ctx context.Context, user store.UserID, audience string) (device.Possession, error) {
+	if a.phones == nil {
+		return device.Possession{}, nil // still starting
+	}
+	approved, err := a.phones.Ask(ctx, string(user), audience)
+	p := device.Possession{Enrolled: true, Shown: approved, Denied: err == nil && !approved}
+	switch {
+	case errors.Is(err, phone.ErrNoPhone):
+		return device.Possession{}, nil
+	case err == nil, ctx.Err() != nil: // nobody answered in time: neither yes nor no
+		return p, nil
+	}
+	return p, err
+}
+
+// The API's operations on phones.
+
+func (b *backend) Phones(context.Context) (client.Phones, error) {
+	return client.Phones{Phones: b.phones.List()}, nil
+}
+
+func (b *backend) InvitePhone(ctx context.Context, i client.Invite, by api.Role) (client.Invited, error) {
+	return b.phones.Invite(ctx, i, by.String())
+}
+
+func (b *backend) RenamePhone(_ context.Context, id, name string) (client.Phone, error) {
+	return b.phones.Rename(id, name)
+}
+
+func (b *backend) RevokePhone(_ context.Context, id string) (client.Phone, error) {
+	return b.phones.Revoke(id)
+}
+
+// openPhones reads the phones of the vault. Whether they are listened to is
+// the configuration's.
+func openPhones(c phoneConfig, v *store.Store, b *backend, log *slog.Logger) (*phone.Phones, error) {
+	return phone.Open(phoneVault{v}, phoneDevice{b}, phone.Options{
+		Address: c.Address, Version: version(), Log: log,
+		Limits: phone.Limits{Connections: c.Connections},
+	})
+}
+
+// phoneDoor is a listener that serves phones.
+type phoneDoor struct {
+	addr string
+	stop context.CancelFunc
+	done chan error
+}
+
+// phonePart keeps the phones' listener open; an address that is taken, or not
+// there yet, is tried again like any other part.
+func phonePart(c phoneConfig, p *phone.Phones, log *slog.Logger) *part[*phoneDoor] {
+	var self *part[*phoneDoor]
+	self = newPart("phones", log, func(context.Context) (*phoneDoor, error) {
+		l, err := net.Listen("tcp", c.Listen)
+		if err != nil {
+			return nil, err
+		}
+		ctx, stop := context.WithCancel(context.Background()) // close ends it
+		d := &phoneDoor{addr: l.Addr().String(), stop: stop, done: make(chan error, 1)}
+		go func() { d.done <- p.Serve(ctx, l) }()
+		return d, nil
+	}, func(d *phoneDoor) error {
+		d.stop()
+		return <-d.done
+	})
+	self.check = func(_ context.Context, d *phoneDoor) error {
+		select {
+		case err := <-d.done:
+			d.done <- err // for close
+			return fmt.Errorf("the listener ended: %w", errors.Join(err, net.ErrClosed))
+		default:
+			return nil
+		}
+	}
+	self.detail = func(d *phoneDoor) string { return "listening on " + d.addr }
+	self.advice = func(error) string { return "is the address free and this machine's? see [phone] of the configuration" }
+	return self
+}

@@ -1,0 +1,42 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/faceprint/faceprint/device/api/client"
+)
+
+// PhoneBackend is the part of a Backend that keeps the paired phones.
+type PhoneBackend interface {
+	Phones(context.Context) (client.Phones, error)
+	// InvitePhone makes a code; by is the role of who asked.
+	InvitePhone(ctx context.Context, i client.Invite, by Role) (client.Invited, error)
+	RenamePhone(ctx context.Context, id, name string) (client.Phone, error)
+	RevokePhone(ctx context.Context, id string) (client.Phone, error)
+}
+
+type (
+	ofPhone struct {
+		ID string `path:"id" maxLength:"64" doc:"A phone's id."`
+	}
+	ofRename struct {
+		ofPhone
+		Body client.Rename
+	}
+)
+
+func (s *Server) phoneRoutes() {
+	route(s, RoleAdmin, "phones", http.MethodGet, "/v1/phones", "The paired phones", func(ctx context.Context, _ *none) (*answer[client.Phones], error) {
+		return reply(s.back.Phones(ctx))
+	})
+	route(s, RoleKiosk, "invite-phone", http.MethodPost, "/v1/phones", "Make a code with which one phone can be paired", func(ctx context.Context, in *question[client.Invite]) (*answer[client.Invited], error) {
+		return reply(s.back.InvitePhone(ctx, in.Body, roleOf(ctx)))
+	})
+	route(s, RoleAdmin, "rename-phone", http.MethodPatch, "/v1/phones/{id}", "Give a phone another name", func(ctx context.Context, in *ofRename) (*answer[client.Phone], error) {
+		return reply(s.back.RenamePhone(ctx, in.ID, in.Body.Name))
+	})
+	route(s, RoleAdmin, "revoke-phone", http.MethodDelete, "/v1/phones/{id}", "End a pairing at once", func(ctx context.Context, in *ofPhone) (*answer[client.Phone], error) {
+		return reply(s.back.RevokePhone(ctx, in.ID))
+	})
+}
