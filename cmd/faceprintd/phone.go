@@ -261,8 +261,7 @@ type phoneDoor struct {
 // phonePart keeps the phones' listener open; an address that is taken, or not
 // there yet, is tried again like any other part.
 func phonePart(c phoneConfig, p *phone.Phones, log *slog.Logger) *part[*phoneDoor] {
-	var self *part[*phoneDoor]
-	self = newPart("phones", log, func(context.Context) (*phoneDoor, error) {
+	self := newPart("phones", log, func(context.Context) (*phoneDoor, error) {
 		l, err := net.Listen("tcp", c.Listen)
 		if err != nil {
 			return nil, err

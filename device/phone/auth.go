@@ -79,7 +79,6 @@ func (p *Phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	now := p.now()
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
 
@@ -101,7 +100,7 @@ func (p *Phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		c = caller{phone: x}
-	} else if !p.unsigned.allow(b.link.address, now) {
+	} else if !p.unsigned.allow(b.link.address, p.tick()) {
 		p.deny(w, b, refuse(http.StatusTooManyRequests, wire.ProblemTooMany, tooManyRequests, "too many requests without a signature from this address", "wait a few seconds"))
 		return
 	}
@@ -129,7 +128,7 @@ func (p *Phones) deny(w http.ResponseWriter, b *bound, no *refusal) {
 // signature holds, with the counter that was its highest before.
 func (p *Phones) verify(r *http.Request, b *bound, header string, body []byte) (*paired, uint64, *refusal) {
 	stranger := func(why reason) (*paired, uint64, *refusal) {
-		if !p.unsigned.allow(b.link.address, p.now()) {
+		if !p.unsigned.allow(b.link.address, p.tick()) {
 			return nil, 0, refuse(http.StatusTooManyRequests, wire.ProblemTooMany, tooManyRequests, "too many wrong signatures from this address", "wait a few seconds")
 		}
 		// One answer for an unknown phone and a wrong signature: it tells
@@ -185,7 +184,7 @@ func (p *Phones) accept(x *paired, counter uint64) (before uint64, no *refusal) 
 			no = refuse(http.StatusUnauthorized, wire.ProblemRevoked, expiredPhone, "the pairing of this phone has expired", "pair it again")
 		case counter <= x.last:
 			no = refuse(http.StatusUnauthorized, wire.ProblemStale, staleCounter, fmt.Sprintf("counter %d is not above %d", counter, x.last), "sign again with a higher one")
-		case !x.bucket.allow(p.opts.Limits.Signed, now):
+		case !x.bucket.allow(p.opts.Limits.Signed, p.tick()):
 			no = refuse(http.StatusTooManyRequests, wire.ProblemTooMany, tooManyRequests, "too many requests of this phone", "wait a second")
 		case back && len(x.schedule) > 0:
 			no = refuse(http.StatusForbidden, wire.ProblemForbidden, outOfSchedule, "the device's clock was set back, so nobody knows whether it is this phone's time", "set the device's clock")

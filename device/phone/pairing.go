@@ -24,7 +24,7 @@ import (
 type invite struct {
 	secret client.Secret
 	record Record    // what the phone will be, but for what it says itself
-	from   time.Time // with the monotonic clock: setting the wall clock back gives no more time
+	from   time.Time // by the monotonic clock: setting the wall clock back gives no more time
 	tries  int       // wrong ones
 }
 
@@ -100,7 +100,7 @@ func (p *Phones) Invite(_ context.Context, in wire.Invite, by string) (wire.Invi
 	if _, err := ParseSchedule(r.Schedule); err != nil {
 		return wire.Invited{}, invalid(err)
 	}
-	i := &invite{secret: client.NewSecret(), record: r, from: now}
+	i := &invite{secret: client.NewSecret(), record: r, from: p.tick()}
 	text := client.Invitation{Addr: addr, Pin: p.pin, Secret: i.secret}.Text()
 	code, err := rows(text)
 	if err != nil {
@@ -217,7 +217,7 @@ func (p *Phones) pair(r *http.Request, body []byte, in client.PairRequest) (clie
 		return wrong(badSignature, "the request is not signed with the key that it brings")
 	}
 	now := p.now()
-	i := p.invites.use(now, in.Invite, func(s client.Secret) bool {
+	i := p.invites.use(p.tick(), in.Invite, func(s client.Secret) bool {
 		return proof.Equal(client.ProvePhone(s, p.pin, binding, a))
 	})
 	if i == nil {

@@ -156,7 +156,8 @@ type Phones struct {
 	device Device
 	opts   Options
 	log    *slog.Logger
-	now    func() time.Time
+	now    func() time.Time // the wall clock, which somebody may set back
+	tick   func() time.Time // the monotonic one, for limits and codes
 	cert   tls.Certificate
 	pin    client.Pin
 
@@ -204,7 +205,7 @@ func Open(v Vault, d Device, o Options) (*Phones, error) {
 	}
 	o.Limits = o.Limits.withDefaults()
 	p := &Phones{
-		vault: v, device: d, opts: o, log: o.Log, now: o.Now,
+		vault: v, device: d, opts: o, log: o.Log, now: o.Now, tick: time.Now,
 		unsigned: newLimiter(o.Limits.Unsigned), refusals: newRefusals(), sessions: newSessions(), phones: make(map[string]*paired),
 	}
 	if err := p.loadKey(); err != nil {

@@ -196,10 +196,10 @@ func (a *authenticator) CheckGrant(grant, audience string) (string, error) {
 	return "", errors.New("no grant")
 }
 
-// clock that a test sets.
+// clock that a test sets: what the wall shows, and what has passed.
 type clock struct {
-	mu  sync.Mutex
-	now time.Time
+	mu         sync.Mutex
+	now, ticks time.Time
 }
 
 func (c *clock) get() time.Time {
@@ -208,7 +208,21 @@ func (c *clock) get() time.Time {
 	return c.now
 }
 
+func (c *clock) tick() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ticks
+}
+
+// add lets time pass.
 func (c *clock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now, c.ticks = c.now.Add(d), c.ticks.Add(d)
+}
+
+// set sets the wall clock, by so much.
+func (c *clock) set(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
@@ -232,7 +246,7 @@ var many = Limits{Handshakes: Rate{1e6, 1e6}, Unsigned: Rate{1e6, 1e6}, Signed: 
 
 func serve(t testing.TB, v *memory, o Options) *bench {
 	t.Helper()
-	b := &bench{vault: v, device: &authenticator{events: make(chan wire.Event), decision: wire.Decision{Outcome: wire.Granted, Grant: "g"}}, clock: &clock{now: noon()}}
+	b := &bench{vault: v, device: &authenticator{events: make(chan wire.Event), decision: wire.Decision{Outcome: wire.Granted, Grant: "g"}}, clock: &clock{now: noon(), ticks: noon()}}
 	if o.Now == nil {
 		o.Now = b.clock.get
 	}
@@ -241,6 +255,7 @@ func serve(t testing.TB, v *memory, o Options) *bench {
 	if b.Phones, err = Open(v, b.device, o); err != nil {
 		t.Fatal(err)
 	}
+	b.tick = b.clock.tick
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

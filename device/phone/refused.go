@@ -1,9 +1,6 @@
 package phone
 
-import (
-	"sync"
-	"time"
-)
+import "sync"
 
 // reason why somebody was refused. The words are in the audit.
 type reason string
@@ -30,7 +27,6 @@ const (
 // refusals counts who was refused since the last audit entry about it.
 type refusals struct {
 	mu     sync.Mutex
-	since  time.Time
 	counts map[reason]int
 	some   chan struct{} // has a token once there is something to tell
 }

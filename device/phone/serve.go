@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"time"
 )
 
 func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
@@ -18,7 +19,7 @@ func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 // Serve answers phones on the listener until the context ends, then lets the
 // answers under way finish and keeps the counters. It closes the listener.
 func (p *Phones) Serve(ctx context.Context, tcp net.Listener) error {
-	l := newListener(tcp, p.opts.Limits, p.now, p.refusals.add)
+	l := newListener(tcp, p.opts.Limits, func() time.Time { return p.tick() }, p.refusals.add)
 	p.mu.Lock()
 	p.addr = tcp.Addr().String()
 	p.mu.Unlock()

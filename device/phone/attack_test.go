@@ -1,0 +1,570 @@
+package phone
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	wire "github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/device/phone/client"
+)
+
+// Each attack of the issue, over real TLS on loopback.
+
+// thief is a program on the network that speaks the protocol by hand.
+type thief struct {
+	*tls.Conn
+	r       *bufio.Reader
+	binding client.Binding
+}
+
+func (b *bench) dial(t testing.TB) *thief {
+	t.Helper()
+	conn, err := tls.Dial("tcp", b.addr, client.TLS(b.Pin()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	state := conn.ConnectionState()
+	binding, err := client.Bind(&state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &thief{conn, bufio.NewReader(conn), binding}
+}
+
+// sign makes a request's bytes, signed for a binding.
+func sign(t testing.TB, i *client.Identity, binding client.Binding, method, target string, counter uint64, body string) []byte {
+	t.Helper()
+	s, err := i.Sign(client.Request{Method: method, Target: target, Counter: counter, Binding: binding, Body: []byte(body)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw(method, target, s.String(), body)
+}
+
+func raw(method, target, authorization, body string) []byte {
+	var b bytes.Buffer
+	b.WriteString(method + " " + target + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+	if authorization != "" {
+		b.WriteString("Authorization: " + authorization + "\r\n")
+	}
+	b.WriteString("Content-Length: " + itoa(len(body)) + "\r\n\r\n" + body)
+	return b.Bytes()
+}
+
+func itoa(n int) string { b, _ := json.Marshal(n); return string(b) }
+
+// ask sends bytes and reads the answer.
+func (c *thief) ask(t testing.TB, request []byte) (int, *wire.Error, http.Header) {
+	t.Helper()
+	if _, err := c.Write(request); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(c.r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &wire.Error{}
+	_ = json.Unmarshal(b, e)
+	return resp.StatusCode, e, resp.Header
+}
+
+func (c *thief) want(t testing.TB, request []byte, status int, kind string) {
+	t.Helper()
+	got, e, h := c.ask(t, request)
+	if got != status || e.Problem() != kind || kind != "" && h.Get("Content-Type") != "application/problem+json" {
+		t.Errorf("answered %d %s (%s), want %d %s", got, e.Problem(), e.Detail, status, kind)
+	}
+}
+
+func TestReplayIsRefused(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	i, _ := b.pair(t, wire.Invite{User: "alice"})
+	c := b.dial(t)
+	request := sign(t, i, c.binding, "POST", "/v1/unlock", 100, "{}")
+	c.want(t, request, 200, "")
+	c.want(t, request, 401, wire.ProblemStale)
+	c.want(t, sign(t, i, c.binding, "POST", "/v1/unlock", 99, "{}"), 401, wire.ProblemStale)
+	if n := len(b.device.asked); n != 1 {
+		t.Errorf("%d attempts were made of one request", n)
+	}
+	c.want(t, sign(t, i, c.binding, "GET", "/v1/me", 101, ""), 200, "")
+}
+
+func TestRequestMovedToAnotherConnectionIsRefused(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	i, _ := b.pair(t, wire.Invite{User: "alice"})
+	mine, theirs := b.dial(t), b.dial(t)
+	theirs.want(t, sign(t, i, mine.binding, "POST", "/v1/unlock", 100, "{}"), 401, wire.ProblemUnsigned)
+	mine.want(t, sign(t, i, mine.binding, "POST", "/v1/unlock", 100, "{}"), 200, "")
+}
+
+func TestTamperedRequestIsRefused(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	i, _ := b.pair(t, wire.Invite{User: "alice"})
+	for name, change := range map[string][2]string{
+		"body":    {`{"audience":"door"}`, `{"audience":"safe"}`},
+		"target":  {"/v1/unlock", "/v1/verify"},
+		"method":  {"POST", "PUT "},
+		"counter": {".100.", ".101."},
+	} {
+		c := b.dial(t)
+		request := string(sign(t, i, c.binding, "POST", "/v1/unlock", 100, `{"audience":"door"}`))
+		changed := strings.Replace(request, change[0], change[1], 1)
+		if changed == request {
+			t.Fatalf("%s: nothing was changed", name)
+		}
+		if name == "method" {
+			changed = strings.Replace(changed, "PUT  ", "PUT ", 1)
+		}
+		c.want(t, []byte(changed), 401, wire.ProblemUnsigned)
+	}
+	if len(b.device.asked) != 0 {
+		t.Errorf("the device was asked: %+v", b.device.asked)
+	}
+}
+
+func TestSignatureOfAnotherKeyIsRefused(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	b.pair(t, wire.Invite{User: "alice"})
+	stranger, err := client.NewIdentity("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := b.dial(t)
+	c.want(t, sign(t, stranger, c.binding, "GET", "/v1/me", 1, ""), 401, wire.ProblemUnsigned)
+	c = b.dial(t)
+	c.want(t, raw("GET", "/v1/me", "", ""), 401, wire.ProblemUnsigned)
+	c = b.dial(t)
+	c.want(t, raw("GET", "/v1/me", "Bearer x", ""), 401, wire.ProblemUnsigned)
+}
+
+// middle is a man in the middle: TLS with a key of its own to the phone, and a
+// connection of its own to the device.
+func middle(t *testing.T, b *bench) string {
+	t.Helper()
+	own := serve(t, newMemory(), Options{Limits: many}).cert
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{own}, MinVersion: tls.VersionTLS13})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				d, err := tls.Dial("tcp", b.addr, client.TLS(b.Pin()))
+				if err != nil {
+					return
+				}
+				defer d.Close()
+				go func() { _, _ = io.Copy(d, c); d.Close() }()
+				_, _ = io.Copy(c, d)
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+func TestManInTheMiddle(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	mitm := middle(t, b)
+	inv := b.invite(t, wire.Invite{User: "alice"})
+
+	// A phone that checks the pin says nothing to the wrong key.
+	i, err := client.NewIdentity("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	diverted := inv
+	diverted.Addr = mitm
+	if err := i.Pair(t.Context(), diverted, "phone", "test"); !errors.Is(err, client.ErrPin) {
+		t.Errorf("pairing with the man in the middle: %v", err)
+	}
+
+	// One that did not would not be helped by relaying: proof and signature
+	// are for another connection.
+	conn, err := tls.Dial("tcp", mitm, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	state := conn.ConnectionState()
+	binding, err := client.Bind(&state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	victim := &thief{conn, bufio.NewReader(conn), binding}
+	victim.want(t, pairRequest(t, i, inv, binding, "phone"), 403, wire.ProblemPairing)
+
+	// The code is still good for the phone on the right connection.
+	if err := i.Pair(t.Context(), inv, "phone", "test"); err != nil {
+		t.Error(err)
+	}
+}
+
+// pairRequest is a pairing's bytes for a binding.
+func pairRequest(t testing.TB, i *client.Identity, inv client.Invitation, binding client.Binding, name string) []byte {
+	t.Helper()
+	a := client.Applicant{Key: i.Public(), Kind: client.App, Name: name, Platform: "test"}
+	body, err := json.Marshal(client.PairRequest{
+		Invite: inv.Secret.Name(), Key: a.Key.String(), Kind: a.Kind, Name: a.Name, Platform: a.Platform,
+		Proof: client.ProvePhone(inv.Secret, inv.Pin, binding, a).String(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sign(t, i, binding, "POST", "/v1/pair", 1, string(body))
+}
+
+func TestCodeIsGoodOnce(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	inv := b.invite(t, wire.Invite{User: "alice"})
+	first, second := identity(t), identity(t)
+	if err := first.Pair(t.Context(), inv, "first", "test"); err != nil {
+		t.Fatal(err)
+	}
+	wantProblem(t, second.Pair(t.Context(), inv, "photographed", "test"), 403, wire.ProblemPairing)
+	if n := len(b.List()); n != 1 {
+		t.Errorf("%d phones", n)
+	}
+}
+
+func identity(t testing.TB) *client.Identity {
+	t.Helper()
+	i, err := client.NewIdentity("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+func TestCodeIsGoodForAMinute(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	inv := b.invite(t, wire.Invite{User: "alice"})
+	b.clock.add(inviteLife)
+	wantProblem(t, identity(t).Pair(t.Context(), inv, "late", "test"), 403, wire.ProblemPairing)
+}
+
+func TestCodeIsGoodForThreeTries(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	inv, other := b.invite(t, wire.Invite{User: "alice"}), b.invite(t, wire.Invite{User: "alice"})
+	i := identity(t)
+	wrong := inv
+	wrong.Pin[0] ^= 1 // the name of the code is right, the proof is not
+	for range inviteTries {
+		c := b.dial(t)
+		c.want(t, pairRequest(t, i, wrong, c.binding, "guess"), 403, wire.ProblemPairing)
+	}
+	wantProblem(t, i.Pair(t.Context(), inv, "too late", "test"), 403, wire.ProblemPairing)
+	// Others' codes are not spoilt by it.
+	if err := i.Pair(t.Context(), other, "other", "test"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStrangersDoNotSpoilACode(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	inv := b.invite(t, wire.Invite{User: "alice"})
+	for range 2 * inviteTries {
+		c := b.dial(t)
+		c.want(t, pairRequest(t, identity(t), client.Invitation{Addr: inv.Addr, Pin: inv.Pin, Secret: client.NewSecret()}, c.binding, "x"), 403, wire.ProblemPairing)
+	}
+	if err := identity(t).Pair(t.Context(), inv, "phone", "test"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWrongSecretOfTheDevice(t *testing.T) {
+	// A device that has the key but does not know the secret: it answers a
+	// proof of its own making.
+	b := serve(t, newMemory(), Options{Limits: many})
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{b.cert}, MinVersion: tls.VersionTLS13})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	i := identity(t)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		if _, err := http.ReadRequest(bufio.NewReader(c)); err != nil {
+			return
+		}
+		body, _ := json.Marshal(client.PairReply{ID: i.Public().ID(), User: "alice", Proof: client.ProveDevice(client.Secret{}, client.Proof{}, i.Public().ID(), "alice").String()})
+		_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: " + itoa(len(body)) + "\r\n\r\n" + string(body)))
+	}()
+	err = i.Pair(t.Context(), client.Invitation{Addr: l.Addr().String(), Pin: b.Pin(), Secret: client.NewSecret()}, "phone", "test")
+	if !errors.Is(err, client.ErrProof) || i.ID != "" {
+		t.Errorf("%v, paired as %q", err, i.ID)
+	}
+}
+
+func TestOldTLSIsRefused(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	for _, v := range []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12} {
+		c, err := tls.Dial("tcp", b.addr, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: v})
+		if err == nil {
+			c.Close()
+			t.Errorf("%s is spoken", tls.VersionName(v))
+		}
+	}
+	// And a phone does not speak it either.
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{b.cert}, MaxVersion: tls.VersionTLS12})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			_ = c.(*tls.Conn).Handshake()
+			c.Close()
+		}
+	}()
+	if c, err := tls.Dial("tcp", l.Addr().String(), client.TLS(b.Pin())); err == nil {
+		c.Close()
+		t.Error("a phone speaks TLS 1.2")
+	}
+}
+
+func TestClockSetBackRevivesNothing(t *testing.T) {
+	v := newMemory("alice")
+	b := serve(t, v, Options{Limits: many})
+	until := noon().Add(time.Hour)
+	i, c := b.pair(t, wire.Invite{User: "alice", Expires: &until})
+	scheduled, sc := b.pair(t, wire.Invite{User: "alice", Schedule: "wed 08:00-18:00"})
+	inv := b.invite(t, wire.Invite{User: "alice"})
+	if _, err := c.Me(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sc.Unlock(t.Context(), client.Unlock{}); err != nil {
+		t.Fatal(err)
+	}
+	b.clock.add(2 * time.Hour)
+	_, err := c.Me(t.Context())
+	wantProblem(t, err, 401, wire.ProblemRevoked)
+	// A phone that is alive tells the vault how late it is.
+	pulse, pc := b.pair(t, wire.Invite{User: "alice"})
+	_ = pulse
+	if _, err := pc.Me(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.clock.set(-24 * time.Hour)
+	_, err = c.Me(t.Context())
+	wantProblem(t, err, 401, wire.ProblemRevoked)
+	_, err = sc.Unlock(t.Context(), client.Unlock{})
+	wantProblem(t, err, 403, wire.ProblemForbidden)
+	wantProblem(t, identity(t).Pair(t.Context(), inv, "x", "test"), 403, wire.ProblemPairing)
+
+	// After a restart with the clock still back.
+	b.stop()
+	again := serve(t, v, Options{Limits: many, Now: b.clock.get})
+	i.Addr, scheduled.Addr = again.addr, again.addr
+	_, err = i.Client().Me(t.Context())
+	wantProblem(t, err, 401, wire.ProblemRevoked)
+}
+
+func TestCountersOutliveACrash(t *testing.T) {
+	v := newMemory("alice")
+	b := serve(t, v, Options{Limits: many})
+	i, c := b.pair(t, wire.Invite{User: "alice"})
+	for range 3 {
+		if _, err := c.Me(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	crashed := v.copy() // as the disk is at this moment: nothing was settled
+	again := serve(t, crashed, Options{Limits: many})
+	for counter := uint64(1); counter < 6; counter++ {
+		x := again.dial(t)
+		x.want(t, sign(t, i, x.binding, "GET", "/v1/me", counter, ""), 401, wire.ProblemStale)
+	}
+	// The phone learns of it and goes on.
+	i.Addr = again.addr
+	if _, err := i.Client().Me(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPhoneNoticesAnOldVault(t *testing.T) {
+	v := newMemory("alice")
+	b := serve(t, v, Options{Limits: many})
+	i, c := b.pair(t, wire.Invite{User: "alice"})
+	b.tidy() // at rest
+	old := v.copy()
+	for range 3 {
+		if _, err := c.Me(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.stop()
+	again := serve(t, old, Options{Limits: many})
+	i.Addr = again.addr
+	if _, err := i.Client().Me(t.Context()); !errors.Is(err, client.ErrRolledBack) {
+		t.Errorf("an old vault was not noticed: %v", err)
+	}
+	// The same restart with the vault as it was is nothing.
+	now := serve(t, v, Options{Limits: many})
+	i.Addr = now.addr
+	if _, err := i.Client().Me(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRevocationDropsOpenConnections(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	i, c := b.pair(t, wire.Invite{User: "alice"})
+	idle := b.dial(t)
+	idle.want(t, sign(t, i, idle.binding, "GET", "/v1/me", 100, ""), 200, "")
+	ended := make(chan error, 1)
+	started := make(chan struct{})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	go func() { ended <- c.Events(ctx, func() { close(started) }, func(client.Event) error { return nil }) }()
+	select {
+	case <-started:
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	if _, err := b.Revoke(i.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil || ctx.Err() != nil {
+		t.Errorf("the stream went on: %v", err)
+	}
+	if _, err := idle.Read(make([]byte, 1)); err == nil {
+		t.Error("an idle connection stayed open")
+	}
+	fresh := b.dial(t)
+	fresh.want(t, sign(t, i, fresh.binding, "GET", "/v1/me", 5000, ""), 401, wire.ProblemRevoked)
+}
+
+func TestRevocationHoldsThoughTheVaultFails(t *testing.T) {
+	v := newMemory("alice")
+	b := serve(t, v, Options{Limits: many})
+	i, c := b.pair(t, wire.Invite{User: "alice"})
+	v.mu.Lock()
+	v.fails = errors.New("the disk is full")
+	v.mu.Unlock()
+	if _, err := b.Revoke(i.ID); err == nil {
+		t.Error("nobody was told")
+	}
+	_, err := c.Me(t.Context())
+	wantProblem(t, err, 401, wire.ProblemRevoked)
+}
+
+func TestNoCounterNoAnswer(t *testing.T) {
+	v := newMemory("alice")
+	b := serve(t, v, Options{Limits: many})
+	_, c := b.pair(t, wire.Invite{User: "alice"})
+	b.tidy()
+	v.mu.Lock()
+	v.fails = errors.New("the disk is full")
+	v.mu.Unlock()
+	_, err := c.Unlock(t.Context(), client.Unlock{})
+	wantProblem(t, err, 503, wire.ProblemFault)
+	if len(b.device.asked) != 0 {
+		t.Error("the device was asked although the counter could not be kept")
+	}
+}
+
+func TestForgottenPersonsPhones(t *testing.T) {
+	b := serve(t, newMemory("alice", "bob"), Options{Limits: many})
+	_, alice := b.pair(t, wire.Invite{User: "alice"})
+	_, bob := b.pair(t, wire.Invite{User: "bob"})
+	b.Forgotten("alice")
+	_, err := alice.Me(t.Context())
+	wantProblem(t, err, 401, wire.ProblemUnsigned)
+	if _, err := bob.Me(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestConnectionIsOnePhones(t *testing.T) {
+	b := serve(t, newMemory("alice", "bob"), Options{Limits: many})
+	alice, _ := b.pair(t, wire.Invite{User: "alice"})
+	bob, _ := b.pair(t, wire.Invite{User: "bob"})
+	c := b.dial(t)
+	c.want(t, sign(t, alice, c.binding, "GET", "/v1/me", 100, ""), 200, "")
+	c.want(t, sign(t, bob, c.binding, "GET", "/v1/me", 100, ""), 403, wire.ProblemForbidden)
+}
+
+func TestKeyIsPairedOnce(t *testing.T) {
+	b := serve(t, newMemory("alice", "bob"), Options{Limits: many})
+	i, _ := b.pair(t, wire.Invite{User: "alice"})
+	wantProblem(t, i.Pair(t.Context(), b.invite(t, wire.Invite{User: "bob"}), "again", "test"), 409, wire.ProblemDuplicate)
+	if list := b.List(); len(list) != 1 || list[0].User != "alice" {
+		t.Errorf("%+v", list)
+	}
+}
+
+func TestAppCannotBeTalkedDownToASession(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many, Browsers: true})
+	i, _ := b.pair(t, wire.Invite{User: "alice"})
+	session, _ := b.sessions.open(noon())
+	c := b.dial(t)
+	s, err := i.Sign(client.Request{Method: "GET", Target: "/v1/me", Counter: 100, Binding: session})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.want(t, raw("GET", "/v1/me", s.String()+"\r\n"+client.SessionHeader+": "+session.String(), ""), 401, wire.ProblemUnsigned)
+}
+
+func TestKioskNeedsThePersonsGrant(t *testing.T) {
+	b := serve(t, newMemory("alice", "bob"), Options{Limits: many})
+	b.device.grants = map[string]string{"good": "alice"}
+	for _, in := range []wire.Invite{{User: "alice"}, {User: "alice", Grant: "bad"}, {User: "bob", Grant: "good"}} {
+		if _, err := b.Invite(t.Context(), in, "kiosk"); err == nil {
+			t.Errorf("a kiosk may pair with %+v", in)
+		}
+	}
+	if _, err := b.Invite(t.Context(), wire.Invite{User: "alice", Grant: "good"}, "kiosk"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A connection that says nothing, or speaks something else, costs nothing but
+// its place, and is not an error of ours.
+func TestStrangersOnTheWire(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	for name, say := range map[string]string{
+		"nothing": "", "HTTP without TLS": "GET / HTTP/1.1\r\n\r\n", "half a hello": "\x16\x03\x01\x02\x00\x01", "noise": strings.Repeat("\xff", 4096),
+	} {
+		c, err := net.Dial("tcp", b.addr)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if _, err := io.WriteString(c, say); err != nil {
+			t.Fatal(name, err)
+		}
+		c.(*net.TCPConn).CloseWrite() // half closed
+		_, _ = io.Copy(io.Discard, c)
+		c.Close()
+	}
+	_, c := b.pair(t, wire.Invite{User: "alice"})
+	if _, err := c.Me(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
