@@ -74,6 +74,8 @@ func startBus(t testing.TB) string {
     <allow send_destination="org.freedesktop.DBus"/>
   </policy>
   <policy user="root"><allow own="org.freedesktop.login1"/></policy>
+  <policy user="polkitd"><allow own="org.freedesktop.PolicyKit1"/></policy>
+  <policy context="default"><allow send_destination="org.freedesktop.PolicyKit1"/></policy>
   <include>%s</include>
 </busconfig>`, dir, policy)
 	if err := os.WriteFile(filepath.Join(dir, "bus.conf"), []byte(config), 0o644); err != nil {
@@ -587,5 +589,44 @@ func TestSessionSurvivesASuspend(t *testing.T) {
 	m.sim(t, "touch alice right-index-finger")
 	if said, ok := p.end(t); !ok {
 		t.Errorf("a stranger put the device to sleep: %s", said)
+	}
+}
+
+// Whether an account may enrol and delete its own fingers says polkit, the real
+// one; where there is none, nobody but root may (TestFprintdCommands).
+func TestFprintdCommandsAskPolkit(t *testing.T) {
+	t.Parallel()
+	const polkitd, nobody = "/usr/lib/polkit-1/polkitd", 65534
+	needs(t, polkitd)
+	m := startTerminal(t)
+	if _, err := m.client.AllowLogin(t.Context(), "nobody", m.user); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		rule string
+		ok   bool
+	}{
+		{`polkit.addRule(function(a, s) {});`, false}, // what fprintd's own file says: not outside of a session
+		{`polkit.addRule(function(a, s) { if (a.id == "net.reactivated.fprint.device.enroll" && s.user == "nobody") return polkit.Result.YES; });`, true},
+	} {
+		rules := t.TempDir()
+		for path, mode := range map[string]os.FileMode{filepath.Dir(rules): 0o755, rules: 0o755} {
+			if err := os.Chmod(path, mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(rules, "50-test.rules"), []byte(c.rule), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", fmt.Sprintf("mount --bind %s /etc/polkit-1/rules.d && exec %s", rules, polkitd))
+		cmd.Env = append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS="+m.bus)
+		p := launch(t, cmd)
+		p.says(t, "Acquired the name org.freedesktop.PolicyKit1")
+		m.sim(t, "touch alice left-thumb")
+		if said, ok := m.tool(t, nobody, "fprintd-enroll", "-f", "left-thumb"); ok != c.ok {
+			t.Errorf("polkit with %s: enrolled %v: %s", c.rule, ok, said)
+		}
+		_ = cmd.Process.Kill()
+		p.end(t)
 	}
 }

@@ -264,6 +264,17 @@ func TestPamFaceprint(t *testing.T) {
 			t.Error("sudo in a remote session was granted")
 		}
 		granted(t, sudo(false))
+		// Outside of a session, on behalf of somebody at a seat or not.
+		outside := func(seats string) *program {
+			users := t.TempDir()
+			if err := os.WriteFile(filepath.Join(users, "65534"), []byte("NAME=nobody\nSTATE=active\n"+seats), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			return m.pam(t, map[string]string{"/run/systemd/users": users}, fmt.Sprintf("auth required %s socket=%s wait\n", module, m.path("api.sock")),
+				"-I", "ruser=nobody", "faceprint-test", "alice", "authenticate")
+		}
+		refused(t, outside(""), looking)
+		granted(t, outside("SEATS=seat0\nACTIVE_SEATS=seat0\n"))
 		granted(t, alone("wait", "-I", "rhost=localhost"))
 	})
 	t.Run("options that are not understood let nobody in", func(t *testing.T) {

@@ -82,7 +82,24 @@ static int read_options(pam_handle_t *pamh, int argc, const char **argv, struct 
 	return 0;
 }
 
-/* remote tells whether whoever logs in sits somewhere else. */
+/* invoker is the uid that asks: PAM_RUSER's where sudo or su names one, else the
+ * process's own; -1 where that account does not exist. */
+static int64_t invoker(pam_handle_t *pamh)
+{
+	const void *item = NULL;
+	if (pam_get_item(pamh, PAM_RUSER, &item) != PAM_SUCCESS)
+		return -1;
+	const char *name = item;
+	if (name == NULL || name[0] == '\0')
+		return getuid();
+	struct passwd pw, *found = NULL;
+	char buf[1024];
+	if (getpwnam_r(name, &pw, buf, sizeof(buf), &found) != 0 || found == NULL)
+		return -1;
+	return found->pw_uid;
+}
+
+/* remote tells whether whoever logs in sits somewhere else, or may. */
 static int remote(pam_handle_t *pamh)
 {
 	const void *item = NULL;
@@ -95,9 +112,15 @@ static int remote(pam_handle_t *pamh)
 		return 1;
 	if (item != NULL && strcmp(item, "sshd") == 0)
 		return 1;
-	/* sudo and su within a remote session; a caller of no session, such as a
-	 * login screen, is not remote. */
-	return sd_session_is_remote(NULL) > 0;
+	/* sudo and su within a session. */
+	int r = sd_session_is_remote(NULL);
+	if (r >= 0)
+		return r > 0;
+	/* In no session: a login screen, which is root's; or something that a
+	 * person started outside of theirs (systemd-run), which is only looked at
+	 * where they sit at a screen of this machine. */
+	int64_t uid = invoker(pamh);
+	return uid != 0 && (uid < 0 || sd_uid_get_seats((uid_t)uid, 1, NULL) <= 0);
 }
 
 /* plain tells whether the account's name goes into JSON as it is. */
