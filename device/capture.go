@@ -154,11 +154,13 @@ func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
 		}
 	}
 	if r.Who != "" {
+		people := 0
 		if wants(Face) {
+			people = 1
 			both.Go(func() { faceErr = d.measureFace(ctx, cancel, c, faces, passed) })
 		}
 		if wants(Finger) {
-			both.Go(func() { fingerErr = d.measureFinger(ctx, cancel, c, fingers, passed) })
+			both.Go(func() { fingerErr = d.measureFinger(ctx, cancel, c, fingers, people, passed) })
 		}
 		both.Wait()
 		return c, errors.Join(faceErr, fingerErr, phoneErr)
@@ -171,7 +173,7 @@ func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
 		fingers = slices.DeleteFunc(fingers, func(t store.Template) bool { return t.User != c.user })
 	}
 	if wants(Finger) && faceErr == nil && (c.user != "" || !wants(Face)) && context.Cause(ctx) != errEnough {
-		fingerErr = d.measureFinger(ctx, cancel, c, fingers, passed)
+		fingerErr = d.measureFinger(ctx, cancel, c, fingers, c.gallery, passed)
 	}
 	return c, errors.Join(faceErr, fingerErr)
 }
@@ -381,8 +383,10 @@ const rivalSize = 0.8
 func rivals(a, b vision.Face) bool { return b.Box.Height() >= rivalSize*a.Box.Height() }
 
 // measureFinger waits for a finger that can be read and compares it. Pictures
-// that did not come out are asked for again until time is up.
-func (d *Device) measureFinger(ctx context.Context, cancel context.CancelCauseFunc, c *captured, ts []store.Template, passed func()) (err error) {
+// that did not come out are asked for again until time is up. people is how many
+// the face is compared with, whose half of c is not touched; 0 means that no face
+// is, and the finger alone says who it is.
+func (d *Device) measureFinger(ctx context.Context, cancel context.CancelCauseFunc, c *captured, ts []store.Template, people int, passed func()) (err error) {
 	start := d.hw.Now()
 	defer func() {
 		c.fingerTook = d.hw.Now().Sub(start)
@@ -423,7 +427,7 @@ func (d *Device) measureFinger(ctx context.Context, cancel context.CancelCauseFu
 		case err != nil:
 			return fmt.Errorf("device: finger: %w", err)
 		}
-		return d.compareFinger(ctx, c, print, ts, passed)
+		return d.compareFinger(ctx, c, print, ts, people, passed)
 	}
 }
 
@@ -438,7 +442,7 @@ func (c *captured) attacked(err error) bool {
 	return true
 }
 
-func (d *Device) compareFinger(ctx context.Context, c *captured, print sensor.Print, ts []store.Template, passed func()) error {
+func (d *Device) compareFinger(ctx context.Context, c *captured, print sensor.Print, ts []store.Template, people int, passed func()) error {
 	d.keep()
 	best := -1.0
 	var user store.UserID
@@ -465,12 +469,12 @@ func (d *Device) compareFinger(ctx context.Context, c *captured, print sensor.Pr
 		return fmt.Errorf("device: the finger matcher answers no number: %w", sensor.ErrProtocol)
 	}
 	c.finger.Compared, c.finger.Score, c.finger.FMR = true, best, d.hw.Match.FMR(best)
-	if c.user == "" {
-		c.user = user
-		c.gallery = max(c.gallery, len(ts))
+	if people == 0 {
+		people = len(ts)
+		c.user, c.gallery = user, people
 	}
 	d.tell(c.notify, Event{Kind: "progress", Step: Finger, Done: 1, Of: 1})
-	if d.policy.finger(c.finger, float64(max(c.gallery, 1))) == "" {
+	if d.policy.finger(c.finger, float64(people)) == "" {
 		passed()
 	}
 	return nil
