@@ -418,6 +418,19 @@ func TestPamFprintd(t *testing.T) {
 			t.Errorf("the first session: %s", said)
 		}
 	})
+	t.Run("a waiting session blocks no other attempt", func(t *testing.T) {
+		fresh(t)
+		p := m.pamFprintd(t)
+		p.says(t, asking)
+		d, err := m.client.Authenticate(t.Context(), client.Attempt{User: m.user, TimeoutMs: 300})
+		if err != nil || d.Outcome != client.Retry {
+			t.Fatalf("the other attempt: %+v, %v", d, err)
+		}
+		m.sim(t, "touch alice right-index-finger")
+		if said, ok := p.end(t); !ok {
+			t.Errorf("the session that gave way: %s", said)
+		}
+	})
 	t.Run("client killed", func(t *testing.T) {
 		fresh(t)
 		p := m.pamFprintd(t)
