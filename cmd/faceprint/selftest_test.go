@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/faceprint/faceprint/device/api/client"
+)
+
+// grantOf signs as a device does.
+func grantOf(t *testing.T, nonce string) (string, client.Keys) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: "d"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	grant, err := jwt.Signed(s).Claims(jwt.Claims{Subject: "alice", IssuedAt: jwt.NewNumericDate(time.Now())}).Claims(map[string]any{"nonce": nonce}).Serialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "d", Algorithm: "ES256", Use: "sig"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys client.Keys
+	if err := json.Unmarshal(public, &keys); err != nil {
+		t.Fatal(err)
+	}
+	return grant, keys
+}
+
+func TestSelfTestReportIsWhatWasSigned(t *testing.T) {
+	r := selfTestReport{
+		Host: "door-1", By: "<b>eve</b>", Passed: true, Checks: []client.Check{{Name: "camera", State: checkOK, Detail: "a & b"}},
+		Attempt: &testAttempt{Outcome: client.Granted, Factors: []client.Factor{{Kind: "face", Passed: true, Score: new(0.75), Live: new(0.9), FMR: 1e-6}}, Door: "open"},
+	}
+	body, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := selfTest{Report: body, Digest: digest(body)}
+	var keys client.Keys
+	good.Grant, keys = grantOf(t, selfTestNonce+good.Digest)
+
+	// Filed as people read it, and read again.
+	filed, err := json.MarshalIndent(good, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back selfTest
+	if err := json.Unmarshal(filed, &back); err != nil {
+		t.Fatal(err)
+	}
+	if who, _, err := back.signed(keys); err != nil || who != "alice" {
+		t.Fatalf("%q %v", who, err)
+	}
+	_, others := grantOf(t, "")
+	otherGrant, otherKeys := grantOf(t, "an attempt's own nonce")
+	for name, c := range map[string]struct {
+		s    selfTest
+		keys client.Keys
+		want string
+	}{
+		"changed report":       {selfTest{Report: bytes.Replace(body, []byte("door-1"), []byte("door-2"), 1), Digest: good.Digest, Grant: good.Grant}, keys, "was changed"},
+		"changed with digest":  {selfTest{Report: []byte(`{}`), Digest: digest([]byte(`{}`)), Grant: good.Grant}, keys, "another report"},
+		"another device's key": {good, others, "no key of this device"},
+		"a grant for a door":   {selfTest{Report: body, Digest: good.Digest, Grant: otherGrant}, otherKeys, "another report"},
+		"not signed":           {selfTest{Report: body, Digest: good.Digest}, keys, "not signed"},
+		"no grant":             {selfTest{Report: body, Digest: good.Digest, Grant: "x.y.z"}, keys, "no grant"},
+	} {
+		if who, _, err := c.s.signed(c.keys); err == nil || !strings.Contains(err.Error(), c.want) || who != "" {
+			t.Errorf("%s: %q %v", name, who, err)
+		}
+	}
+
+	page, err := selfTestHTML(good, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"PASSED", "door-1", "a &amp; b", "&lt;b&gt;eve", good.Digest, "score 0.75", "live 0.900", "1 in 1e&#43;06"} {
+		if !bytes.Contains(page, []byte(want)) {
+			t.Errorf("%q is not on the page", want)
+		}
+	}
+	for _, bad := range []string{"<b>eve", "ZgotmplZ", "http", "%!"} {
+		if bytes.Contains(page, []byte(bad)) {
+			t.Errorf("%q is on the page", bad)
+		}
+	}
+}
