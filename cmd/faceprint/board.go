@@ -17,9 +17,9 @@ import (
 	"github.com/faceprint/faceprint/firmware/board"
 )
 
-// boardCommands are those of the guard board.
+// boardCommands are those of technicians.
 func (t *tool) boardCommands() []*cobra.Command {
-	return []*cobra.Command{t.board(), t.flash(), t.image()}
+	return []*cobra.Command{t.selftest(), t.board(), t.flash(), t.console(), t.image()}
 }
 
 func (t *tool) board() *cobra.Command {

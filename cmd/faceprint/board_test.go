@@ -274,3 +274,92 @@ func TestBatchWritesALineForEachBoard(t *testing.T) {
 		}
 	}
 }
+
+// say lets the console read the lines.
+func say(t *testing.T, lines string, args ...string) (code int, out, said string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	code = run(t.Context(), append([]string{"console"}, args...), strings.NewReader(lines), &o, &e)
+	return code, o.String(), e.String()
+}
+
+func TestConsole(t *testing.T) {
+	t.Parallel()
+	b := microbit(10)
+	k := bytes.Repeat([]byte{0x5A}, 32)
+	b.SetKey(k)
+	port, key := boardOn(t, b), file(t, "door.key", board.FormatKey(k))
+	code, out, said := say(t, "help\ninfo\nstatus\nunlock 2s\nlock\nevents\nselftest\nlamp blink\nbuzz 100ms\n", "--port", port, "--key", key)
+	if code != exitOK {
+		t.Fatalf("exit %d: %s%s", code, out, said)
+	}
+	for _, want := range []string{"microbit 0a00000000000001", "unlock [5s]", "lock shut, door closed", "lock granted", "unlocked 2s", "locked host", "failed: []"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing of %s", want, out)
+		}
+	}
+	if b.Opened() != 1 || b.Open() {
+		t.Errorf("opened %d times, open %v", b.Opened(), b.Open())
+	}
+	// Into the loader, an image, and out again.
+	code, out, said = say(t, "loader\ninfo\nhello\nload "+bundle(t, "microbit", 1<<24+5)+"\nboot\nstatus\n", "--port", port, "--key", key)
+	if code != exitOK || b.Confirmed() != 1<<24+5 {
+		t.Fatalf("exit %d, %v: %s%s", code, b.Confirmed(), out, said)
+	}
+	for _, want := range []string{"in its loader", "slot A 1.0.0 rollback=0 sequence=1 confirmed", "error command: HELLO", "1.0.5 is in slot B", "firmware 1.0.5"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing of %s", want, out)
+		}
+	}
+	// What fails has a name, and ends a script.
+	for lines, want := range map[string]string{
+		"dance\n":       `"dance" is not known`,
+		"unlock soon\n": "is no duration",
+		"unlock 50ms\n": "does not unlock for so long",
+	} {
+		if code, _, said := say(t, lines+"unlock\n", "--port", port, "--key", key); code == exitOK || !strings.Contains(said, want) || b.Opened() != 1 {
+			t.Errorf("%q: exit %d: %s", lines, code, said)
+		}
+	}
+	if code, _, said := say(t, "status\n", "--port", port); code != exitUsage || !strings.Contains(said, "--key") {
+		t.Errorf("without a key: exit %d: %s", code, said)
+	}
+}
+
+// The console on a terminal: what was typed comes back with the arrow key, also
+// in the next console.
+func TestConsoleKeepsItsHistory(t *testing.T) {
+	b := microbit(11)
+	port := boardOn(t, b)
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	t.Setenv("TERM", "xterm")
+	for _, typed := range []string{"help\rquit\r", "\x1b[A\x1b[A\rquit\r"} {
+		master, slave, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := make(chan string)
+		go func() {
+			var all bytes.Buffer
+			b := make([]byte, 4096)
+			for {
+				n, err := master.Read(b)
+				all.Write(b[:n])
+				if err != nil {
+					shown <- all.String()
+					return
+				}
+			}
+		}()
+		if _, err := master.WriteString(typed); err != nil {
+			t.Fatal(err)
+		}
+		code := run(t.Context(), []string{"console", "--port", port}, slave, slave, slave)
+		slave.Close()
+		out := <-shown
+		master.Close()
+		if code != exitOK || !strings.Contains(out, "restart into the loader") {
+			t.Errorf("typed %q: exit %d: %q", typed, code, out)
+		}
+	}
+}

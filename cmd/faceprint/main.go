@@ -140,7 +140,7 @@ Exit codes: 0 granted or done, 1 refused, 2 wrong usage, 3 try again, 4 fault.`,
 	flags.BoolVar(&t.json, "json", false, "print one JSON value on standard output and nothing else there")
 	flags.BoolVarP(&t.quiet, "quiet", "q", false, "no progress on standard error")
 	flags.StringVar(&t.socket, "socket", client.Socket(), "the daemon's unix socket; also "+client.SocketVariable)
-	root.AddGroup(&cobra.Group{ID: "people", Title: "People:"}, &cobra.Group{ID: "device", Title: "The device:"}, &cobra.Group{ID: "board", Title: "The guard board:"})
+	root.AddGroup(&cobra.Group{ID: "people", Title: "People:"}, &cobra.Group{ID: "device", Title: "The device:"}, &cobra.Group{ID: "board", Title: "For technicians:"})
 	root.SetHelpCommandGroupID("device")
 	root.SetCompletionCommandGroupID("device")
 	for _, c := range []*cobra.Command{t.enroll(), t.verify(), t.identify(), t.people(), t.forget(), t.unlock(), t.login(), t.phone()} {

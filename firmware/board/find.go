@@ -54,7 +54,11 @@ func (e *StrangerError) Error() string {
 // Find asks a line until a board answers, in whichever mode it is, or until
 // patience is over: then ErrSilent, or a *StrangerError.
 func Find(ctx context.Context, line Line, patience time.Duration) (Found, error) {
-	c := New(line)
+	return New(line).Find(ctx, patience)
+}
+
+// Find is the same on a line of which this conversation may have read ahead.
+func (c *Conn) Find(ctx context.Context, patience time.Duration) (Found, error) {
 	return turned(ctx, c, func() (Found, error) { return c.find(ctx, patience) })
 }
 

@@ -109,7 +109,7 @@ func Flash(ctx context.Context, line Line, u Update) (Flashed, error) {
 	c := New(line)
 	defer c.Close()
 	u.Report(StepFind, 0, 0)
-	found, err := Find(ctx, line, bootTime)
+	found, err := c.Find(ctx, bootTime)
 	if err != nil {
 		return Flashed{}, err
 	}

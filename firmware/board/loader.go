@@ -115,6 +115,9 @@ const prompt = "\r\n> "
 
 // command types one and returns the lines of its answer, without the echo.
 func (l loader) command(ctx context.Context, text string) ([]string, error) {
+	if err := l.wire.drain(ctx); err != nil { // a prompt that nobody waited for
+		return nil, fmt.Errorf("board: %w", err)
+	}
 	if err := l.wire.write(ctx, []byte(text+"\r")); err != nil {
 		return nil, fmt.Errorf("board: %w", err)
 	}
@@ -252,4 +255,52 @@ func (l loader) boot(ctx context.Context) (slot byte, v firmware.Version, err er
 			return 0, 0, answerOf([]string{strings.Join(words, " ")})
 		}
 	}
+}
+
+// Type types a line at the console of a board that is in its loader, and
+// returns the lines of the answer.
+func (c *Conn) Type(ctx context.Context, text string) ([]string, error) {
+	if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) || len(text) > mostLine {
+		return nil, fmt.Errorf("board: a line has at most %d printable characters", mostLine)
+	}
+	return turned(ctx, c, func() ([]string, error) {
+		lines, err := loader{&c.wire}.command(ctx, text)
+		if len(lines) > 0 && lines[0] == text { // its echo
+			lines = lines[1:]
+		}
+		return lines, err
+	})
+}
+
+// Boot lets a loader start the image that is due.
+func (c *Conn) Boot(ctx context.Context) (slot byte, v firmware.Version, err error) {
+	_, err = turned(ctx, c, func() (any, error) {
+		slot, v, err = loader{&c.wire}.boot(ctx)
+		return nil, err
+	})
+	return slot, v, err
+}
+
+// Upload sends an image to a board that is in its loader, and does not start it.
+func (c *Conn) Upload(ctx context.Context, u Update) (*firmware.Image, error) {
+	return turned(ctx, c, func() (*firmware.Image, error) {
+		l := loader{&c.wire}
+		to, err := l.info(ctx)
+		if err != nil {
+			return nil, err
+		}
+		m, err := u.imageFor(to)
+		if err != nil {
+			return nil, err
+		}
+		file, err := firmware.EncodeBundle(m)
+		if err != nil {
+			return nil, err
+		}
+		return m, l.load(ctx, to, file, func(n, of int) {
+			if u.Report != nil {
+				u.Report(StepUpload, n, of)
+			}
+		})
+	})
 }
