@@ -76,8 +76,9 @@ type fingerConfig struct {
 }
 
 type doorConfig struct {
-	Kind    string   `toml:"kind" comment:"none, drawn (a log line and an event), or guard (a guard board on a serial line)."`
+	Kind    string   `toml:"kind" comment:"none, drawn (a log line and an event), gpio (a strike on a pin of this board) or guard (a guard board on a serial line)."`
 	Open    duration `toml:"open" comment:"How long a granted door stays open; a guard board takes at most 30s."`
+	Pin     string   `toml:"pin" comment:"Of kind gpio: the relay's pin, such as GPIO17; high opens."`
 	Port    string   `toml:"port" comment:"Serial port of the guard board, or unix:SOCKET of an emulated one."`
 	KeyFile string   `toml:"key_file" comment:"The board's pairing key, from 'faceprint board pair'; mode 0600."`
 }
@@ -315,7 +316,10 @@ func (c *Config) check() error {
 	if c.Finger.Baud < 0 || c.Finger.Baud%9600 != 0 || c.Finger.Baud > 12*9600 {
 		wrong("finger.baud", "%d is no rate of these modules: a multiple of 9600 up to 115200, or 0", c.Finger.Baud)
 	}
-	oneOf("door.kind", c.Door.Kind, "none", "drawn", "guard")
+	oneOf("door.kind", c.Door.Kind, "none", "drawn", "gpio", "guard")
+	if c.Door.Kind == "gpio" {
+		notEmpty("door.pin", c.Door.Pin)
+	}
 	if c.Door.Kind == "guard" {
 		notEmpty("door.port", c.Door.Port)
 		notEmpty("door.key_file", c.Door.KeyFile)

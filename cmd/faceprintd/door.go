@@ -10,6 +10,7 @@ import (
 
 	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/device/gpio"
 	"github.com/faceprint/faceprint/device/guard"
 	"github.com/faceprint/faceprint/firmware/board"
 	"github.com/faceprint/faceprint/sensor/tty"
@@ -34,8 +35,28 @@ func openDoor(c doorConfig, vault *store.Store, log *slog.Logger) door {
 			Key:  func() ([]byte, error) { return readDoorKey(c.KeyFile) }, Journal: boardJournal{vault}, Log: log,
 		})
 		return door{g, func() client.Part { return guardStatus(c, g.State()) }, g.Run}
+	case "gpio":
+		p := newPart("door", log, func(context.Context) (*gpio.Strike, error) { return gpio.OpenStrike(c.Pin, log) }, (*gpio.Strike).Close)
+		p.detail = func(s *gpio.Strike) string {
+			return "strike on " + s.String() + ": a bare pin, whoever is root on this device can open it"
+		}
+		p.advice = func(error) string {
+			return "name the relay's pin in door.pin (GPIO17) and put the daemon's user into the group gpio"
+		}
+		return door{strike{p}, p.status, func(ctx context.Context) { p.run(ctx, func() {}) }}
 	}
 	return door{nil, func() client.Part { return client.Part{Name: "door", State: "off"} }, idle}
+}
+
+// strike is a door strike that may be missing at the moment.
+type strike struct{ part *part[*gpio.Strike] }
+
+func (s strike) Open(ctx context.Context, d time.Duration) error {
+	g, _, err := s.part.get()
+	if err != nil {
+		return err
+	}
+	return g.Open(ctx, d)
 }
 
 // errDoorKey: the pairing key cannot be used.

@@ -139,7 +139,7 @@ func TestGuardBoardHoldsTheDoor(t *testing.T) {
 }
 
 func TestOtherDoorsHaveAStatus(t *testing.T) {
-	for kind, want := range map[string]string{"none": "off", "drawn": "ok"} {
+	for kind, want := range map[string]string{"none": "off", "drawn": "ok", "gpio": "missing"} {
 		if s := openDoor(doorConfig{Kind: kind}, nil, slog.New(slog.DiscardHandler)).status(); s.State != want || s.Name != "door" {
 			t.Errorf("%s: %+v", kind, s)
 		}
