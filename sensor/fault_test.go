@@ -124,6 +124,7 @@ func TestFaultScripts(t *testing.T) {
 				} else {
 					do(t, s, "touch alice thumb")
 				}
+				do(t, s, "fault clear") // its bytes are counted from here
 				do(t, s, faults...)
 				accepted, err := attempt(t, m, template, 8*time.Second)
 				if attack := (*sensor.AttackError)(nil); errors.As(err, &attack) {

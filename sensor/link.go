@@ -32,8 +32,9 @@ type link struct {
 	known     bool // a module has introduced itself
 	dirty     bool // an answer may still be on its way
 	resyncing bool
-	owed      int // bytes that may be on their way at most, beyond an answer
-	resets    int // how often the module was found to have forgotten everything
+	careful   bool // somebody else\'s answers came
+	owed      int  // bytes that may be on their way at most, beyond an answer
+	resets    int  // how often the module was found to have forgotten everything
 	meter     meter
 }
 
@@ -95,8 +96,12 @@ func (l *link) drain(ctx context.Context) (heard int, err error) {
 	defer stop()
 	var buf [512]byte
 	end := time.Now().Add(drainCap + l.wireTime(l.owed))
+	wait := quiet
+	if l.careful { // more answers may come, each after its silicon's time
+		wait = longQuiet
+	}
 	for {
-		if err := l.line.SetReadDeadline(time.Now().Add(quiet)); err != nil {
+		if err := l.line.SetReadDeadline(time.Now().Add(wait)); err != nil {
 			return heard, l.fault(err)
 		}
 		if err := ctx.Err(); err != nil {
@@ -110,7 +115,7 @@ func (l *link) drain(ctx context.Context) (heard int, err error) {
 			if err := ctx.Err(); err != nil {
 				return heard, fmt.Errorf("sensor: %s: %w", l.name, err)
 			}
-			l.dirty, l.owed = false, 0
+			l.dirty, l.careful, l.owed = false, false, 0
 			return heard, nil
 		case err != nil:
 			return heard, l.fault(err)
@@ -304,13 +309,14 @@ func (l *link) once(ctx context.Context, timeout time.Duration, i Instruction, p
 		return nil, err
 	}
 	answer, err := l.answer(ctx, timeout, i)
+	l.careful = errors.Is(err, ErrProtocol)
 	took := time.Since(start)
 	if e := (*CodeError)(nil); err != nil && !errors.As(err, &e) {
 		return nil, err
 	}
 	// What is there before it can have come over the wire answers something else.
 	if took < l.airtime(n+headerSize+1+len(answer)+sumSize)*9/10 {
-		l.dirty = true
+		l.dirty, l.careful = true, true
 		l.meter.count(&l.meter.s.Early, 1)
 		return nil, fmt.Errorf("sensor: %s: %v was answered %v after it was asked, sooner than %d baud can carry it: %w", l.name, i, took, l.baud, ErrProtocol)
 	}

@@ -19,8 +19,11 @@ const (
 
 	// A line is quiet when nothing came for this long: eight characters at
 	// 9600 baud, plus the scheduling of a busy Pi.
-	quiet    = 30 * time.Millisecond
-	drainCap = 2 * time.Second // a line that never falls silent is no module's
+	quiet = 30 * time.Millisecond
+	// After an answer that was none to the question: longer than any silicon
+	// takes for one instruction (features, 0.5 s).
+	longQuiet = 600 * time.Millisecond
+	drainCap  = 2 * time.Second // a line that never falls silent is no module's
 
 	// How often a module that does not answer properly after a fault is asked
 	// again: it may be waiting for the rest of a packet of up to 267 bytes, and
