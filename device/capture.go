@@ -431,6 +431,41 @@ func (d *Device) measureFinger(ctx context.Context, cancel context.CancelCauseFu
 	}
 }
 
+// manyFingers is from how many on a reader that can is asked to search: fewer
+// are compared as fast one after the other.
+const manyFingers = 4
+
+// bestFinger compares a scan with every template and returns the best score and
+// whose it is. ErrDoubt is returned with what the others yielded.
+func (d *Device) bestFinger(ctx context.Context, print sensor.Print, ts []store.Template) (best float64, user store.UserID, err error) {
+	if s, ok := d.hw.Match.(FingerSearcher); ok && len(ts) >= manyFingers {
+		data := make([][]byte, len(ts))
+		for i, t := range ts {
+			data[i] = t.Data
+		}
+		i, score, err := s.Identify(ctx, print, data)
+		if err != nil || i < 0 || i >= len(ts) {
+			return 0, "", err
+		}
+		return score, ts[i].User, nil
+	}
+	best = -1
+	var doubt error
+	for _, t := range ts {
+		score, err := d.hw.Match.Match(ctx, print, t.Data)
+		if errors.Is(err, sensor.ErrDoubt) {
+			score, doubt, err = 0, err, nil
+		}
+		if err != nil {
+			return best, user, err
+		}
+		if score > best {
+			best, user = score, t.User
+		}
+	}
+	return best, user, doubt
+}
+
 // attacked tells whether the error gives the module away as an attacker's, and
 // makes it a comparison that failed.
 func (c *captured) attacked(err error) bool {
@@ -444,26 +479,17 @@ func (c *captured) attacked(err error) bool {
 
 func (d *Device) compareFinger(ctx context.Context, c *captured, print sensor.Print, ts []store.Template, people int, passed func()) error {
 	d.keep()
-	best := -1.0
-	var user store.UserID
-	for _, t := range ts {
-		score, err := d.hw.Match.Match(ctx, print, t.Data)
-		if c.attacked(err) {
-			return nil
-		}
-		if errors.Is(err, sensor.ErrDoubt) {
-			d.opts.Log.Warn("a finger was refused", "err", err)
-			score, err = 0, nil
-		}
-		if err != nil {
-			if over(ctx) && !c.finger.Compared {
-				return nil
-			}
-			return fmt.Errorf("device: finger: %w", err)
-		}
-		if score > best {
-			best, user = score, t.User
-		}
+	best, user, err := d.bestFinger(ctx, print, ts)
+	switch {
+	case c.attacked(err):
+		return nil
+	case errors.Is(err, sensor.ErrDoubt):
+		d.opts.Log.Warn("a finger was refused", "err", err)
+		best, err = max(best, 0), nil
+	case err != nil && over(ctx) && !c.finger.Compared:
+		return nil
+	case err != nil:
+		return fmt.Errorf("device: finger: %w", err)
 	}
 	if best < 0 {
 		return fmt.Errorf("device: the finger matcher answers no number: %w", sensor.ErrProtocol)

@@ -48,6 +48,13 @@ type FingerMatcher interface {
 	Family() string
 }
 
+// FingerSearcher is a FingerMatcher that finds a scan among many templates
+// sooner than by comparing one after the other.
+type FingerSearcher interface {
+	// Identify returns which one it is and the score of Match, -1 for none.
+	Identify(ctx context.Context, probe sensor.Print, templates [][]byte) (int, float64, error)
+}
+
 // FingerEnroller makes a template of several captures.
 type FingerEnroller interface {
 	Enrol(ctx context.Context, captures int, progress func(sensor.EnrolStep)) ([]byte, error)

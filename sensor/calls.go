@@ -258,8 +258,16 @@ func (m *Module) DeleteTemplates(ctx context.Context, first, n int) error {
 
 // EmptyLibrary removes every template that rests in the module (Empty).
 func (m *Module) EmptyLibrary(ctx context.Context) error {
-	_, err := m.do(ctx, Empty)
-	return err
+	release, err := m.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if _, err := m.link.command(ctx, Empty); err != nil {
+		return err
+	}
+	m.library = nil
+	return nil
 }
 
 // Search compares the scan with the whole library (Search, or HiSpeedSearch
@@ -274,13 +282,18 @@ func (m *Module) Search(ctx context.Context, probe Print) (slot int, score float
 	if probe.serial == 0 || probe.serial != m.scans || probe.resets != m.link.resets {
 		return 0, 0, false, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
 	}
+	return m.searchLibrary(ctx)
+}
+
+func (m *Module) searchLibrary(ctx context.Context) (slot int, score float64, found bool, err error) {
+	resets := m.link.resets
 	b, err := m.link.command(ctx, Search, 1, 0, 0, byte(m.info.Capacity>>8), byte(m.info.Capacity))
 	switch {
 	case isCode(err, NotFound), isCode(err, LibraryEmpty):
 		return 0, 0, false, nil
 	case err != nil:
 		return 0, 0, false, err
-	case probe.resets != m.link.resets:
+	case resets != m.link.resets:
 		return 0, 0, false, fmt.Errorf("sensor: %s was reset meanwhile: %w", m.info.Port, ErrStale)
 	}
 	slot, score = int(binary.BigEndian.Uint16(b)), float64(binary.BigEndian.Uint16(b[2:]))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"runtime"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -94,7 +93,8 @@ func script(r *rand.Rand) (s []string, late bool) {
 
 // Whatever happens to the line: no hang beyond the deadline, nobody else is
 // accepted, no honest module is called an attacker, and the first instruction
-// after the fault works.
+// after the fault works. A goroutine that were left behind would end the bubble
+// with a panic.
 func TestFaultScripts(t *testing.T) {
 	const batch = 500
 	n := scripts(t)
@@ -111,8 +111,6 @@ func TestFaultScripts(t *testing.T) {
 			if err := m.Guard(t.Context(), decoys(t, m, 3)); err != nil {
 				t.Fatal(err)
 			}
-			synctest.Wait()
-			routines := runtime.NumGoroutine()
 			yes := 0
 			for i := range count {
 				seed := uint64(from + i)
@@ -149,10 +147,6 @@ func TestFaultScripts(t *testing.T) {
 				if t.Failed() {
 					t.FailNow()
 				}
-			}
-			synctest.Wait()
-			if now := runtime.NumGoroutine(); now > routines {
-				t.Errorf("scripts from %d: %d goroutines, %d before", from, now, routines)
 			}
 			do(t, s, "touch alice thumb")
 			if accepted, err := attempt(t, m, template, time.Minute); !accepted {

@@ -65,6 +65,8 @@ type Module struct {
 	guard guard
 	lamp  lamp
 
+	library map[int]hash // what Identify stored, by slot; guarded by turn
+
 	// loaded tells what lies in the second buffer: only where it is a decoy,
 	// or nothing, may a template go there first. Guarded by turn.
 	loaded bool

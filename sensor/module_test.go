@@ -411,3 +411,67 @@ func TestLampKinds(t *testing.T) {
 		})
 	}
 }
+
+func TestIdentify(t *testing.T) {
+	for model := range modsim.Personalities {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSim(t, model)
+			m := wired(t, s)
+			people := []string{"alice", "bob", "carol", "dave", "eve"}
+			var templates [][]byte
+			for _, p := range people {
+				templates = append(templates, enrol(t, m, s, p, "thumb"))
+			}
+			if err := m.Guard(t.Context(), decoys(t, m, 3)); err != nil {
+				t.Fatal(err)
+			}
+			identify := func(person string, among [][]byte) (int, error) {
+				do(t, s, "touch "+person+" thumb")
+				probe, err := m.Scan(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				i, score, err := m.Identify(t.Context(), probe, among)
+				if (score > 0) != (i >= 0) {
+					t.Errorf("%s is %d with score %v", person, i, score)
+				}
+				return i, err
+			}
+			for i, p := range append(people, "mallory") {
+				if i == len(people) {
+					i = -1
+				}
+				if got, err := identify(p, templates); err != nil || got != i {
+					t.Errorf("%s: %s is %d, want %d (%v)", model, p, got, i, err)
+				}
+			}
+			// Who is gone is not found, and is no longer in the module.
+			if got, err := identify("bob", templates[2:]); err != nil || got != -1 {
+				t.Errorf("%s: bob is %d, %v", model, got, err)
+			}
+			if n, err := m.TemplateCount(t.Context()); err != nil || n != 3 {
+				t.Errorf("%s: %d templates in the module, %v", model, n, err)
+			}
+			// A library that somebody else has written to is not believed.
+			if err := m.DeleteTemplates(t.Context(), 0, 1); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := identify("carol", templates); err != nil || got != 2 {
+				t.Errorf("%s: carol is %d, %v", model, got, err)
+			}
+			// A module that names anybody is caught by the decoys.
+			do(t, s, "lie yes")
+			attack := (*sensor.AttackError)(nil)
+			if got, err := identify("mallory", templates); got != -1 || !errors.As(err, &attack) && !errors.Is(err, sensor.ErrDoubt) {
+				t.Errorf("%s: mallory is %d, %v", model, got, err)
+			}
+			do(t, s, "lie honest")
+			if err := m.EmptyLibrary(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := m.Cached(t.Context()); err != nil || n != 0 {
+				t.Errorf("%s: %d are cached, %v", model, n, err)
+			}
+		})
+	}
+}

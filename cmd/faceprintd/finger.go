@@ -166,6 +166,33 @@ func (f *finger) Enrol(ctx context.Context, captures int, progress func(sensor.E
 	return t, f.noted(gen, err)
 }
 
+func (f *finger) Identify(ctx context.Context, probe sensor.Print, templates [][]byte) (int, float64, error) {
+	m, gen, err := f.part.get()
+	if err != nil {
+		return -1, 0, err
+	}
+	if gen != f.scanned.Load() {
+		return -1, 0, fmt.Errorf("finger: the module was opened anew since the scan: %w", sensor.ErrStale)
+	}
+	at, score, err := m.Identify(ctx, probe, templates)
+	return at, score, f.noted(gen, err)
+}
+
+// closeModule leaves nothing of anybody's in the module.
+func closeModule(m *sensor.Module) error {
+	ctx, cancel := context.WithTimeout(context.Background(), checkTime)
+	defer cancel()
+	return errors.Join(empty(ctx, m), m.Close())
+}
+
+// empty removes what a 1:N search stored.
+func empty(ctx context.Context, m *sensor.Module) error {
+	if n, err := m.Cached(ctx); err != nil || n == 0 {
+		return err
+	}
+	return m.EmptyLibrary(ctx)
+}
+
 func (f *finger) Same(ctx context.Context, template []byte, others [][]byte) (int, error) {
 	m, gen, err := f.part.get()
 	if err != nil {
@@ -178,7 +205,8 @@ func (f *finger) Same(ctx context.Context, template []byte, others [][]byte) (in
 // How long a yes or a no stays on the lamp.
 const lampAnswer = 2 * time.Second
 
-// light lets the module's lamp say what the device does, until the events end.
+// light lets the module's lamp say what the device does, and takes whoever is
+// forgotten out of the module, until the events end.
 func (f *finger) light(ctx context.Context, events <-chan device.Event) {
 	idle := time.NewTimer(0)
 	defer idle.Stop()
@@ -188,6 +216,11 @@ func (f *finger) light(ctx context.Context, events <-chan device.Event) {
 		case e, ok := <-events:
 			if !ok {
 				return
+			}
+			if m, gen, err := f.part.get(); e.Kind == "forgotten" && err == nil {
+				c, cancel := context.WithTimeout(ctx, checkTime)
+				_ = f.noted(gen, empty(c, m))
+				cancel()
 			}
 			if show, ok = lampOf(e); !ok {
 				continue

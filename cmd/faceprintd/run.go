@@ -57,7 +57,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 		}
 	}
 	reader := &finger{trust: trust{vault, log}}
-	module := newPart("finger", log, func(ctx context.Context) (*sensor.Module, error) { return openModule(ctx, c.Finger, reader.trust) }, (*sensor.Module).Close)
+	module := newPart("finger", log, func(ctx context.Context) (*sensor.Module, error) { return openModule(ctx, c.Finger, reader.trust) }, closeModule)
 	module.check, module.detail, module.advice, module.numbers = checkModule, moduleDetail, moduleAdvice, moduleNumbers
 	reader.part = module
 	running.Go(func() { module.run(ctx, func() {}) })

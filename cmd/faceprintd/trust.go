@@ -107,6 +107,14 @@ func (t trust) admit(ctx context.Context, m *sensor.Module) error {
 	if what := m.Info().Differs(k.Info); what != "" {
 		return t.caught(&sensor.AttackError{Kind: sensor.AttackSwapped, Detail: what})
 	}
+	// What a search of before the last power cut left there.
+	if n, err := m.TemplateCount(ctx); err != nil {
+		return err
+	} else if n > 0 {
+		if err := m.EmptyLibrary(ctx); err != nil {
+			return err
+		}
+	}
 	if len(k.Decoys.Templates) == 0 {
 		return nil // it takes no pictures from the host
 	}
