@@ -363,3 +363,14 @@ func TestConsoleKeepsItsHistory(t *testing.T) {
 		}
 	}
 }
+
+func TestSimBoardSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	if code, _, said := faceprint(t, "sim", "board"); code != exitUsage || !strings.Contains(said, "--dir") {
+		t.Errorf("without a folder: exit %d: %s", code, said)
+	}
+	code, _, said := faceprint(t, "sim", "board", "--host", "--dir", t.TempDir(), "--firmware", t.TempDir())
+	if code != exitFault || !strings.Contains(said, "make firmware") {
+		t.Errorf("without the firmware: exit %d: %s", code, said)
+	}
+}

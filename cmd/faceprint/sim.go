@@ -28,6 +28,7 @@ func (t *tool) sim() *cobra.Command {
   swap                 exchange the module for another one
   state                what the simulated module is doing
   help                 everything the bench and the module understand
+  board                start an emulated guard board: see sim board --help
 
 "faceprint sim finger" is a module of its own, without a daemon.
 
@@ -59,6 +60,7 @@ beside the API's socket unless --control names it.`,
 	c.Flags().StringVar(&control, "control", "", "the bench's control socket")
 	c.AddCommand(t.simFinger())
 	c.Flags().SetInterspersed(false) // "garble 5%" and the like are the bench's words
+	c.AddCommand(t.simBoard())
 	return c
 }
 

@@ -64,7 +64,7 @@ func (c *Conn) Find(ctx context.Context, patience time.Duration) (Found, error) 
 
 func (c *Conn) find(ctx context.Context, wait time.Duration) (Found, error) {
 	var said []byte
-	for until := time.Now().Add(wait); ; {
+	for try, until := 1, time.Now().Add(wait); ; try++ {
 		f, heard, err := c.probe(ctx)
 		if err == nil || !errors.Is(err, ErrSilent) {
 			return f, err
@@ -78,6 +78,13 @@ func (c *Conn) find(ctx context.Context, wait time.Duration) (Found, error) {
 			}
 			return Found{}, err
 		}
+		if try%2 == 0 {
+			// A loader that a pulled cable left in the middle of a block takes
+			// questions for the rest of it, until it hears nothing for a second.
+			if _, err := c.wire.next(ctx, time.Now().Add(blockRest)); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+				return Found{}, fmt.Errorf("board: %w", err)
+			}
+		}
 	}
 }
 
@@ -88,7 +95,9 @@ func (c *Conn) probe(ctx context.Context) (f Found, heard []byte, err error) {
 			heard = append(heard, b)
 		}
 	}
-	if err := c.wire.write(ctx, encode(plain(askInfo, nil))); err != nil {
+	// First of all two CAN: they end a transfer that a pulled cable left half
+	// done, in which the frame, which has an SOH, would begin a block.
+	if err := c.wire.write(ctx, append([]byte("\x18\x18"), encode(plain(askInfo, nil))...)); err != nil {
 		return f, nil, fmt.Errorf("board: %w", err)
 	}
 	for until := time.Now().Add(patience); ; {

@@ -17,6 +17,7 @@ const (
 	// checking signatures of two slots, 2.3 s each on an nRF51 at 16 MHz.
 	promptTime = 8 * time.Second
 	probeText  = 250 * time.Millisecond
+	blockRest  = 1200 * time.Millisecond
 	mostLine   = 32      // characters, section 5
 	mostText   = 8 << 10 // bytes of an answer; what is longer never ends
 

@@ -1,0 +1,274 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/faceprint/faceprint/firmware/qemu"
+)
+
+// firmwareVariable names the folder of the built firmware.
+const firmwareVariable = "FACEPRINT_FIRMWARE"
+
+func (t *tool) simBoard() *cobra.Command {
+	var dir, built string
+	var host bool
+	c := &cobra.Command{
+		Use:   "board",
+		Short: "Start an emulated guard board: the real loader and application in QEMU",
+		Long: `Start an emulated guard board and serve its serial line on a unix socket until
+"quit" or Ctrl-C. It runs the very loader and application that 'make firmware'
+builds for the micro:bit, in QEMU; where QEMU is missing, or with --host, the
+same C built for this machine, and says so. Its flash is kept in --dir.
+
+Commands, one a line:
+  door open|close      the door contact
+  exit press|release   the exit button
+  service press|release
+  tamper open|close
+  reset                pull the reset line (QEMU) or the plug (host)
+  quit
+
+What the lock, the lamp and the buzzer do is printed as it changes.`,
+		Example: "  faceprint sim board --dir /tmp/board\n  faceprint flash firmware/build/microbit/app.fpb --port unix:/tmp/board/serial.sock",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if dir == "" {
+				return usage("name a folder for the board's flash and socket: --dir")
+			}
+			if built == "" {
+				built = firmwareDir()
+			}
+			abs, err := filepath.Abs(dir)
+			if err != nil {
+				return err
+			}
+			if err := os.MkdirAll(abs, 0o700); err != nil {
+				return err
+			}
+			b := &simulated{t: t, dir: abs, built: built}
+			if err := qemu.Available(); err != nil && !host {
+				t.progress("%v: this is the host build, the same C without the processor", err)
+				host = true
+			}
+			if host {
+				return b.runHost(cmd.Context())
+			}
+			return b.runQEMU(cmd.Context())
+		},
+	}
+	c.Flags().StringVar(&dir, "dir", "", "folder of the board's flash and its socket")
+	c.Flags().StringVar(&built, "firmware", "", "folder of the built firmware; also "+firmwareVariable)
+	c.Flags().BoolVar(&host, "host", false, "the host build, also where QEMU is installed")
+	return c
+}
+
+// firmwareDir is where the firmware was built or installed.
+func firmwareDir() string {
+	for _, dir := range []string{os.Getenv(firmwareVariable), filepath.Join("firmware", "build"), "/usr/share/faceprint/firmware"} {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() {
+			return dir
+		}
+	}
+	return filepath.Join("firmware", "build")
+}
+
+// simulated is one emulated board.
+type simulated struct {
+	t          *tool
+	dir, built string
+}
+
+func (b *simulated) file(name string) string { return filepath.Join(b.dir, name) }
+
+func (b *simulated) missing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the firmware is not built: %w; run 'make firmware', or name its folder with --firmware", err)
+	}
+	return err
+}
+
+// ready tells where the board is.
+func (b *simulated) ready(kind, socket string) {
+	fmt.Fprintf(b.t.out, "ready unix:%s (%s)\n", socket, kind)
+}
+
+// lines reads commands until the input or the context ends. A read that waits
+// ends with the program.
+func (b *simulated) lines(ctx context.Context) <-chan string {
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(b.t.in); s.Scan(); {
+			select {
+			case lines <- strings.TrimSpace(s.Text()):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return lines
+}
+
+func (b *simulated) runHost(ctx context.Context) error {
+	program := filepath.Join(b.built, "host", "guard-host")
+	if _, err := os.Stat(program); err != nil {
+		return b.missing(err)
+	}
+	socket := b.file("serial.sock")
+	_ = os.Remove(socket) // of one that was killed
+	guard := exec.CommandContext(ctx, program, "--socket", socket, "--flash", b.file("host.flash"))
+	guard.Cancel = func() error { return guard.Process.Signal(os.Interrupt) }
+	guard.WaitDelay = 2 * time.Second
+	guard.Stderr = b.t.err
+	in, err := guard.StdinPipe()
+	if err != nil {
+		return err
+	}
+	out, err := guard.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := guard.Start(); err != nil {
+		return b.missing(err)
+	}
+	lines := b.lines(ctx)
+	go func() { // ends with the lines, or with the program
+		for line := range lines {
+			if line == "reset" {
+				line = "power cycle"
+			}
+			if _, err := fmt.Fprintln(in, line); err != nil {
+				return
+			}
+		}
+	}()
+	for s := bufio.NewScanner(out); s.Scan(); {
+		if text := s.Text(); strings.HasPrefix(text, "ready ") {
+			b.ready("host build", socket)
+		} else {
+			fmt.Fprintln(b.t.out, text)
+		}
+	}
+	if err := guard.Wait(); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("%s: %w", program, err)
+	}
+	return nil
+}
+
+// lookAtPins is how often the emulator is asked for the output pins.
+const lookAtPins = 50 * time.Millisecond
+
+var simInputs = map[string]struct {
+	input qemu.Input
+	high  bool
+}{
+	"door open": {qemu.DoorOpen, true}, "door close": {qemu.DoorOpen, false},
+	"exit press": {qemu.ExitPressed, true}, "exit release": {qemu.ExitPressed, false},
+	"service press": {qemu.ServicePressed, true}, "service release": {qemu.ServicePressed, false},
+	"tamper open": {qemu.TamperOpen, true}, "tamper close": {qemu.TamperOpen, false},
+}
+
+func (b *simulated) runQEMU(ctx context.Context) (err error) {
+	flash, err := os.ReadFile(b.file("microbit.flash"))
+	if errors.Is(err, fs.ErrNotExist) {
+		loader, e := os.ReadFile(filepath.Join(b.built, "microbit", "loader.bin"))
+		if e != nil {
+			return b.missing(e)
+		}
+		flash, err = qemu.Blank(loader), nil
+	}
+	if err != nil {
+		return err
+	}
+	q, err := qemu.Start(ctx, b.dir, flash)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, q.Close()) }()
+	socket := b.file("serial.sock")
+	_ = os.Remove(socket)
+	if err := os.Symlink(q.Serial(), socket); err != nil {
+		return err
+	}
+	defer os.Remove(socket)
+	if err := q.Run(); err != nil {
+		return err
+	}
+	b.ready("QEMU, micro:bit", socket)
+	err = b.attend(ctx, q, b.lines(ctx))
+	// The flash outlives the board, as a real one's does.
+	now, e := q.Flash()
+	if e == nil && !bytes.Equal(now, flash) {
+		e = writeFile(b.file("microbit.flash"), now, 0o600)
+	}
+	return errors.Join(err, e)
+}
+
+func (b *simulated) attend(ctx context.Context, q *qemu.Board, lines <-chan string) error {
+	tick := time.NewTicker(lookAtPins)
+	defer tick.Stop()
+	var before qemu.Outputs
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-q.Done():
+			return errors.New("the emulator ended")
+		case <-tick.C:
+			now, err := q.Outputs()
+			if err != nil {
+				return err
+			}
+			printPins(b.t.out, before, now)
+			before = now
+		case line, ok := <-lines:
+			if !ok {
+				lines = nil // no more commands; the board goes on
+				continue
+			}
+			in, known := simInputs[line]
+			var err error
+			switch {
+			case line == "quit":
+				return nil
+			case line == "reset":
+				err = q.Reset()
+			case known:
+				err = q.SetInput(in.input, in.high)
+			case line != "":
+				fmt.Fprintf(b.t.out, "error %q is not known; 'faceprint sim board --help' lists the commands\n", line)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func printPins(w io.Writer, before, now qemu.Outputs) {
+	for _, p := range []struct {
+		name        string
+		before, now bool
+	}{{"lock", before.Lock, now.Lock}, {"lamp", before.Lamp, now.Lamp}, {"buzzer", before.Buzzer, now.Buzzer}} {
+		if p.before != p.now {
+			level := 0
+			if p.now {
+				level = 1
+			}
+			fmt.Fprintf(w, "%s %d\n", p.name, level)
+		}
+	}
+}
