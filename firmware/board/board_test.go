@@ -342,3 +342,32 @@ func TestFlashStopsWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+// paced is a line with the time that a wire takes, of the bubble's clock.
+type paced struct{ Line }
+
+func (p paced) Write(b []byte) (int, error) {
+	time.Sleep(wireTime(len(b)))
+	return p.Line.Write(b)
+}
+
+func wireTime(bytes int) time.Duration {
+	return time.Duration(bytes) * 10 * time.Second / Baud // a start and a stop bit each
+}
+
+// An upload costs little more than the bytes of the image on the wire; what the
+// board needs to erase and to check is its own.
+func TestUploadTakesTheWiresTime(t *testing.T) {
+	b := paired()
+	on(t, b, -1, func(t *testing.T, line Line) {
+		done, err := Flash(t.Context(), paced{line}, update(0x01000001, 61440-firmware.HeaderSize))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ratio := done.Upload.Seconds() / wireTime(done.Bytes).Seconds()
+		t.Logf("%d bytes in %s: %.3f of the wire's time", done.Bytes, done.Upload, ratio)
+		if ratio > 1.15 || ratio < 1 {
+			t.Errorf("%.3f of the wire's time", ratio)
+		}
+	})
+}
