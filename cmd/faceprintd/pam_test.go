@@ -101,7 +101,7 @@ const (
 
 // faceprintStack is the module before pam_unix, as the profile has them.
 func faceprintStack(module, socket, options string) string {
-	return fmt.Sprintf("auth [success=2 default=ignore] %s socket=%s %s\nauth [success=1 default=ignore] pam_unix.so nodelay try_first_pass\n"+
+	return fmt.Sprintf("auth [success=2 default=ignore] %s socket=%s timeout=90 %s\nauth [success=1 default=ignore] pam_unix.so nodelay try_first_pass\n"+
 		"auth requisite pam_deny.so\nauth required pam_permit.so\naccount required pam_permit.so\n", module, socket, options)
 }
 
@@ -113,7 +113,7 @@ func TestPamFaceprint(t *testing.T) {
 		return m.pam(t, accounts, faceprintStack(module, m.path("api.sock"), options), append(args, "faceprint-test", "alice", "authenticate", "setcred")...)
 	}
 	alone := func(options string, args ...string) *program {
-		return m.pam(t, accounts, fmt.Sprintf("auth required %s socket=%s %s\n", module, m.path("api.sock"), options), append(args, "faceprint-test", "alice", "authenticate")...)
+		return m.pam(t, accounts, fmt.Sprintf("auth required %s socket=%s timeout=90 %s\n", module, m.path("api.sock"), options), append(args, "faceprint-test", "alice", "authenticate")...)
 	}
 	fresh := func(t *testing.T) {
 		m.sim(t, "lift")
@@ -251,13 +251,13 @@ func TestPamFaceprint(t *testing.T) {
 		m.sim(t, "touch alice right-index-finger")
 		before := m.audited(t, "login", "granted")
 		refused(t, alone("wait", "-I", "rhost=192.0.2.1"), looking)
-		refused(t, m.pam(t, accounts, fmt.Sprintf("auth required %s socket=%s wait\n", module, m.path("api.sock")), "-I", "service=sshd", "faceprint-test", "alice", "authenticate"), looking)
+		refused(t, m.pam(t, accounts, fmt.Sprintf("auth required %s socket=%s timeout=90 wait\n", module, m.path("api.sock")), "-I", "service=sshd", "faceprint-test", "alice", "authenticate"), looking)
 		byPassword(t, try("", "-I", "rhost=192.0.2.1"))
 		if got := m.audited(t, "login", "granted"); got != before {
 			t.Error("a remote session was granted")
 		}
 		sudo := func(remote bool) *program {
-			return m.pam(t, session(t, remote), fmt.Sprintf("auth required %s socket=%s wait\n", module, m.path("api.sock")), "faceprint-test", "alice", "authenticate")
+			return m.pam(t, session(t, remote), fmt.Sprintf("auth required %s socket=%s timeout=90 wait\n", module, m.path("api.sock")), "faceprint-test", "alice", "authenticate")
 		}
 		refused(t, sudo(true), looking)
 		if got := m.audited(t, "login", "granted"); got != before {
@@ -270,7 +270,7 @@ func TestPamFaceprint(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(users, "65534"), []byte("NAME=nobody\nSTATE=active\n"+seats), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			return m.pam(t, map[string]string{"/run/systemd/users": users}, fmt.Sprintf("auth required %s socket=%s wait\n", module, m.path("api.sock")),
+			return m.pam(t, map[string]string{"/run/systemd/users": users}, fmt.Sprintf("auth required %s socket=%s timeout=90 wait\n", module, m.path("api.sock")),
 				"-I", "ruser=nobody", "faceprint-test", "alice", "authenticate")
 		}
 		refused(t, outside(""), looking)
@@ -313,7 +313,7 @@ func TestPamFaceprintIsOffByDefault(t *testing.T) {
 	t.Parallel()
 	m := startTerminal(t)
 	m.sim(t, "touch alice right-index-finger")
-	p := m.pam(t, withAccounts(t), fmt.Sprintf("auth required %s socket=%s wait\n", pamFaceprint(t), m.path("api.sock")), "faceprint-test", "alice", "authenticate")
+	p := m.pam(t, withAccounts(t), fmt.Sprintf("auth required %s socket=%s timeout=90 wait\n", pamFaceprint(t), m.path("api.sock")), "faceprint-test", "alice", "authenticate")
 	if said, ok := p.end(t); ok || strings.Contains(said, looking) {
 		t.Error(said)
 	}

@@ -36,8 +36,9 @@
 #define DEFAULT_OWNER "faceprint" /* and root, always */
 #define DEFAULT_TIMEOUT 15        /* seconds that an attempt may take */
 #define MOST_TIMEOUT 120          /* the daemon takes no more */
-#define CONNECT_MS 1000           /* for a daemon that does not take the call */
-#define BEGIN_MS 2000             /* until it says that it has begun, or why not */
+#define CONNECT_MS 2000           /* for a daemon that does not take the call */
+#define BEGIN_MS 5000             /* until it says that it has begun, or why not: two
+				   * commits to what may be a slow card */
 #define GRACE_MS 2000             /* what it may take longer than it was given */
 
 struct options {
