@@ -16,6 +16,9 @@ export FACEPRINT_MODELS := $(VAR)/models
 export FACEPRINT_CLIPS  := $(VAR)/clips
 export FACEPRINT_ORT    := $(VAR)/lib/libonnxruntime.so.1
 
+# Programs that are only unpacked, for tests.
+export FACEPRINT_GREETD := $(VAR)/deb/greetd/usr/sbin/greetd
+
 # Tools of the checks, at the versions the tree is known to pass.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
@@ -97,6 +100,7 @@ deps:
 
 deps-test:
 	@packaging/deps.sh $(VAR)/go build test
+	@packaging/unpack.sh $(VAR)/deb greetd
 
 fetch: deps
 	@packaging/fetch.sh $(VAR) models clips ort

