@@ -32,6 +32,7 @@ type EnrollRequest struct {
 	Consent store.Consent
 	Factors []Factor
 	Finger  string        // which one, as a label
+	Renew   bool          // the finger takes the place of the person's of that label, and may be the same
 	Timeout time.Duration // 0 = 90 s
 	Notify  func(Event)   // hints and progress; may be nil, must not block
 }
@@ -250,7 +251,7 @@ func (d *Device) enrollFinger(ctx context.Context, r EnrollRequest) (store.Templ
 		return store.Template{}, fmt.Errorf("device: finger: %w", err)
 	}
 	t := store.Template{Kind: store.KindModule, Model: d.hw.Match.Family(), Label: r.Finger, Data: template}
-	if err := d.checkFinger(ctx, t, r.Who); err != nil {
+	if err := d.checkFinger(ctx, t, r); err != nil {
 		t.Wipe()
 		return store.Template{}, err
 	}
@@ -259,7 +260,7 @@ func (d *Device) enrollFinger(ctx context.Context, r EnrollRequest) (store.Templ
 
 // checkFinger refuses a finger that is enrolled already: one's own again is a
 // hint to use another, anybody else's is ErrDuplicate.
-func (d *Device) checkFinger(ctx context.Context, t store.Template, who store.UserID) error {
+func (d *Device) checkFinger(ctx context.Context, t store.Template, r EnrollRequest) error {
 	c, ok := d.hw.Enrol.(FingerComparer)
 	if !ok {
 		return nil
@@ -276,7 +277,8 @@ func (d *Device) checkFinger(ctx context.Context, t store.Template, who store.Us
 	var others [][]byte
 	var owners []store.UserID
 	for _, o := range ts {
-		if o.Model == t.Model {
+		old := r.Renew && o.User == r.Who && o.Label == t.Label
+		if o.Model == t.Model && !old {
 			others, owners = append(others, o.Data), append(owners, o.User)
 		}
 	}
@@ -285,7 +287,7 @@ func (d *Device) checkFinger(ctx context.Context, t store.Template, who store.Us
 		return fmt.Errorf("device: finger: %w", err)
 	case at < 0:
 		return nil
-	case at < len(owners) && owners[at] == who:
+	case at < len(owners) && owners[at] == r.Who:
 		return &RetryError{Hints: []string{string(sensor.HintOther)}}
 	}
 	return fmt.Errorf("device: %w", ErrDuplicate)

@@ -211,7 +211,7 @@ func eachFinger(tx *store.Tx, user store.UserID, f func(store.Template)) error {
 // AddFinger enrols one more finger of a person, under the consent that they
 // gave before, in the place of what was enrolled of that finger.
 func (d *Device) AddFinger(ctx context.Context, user store.UserID, label string, notify func(Event)) error {
-	r := EnrollRequest{Who: user, Factors: []Factor{Finger}, Finger: label, Notify: notify}
+	r := EnrollRequest{Who: user, Factors: []Factor{Finger}, Finger: label, Renew: true, Notify: notify}
 	err := d.vault.View(func(tx *store.Tx) error {
 		p, err := tx.Person(user)
 		r.Consent = p.Consent

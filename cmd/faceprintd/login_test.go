@@ -522,6 +522,7 @@ func TestFprintdCommands(t *testing.T) {
 	if p.Consent.TextVersion != "test" {
 		t.Errorf("the consent became %+v", p.Consent)
 	}
+	expect(0, false, "enroll-duplicate", "fprintd-enroll", "-f", "left-index-finger", "alice") // with the thumb
 	expect(0, false, "PermissionDenied", "fprintd-enroll", "-f", "left-thumb", "mallory")
 
 	// An account may use what is its own and nothing else, and without polkit

@@ -40,6 +40,7 @@ func TestHowAnAttemptEndedInFprintdsWords(t *testing.T) {
 		{nil, true, "enroll-completed"},
 		{&device.RetryError{}, true, "enroll-failed"},
 		{device.ErrDuplicate, true, "enroll-duplicate"},
+		{&device.RetryError{Hints: []string{"use-other-finger"}}, true, "enroll-duplicate"},
 		{fault, true, "enroll-unknown-error"},
 		{fault, false, "enroll-disconnected"},
 	} {

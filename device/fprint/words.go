@@ -89,6 +89,8 @@ func enrolWord(err error, there bool) string {
 	switch {
 	case err == nil:
 		return "enroll-completed"
+	case errors.As(err, &retry) && slices.Contains(retry.Hints, "use-other-finger"):
+		return "enroll-duplicate"
 	case errors.As(err, &retry):
 		return "enroll-failed"
 	case errors.Is(err, device.ErrDuplicate):
