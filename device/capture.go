@@ -14,14 +14,6 @@ import (
 	"github.com/faceprint/faceprint/vision"
 )
 
-// How many good frames make a decision. One frame can be unlucky, so a yes
-// needs three; a no is only said after five, which is the most work that an
-// attempt does from its first good frame on.
-const (
-	framesForYes = 3
-	framesForNo  = 5
-)
-
 // captured is what an attempt yielded so far. The face half and the finger half
 // are each written by one goroutine and read after both ended.
 type captured struct {
@@ -72,7 +64,9 @@ func (c *captured) scores() map[string]float64 {
 	if c.face.Compared {
 		put("face", c.face.Score)
 		put("face-fmr", c.face.FMR)
-		put("face-live", c.face.Live)
+		for name, v := range c.face.Cues {
+			put("face-"+name, v)
+		}
 	}
 	if c.finger.Compared {
 		put("finger", c.finger.Score)
@@ -243,144 +237,6 @@ func over(ctx context.Context) bool {
 	cause := context.Cause(ctx)
 	return errors.Is(cause, context.DeadlineExceeded) || errors.Is(cause, errEnough) || errors.Is(cause, errYield)
 }
-
-// measureFace looks at frames until the policy is satisfied by at least three
-// good ones, or five were compared, or time is up. The embeddings of the good
-// frames are averaged, which fuses their scores; liveness is their mean.
-func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc, c *captured, ts []store.Template, passed func()) (err error) {
-	start := d.hw.Now()
-	defer func() {
-		c.faceTook = d.hw.Now().Sub(start)
-		if err != nil {
-			cancel(err) // a fault of one part ends the attempt
-		}
-	}()
-	if d.hw.Camera == nil || d.hw.Faces == nil {
-		return fmt.Errorf("device: camera or face model: %w", ErrPart)
-	}
-	profile := d.hw.Faces.Profile()
-	c.faceModel = profile.Name
-	refs, err := unseal(ts, profile.Name)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		for _, r := range refs {
-			r.embedding.Wipe()
-		}
-	}()
-	people := make(map[store.UserID]bool)
-	for _, r := range refs {
-		people[r.user] = true
-	}
-	c.gallery = len(people)
-	if c.face.Enrolled = len(refs) > 0; !c.face.Enrolled {
-		return nil
-	}
-
-	var good []vision.Embedding
-	defer func() {
-		for _, e := range good {
-			e.Wipe()
-		}
-	}()
-	live, measured := 0.0, 0
-	for len(good) < framesForNo {
-		face, hint, err := d.look(ctx)
-		if err != nil {
-			if over(ctx) {
-				return nil
-			}
-			return err
-		}
-		if hint != vision.HintNone {
-			if c.faceHint != hint.String() {
-				c.faceHint = hint.String()
-				d.tell(c.notify, Event{Kind: "hint", Step: Face, Hint: c.faceHint})
-			}
-			continue
-		}
-		good = append(good, face.Embedding)
-		if l := float64(face.Live); !math.IsNaN(l) {
-			live += l
-			measured++
-		}
-		d.tell(c.notify, Event{Kind: "progress", Step: Face, Done: len(good), Of: framesForNo})
-		if len(good) < framesForYes {
-			continue
-		}
-		d.keep()
-		if err := c.compareFace(good, live, measured, refs, profile.Table); err != nil {
-			return err
-		}
-		if d.policy.face(c.face, float64(max(c.gallery, 1))) == "" {
-			d.send(Event{Kind: "progress", Step: Face, Done: framesForNo, Of: framesForNo}) // no more are needed
-			passed()
-			return nil
-		}
-	}
-	return nil
-}
-
-// compareFace scores the good frames against every reference.
-func (c *captured) compareFace(good []vision.Embedding, live float64, measured int, refs []reference, table vision.Table) error {
-	probe, err := vision.Mean(good)
-	if err != nil {
-		return fmt.Errorf("device: %w", err)
-	}
-	defer probe.Wipe()
-	best, user := math.Inf(-1), store.UserID("")
-	for _, r := range refs {
-		if s := vision.Cosine(probe, r.embedding); s > best { // NaN is never above
-			best, user = s, r.user
-		}
-	}
-	if math.IsInf(best, -1) {
-		return fmt.Errorf("device: the probe compares with no template: %w", vision.ErrEmbedding)
-	}
-	c.face.Compared, c.face.Score, c.face.FMR, c.user = true, best, table.FMR(best), user
-	c.face.Live = math.NaN()
-	if measured > 0 {
-		c.face.Live = live / float64(measured)
-	}
-	return nil
-}
-
-// look takes the newest frame and describes its subject, or says what the
-// person should do. The frame is wiped.
-func (d *Device) look(ctx context.Context) (vision.Face, vision.Hint, error) {
-	frame, err := d.hw.Camera.Frame(ctx)
-	if err != nil {
-		return vision.Face{}, vision.HintNoFace, fmt.Errorf("device: camera: %w", err)
-	}
-	defer frame.Wipe()
-	d.eyes.Lock()
-	defer d.eyes.Unlock()
-	faces, err := d.hw.Faces.Detect(frame)
-	if err != nil {
-		return vision.Face{}, vision.HintNoFace, fmt.Errorf("device: faces: %w", err)
-	}
-	if len(faces) == 0 {
-		return vision.Face{}, vision.HintNoFace, nil
-	}
-	if len(faces) > 1 && rivals(faces[0], faces[1]) {
-		return vision.Face{}, vision.HintOnePerson, nil
-	}
-	subject := faces[0]
-	if hint := subject.Quality.Hint(); hint != vision.HintNone {
-		return vision.Face{}, hint, nil
-	}
-	if err := d.hw.Faces.Describe(frame, &subject); err != nil {
-		return vision.Face{}, vision.HintNoFace, fmt.Errorf("device: faces: %w", err)
-	}
-	return subject, vision.HintNone, nil
-}
-
-// rivalSize is how large the second face must be, compared with the first, for
-// it to be unclear who is meant.
-const rivalSize = 0.8
-
-func rivals(a, b vision.Face) bool { return b.Box.Height() >= rivalSize*a.Box.Height() }
 
 // measureFinger waits for a finger that can be read and compares it. Pictures
 // that did not come out are asked for again until time is up. people is how many

@@ -20,7 +20,8 @@ type Reason string
 // Reasons.
 const (
 	FaceNoMatch       Reason = "face-no-match"
-	FaceNotLive       Reason = "face-not-live"
+	FaceNotLive       Reason = "face-not-live" // an attack: a picture or a screen
+	FaceReplayed      Reason = "face-replayed" // an attack: a recording played into the camera
 	FaceMissing       Reason = "face-missing"
 	FaceNotEnrolled   Reason = "face-not-enrolled"
 	FingerNoMatch     Reason = "finger-no-match"
@@ -96,6 +97,9 @@ type Measure struct {
 	FMR      float64 // the score as a false match rate, 0 to 1
 	Live     float64 // of a face: P(live), NaN where not measured
 	Attack   string  // what gave the reader away as an attacker's, "" where nothing did
+	Replayed bool    // of a face: frames of the camera came again
+	// Cues for and against an attack, by name, for the audit.
+	Cues map[string]float64
 }
 
 // Possession is what a paired phone yielded. The zero Possession takes no part.
@@ -232,6 +236,8 @@ func (p Policy) face(m Measure, people float64) Reason {
 	switch {
 	case !m.Enrolled:
 		return FaceNotEnrolled
+	case m.Replayed:
+		return FaceReplayed
 	case !m.Compared:
 		return FaceMissing
 	case !below(m.FMR*people, p.FaceFMR):
@@ -253,6 +259,10 @@ func (p Policy) finger(m Measure, people float64) Reason {
 	}
 	return ""
 }
+
+// attack tells whether a reason is an attack rather than a stranger or a bad
+// day.
+func (r Reason) attack() bool { return r == FaceNotLive || r == FaceReplayed }
 
 // below tells whether a rate is a rate and within its limit. A limit outside
 // (0, 1) is no limit that anybody meant.

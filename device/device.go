@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -105,6 +106,9 @@ type Options struct {
 	Timeout  time.Duration // of an attempt that names none; 0 = 15 s
 	OpenFor  time.Duration // how long the door stays open; 0 = 5 s
 	Captures int           // of a finger, when enrolling; 0 = as many as the module merges
+	// Recorded: the camera plays recordings, as on the bench, so that frames
+	// come again in later attempts. Otherwise that is an attack.
+	Recorded bool
 	Log      *slog.Logger
 }
 
@@ -195,6 +199,8 @@ type Device struct {
 	give atomic.Pointer[context.CancelCauseFunc] // ends a patient attempt that has compared nothing
 	eyes sync.Mutex                              // the face model is used by one goroutine at a time
 	here atomic.Bool                             // somebody is before the device (Watch)
+
+	frames vision.Memory // of earlier attempts, against replays; whoever has the turn uses it
 
 	doors sync.WaitGroup // locks that are being told
 	ctx   context.Context
@@ -579,6 +585,10 @@ func (d *Device) decided(dec Decision) {
 	outcome := "refused"
 	if dec.Granted {
 		outcome = "granted"
+	}
+	if slices.ContainsFunc(dec.Reasons, Reason.attack) {
+		d.opts.Log.Warn("attack", "reasons", dec.Reasons, "audit", dec.Audit)
+		d.send(Event{Kind: "attack", Step: Face, User: dec.User, Outcome: outcome, Reasons: dec.Reasons})
 	}
 	d.send(Event{Kind: "decision", User: dec.User, Outcome: outcome, Reasons: dec.Reasons})
 }

@@ -3,6 +3,7 @@ package device
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"math"
@@ -34,6 +35,7 @@ type world struct {
 	live   float32 // of the face
 	hint   vision.Quality
 	finger string // "" = no finger
+	frames uint64
 	look   func() // called for every frame
 	fail   error  // of the camera
 	opened chan struct{}
@@ -70,11 +72,13 @@ func (w *world) stop() {
 
 func (w *world) pose(face int, finger string) { w.face, w.finger = face, finger }
 
-// clock moves on at every look at it, so that frames of an enrolment lie apart.
-func (w *world) clock() time.Time {
+// clock moves on a little at every look at it.
+func (w *world) clock() time.Time { return w.later(time.Millisecond) }
+
+func (w *world) later(by time.Duration) time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.now = w.now.Add(enrolApart)
+	w.now = w.now.Add(by)
 	return w.now
 }
 
@@ -89,7 +93,10 @@ func (w *world) Frame(ctx context.Context) (*vision.Frame, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	return &vision.Frame{Pix: make([]byte, 3*64*64), Width: 64, Height: 64}, nil
+	w.frames++ // no sensor gives the same picture twice
+	f := &vision.Frame{Pix: make([]byte, 3*64*64), Width: 64, Height: 64, Seq: w.frames, At: w.later(enrolApart)}
+	binary.LittleEndian.PutUint64(f.Pix, w.frames)
+	return f, nil
 }
 
 func (w *world) Detect(*vision.Frame) ([]vision.Face, error) {

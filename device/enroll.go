@@ -4,25 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
 	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/store"
 	"github.com/faceprint/faceprint/vision"
-)
-
-// A face template is the mean of this many good frames, taken at moments that
-// lie apart, so that one expression or one light does not become the person.
-const (
-	enrolFrames = 5
-	enrolApart  = 400 * time.Millisecond
-	// Frames of one person agree at least at this false match rate; a frame
-	// that does not means that somebody else came before the camera.
-	enrolAgreeFMR = 1e-3
-	// A new face that reaches this rate against an enrolled one is that person.
-	duplicateFMR = 1e-4
 )
 
 // EnrollRequest asks to enrol somebody who agreed.
@@ -131,79 +118,6 @@ func factorWords(fs []Factor) []string {
 		w = append(w, string(f))
 	}
 	return w
-}
-
-// enrollFace makes a template of several good, live frames of one person who is
-// nobody else that is enrolled.
-func (d *Device) enrollFace(ctx context.Context, r EnrollRequest) (store.Template, error) {
-	if d.hw.Camera == nil || d.hw.Faces == nil {
-		return store.Template{}, fmt.Errorf("device: camera or face model: %w", ErrPart)
-	}
-	profile := d.hw.Faces.Profile()
-	agree, err := profile.Table.Threshold(enrolAgreeFMR)
-	if err != nil {
-		return store.Template{}, fmt.Errorf("device: %w", err)
-	}
-	var good []vision.Embedding
-	defer func() {
-		for _, e := range good {
-			e.Wipe()
-		}
-	}()
-	hint, last := vision.HintNoFace, time.Time{}
-	told := vision.HintNone
-	for len(good) < enrolFrames {
-		face, h, err := d.look(ctx)
-		if err != nil {
-			if over(ctx) {
-				return store.Template{}, &RetryError{Hints: []string{hint.String()}}
-			}
-			return store.Template{}, err
-		}
-		if h == vision.HintNone && !d.liveEnough(face) {
-			h = vision.HintTurnToCamera // what a live person can do about it
-		}
-		if h != vision.HintNone {
-			if hint = h; h != told {
-				told = h
-				d.tell(r.Notify, Event{Kind: "hint", Step: Face, Hint: h.String()})
-			}
-			continue
-		}
-		now := d.hw.Now()
-		if now.Sub(last) < enrolApart {
-			face.Embedding.Wipe()
-			continue
-		}
-		last = now
-		good = append(good, face.Embedding)
-		for _, e := range good[:len(good)-1] {
-			if !(vision.Cosine(e, face.Embedding) >= agree) {
-				return store.Template{}, fmt.Errorf("device: frame %d: %w", len(good), ErrMixed)
-			}
-		}
-		d.tell(r.Notify, Event{Kind: "progress", Step: Face, Done: len(good), Of: enrolFrames})
-	}
-	mean, err := vision.Mean(good)
-	if err != nil {
-		return store.Template{}, fmt.Errorf("device: %w", err)
-	}
-	defer mean.Wipe()
-	if err := d.checkDuplicate(mean, r.Who, profile); err != nil {
-		return store.Template{}, err
-	}
-	data, err := mean.MarshalBinary()
-	if err != nil {
-		return store.Template{}, fmt.Errorf("device: %w", err)
-	}
-	return store.Template{Kind: store.KindFace, Model: profile.Name, Data: data}, nil
-}
-
-// liveEnough holds an enrolment to the same liveness as an attempt; where the
-// model does not measure it, an enrolment is under somebody's eyes anyway.
-func (d *Device) liveEnough(f vision.Face) bool {
-	live := float64(f.Live)
-	return math.IsNaN(live) || live >= d.policy.Live
 }
 
 func (d *Device) checkDuplicate(mean vision.Embedding, who store.UserID, profile vision.Profile) error {

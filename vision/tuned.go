@@ -1,5 +1,7 @@
 package vision
 
+import "time"
+
 // Every tuned number of this package that is not part of a profile, each with
 // its source.
 const (
@@ -14,11 +16,32 @@ const (
 	maxBrightness = 220
 	minContrast   = 12
 	maxYaw        = 25
-	maxPitch      = 22
+	maxPitch      = 30 // where the nose sits differs from person to person by 10 degrees and more of the estimate
 	maxRoll       = 25
 	// Blurred LFW pictures (250 people, Gaussian of 0 to 4 pixels at 112x112)
 	// against another picture of theirs: at a sharpness of 40 to 60, 81 % are
 	// still recognised at FMR 1e-4, at 20 to 35 56 %, at 10 to 22 40 %. Of the
 	// pictures as they are, 95 % have more than 170.
 	minSharpness = 40
+
+	// Sequences. Frames closer together than apart show the same moment. Boxes
+	// of one person overlap by far more than followOverlap from frame to frame
+	// at 5 frames a second and more; after followGap somebody else may have
+	// stepped in. A second face at least rivalSize times as prominent could as
+	// well be meant.
+	apart         = 150 * time.Millisecond
+	followOverlap = 0.3
+	followGap     = time.Second
+	rivalSize     = 0.8
+
+	// Liveness. In profile and looking down the net of profile faceplugin calls
+	// living people dead (every failure of a live clip was at 14 degrees of yaw or
+	// more), so such a frame says nothing.
+	liveYaw    = 12
+	liveDown   = 15
+	liveFrames = 3
+
+	// Frames remembered against replays: a quarter of an hour of attempts at
+	// 15 a second.
+	memoryFrames = 1 << 14
 )

@@ -61,11 +61,7 @@ func openSource(ctx context.Context, s source, c *CameraConfig) (grabber, error)
 	}
 	g := &capture{v: v, mat: gocv.NewMat()}
 	if s.kind == kindClip {
-		fps := v.Get(gocv.VideoCaptureFPS)
-		if !(fps >= 1 && fps <= 240) {
-			fps = 25
-		}
-		g.clip = &pace{ctx: ctx, frame: time.Duration(float64(time.Second) / fps), next: time.Now()}
+		g.clip = &pace{ctx: ctx, frame: time.Duration(float64(time.Second) / clipRate(v)), next: time.Now()}
 	}
 	return g, nil
 }

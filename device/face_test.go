@@ -1,0 +1,233 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/faceprint/faceprint/store"
+	"github.com/faceprint/faceprint/vision"
+)
+
+// actor is somebody before the camera.
+type actor struct {
+	who  int     // whose embedding
+	x    float32 // middle of the face, pixels
+	live float32
+	yaw  float32 // degrees
+}
+
+// theatre is a camera and a face model that see what the play says, one scene
+// a frame, 15 frames a second of a clock of its own. After the last scene
+// nothing comes any more.
+type theatre struct {
+	play   [][]actor
+	now    time.Time
+	seq    uint64
+	noise  uint64 // of the next frame; the same noise is the same frame
+	people []vision.Embedding
+	table  vision.Table
+}
+
+func (th *theatre) Now() time.Time { return th.now }
+
+func (th *theatre) Frame(ctx context.Context) (*vision.Frame, error) {
+	if int(th.seq) >= len(th.play) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	th.seq++
+	th.noise++
+	th.now = th.now.Add(66 * time.Millisecond)
+	f := &vision.Frame{Width: 640, Height: 480, Pix: make([]byte, 3*640*480), Seq: th.seq, At: th.now}
+	rng := rand.New(rand.NewPCG(th.noise, 0))
+	for i := 0; i < len(f.Pix); i += 997 {
+		f.Pix[i] = byte(rng.Uint32())
+	}
+	return f, nil
+}
+
+func (th *theatre) Detect(*vision.Frame) ([]vision.Face, error) {
+	var faces []vision.Face
+	for _, a := range th.play[th.seq-1] {
+		faces = append(faces, vision.Face{
+			Box: vision.Box{X0: a.x - 100, Y0: 140, X1: a.x + 100, Y1: 340}, Score: float32(a.who), Live: a.live,
+			Quality: vision.Quality{Size: 200, Sharpness: 100, Brightness: 120, Contrast: 40, Inside: 1, Yaw: a.yaw},
+		})
+	}
+	return faces, nil
+}
+
+func (th *theatre) Describe(_ *vision.Frame, f *vision.Face) error {
+	f.Embedding = slices.Clone(th.people[int(f.Score)])
+	return nil
+}
+
+func (th *theatre) Profile() vision.Profile {
+	return vision.Profile{Name: "theatre", Table: th.table, Liveness: &vision.Liveliner{}}
+}
+
+// stage opens a device whose only factor is the face, with person 0 enrolled.
+func stage(t *testing.T, o Options) (*Device, *theatre, store.UserID) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(1, 1))
+	th := &theatre{now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC), table: vision.Table{Source: "test", Points: []vision.Operating{{FMR: 1e-1, Cosine: 0.2}, {FMR: 1e-6, Cosine: 0.6}}}}
+	for range 4 {
+		v := make([]float32, 64)
+		for i := range v {
+			v[i] = float32(rng.NormFloat64())
+		}
+		e, err := vision.Normalise(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		th.people = append(th.people, e)
+	}
+	dir := t.TempDir()
+	vault, err := store.Open(filepath.Join(dir, "v.db"), store.KeyFile(filepath.Join(dir, "key")), store.Options{Now: th.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { vault.Close() })
+	o.Log = slog.New(slog.DiscardHandler)
+	d, err := New(Hardware{Camera: th, Faces: th, Now: th.Now}, vault, Policy{Mode: FaceOnly, FaceFMR: 1e-4, Live: 0.5}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	th.play = repeat(40, actor{who: 0, x: 320, live: 0.9})
+	e, err := d.Enroll(t.Context(), EnrollRequest{Name: "Ada", Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	th.play = nil
+	return d, th, e.User
+}
+
+func repeat(n int, a ...actor) (play [][]actor) {
+	for range n {
+		play = append(play, a)
+	}
+	return play
+}
+
+// shows plays the scenes to one attempt.
+func (th *theatre) shows(t *testing.T, d *Device, who store.UserID, play ...[][]actor) (Decision, error) {
+	t.Helper()
+	th.play = slices.Concat(play...)
+	th.seq = 0
+	th.now = th.now.Add(time.Hour) // no lock-out lasts
+	return d.Authenticate(t.Context(), Request{Who: who, Timeout: 300 * time.Millisecond})
+}
+
+func TestFaces(t *testing.T) {
+	ada, eve := actor{who: 0, x: 320, live: 0.9}, actor{who: 1, x: 320, live: 0.9}
+	photo, screen, turned := ada, ada, ada
+	photo.live, screen.live, turned.yaw = 0.1, 0.2, 20
+	aside := eve
+	aside.x = 530
+	for name, tt := range map[string]struct {
+		play    [][][]actor
+		granted bool
+		reason  Reason
+		hint    vision.Hint
+	}{
+		"the right person":                         {play: [][][]actor{repeat(40, ada)}, granted: true},
+		"a stranger":                               {play: [][][]actor{repeat(40, eve)}, reason: FaceNoMatch},
+		"a photograph of them":                     {play: [][][]actor{repeat(40, photo)}, reason: FaceNotLive},
+		"a screen, then the photograph":            {play: [][][]actor{repeat(4, screen), repeat(40, photo)}, reason: FaceNotLive},
+		"they first look elsewhere":                {play: [][][]actor{repeat(20, turned), repeat(40, ada)}, granted: true},
+		"they never look straight":                 {play: [][][]actor{repeat(60, turned)}, reason: FaceNotLive},
+		"a stranger takes their place":             {play: [][][]actor{repeat(5, ada), repeat(40, eve)}, reason: FaceNoMatch},
+		"they take a stranger's place":             {play: [][][]actor{repeat(5, eve), repeat(40, ada)}, granted: true},
+		"a stranger steps back after three":        {play: [][][]actor{repeat(8, eve), repeat(1, ada), repeat(3)}, reason: FaceNoMatch},
+		"a photograph beside a living stranger":    {play: [][][]actor{repeat(40, actor{who: 0, x: 200, live: 0.1}, actor{who: 1, x: 440, live: 0.9})}, hint: vision.HintOnePerson},
+		"nobody":                                   {play: [][][]actor{repeat(40)}, hint: vision.HintNoFace},
+		"they alternate with a stranger each look": {play: [][][]actor{slices.Concat(repeat(3, ada), repeat(3, eve), repeat(3, ada), repeat(3, eve))}, hint: vision.HintNone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, th, user := stage(t, Options{})
+			events := d.Subscribe(t.Context())
+			dec, err := th.shows(t, d, user, tt.play...)
+			retry := (*RetryError)(nil)
+			switch {
+			case tt.granted && (err != nil || !dec.Granted):
+				t.Fatalf("%+v, %v", dec, err)
+			case tt.reason != "" && (err != nil || dec.Granted || !slices.Equal(dec.Reasons, []Reason{tt.reason}) || dec.Failures != 1):
+				t.Fatalf("%+v, %v, want %s", dec, err, tt.reason)
+			case tt.hint != vision.HintNone && (!errors.As(err, &retry) || !slices.Equal(retry.Hints, []string{tt.hint.String()})):
+				t.Fatalf("%+v, %v, want %s", dec, err, tt.hint)
+			case dec.Granted != tt.granted:
+				t.Fatalf("%+v, %v", dec, err)
+			}
+			attack := false
+			for len(events) > 0 {
+				attack = (<-events).Kind == "attack" || attack
+			}
+			if attack != tt.reason.attack() {
+				t.Errorf("reported as an attack: %v", attack)
+			}
+		})
+	}
+}
+
+func TestEveryCueIsInTheAudit(t *testing.T) {
+	d, th, user := stage(t, Options{})
+	dec, err := th.shows(t, d, user, repeat(40, actor{who: 0, x: 320, live: 0.1}))
+	if err != nil || dec.Granted {
+		t.Fatal(dec, err)
+	}
+	var e []store.Entry
+	if err := d.vault.View(func(tx *store.Tx) (err error) { e, err = tx.Audit(dec.Audit-1, 1); return err }); err != nil {
+		t.Fatal(err)
+	}
+	s := e[0].Scores
+	if s["face-frames"] != 5 || s["face-live-frames"] != 5 || !(s["face-live"] < 0.2) || !(s["face"] > 0.9) || s["face-repeats"] != 0 {
+		t.Errorf("%v", s)
+	}
+}
+
+// A recording that is played into the camera shows the same frames again, in
+// the same attempt or in a later one.
+func TestARecordingIsAnAttack(t *testing.T) {
+	play := repeat(12, actor{who: 0, x: 320, live: 0.9})
+	for _, recorded := range []bool{false, true} {
+		d, th, user := stage(t, Options{Recorded: recorded})
+		for i := range 2 {
+			th.noise = 1000
+			dec, err := th.shows(t, d, user, play)
+			if again := i > 0 && !recorded; err != nil || dec.Granted == again || again && !slices.Equal(dec.Reasons, []Reason{FaceReplayed}) {
+				t.Errorf("recorded %v, attempt %d: %+v, %v", recorded, i+1, dec, err)
+			}
+		}
+	}
+}
+
+func TestAnEnrolmentIsOfOneLivingPerson(t *testing.T) {
+	bo, eve := actor{who: 2, x: 320, live: 0.9}, actor{who: 1, x: 320, live: 0.9}
+	photo := bo
+	photo.live = 0.1
+	retry := (*RetryError)(nil)
+	for name, tt := range map[string]struct {
+		play [][]actor
+		want func(error) bool
+	}{
+		"one person":  {repeat(60, bo), func(err error) bool { return err == nil }},
+		"two persons": {slices.Concat(repeat(15, bo), repeat(60, eve)), func(err error) bool { return errors.Is(err, ErrMixed) }},
+		"a picture":   {repeat(100, photo), func(err error) bool { return errors.As(err, &retry) }},
+		"known":       {repeat(60, actor{who: 0, x: 320, live: 0.9}), func(err error) bool { return errors.Is(err, ErrDuplicate) }},
+		"nobody":      {repeat(5), func(err error) bool { return errors.As(err, &retry) }},
+	} {
+		d, th, _ := stage(t, Options{})
+		th.play, th.seq = tt.play, 0
+		_, err := d.Enroll(t.Context(), EnrollRequest{Name: "Bo", Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond})
+		if !tt.want(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

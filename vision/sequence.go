@@ -1,0 +1,276 @@
+package vision
+
+import (
+	"fmt"
+	"hash/maphash"
+	"math"
+	"time"
+)
+
+// Looker finds and describes faces; a Model is one.
+type Looker interface {
+	Detect(*Frame) ([]Face, error)
+	Describe(*Frame, *Face) error
+}
+
+// Sequence is what a run of frames showed of one person: it chooses the subject,
+// stays with them, keeps what is good and independent, and forgets everything
+// when it is somebody else. The zero value is ready. It is used by one
+// goroutine.
+type Sequence struct {
+	// Same is the least cosine of two frames of one person. Below it, whoever
+	// stands there now is somebody else.
+	Same float64
+	// Before, if not nil, remembers the frames of earlier sequences: a camera
+	// whose frames come again is being played to.
+	Before *Memory
+
+	// Apart is the least time between frames that are kept; 0 = 150 ms.
+	Apart time.Duration
+
+	shots    []shot
+	box      Box       // of the subject, in the last frame that showed them
+	at       time.Time // of that frame; zero = there is no subject
+	last     uint64    // fingerprint of that frame
+	own      Memory    // of this sequence
+	restarts int
+	repeats  int
+	copies   int // frames that were the same as the one before
+}
+
+// shot is one good frame.
+type shot struct {
+	embedding Embedding
+	at        time.Time
+	live      float64 // P(live); NaN where the pose does not allow to tell
+}
+
+// Seen is what one frame added.
+type Seen struct {
+	Hint      Hint // what the person can do; HintNone: the frame is good
+	Kept      bool // it is good and independent of those before
+	Restarted bool // this is somebody else: what was kept before is gone
+}
+
+// Look takes the next frame. The time of the frame must be set.
+func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
+	faces, err := m.Detect(f)
+	if err != nil {
+		return Seen{Hint: HintNoFace}, err
+	}
+	subject, seen := s.follow(f, faces)
+	if seen.Hint != HintNone {
+		return seen, nil
+	}
+	if seen.Hint = subject.Quality.Hint(); seen.Hint != HintNone {
+		return seen, nil
+	}
+	if s.repeated(f, subject.Box) {
+		return seen, nil
+	}
+	if n := len(s.shots); n > 0 && f.At.Sub(s.shots[n-1].at) < max(s.Apart, apart) {
+		return seen, nil // too soon to say anything new
+	}
+	if err := m.Describe(f, &subject); err != nil {
+		return Seen{Hint: HintNoFace, Restarted: seen.Restarted}, err
+	}
+	for _, x := range s.shots {
+		if c := Cosine(x.embedding, subject.Embedding); !(c >= s.Same) {
+			s.restart()
+			seen.Restarted = true
+			break
+		}
+	}
+	live := math.NaN()
+	if q := subject.Quality; within(q.Yaw, liveYaw) && q.Pitch >= -liveDown {
+		live = float64(subject.Live)
+	}
+	s.shots = append(s.shots, shot{subject.Embedding, f.At, live})
+	seen.Kept = true
+	return seen, nil
+}
+
+// follow finds the subject: at first the most prominent face, then the one that
+// is where they were. Two that could equally be meant are nobody.
+func (s *Sequence) follow(f *Frame, faces []Face) (Face, Seen) {
+	if len(faces) == 0 {
+		return Face{}, Seen{Hint: HintNoFace}
+	}
+	k := 0
+	var seen Seen
+	if !s.at.IsZero() {
+		var best float32
+		for i := range faces {
+			if o := faces[i].Box.Overlap(s.box); o > best {
+				k, best = i, o
+			}
+		}
+		if gap := f.At.Sub(s.at); best < followOverlap || gap > followGap || gap < 0 {
+			k = 0
+			s.restart()
+			seen.Restarted = true
+		}
+	}
+	s.box, s.at = faces[k].Box, f.At
+	for i := range faces {
+		if i != k && faces[i].prominence(f.Width, f.Height) >= rivalSize*faces[k].prominence(f.Width, f.Height) {
+			seen.Hint = HintOnePerson
+			return Face{}, seen
+		}
+	}
+	return faces[k], seen
+}
+
+// repeated tells whether the subject's part of the frame was there before, bit
+// for bit. No sensor takes the same picture twice: right after itself it is a
+// camera that repeats or froze, later it is a recording.
+func (s *Sequence) repeated(f *Frame, b Box) bool {
+	p := fingerprint(f, b)
+	if p == s.last {
+		s.copies++
+		return true
+	}
+	s.last = p
+	again := s.own.seen(p)
+	if s.Before != nil && s.Before.seen(p) {
+		again = true
+	}
+	if again {
+		s.repeats++
+	}
+	return again
+}
+
+// restart forgets the person, but not that there was one.
+func (s *Sequence) restart() {
+	if len(s.shots) > 0 {
+		s.restarts++
+	}
+	for _, x := range s.shots {
+		x.embedding.Wipe()
+	}
+	s.shots = s.shots[:0]
+}
+
+// Wipe overwrites what is kept of the person.
+func (s *Sequence) Wipe() {
+	for _, x := range s.shots {
+		x.embedding.Wipe()
+	}
+	clear(s.own.ring)
+	*s = Sequence{Same: s.Same, Before: s.Before, Apart: s.Apart}
+}
+
+// Len is how many good frames are kept.
+func (s *Sequence) Len() int { return len(s.shots) }
+
+// Embeddings of the good frames; they are the sequence's.
+func (s *Sequence) Embeddings() []Embedding {
+	e := make([]Embedding, len(s.shots))
+	for i, x := range s.shots {
+		e[i] = x.embedding
+	}
+	return e
+}
+
+// Mean is the fused embedding of the good frames.
+func (s *Sequence) Mean() (Embedding, error) { return Mean(s.Embeddings()) }
+
+// Span is the time between the first and the last good frame.
+func (s *Sequence) Span() time.Duration {
+	if len(s.shots) == 0 {
+		return 0
+	}
+	return s.shots[len(s.shots)-1].at.Sub(s.shots[0].at)
+}
+
+// Live is the probability that a living person is there: the mean over those
+// good frames whose pose allows to tell. It is NaN, which every policy refuses,
+// before there are at least three of them. n says how many there are.
+func (s *Sequence) Live() (p float64, n int) {
+	sum := 0.0
+	for _, x := range s.shots {
+		if !math.IsNaN(x.live) {
+			sum += x.live
+			n++
+		}
+	}
+	if n < liveFrames {
+		return math.NaN(), n
+	}
+	return sum / float64(n), n
+}
+
+// Replayed tells whether frames came again that a living camera would not take
+// again: somebody plays a recording into it.
+func (s *Sequence) Replayed() bool { return s.repeats > 0 }
+
+// Cues are the measurements that speak for or against an attack, by name, for
+// the audit.
+func (s *Sequence) Cues() map[string]float64 {
+	c := map[string]float64{
+		"frames": float64(len(s.shots)), "span-ms": float64(s.Span().Milliseconds()),
+		"restarts": float64(s.restarts), "repeats": float64(s.repeats), "copies": float64(s.copies),
+	}
+	least := math.Inf(1)
+	p, n := s.Live()
+	for _, x := range s.shots {
+		if x.live < least {
+			least = x.live
+		}
+	}
+	c["live-frames"] = float64(n)
+	if !math.IsNaN(p) {
+		c["live"], c["live-least"] = p, least
+	}
+	return c
+}
+
+// String tells no more than how far it is.
+func (s *Sequence) String() string { return fmt.Sprintf("sequence of %d frames", len(s.shots)) }
+
+// Memory remembers fingerprints of the newest frames that showed somebody. The
+// zero value is ready; it is used by one goroutine at a time.
+type Memory struct {
+	ring []uint64
+	next int
+	have map[uint64]int
+}
+
+// seen notes a fingerprint and tells whether it was there already.
+func (m *Memory) seen(p uint64) bool {
+	if m.have == nil {
+		m.have = make(map[uint64]int)
+	}
+	again := m.have[p] > 0
+	if len(m.ring) < memoryFrames {
+		m.ring = append(m.ring, p)
+	} else {
+		old := m.ring[m.next]
+		if m.have[old]--; m.have[old] == 0 {
+			delete(m.have, old)
+		}
+		m.ring[m.next] = p
+		m.next = (m.next + 1) % memoryFrames
+	}
+	m.have[p]++
+	return again
+}
+
+// seed of the fingerprints, of this process: nobody can prepare a frame that
+// collides with another.
+var seed = maphash.MakeSeed()
+
+// fingerprint of the part of a frame.
+func fingerprint(f *Frame, b Box) uint64 {
+	x0, y0, x1, y1, ok := b.clamped(f.Width, f.Height)
+	if !ok {
+		return 0
+	}
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for y := y0; y < y1; y++ {
+		h.Write(f.Pix[3*(y*f.Width+x0) : 3*(y*f.Width+x1)])
+	}
+	return h.Sum64()
+}

@@ -1,0 +1,250 @@
+package vision
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// scene is a Looker that sees what a test puts before it.
+type scene struct {
+	faces     []Face
+	people    map[int]Embedding // by the detector's score, as a name tag
+	describes int
+	err       error
+}
+
+func (s *scene) Detect(*Frame) ([]Face, error) { return s.faces, s.err }
+
+func (s *scene) Describe(_ *Frame, f *Face) error {
+	s.describes++
+	f.Embedding = append(Embedding(nil), s.people[int(f.Score)]...)
+	f.Live = 0.9
+	return nil
+}
+
+// theatre is a scene with a clock and a noisy camera.
+type theatre struct {
+	scene
+	seq Sequence
+	now time.Time
+	rng *rand.Rand
+	pic *Frame
+}
+
+func newTheatre() *theatre {
+	rng := rand.New(rand.NewPCG(1, 11))
+	t := &theatre{now: time.Unix(1000, 0), rng: rng, pic: grey(640, 480)}
+	t.seq.Same = 0.5
+	t.people = map[int]Embedding{1: anyone(rng, 128), 2: anyone(rng, 128)}
+	return t
+}
+
+// somebody of good quality with the middle of the face at x.
+func somebody(who int, x, size float32) Face {
+	b := Box{x - size/2, 240 - size/2, x + size/2, 240 + size/2}
+	return Face{Box: b, Score: float32(who), Quality: Quality{Size: size, Sharpness: 100, Brightness: 120, Contrast: 40, Inside: 1}}
+}
+
+func (t *theatre) show(test *testing.T, after time.Duration, faces ...Face) Seen {
+	test.Helper()
+	for i := range t.pic.Pix { // no sensor gives the same twice
+		t.pic.Pix[i] = byte(t.rng.Uint32())
+	}
+	return t.showAgain(test, after, faces...)
+}
+
+func (t *theatre) showAgain(test *testing.T, after time.Duration, faces ...Face) Seen {
+	test.Helper()
+	t.now = t.now.Add(after)
+	t.pic.At, t.faces = t.now, faces
+	seen, err := t.seq.Look(&t.scene, t.pic)
+	if err != nil {
+		test.Fatal(err)
+	}
+	return seen
+}
+
+const frame = 66 * time.Millisecond
+
+func TestOnlyIndependentFramesAreKept(t *testing.T) {
+	th := newTheatre()
+	for range 15 { // a second
+		th.show(t, frame, somebody(1, 320, 200))
+	}
+	if n := th.seq.Len(); n != 5 {
+		t.Errorf("%d frames of a second are kept, want 5", n)
+	}
+	if th.describes != 5 {
+		t.Errorf("%d frames were described for 5 that are kept", th.describes)
+	}
+	if span := th.seq.Span(); span < 700*time.Millisecond || span > time.Second {
+		t.Errorf("they span %v", span)
+	}
+	if m, err := th.seq.Mean(); err != nil || !(Cosine(m, th.people[1]) > 0.999) {
+		t.Errorf("their mean is somebody else: %v", err)
+	}
+}
+
+func TestTheSubjectIsFollowed(t *testing.T) {
+	th := newTheatre()
+	x := float32(100)
+	th.show(t, frame, somebody(1, x, 120))
+	for range 20 { // they walk, and somebody larger passes behind at the edge
+		x += 15
+		if seen := th.show(t, frame, somebody(1, x, 120), somebody(2, 630-x, 60)); seen.Restarted || seen.Hint != HintNone {
+			t.Fatalf("at %g: %+v", x, seen)
+		}
+	}
+	if th.seq.Len() < 5 {
+		t.Errorf("%d frames kept", th.seq.Len())
+	}
+}
+
+func TestAnotherPersonRestarts(t *testing.T) {
+	for name, second := range map[string]func(th *theatre) Seen{
+		"elsewhere":           func(th *theatre) Seen { return th.show(t, 3*frame, somebody(2, 560, 150)) },
+		"in their very place": func(th *theatre) Seen { return th.show(t, 3*frame, somebody(2, 320, 200)) },
+		"after a while":       func(th *theatre) Seen { return th.show(t, 2*time.Second, somebody(1, 320, 200)) },
+		"time goes back":      func(th *theatre) Seen { return th.show(t, -time.Hour, somebody(1, 320, 200)) },
+	} {
+		th := newTheatre()
+		for range 10 {
+			th.show(t, frame, somebody(1, 320, 200))
+		}
+		if seen := second(th); !seen.Restarted || !seen.Kept || th.seq.Len() != 1 {
+			t.Errorf("%s: %+v, %d frames kept", name, seen, th.seq.Len())
+		}
+		if th.seq.Cues()["restarts"] != 1 {
+			t.Errorf("%s: cues %v", name, th.seq.Cues())
+		}
+	}
+}
+
+func TestTwoThatCouldBeMeantAreNobody(t *testing.T) {
+	th := newTheatre()
+	if seen := th.show(t, frame, somebody(1, 200, 150), somebody(2, 440, 150)); seen.Hint != HintOnePerson || th.describes != 0 {
+		t.Errorf("%+v", seen)
+	}
+	th = newTheatre() // also when one of them was there first
+	th.show(t, frame, somebody(1, 320, 200))
+	if seen := th.show(t, frame, somebody(2, 120, 230), somebody(1, 320, 200)); seen.Hint != HintOnePerson || th.seq.Len() != 1 {
+		t.Errorf("%+v", seen)
+	}
+}
+
+func TestACameraThatFrozeAddsNothing(t *testing.T) {
+	th := newTheatre()
+	th.show(t, frame, somebody(1, 320, 200))
+	for range 50 {
+		th.showAgain(t, 200*time.Millisecond, somebody(1, 320, 200))
+	}
+	if th.seq.Len() != 1 || th.seq.Replayed() || th.seq.Cues()["copies"] != 50 {
+		t.Errorf("%d frames kept, %v", th.seq.Len(), th.seq.Cues())
+	}
+}
+
+func TestARecordingThatLoopsIsAReplay(t *testing.T) {
+	loop := func(th *theatre) {
+		for i := range 12 {
+			for k := range th.pic.Pix {
+				th.pic.Pix[k] = byte(k * (i%6 + 1) >> 3)
+			}
+			th.showAgain(t, 200*time.Millisecond, somebody(1, 320, 200))
+		}
+	}
+	th := newTheatre()
+	loop(th)
+	if !th.seq.Replayed() || th.seq.Cues()["repeats"] != 6 || th.seq.Len() != 6 {
+		t.Errorf("within an attempt: %v", th.seq.Cues())
+	}
+
+	var memory Memory
+	for i := range 2 {
+		th := newTheatre()
+		th.seq.Before = &memory
+		for range 4 {
+			th.show(t, 200*time.Millisecond, somebody(1, 320, 200)) // the same noise for each theatre
+		}
+		if th.seq.Replayed() != (i == 1) {
+			t.Errorf("attempt %d: %v", i+1, th.seq.Cues())
+		}
+	}
+}
+
+func TestMemoryForgetsTheOldest(t *testing.T) {
+	var m Memory
+	for p := range uint64(3 * memoryFrames) {
+		if m.seen(p) {
+			t.Fatalf("%d was never there", p)
+		}
+	}
+	if len(m.have) != memoryFrames || m.seen(0) || !m.seen(3*memoryFrames-1) {
+		t.Errorf("%d remembered", len(m.have))
+	}
+}
+
+func TestLivenessNeedsFramesThatCanTell(t *testing.T) {
+	th := newTheatre()
+	turned := somebody(1, 320, 200)
+	turned.Quality.Yaw = 20
+	for range 10 {
+		th.show(t, 200*time.Millisecond, turned)
+	}
+	if p, n := th.seq.Live(); !math.IsNaN(p) || n != 0 {
+		t.Errorf("turned away: live %g of %d", p, n)
+	}
+	for range 3 {
+		if p, _ := th.seq.Live(); !math.IsNaN(p) {
+			t.Errorf("too soon: live %g", p)
+		}
+		th.show(t, 200*time.Millisecond, somebody(1, 320, 200))
+	}
+	if p, n := th.seq.Live(); math.Abs(p-0.9) > 1e-6 || n != 3 {
+		t.Errorf("live %g of %d", p, n)
+	}
+	if c := th.seq.Cues(); c["live-frames"] != 3 || math.Abs(c["live-least"]-0.9) > 1e-6 {
+		t.Errorf("cues %v", c)
+	}
+}
+
+func TestFaultsAndPoorFramesAddNothing(t *testing.T) {
+	th := newTheatre()
+	dark := somebody(1, 320, 200)
+	dark.Quality.Brightness = 3
+	for _, tt := range []struct {
+		faces []Face
+		want  Hint
+	}{{nil, HintNoFace}, {[]Face{somebody(1, 320, 30)}, HintCloser}, {[]Face{dark}, HintTooDark}, {[]Face{{}}, HintCloser}} {
+		if seen := th.show(t, frame, tt.faces...); seen.Hint != tt.want || seen.Kept || th.seq.Len() != 0 {
+			t.Errorf("%+v, want %v", seen, tt.want)
+		}
+	}
+	th.err = errors.New("gone")
+	if _, err := th.seq.Look(&th.scene, th.pic); err == nil {
+		t.Error("a fault is no frame")
+	}
+	if p, _ := (&Sequence{}).Live(); !math.IsNaN(p) {
+		t.Errorf("nobody is alive at %g", p)
+	}
+	if _, err := (&Sequence{}).Mean(); !errors.Is(err, ErrEmbedding) {
+		t.Errorf("the mean of nothing: %v", err)
+	}
+}
+
+func TestWipeLeavesNothing(t *testing.T) {
+	th := newTheatre()
+	th.show(t, frame, somebody(1, 320, 200))
+	e := th.seq.Embeddings()[0]
+	th.seq.Wipe()
+	for _, x := range e {
+		if x != 0 {
+			t.Fatal("an embedding is left")
+		}
+	}
+	if th.seq.Len() != 0 || th.seq.Same != 0.5 {
+		t.Errorf("%+v", th.seq)
+	}
+}
