@@ -151,7 +151,7 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 			passed()
 			return nil
 		case FaceNotLive:
-			if _, told := s.Live(); told >= framesForNo || n >= framesForLive {
+			if _, decided := s.Alive(d.policy.Live); decided || n >= framesForLive {
 				return nil
 			}
 			hints.tell(vision.HintTurnToCamera) // who looks straight ahead can be told from a picture

@@ -201,6 +201,14 @@ func (s *Sequence) Live() (p float64, n int) {
 	return sum / float64(n), n
 }
 
+// Alive decides by Live: yes as soon as three frames say so, no when five do
+// not; until then it is undecided.
+func (s *Sequence) Alive(threshold float64) (alive, decided bool) {
+	p, n := s.Live()
+	alive = p >= threshold
+	return alive, alive || n >= deadFrames
+}
+
 // Replayed tells whether frames came again that a living camera would not take
 // again: somebody plays a recording into it.
 func (s *Sequence) Replayed() bool { return s.repeats > 0 }

@@ -40,6 +40,7 @@ const (
 	liveYaw    = 12
 	liveDown   = 15
 	liveFrames = 3
+	deadFrames = 5
 
 	// Frames remembered against replays: a quarter of an hour of attempts at
 	// 15 a second.

@@ -1,0 +1,284 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/faceprint/faceprint/vision"
+	"github.com/faceprint/faceprint/vision/opencv"
+)
+
+// attemptTime is the longest that a decision on liveness may take.
+const attemptTime = 3 * time.Second
+
+type livenessOptions struct {
+	live, attack []string
+	bystanders   map[string]int
+	threshold    float64
+	json         bool
+	model        modelOptions
+}
+
+// livenessReport is what the liveness subcommand prints. Rates are percent. An
+// attempt that came to no decision in its time is a retry and in no rate.
+type livenessReport struct {
+	Profile         string         `json:"profile"`
+	Engine          string         `json:"engine"`
+	Threshold       float64        `json:"threshold"`
+	APCER           float64        `json:"apcer"`
+	BPCER           float64        `json:"bpcer"`
+	DecisionsLive   int            `json:"decisions_live"`
+	DecisionsAttack int            `json:"decisions_attack"`
+	RetriesLive     int            `json:"retries_live"`
+	RetriesAttack   int            `json:"retries_attack"`
+	APCERFrame      float64        `json:"apcer_frame"`
+	BPCERFrame      float64        `json:"bpcer_frame"`
+	EERFrame        float64        `json:"eer_frame"`
+	Clips           []livenessClip `json:"clips"`
+}
+
+// livenessClip is one clip: its attempts one after the other, each ended by its
+// decision or after three seconds.
+type livenessClip struct {
+	File     string `json:"file"`
+	Attack   bool   `json:"attack"`
+	Accepted int    `json:"accepted"` // decisions that somebody lives
+	Rejected int    `json:"rejected"`
+	Retries  int    `json:"retries"`
+	Frames   int    `json:"frames"` // with a face good enough to be recognised
+	Passed   int    `json:"passed"` // of them, judged alone, above the threshold
+
+	scores []float64
+}
+
+func livenessCommand() *cobra.Command {
+	var o livenessOptions
+	cmd := &cobra.Command{
+		Use:   "liveness --live FILE... --attack FILE...",
+		Short: "Measure how pictures and screens are told from living people",
+		Long: `Plays clips of living people and of attacks through the decision that the
+device makes: attempts of up to three seconds, one after the other. APCER is the
+share of attack decisions that were accepted, BPCER that of living people who
+were refused, at the shipped threshold or at --threshold. The rates by frame
+judge every good frame alone.`,
+		DisableFlagParsing: true, // a flag takes as many files as follow it
+		SilenceUsage:       true,
+		SilenceErrors:      true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := cmd.Flags().Parse(spread(args)); err != nil {
+				return err
+			}
+			if help, _ := cmd.Flags().GetBool("help"); help {
+				return cmd.Help()
+			}
+			if len(o.live)+len(o.attack) == 0 || cmd.Flags().NArg() > 0 {
+				return fmt.Errorf("liveness: name clips with --live and --attack, not %q", cmd.Flags().Args())
+			}
+			r, err := evaluateLiveness(cmd.Context(), o, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			if o.json {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(r)
+			}
+			r.print(cmd.OutOrStdout())
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&o.live, "live", nil, "clips of living people")
+	f.StringArrayVar(&o.attack, "attack", nil, "clips of attacks")
+	f.StringToIntVar(&o.bystanders, "bystander", nil, "`CLIP=PIXELS`: faces larger than so many pixels are living people in the attack's picture and passed over")
+	f.Float64Var(&o.threshold, "threshold", shippedLive, "least P(live) of somebody living")
+	f.BoolVar(&o.json, "json", false, "print one JSON object")
+	o.model.flags(f)
+	return cmd
+}
+
+// shippedLive is the threshold of the device's default policy.
+const shippedLive = 0.5
+
+// spread lets --live and --attack take several values.
+func spread(args []string) []string {
+	var out []string
+	list, value := "", false // the list flag before, and whether it has a value
+	for _, a := range args {
+		switch {
+		case a == "--live" || a == "--attack":
+			list, value = a, false
+			continue
+		case strings.HasPrefix(a, "-"):
+			list = ""
+		case list != "":
+			a, value = list+"="+a, true
+		}
+		out = append(out, a)
+	}
+	if list != "" && !value {
+		out = append(out, list) // whose value is missing: the parser says so
+	}
+	return out
+}
+
+func evaluateLiveness(ctx context.Context, o livenessOptions, progress io.Writer) (*livenessReport, error) {
+	models, err := o.model.open(1)
+	if err != nil {
+		return nil, err
+	}
+	defer closeModels(models)
+	m := models[0]
+	same, err := m.Profile().Table.Threshold(1e-3)
+	if err != nil {
+		return nil, err
+	}
+	r := &livenessReport{Profile: m.Profile().Name, Engine: m.Engine(), Threshold: o.threshold}
+	done := newProgress(progress, "clips", len(o.live)+len(o.attack))
+	for i, file := range slices.Concat(o.live, o.attack) {
+		c := livenessClip{File: filepath.Base(file), Attack: i >= len(o.live)}
+		looker := &witness{Looker: m}
+		if c.Attack {
+			looker.bystander = float32(o.bystanders[c.File])
+		}
+		if err := c.play(ctx, file, looker, same, o.threshold); err != nil {
+			return nil, err
+		}
+		r.Clips = append(r.Clips, c)
+		done.step()
+	}
+	done.end()
+	r.sum()
+	return r, nil
+}
+
+// witness notes what was described and passes over bystanders.
+type witness struct {
+	vision.Looker
+	bystander float32 // 0 = nobody is one
+}
+
+func (w *witness) Detect(f *vision.Frame) ([]vision.Face, error) {
+	faces, err := w.Looker.Detect(f)
+	return slices.DeleteFunc(faces, func(x vision.Face) bool { return w.bystander > 0 && x.Box.Height() > w.bystander }), err
+}
+
+func (c *livenessClip) play(ctx context.Context, file string, w *witness, same, threshold float64) error {
+	s := &vision.Sequence{Same: same}
+	defer s.Wipe()
+	began := time.Time{}
+	return opencv.ReadClip(ctx, file, time.Unix(1, 0), func(f *vision.Frame) error {
+		if began.IsZero() {
+			began = f.At
+		}
+		if err := c.frame(w, f, threshold); err != nil {
+			return err
+		}
+		if _, err := s.Look(w, f); err != nil {
+			return err
+		}
+		alive, decided := s.Alive(threshold)
+		switch {
+		case s.Replayed() || decided && !alive:
+			c.Rejected++
+		case decided:
+			c.Accepted++
+		case f.At.Sub(began) >= attemptTime:
+			c.Retries++
+		default:
+			return nil
+		}
+		s.Wipe()
+		began = time.Time{}
+		return nil
+	})
+}
+
+// frame judges the subject of one frame alone.
+func (c *livenessClip) frame(w *witness, f *vision.Frame, threshold float64) error {
+	faces, err := w.Detect(f)
+	if err != nil || len(faces) == 0 || faces[0].Quality.Hint() != vision.HintNone {
+		return err
+	}
+	if err := w.Describe(f, &faces[0]); err != nil {
+		return err
+	}
+	faces[0].Embedding.Wipe()
+	c.Frames++
+	if float64(faces[0].Live) >= threshold {
+		c.Passed++
+	}
+	c.scores = append(c.scores, float64(faces[0].Live))
+	return nil
+}
+
+func (r *livenessReport) sum() {
+	var accepted, rejected, frames, passed [2]int
+	var scores [2][]float64
+	for _, c := range r.Clips {
+		k := 0
+		if c.Attack {
+			k = 1
+		}
+		accepted[k] += c.Accepted
+		rejected[k] += c.Rejected
+		frames[k] += c.Frames
+		passed[k] += c.Passed
+		scores[k] = append(scores[k], c.scores...)
+		if c.Attack {
+			r.RetriesAttack += c.Retries
+		} else {
+			r.RetriesLive += c.Retries
+		}
+	}
+	r.DecisionsLive, r.DecisionsAttack = accepted[0]+rejected[0], accepted[1]+rejected[1]
+	r.APCER, r.BPCER = percent(accepted[1], r.DecisionsAttack), percent(rejected[0], r.DecisionsLive)
+	r.APCERFrame, r.BPCERFrame = percent(passed[1], frames[1]), percent(frames[0]-passed[0], frames[0])
+	r.EERFrame = 100 * equalErrors(scores[0], scores[1])
+}
+
+func percent(part, of int) float64 {
+	if of == 0 {
+		return 0
+	}
+	return 100 * float64(part) / float64(of)
+}
+
+// equalErrors is the error rate where as many living people are refused as
+// attacks pass, the mean of both at the threshold where they differ least.
+func equalErrors(live, attack []float64) float64 {
+	if len(live) == 0 || len(attack) == 0 {
+		return 0
+	}
+	slices.Sort(live)
+	slices.Sort(attack)
+	best, at := 2.0, 0.0
+	for _, t := range slices.Concat(live, attack) {
+		l, _ := slices.BinarySearch(live, t)
+		a, _ := slices.BinarySearch(attack, t)
+		refused, passed := float64(l)/float64(len(live)), 1-float64(a)/float64(len(attack))
+		if d := max(refused-passed, passed-refused); d < best {
+			best, at = d, (refused+passed)/2
+		}
+	}
+	return at
+}
+
+func (r *livenessReport) print(w io.Writer) {
+	fmt.Fprintf(w, "%s on %s, threshold %.2f\n", r.Profile, r.Engine, r.Threshold)
+	for _, c := range r.Clips {
+		kind := "live"
+		if c.Attack {
+			kind = "attack"
+		}
+		fmt.Fprintf(w, "  %-7s %-24s %3d accepted, %3d refused, %3d retries; %d of %d good frames above\n", kind, c.File, c.Accepted, c.Rejected, c.Retries, c.Passed, c.Frames)
+	}
+	fmt.Fprintf(w, "  APCER %.1f %% of %d decisions, BPCER %.1f %% of %d\n", r.APCER, r.DecisionsAttack, r.BPCER, r.DecisionsLive)
+	fmt.Fprintf(w, "  by frame: APCER %.1f %%, BPCER %.1f %%, EER %.1f %%\n", r.APCERFrame, r.BPCERFrame, r.EERFrame)
+}
