@@ -208,27 +208,50 @@ func wipe(ts []store.Template) {
 	}
 }
 
-// reference is an unsealed face template.
-type reference struct {
-	user      store.UserID
-	embedding vision.Embedding
+// gallery is unsealed face templates with whom they are of.
+type gallery struct {
+	*vision.Gallery
+	users []store.UserID
 }
 
 // unseal reads the templates that this model set made; others cannot be
 // compared and are passed over.
-func unseal(ts []store.Template, profile string) ([]reference, error) {
-	var refs []reference
+func unseal(ts []store.Template, profile string) (*gallery, error) {
+	g := &gallery{}
 	for _, t := range ts {
 		if t.Model != profile {
 			continue
 		}
 		e, err := vision.UnmarshalEmbedding(t.Data)
+		if err == nil && g.Gallery == nil {
+			g.Gallery, err = vision.NewGallery(len(e), len(ts))
+		}
+		if err == nil {
+			_, err = g.Add(e)
+		}
+		e.Wipe()
 		if err != nil {
+			g.wipe()
 			return nil, fmt.Errorf("device: template %s: %w", t.ID, err)
 		}
-		refs = append(refs, reference{t.User, e})
+		g.users = append(g.users, t.User)
 	}
-	return refs, nil
+	return g, nil
+}
+
+func (g *gallery) wipe() {
+	if g.Gallery != nil {
+		g.Wipe()
+	}
+}
+
+// people is how many different ones are in it.
+func (g *gallery) people() int {
+	seen := make(map[store.UserID]bool)
+	for _, u := range g.users {
+		seen[u] = true
+	}
+	return len(seen)
 }
 
 // over tells whether the wait ended for a reason that is no fault: the time is

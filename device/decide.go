@@ -134,6 +134,10 @@ type Verdict struct {
 // policy, a rate that is no number and evidence that is missing all refuse.
 func (p Policy) Decide(e Evidence) Verdict {
 	v := Verdict{FMR: 1}
+	if e.Face.Replayed {
+		v.Reasons = []Reason{FaceReplayed}
+		return v
+	}
 	if e.Finger.Attack != "" { // whoever tampers with one part is not let in by another
 		v.Reasons = []Reason{FingerModule, Reason(e.Finger.Attack)}
 		return v
@@ -236,8 +240,6 @@ func (p Policy) face(m Measure, people float64) Reason {
 	switch {
 	case !m.Enrolled:
 		return FaceNotEnrolled
-	case m.Replayed:
-		return FaceReplayed
 	case !m.Compared:
 		return FaceMissing
 	case !below(m.FMR*people, p.FaceFMR):
@@ -262,7 +264,7 @@ func (p Policy) finger(m Measure, people float64) Reason {
 
 // attack tells whether a reason is an attack rather than a stranger or a bad
 // day.
-func (r Reason) attack() bool { return r == FaceNotLive || r == FaceReplayed }
+func (r Reason) attack() bool { return r == FaceNotLive || r == FaceReplayed || r == FingerModule }
 
 // below tells whether a rate is a rate and within its limit. A limit outside
 // (0, 1) is no limit that anybody meant.

@@ -588,7 +588,11 @@ func (d *Device) decided(dec Decision) {
 	}
 	if slices.ContainsFunc(dec.Reasons, Reason.attack) {
 		d.opts.Log.Warn("attack", "reasons", dec.Reasons, "audit", dec.Audit)
-		d.send(Event{Kind: "attack", Step: Face, User: dec.User, Outcome: outcome, Reasons: dec.Reasons})
+		step := Face
+		if slices.Contains(dec.Reasons, FingerModule) {
+			step = Finger
+		}
+		d.send(Event{Kind: "attack", Step: step, User: dec.User, Outcome: outcome, Reasons: dec.Reasons})
 	}
 	d.send(Event{Kind: "decision", User: dec.User, Outcome: outcome, Reasons: dec.Reasons})
 }

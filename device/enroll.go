@@ -138,10 +138,22 @@ func (d *Device) checkDuplicate(mean vision.Embedding, who store.UserID, profile
 	if err != nil {
 		return err
 	}
-	for _, r := range refs {
-		duplicate := r.user != who && vision.Cosine(mean, r.embedding) >= same
-		r.embedding.Wipe()
-		if duplicate {
+	defer refs.wipe()
+	if len(refs.users) == 0 {
+		return nil
+	}
+	own := 0 // templates of the person themselves may come first
+	for _, u := range refs.users {
+		if u == who {
+			own++
+		}
+	}
+	best, err := refs.Search(mean, own+1)
+	if err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
+	for _, m := range best {
+		if refs.users[m.Index] != who && m.Cosine >= same {
 			return fmt.Errorf("device: %w", ErrDuplicate)
 		}
 	}

@@ -92,17 +92,9 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, r := range refs {
-			r.embedding.Wipe()
-		}
-	}()
-	people := make(map[store.UserID]bool)
-	for _, r := range refs {
-		people[r.user] = true
-	}
-	c.gallery = len(people)
-	if c.face.Enrolled = len(refs) > 0; !c.face.Enrolled {
+	defer refs.wipe()
+	c.gallery = refs.people()
+	if c.face.Enrolled = len(refs.users) > 0; !c.face.Enrolled {
 		return nil
 	}
 	s, err := d.sequence(profile)
@@ -164,22 +156,18 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 }
 
 // compareFace scores the good frames against every reference.
-func (c *captured) compareFace(s *vision.Sequence, refs []reference, table vision.Table) error {
+func (c *captured) compareFace(s *vision.Sequence, refs *gallery, table vision.Table) error {
 	probe, err := s.Mean()
 	if err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
 	defer probe.Wipe()
-	best, user := math.Inf(-1), store.UserID("")
-	for _, r := range refs {
-		if s := vision.Cosine(probe, r.embedding); s > best { // NaN is never above
-			best, user = s, r.user
-		}
+	best, err := refs.Search(probe, 1)
+	if err != nil || len(best) == 0 {
+		return fmt.Errorf("device: the probe compares with no template: %w", errors.Join(err, vision.ErrEmbedding))
 	}
-	if math.IsInf(best, -1) {
-		return fmt.Errorf("device: the probe compares with no template: %w", vision.ErrEmbedding)
-	}
-	c.face.Compared, c.face.Score, c.face.FMR, c.user = true, best, table.FMR(best), user
+	score := best[0].Cosine
+	c.face.Compared, c.face.Score, c.face.FMR, c.user = true, score, table.FMR(score), refs.users[best[0].Index]
 	c.face.Live, _ = s.Live()
 	return nil
 }

@@ -176,6 +176,21 @@ func TestFaces(t *testing.T) {
 	}
 }
 
+func TestNothingOutweighsARecording(t *testing.T) {
+	good := Measure{Enrolled: true, Compared: true, Score: 1, FMR: 1e-6, Live: 1}
+	replayed := good
+	replayed.Replayed = true
+	for _, m := range []Mode{FaceOnly, FingerOnly, Either, Both} {
+		p := Policy{Mode: m, FaceFMR: 1e-4, FingerFMR: 1e-4, Live: 0.5}
+		if v := p.Decide(Evidence{Face: good, Finger: good}); !v.Granted {
+			t.Errorf("%s: %+v", m, v)
+		}
+		if v := p.Decide(Evidence{Face: replayed, Finger: good}); v.Granted || !slices.Equal(v.Reasons, []Reason{FaceReplayed}) {
+			t.Errorf("%s: %+v", m, v)
+		}
+	}
+}
+
 func TestEveryCueIsInTheAudit(t *testing.T) {
 	d, th, user := stage(t, Options{})
 	dec, err := th.shows(t, d, user, repeat(40, actor{who: 0, x: 320, live: 0.1}))
