@@ -107,6 +107,7 @@ type loginConfig struct {
 type phoneConfig struct {
 	Listen      string `toml:"listen" comment:"Address and port for paired phones, such as :7443; empty is off."`
 	Address     string `toml:"address" comment:"host:port that codes tell phones to connect to; empty is the machine's own."`
+	Browsers    bool   `toml:"browsers" comment:"Serve a page to phones without an app. A browser cannot check the device's key by itself: read docs/phone.md first."`
 	Connections int    `toml:"connections" comment:"Most phones connected at once."`
 }
 
@@ -166,7 +167,7 @@ func benchDefaults() Config {
 	c.Finger.Port = c.Bench.Link
 	c.Kiosk.Listen, c.Kiosk.Enrol = "127.0.0.1:0", "open"
 	c.Door.Kind, c.Door.Open = "drawn", duration{Duration: 3 * time.Second}
-	c.Phone.Listen = "127.0.0.1:0"
+	c.Phone.Listen, c.Phone.Browsers = "127.0.0.1:0", true
 	return c
 }
 

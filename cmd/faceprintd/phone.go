@@ -246,7 +246,7 @@ func (b *backend) RevokePhone(_ context.Context, id string) (client.Phone, error
 // the configuration's.
 func openPhones(c phoneConfig, v *store.Store, b *backend, log *slog.Logger) (*phone.Phones, error) {
 	return phone.Open(phoneVault{v}, phoneDevice{b}, phone.Options{
-		Address: c.Address, Version: version(), Log: log,
+		Address: c.Address, Browsers: c.Browsers, Version: version(), Log: log,
 		Limits: phone.Limits{Connections: c.Connections},
 	})
 }

@@ -3,6 +3,7 @@ package phone
 import (
 	"bytes"
 	"context"
+	"embed"
 	"errors"
 	"net/http"
 	"time"
@@ -129,6 +130,7 @@ Every operation of the role "paired" is signed: the Authorization header is "` +
 		}
 		p.events(w, r)
 	})
+	p.pages(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		p.problem(w, api.NewProblem(http.StatusNotFound, wire.ProblemNotFound, "there is nothing here", "the description is at /openapi.json"))
 	})
@@ -231,5 +233,34 @@ func (p *Phones) problem(w http.ResponseWriter, problem *api.Problem) {
 	w.WriteHeader(problem.Status)
 	if err := p.marshal(w, problem); err != nil {
 		p.log.Debug("a refusal could not be written", "err", err)
+	}
+}
+
+//go:embed page.html page.js page.css
+var page embed.FS
+
+// policy of the page: nothing from elsewhere, no frame around it.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+func (p *Phones) pages(mux *http.ServeMux) {
+	if !p.opts.Browsers {
+		return
+	}
+	for path, file := range map[string]struct{ name, kind string }{
+		"GET /{$}":      {"page.html", "text/html; charset=utf-8"},
+		"GET /page.js":  {"page.js", "text/javascript; charset=utf-8"},
+		"GET /page.css": {"page.css", "text/css; charset=utf-8"},
+	} {
+		b, err := page.ReadFile(file.name)
+		if err != nil { // it is embedded
+			panic(err)
+		}
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			h := w.Header()
+			h.Set("Content-Type", file.kind)
+			h.Set("Content-Security-Policy", policy)
+			h.Set("Referrer-Policy", "no-referrer")
+			_, _ = w.Write(b)
+		})
 	}
 }

@@ -1,0 +1,279 @@
+// The page of a phone without an app. Its key is made by the browser and cannot
+// be read by anybody, this page included; testdata/vectors.json has the texts
+// that are proved and signed. Nothing is loaded from elsewhere.
+
+const utf8 = new TextEncoder();
+
+export const b64 = (bytes) =>
+  btoa(String.fromCharCode(...new Uint8Array(bytes))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+
+export const unb64 = (text) =>
+  Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
+
+const sha256 = async (bytes) => crypto.subtle.digest("SHA-256", bytes);
+
+// --- the protocol -----------------------------------------------------------
+
+// parseCode reads the fragment of an invitation.
+export function parseCode(hash) {
+  const m = /^#1\.([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{22})$/.exec(hash);
+  return m && { pin: m[1], secret: unb64(m[2]) };
+}
+
+export const requestMessage = async (method, target, counter, binding, body) =>
+  ["faceprint-request-1", method, target, String(counter), binding, b64(await sha256(utf8.encode(body)))].join("\n");
+
+export const phoneMessage = (pin, binding, key, kind, platform, name) =>
+  ["faceprint-pair-1 phone", pin, binding, key, kind, platform, name].join("\n");
+
+export const deviceMessage = (proof, id, user) => ["faceprint-pair-1 device", proof, id, user].join("\n");
+
+export async function prove(secret, message) {
+  const key = await crypto.subtle.importKey("raw", secret, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  return b64(await crypto.subtle.sign("HMAC", key, utf8.encode(message)));
+}
+
+export const codeName = async (secret) =>
+  b64((await sha256(new Uint8Array([...utf8.encode("faceprint-pair-1 name\n"), ...secret]))).slice(0, 9));
+
+export const keyID = async (raw) => b64((await sha256(raw)).slice(0, 12));
+
+// --- what the browser keeps -------------------------------------------------
+
+function database() {
+  return new Promise((done, failed) => {
+    const open = indexedDB.open("faceprint", 1);
+    open.onupgradeneeded = () => open.result.createObjectStore("phone");
+    open.onsuccess = () => done(open.result);
+    open.onerror = () => failed(open.error);
+  });
+}
+
+async function stored(mode, f) {
+  const db = await database();
+  try {
+    return await new Promise((done, failed) => {
+      const tx = db.transaction("phone", mode);
+      const asked = f(tx.objectStore("phone"));
+      tx.oncomplete = () => done(asked.result);
+      tx.onabort = tx.onerror = () => failed(tx.error);
+    });
+  } finally {
+    db.close();
+  }
+}
+
+const recall = () => stored("readonly", (s) => s.get("me"));
+const remember = (me) => stored("readwrite", (s) => s.put(me, "me"));
+const forget = () => stored("readwrite", (s) => s.delete("me"));
+
+// --- requests ---------------------------------------------------------------
+
+class Problem extends Error {
+  constructor(status, answer) {
+    super([answer.detail || "the device answered " + status, answer.advice].filter(Boolean).join("; "));
+    this.kind = (answer.type || "").replace("urn:faceprint:problem:", "");
+  }
+}
+
+let session; // what this page's requests are bound to
+
+async function binding() {
+  if (!session || Date.now() > session.until) {
+    const r = await fetch("/v1/session", { method: "POST" });
+    if (!r.ok) throw new Problem(r.status, await r.json().catch(() => ({})));
+    const s = await r.json();
+    session = { binding: s.binding, until: Date.now() + 3600_000 };
+  }
+  return session.binding;
+}
+
+async function signed(me, method, target, counter, body) {
+  const bound = await binding();
+  const message = await requestMessage(method, target, counter, bound, body);
+  const sig = await crypto.subtle.sign({ name: "ECDSA", hash: "SHA-256" }, me.keys.privateKey, utf8.encode(message));
+  const headers = { Authorization: `Faceprint1 ${me.id}.${counter}.${b64(sig)}`, "Faceprint-Session": bound };
+  if (body) headers["Content-Type"] = "application/json";
+  return fetch(target, { method, headers, body: body || undefined });
+}
+
+// ask makes one signed request. The counter only grows, in all tabs together.
+async function ask(method, target, what) {
+  const body = what === undefined ? "" : JSON.stringify(what);
+  for (let left = 3; ; left--) {
+    const me = await navigator.locks.request("faceprint-counter", async () => {
+      const me = await recall();
+      if (!me) throw new Error("this phone is not paired");
+      me.counter++;
+      await remember(me);
+      return me;
+    });
+    const r = await signed(me, method, target, me.counter, body);
+    if (r.ok) return r;
+    const problem = new Problem(r.status, await r.json().catch(() => ({})));
+    if (left > 1 && problem.kind === "stale-counter") {
+      const had = Number(r.headers.get("Faceprint-Counter"));
+      await navigator.locks.request("faceprint-counter", async () => {
+        const me = await recall();
+        me.counter = Math.max(me.counter, had);
+        await remember(me);
+      });
+      continue;
+    }
+    if (left > 1 && problem.kind === "unsigned" && session) {
+      session = undefined; // the device started anew and knows no old sessions
+      continue;
+    }
+    throw problem;
+  }
+}
+
+// --- the page ---------------------------------------------------------------
+
+const at = (id) => document.getElementById(id);
+const say = (text) => { at("said").textContent = text; };
+
+function show(screen) {
+  for (const id of ["unpaired", "pair", "home"]) at(id).hidden = id !== screen;
+  document.body.dataset.screen = screen;
+}
+
+function row(text, ...buttons) {
+  const li = document.createElement("li");
+  li.append(text);
+  for (const [label, f] of buttons) {
+    const b = document.createElement("button");
+    b.textContent = label;
+    b.addEventListener("click", () => attempt(f));
+    li.append(b);
+  }
+  return li;
+}
+
+async function attempt(f) {
+  try {
+    await f();
+  } catch (e) {
+    say(e.message);
+    if (e.kind === "revoked") {
+      await forget();
+      show("unpaired");
+    }
+  }
+}
+
+async function pair(code, name) {
+  const keys = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, false, ["sign", "verify"]);
+  const raw = await crypto.subtle.exportKey("raw", keys.publicKey);
+  const [key, id, bound] = [b64(raw), await keyID(raw), await binding()];
+  const platform = (navigator.userAgentData?.platform || navigator.platform || "browser").slice(0, 64);
+  const proof = await prove(code.secret, phoneMessage(code.pin, bound, key, "browser", platform, name));
+  const body = JSON.stringify({ invite: await codeName(code.secret), key, kind: "browser", name, platform, proof });
+  const r = await signed({ id, keys }, "POST", "/v1/pair", 1, body);
+  const answer = await r.json();
+  if (!r.ok) throw new Problem(r.status, answer);
+  if (answer.id !== id || answer.proof !== (await prove(code.secret, deviceMessage(proof, id, answer.user)))) {
+    throw new Error("the device does not know the code's secret; it may not be yours");
+  }
+  await remember({ id, user: answer.user, pin: code.pin, keys, counter: 1 });
+}
+
+async function home() {
+  const me = await (await ask("GET", "/v1/me")).json();
+  at("who").textContent = me.name;
+  at("phone").textContent = `${me.phone.name}, paired ${new Date(me.phone.paired).toLocaleString()}; may ${me.phone.rights.join(", ")}`;
+  show("home");
+  listen();
+}
+
+async function unlock() {
+  at("unlock").disabled = true;
+  say("Look at the camera, or touch the sensor.");
+  try {
+    const d = await (await ask("POST", "/v1/unlock", { audience: "door" })).json();
+    say({ granted: "Open.", refused: "Refused: " + (d.reasons || []).join(", "), retry: "Try again: " + (d.hints || []).join(", ") }[d.outcome] || d.outcome);
+    document.body.dataset.outcome = d.outcome;
+  } finally {
+    at("unlock").disabled = false;
+  }
+}
+
+async function waiting() {
+  const { requests } = await (await ask("GET", "/v1/requests")).json();
+  at("asks").replaceChildren(...requests.map((r) => {
+    const answer = (approve) => async () => {
+      await ask("POST", "/v1/requests/" + encodeURIComponent(r.id), { approve });
+      say(approve ? "Approved." : "Refused.");
+      await waiting();
+    };
+    return row(`Is this you, at ${r.audience || "the device"}?`, ["Yes", answer(true)], ["No", answer(false)]);
+  }));
+}
+
+async function past() {
+  const { entries } = await (await ask("GET", "/v1/history?limit=20")).json();
+  at("history").replaceChildren(...entries.map((e) =>
+    row(`${new Date(e.at).toLocaleString()}: ${e.kind} ${e.outcome} ${(e.reasons || []).join(", ")}`)));
+}
+
+// listen shows what happens until the device hangs up, and begins again.
+async function listen() {
+  for (let pause = 1000; ; pause = Math.min(2 * pause, 60_000)) {
+    try {
+      const r = await ask("GET", "/v1/events");
+      document.body.dataset.listening = "yes";
+      await waiting();
+      pause = 1000;
+      const lines = r.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let rest = ""; ;) {
+        const { value, done } = await lines.read();
+        if (done) break;
+        const parts = (rest + value).split("\n");
+        rest = parts.pop();
+        for (const line of parts) if (line.startsWith("data: ")) await attempt(() => happened(JSON.parse(line.slice(6))));
+      }
+    } catch (e) {
+      if (e.kind === "revoked") return attempt(() => { throw e; });
+    }
+    document.body.dataset.listening = "no";
+    await new Promise((done) => setTimeout(done, pause));
+  }
+}
+
+async function happened(e) {
+  if (e.kind === "approve") return waiting();
+  if (e.kind === "hint") say(e.hint.replaceAll("-", " "));
+  if (e.kind === "decision") await waiting();
+}
+
+async function start() {
+  const code = parseCode(location.hash);
+  history.replaceState(null, "", location.pathname); // the secret stays in no history
+  at("unlock").addEventListener("click", () => attempt(unlock));
+  at("past").addEventListener("toggle", () => at("past").open && attempt(past));
+  at("revoke").addEventListener("click", () => attempt(async () => {
+    await ask("DELETE", "/v1/me");
+    await forget();
+    say("This phone is not paired any more.");
+    show("unpaired");
+  }));
+  if (code) {
+    // As browsers show the hash of a certificate's public key.
+    at("pin").textContent = [...unb64(code.pin)].map((b) => b.toString(16).padStart(2, "0")).join("");
+    at("pair").addEventListener("submit", (e) => {
+      e.preventDefault();
+      attempt(async () => {
+        await pair(code, at("name").value);
+        say("Paired.");
+        await home();
+      });
+    });
+    show("pair");
+  } else if (await recall()) {
+    await home();
+  } else {
+    show("unpaired");
+  }
+}
+
+if (document.body?.dataset.screen === "start") attempt(start);

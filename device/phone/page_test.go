@@ -1,0 +1,207 @@
+package phone
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	wire "github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/device/phone/client"
+)
+
+// The page is tested in Debian's Chromium over the real listener. That the
+// device's self-signed key is taken is told to Chromium by the key's hash and
+// by nothing weaker.
+
+// tab opens the page's address in a browser of its own.
+func tab(t *testing.T, b *bench, address string) context.Context {
+	t.Helper()
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Skip("needs Debian's chromium: make deps-test")
+	}
+	pin := b.Pin()
+	options := []chromedp.ExecAllocatorOption{
+		chromedp.Headless, chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck, chromedp.DisableGPU,
+		chromedp.ExecPath(chromium), chromedp.UserDataDir(t.TempDir()),
+		chromedp.Flag("ignore-certificate-errors-spki-list", base64.StdEncoding.EncodeToString(pin[:])),
+		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
+	}
+	if os.Geteuid() == 0 {
+		options = append(options, chromedp.NoSandbox) // Chromium's does not work as root
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx, chromedp.WithAllocatorOptions(options...))
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx, chromedp.Navigate(address)); err != nil {
+		t.Fatal(err)
+	}
+	return ctx
+}
+
+func do(t *testing.T, ctx context.Context, actions ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		t.Fatalf("%v; the page says %q", err, js[string](t, ctx, "document.body.innerText"))
+	}
+}
+
+func js[T any](t *testing.T, ctx context.Context, expression string) T {
+	t.Helper()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		t.Fatalf("%s: %v", expression, err)
+	}
+	return v
+}
+
+// until waits until the expression is true in the page.
+func until(t *testing.T, ctx context.Context, expression string) {
+	t.Helper()
+	if _, err := chromedp.Run(ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(30*time.Second))); err != nil {
+		t.Fatalf("%s: %v; the page says %q", expression, err, js[string](t, ctx, "document.body.innerText"))
+	}
+}
+
+// promised evaluates an expression of a promise of a string.
+func promised(t *testing.T, ctx context.Context, expression string) string {
+	t.Helper()
+	do(t, ctx, chromedp.Evaluate[chromedp.Void]("window.got = undefined; ("+expression+").then((v) => { window.got = {v}; }, (e) => { window.got = {v: 'error: ' + e}; }); undefined"))
+	until(t, ctx, "window.got !== undefined")
+	return js[string](t, ctx, "window.got.v")
+}
+
+func TestPageInChromium(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many, Browsers: true})
+	inv := b.invite(t, wire.Invite{User: "alice"})
+	ctx := tab(t, b, inv.Text())
+	until(t, ctx, "document.body.dataset.screen === 'pair'")
+	if hash := js[string](t, ctx, "location.href"); strings.Contains(hash, "#") {
+		t.Errorf("the secret stays in the address: %s", hash)
+	}
+
+	// The page's protocol is that of the vectors.
+	var v struct {
+		Invitation struct {
+			Secret string `json:"secret_hex"`
+			Text   string `json:"text"`
+			Name   string `json:"name"`
+		}
+		Phone struct {
+			Public string `json:"public_hex"`
+			ID     string `json:"id"`
+		}
+		Pairing  map[string]string
+		Requests []struct {
+			Method, Target, Body, Message string
+			Counter                       uint64
+			Binding                       string `json:"binding_hex"`
+		}
+	}
+	text, err := os.ReadFile("client/testdata/vectors.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &v); err != nil {
+		t.Fatal(err)
+	}
+	do(t, ctx, chromedp.Evaluate[chromedp.Void]("window.vectors = "+string(text)+"; window.hex = (s) => Uint8Array.from(s.match(/../g), (x) => parseInt(x, 16)); undefined"))
+	if got := promised(t, ctx, "import('/page.js').then((p) => p.codeName(hex(vectors.invitation.secret_hex)))"); got != v.Invitation.Name {
+		t.Errorf("name of the code: %s", got)
+	}
+	if got := promised(t, ctx, "import('/page.js').then((p) => p.keyID(hex(vectors.phone.public_hex)))"); got != v.Phone.ID {
+		t.Errorf("id of the key: %s", got)
+	}
+	if got := promised(t, ctx, "import('/page.js').then((p) => p.b64(p.parseCode(new URL(vectors.invitation.text).hash).secret))"); got != "8PHy8_T19vf4-fr7_P3-_w" {
+		t.Errorf("secret of the code: %s", got)
+	}
+	for _, side := range []string{"phone", "device"} {
+		if got := promised(t, ctx, "import('/page.js').then((p) => p.prove(hex(vectors.invitation.secret_hex), vectors.pairing."+side+"_message))"); got != v.Pairing[side+"_proof"] {
+			t.Errorf("%s proof: %s", side, got)
+		}
+	}
+	for i, r := range v.Requests {
+		if got := promised(t, ctx, "import('/page.js').then((p) => { const r = vectors.requests["+itoa(i)+"]; return p.requestMessage(r.method, r.target, r.counter, p.b64(hex(r.binding_hex)), r.body); })"); got != r.Message {
+			t.Errorf("message of %s: %q", r.Target, got)
+		}
+	}
+
+	do(t, ctx, chromedp.SendKeys("#name", "Alice's browser"), chromedp.Click("#pair button"))
+	until(t, ctx, "document.body.dataset.screen === 'home'")
+	if got := js[string](t, ctx, "document.getElementById('who').textContent"); got != "Name of alice" {
+		t.Errorf("greets %q", got)
+	}
+	list := b.List()
+	if len(list) != 1 || list[0].Kind != "browser" || list[0].Name != "Alice's browser" {
+		t.Fatalf("%+v", list)
+	}
+
+	// The key cannot be had from the page.
+	got := promised(t, ctx, `new Promise((done, failed) => {
+		const open = indexedDB.open("faceprint");
+		open.onsuccess = () => {
+			const get = open.result.transaction("phone").objectStore("phone").get("me");
+			get.onsuccess = () => crypto.subtle.exportKey("pkcs8", get.result.keys.privateKey).then(() => done("exported"), (e) => done(e.name));
+		};
+	})`)
+	if got != "InvalidAccessError" {
+		t.Errorf("the private key: %s", got)
+	}
+
+	do(t, ctx, chromedp.Click("#unlock"))
+	until(t, ctx, "document.body.dataset.outcome === 'granted'")
+
+	// What the kiosk asks appears by itself, and is answered with a button.
+	until(t, ctx, "document.body.dataset.listening === 'yes'")
+	type answer struct {
+		approved bool
+		err      error
+	}
+	asked := make(chan answer, 1)
+	ask, end := context.WithTimeout(t.Context(), time.Minute)
+	defer end()
+	go func() {
+		approved, err := b.Ask(ask, "alice", "kiosk")
+		asked <- answer{approved, err}
+	}()
+	do(t, ctx, chromedp.Click("#asks button"))
+	if a := <-asked; a.err != nil || !a.approved {
+		t.Errorf("%+v", a)
+	}
+
+	// A reload is the same phone, and a revocation is noticed.
+	do(t, ctx, chromedp.Reload())
+	until(t, ctx, "document.body.dataset.listening === 'yes'")
+	if _, err := b.Revoke(list[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	until(t, ctx, "document.body.dataset.screen === 'unpaired'")
+}
+
+func TestNoPageUnlessConfigured(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	c := b.dial(t)
+	c.want(t, raw("GET", "/", "", ""), 404, wire.ProblemNotFound)
+	c.want(t, raw("POST", "/v1/session", "", ""), 403, wire.ProblemForbidden)
+	i := identity(t)
+	inv := b.invite(t, wire.Invite{User: "alice"})
+	session, _ := b.sessions.open(noon())
+	a := client.Applicant{Key: i.Public(), Kind: client.Browser, Name: "n", Platform: "p"}
+	body, err := json.Marshal(client.PairRequest{
+		Invite: inv.Secret.Name(), Key: a.Key.String(), Kind: a.Kind, Name: a.Name, Platform: a.Platform,
+		Proof: client.ProvePhone(inv.Secret, inv.Pin, session, a).String(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = b.dial(t)
+	c.want(t, sign(t, i, session, "POST", "/v1/pair", 1, string(body)), 403, wire.ProblemPairing)
+}
