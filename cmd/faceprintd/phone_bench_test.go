@@ -34,20 +34,21 @@ type crowd struct {
 	pin    phoneclient.Pin
 	addr   string
 	phones []*ecdsa.PrivateKey
+	rights [][]string // of the first ones; all where there are none
 }
 
 // phonesEach is what one person may have.
 const phonesEach = 16
 
 // newCrowd puts phones into a vault and starts the daemon on it.
-func newCrowd(b *testing.B, phones int, config string) *crowd {
+func newCrowd(b testing.TB, phones int, config string, rights ...[]string) *crowd {
 	b.Helper()
 	dir, err := os.MkdirTemp("", "fp") // short enough for a socket's path
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { os.RemoveAll(dir) })
-	c := &crowd{daemon: &daemon{dir: dir}}
+	c := &crowd{daemon: &daemon{dir: dir}, rights: rights}
 	user, err := c.seed(phones)
 	if err != nil {
 		b.Fatal(err)
@@ -106,6 +107,9 @@ func (c *crowd) seed(phones int) (user string, err error) {
 			r := phone.Record{
 				User: string(id), Key: public.String(), Kind: phoneclient.App, Name: fmt.Sprint("Phone ", n), Paired: now, By: "admin", Rights: phone.Rights,
 			}
+			if n < len(c.rights) {
+				r.Rights = c.rights[n]
+			}
 			if err := phoneRecords.Put(tx, id, public.ID(), r); err != nil {
 				return err
 			}
@@ -126,9 +130,12 @@ type wire struct {
 }
 
 // dial connects phone n from an address of its own house of 32 phones.
-func (c *crowd) dial(n int) (*tls.Conn, phoneclient.Binding, error) {
+func (c *crowd) dial(n int) (*tls.Conn, phoneclient.Binding, error) { return c.dialFrom(n / 32) }
+
+// dialFrom connects from one of many addresses, each with its own limits.
+func (c *crowd) dialFrom(house int) (*tls.Conn, phoneclient.Binding, error) {
 	d := tls.Dialer{
-		NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(1+n/32/200), byte(1+n/32%200))}},
+		NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(1+house/200), byte(1+house%200))}},
 		Config:    phoneclient.TLS(c.pin),
 	}
 	conn, err := d.Dial("tcp", c.addr)
