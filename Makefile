@@ -90,6 +90,7 @@ nightly: ## what is too long for CI: long fuzzing, full fault and power-cut swee
 	FACEPRINT_SCRIPTS=1000000 $(GO) test -run '^TestFaultScripts$$' -timeout 2h ./sensor
 	$(MAKE) fuzz FUZZTIME=10m
 	@packaging/deps.sh $(VAR)/go build test night
+	$(MAKE) -s -C firmware coverage fuzz FUZZTIME=600
 	FACEPRINT_NIGHTLY=1 $(GO) test -v -run Greetd ./cmd/faceprintd
 	$(MAKE) -C packaging/pam DIR=$(VAR)/pam fuzz
 	mkdir -p $(VAR)/pam/corpus
