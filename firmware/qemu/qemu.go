@@ -95,6 +95,7 @@ type Board struct {
 // leaves it before its first instruction, so that the serial line can be dialled
 // before Run. Sockets lie in a new folder below dir, which Close removes; a
 // socket's path may have 107 bytes, so dir should be short.
+// A program that is killed before Close leaves the emulator running.
 func Start(ctx context.Context, dir string, flash []byte) (*Board, error) {
 	if err := Available(); err != nil {
 		return nil, err
