@@ -9,7 +9,9 @@
 # What is fetched or made while running lives in var/, the programs in bin/;
 # deleting both loses nothing.
 VAR := $(CURDIR)/var
-GO  := $(firstword $(wildcard $(VAR)/go/bin/go) $(shell command -v go 2>/dev/null) /usr/local/go/bin/go)
+# The Go that packaging/deps.sh found or fetched: where it is is not known yet
+# when make reads this on a fresh machine.
+GO  := $(VAR)/bin/go
 
 # Where tests and programs of this tree find the fetched files.
 export FACEPRINT_MODELS := $(VAR)/models

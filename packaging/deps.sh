@@ -6,7 +6,8 @@
 #
 # Asks sudo only when not root and only when something is missing. What a
 # machine has from elsewhere (its own Go, node, compiler) is used as it is.
-# GO_DIR is where a Go toolchain is put when the machine's is too old.
+# GO_DIR is where a Go toolchain is put when the machine's is too old; bin/go
+# beside it is a link to the one that is used.
 set -eu
 here=$(dirname "$0")
 [ $# -ge 2 ] || { echo "usage: $0 GO_DIR build|test|pam|night..." >&2; exit 2; }
@@ -126,3 +127,6 @@ if ! find_go; then
 	find_go || fail "the Go that was fetched does not start" "install Go $need by hand (https://go.dev/doc/install)"
 	say "Go $best is in $godir"
 fi
+# One name for it, which the Makefile knows before it is there.
+bin=$(dirname "$godir")/bin
+mkdir -p "$bin" && ln -sfn "$go" "$bin/go" || fail "cannot link $go into $bin" "is the folder someone else's?"
