@@ -128,6 +128,21 @@ func (tx *Tx) RecordsOf(kind string, user UserID) ([]Record, error) {
 	return tx.records(kind, kind+"/"+string(user)+"/")
 }
 
+// CountRecords tells how many records of the person there are of each kind.
+func (tx *Tx) CountRecords(user UserID) (map[string]int, error) {
+	kinds, err := tx.recordKinds()
+	if err != nil {
+		return nil, err
+	}
+	counts := map[string]int{}
+	for _, kind := range kinds {
+		if err := tx.each(bucketRecords, []byte(kind+"/"+string(user)+"/"), func(_, _ []byte) error { counts[kind]++; return nil }); err != nil {
+			return nil, err
+		}
+	}
+	return counts, nil
+}
+
 func (tx *Tx) records(kind, prefix string) ([]Record, error) {
 	if kind == "" || strings.Contains(kind, "/") {
 		return nil, fmt.Errorf("store: record kind %q: %w", kind, ErrInvalid)

@@ -99,12 +99,25 @@ func (c Consent) check() error {
 	return nil
 }
 
+// Agree replaces the consent and keeps the one before.
+func (p *Person) Agree(c Consent) {
+	p.Earlier = append(p.Earlier, p.Consent)
+	if n := len(p.Earlier) - MaxConsents; n > 0 {
+		p.Earlier = p.Earlier[n:]
+	}
+	p.Consent = c
+}
+
 // Person is somebody who agreed to be recognised.
 type Person struct {
 	ID      UserID    `json:"id"`
 	Name    string    `json:"name"` // as the person wants to be called; 1 to MaxName bytes
 	Created time.Time `json:"created"`
 	Consent Consent   `json:"consent"`
+
+	Earlier  []Consent `json:"earlier,omitempty"`  // what they agreed to before, oldest first
+	LastUsed time.Time `json:"last_used,omitzero"` // when they were last let in
+	Ends     time.Time `json:"ends,omitzero"`      // when they are to be erased, as it was announced
 
 	// Templates is how many there are. The store keeps it, so that a template
 	// that damage has hidden is missed; what a caller sets is ignored.
@@ -117,6 +130,7 @@ const (
 	MaxTemplate = 64 << 10
 	MaxRecord   = 64 << 10
 	MaxLabel    = 128
+	MaxConsents = 32 // of one person; older ones are dropped
 )
 
 func (p Person) check() error {
@@ -128,6 +142,9 @@ func (p Person) check() error {
 	}
 	if p.Created.IsZero() {
 		return fmt.Errorf("store: person %s without a creation time: %w", p.ID, ErrInvalid)
+	}
+	if len(p.Earlier) > MaxConsents {
+		return fmt.Errorf("store: person %s with %d consents, at most %d are kept: %w", p.ID, len(p.Earlier), MaxConsents, ErrInvalid)
 	}
 	if p.Templates < 0 {
 		return fmt.Errorf("store: person %s with %d templates: %w", p.ID, p.Templates, ErrInvalid)
@@ -198,11 +215,20 @@ func (e Entry) check() error {
 type Lockout struct {
 	Failures int       `json:"failures"`           // consecutive, in commits that came before the captures
 	Last     time.Time `json:"last,omitzero"`      // of the last failure
-	Until    time.Time `json:"until,omitzero"`     // refuse before this
+	Until    time.Time `json:"until,omitzero"`     // refuse before this, as far as the wall clock can be trusted
 	Disabled bool      `json:"disabled,omitempty"` // the hard stop: only an administrator ends it
+
+	// Which start of the system Due counts from, so that the delay is served
+	// whatever the wall clock is set to.
+	Delay time.Duration `json:"delay,omitempty"`
+	Boot  string        `json:"boot,omitempty"` // id of that start
+	Due   time.Duration `json:"due,omitempty"`  // refuse until so long after it
 }
 
 func (l Lockout) check() error {
+	if l.Delay < 0 || l.Due < 0 || len(l.Boot) > MaxLabel {
+		return fmt.Errorf("store: a delay of %v, due %v after start %.40q: %w", l.Delay, l.Due, l.Boot, ErrInvalid)
+	}
 	if l.Failures < 0 {
 		return fmt.Errorf("store: %d failures: %w", l.Failures, ErrInvalid)
 	}

@@ -1,0 +1,368 @@
+package store
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+	"go.etcd.io/bbolt"
+)
+
+// A backup is a tar file, encrypted with age to the operator's key: what it is
+// (backup.json), the vault as it stood at one moment (vault.db), whose root key
+// only this device's key opens, and, where the owner gave a recovery key, the
+// root key encrypted to that (recovery.age). The operator alone can restore it
+// on this device and read nothing of it elsewhere.
+
+// BackupKeys say who can open a backup. The operator's opens the backup, the owner's recovery key moves
+// it to another device.
+type BackupKeys struct {
+	Operator []string // age recipients (age1...)
+	Recovery []string // the same; empty: only this device can restore it
+}
+
+// Check tells whether they are keys.
+func (k BackupKeys) Check() error {
+	_, err := recipients(k.Operator)
+	if err == nil && len(k.Recovery) > 0 {
+		_, err = recipients(k.Recovery)
+	}
+	return err
+}
+
+// backupNote is backup.json.
+type backupNote struct {
+	Format uint32    `json:"format"`
+	Schema uint32    `json:"schema"`
+	At     time.Time `json:"at"`
+	Seq    uint64    `json:"seq"` // newest audit entry
+	Hash   Hash      `json:"hash"`
+}
+
+const (
+	backupFormat   = 1
+	backupNoteFile = "backup.json"
+	backupVault    = "vault.db"
+	backupRecovery = "recovery.age"
+	maxNote        = 4 << 10  // bytes
+	maxVault       = 64 << 30 // bytes
+)
+
+func (n backupNote) check() error {
+	if n.Format != backupFormat || n.Schema == 0 || n.At.IsZero() {
+		return fmt.Errorf("store: a backup of format %d: %w", n.Format, ErrInvalid)
+	}
+	return nil
+}
+
+func recipients(texts []string) ([]age.Recipient, error) {
+	rs, err := age.ParseRecipients(strings.NewReader(strings.Join(texts, "\n")))
+	if err != nil {
+		return nil, fmt.Errorf("store: age recipients: %w: %w", err, ErrInvalid)
+	}
+	return rs, nil
+}
+
+// Backup writes a backup of what is committed now. The vault stays in use.
+func (s *Store) Backup(w io.Writer, keys BackupKeys, at time.Time) error {
+	operator, err := recipients(keys.Operator)
+	if err != nil {
+		return err
+	}
+	var recovery []byte
+	if len(keys.Recovery) > 0 {
+		if recovery, err = s.recovery(keys.Recovery); err != nil {
+			return err
+		}
+	}
+	sealed, err := age.Encrypt(w, operator...)
+	if err != nil {
+		return fmt.Errorf("store: backup: %w", err)
+	}
+	out := tar.NewWriter(sealed)
+	add := func(name string, size int64, content io.WriterTo) error {
+		if err := out.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: size, ModTime: at}); err != nil {
+			return err
+		}
+		_, err := content.WriteTo(out)
+		return err
+	}
+	err = s.View(func(tx *Tx) error {
+		note := backupNote{Format: backupFormat, Schema: Version, At: at.UTC()}
+		if note.Seq, note.Hash, err = tx.AuditHead(); err != nil {
+			return err
+		}
+		b, err := encode(note)
+		if err != nil {
+			return err
+		}
+		if err := add(backupNoteFile, int64(len(b)), bytes.NewReader(b)); err != nil {
+			return err
+		}
+		if recovery != nil {
+			if err := add(backupRecovery, int64(len(recovery)), bytes.NewReader(recovery)); err != nil {
+				return err
+			}
+		}
+		return add(backupVault, tx.tx.Size(), tx.tx)
+	})
+	if err = errors.Join(err, out.Close(), sealed.Close()); err != nil {
+		return fmt.Errorf("store: backup: %w", err)
+	}
+	return nil
+}
+
+// recovery is the root key, encrypted to the owner.
+func (s *Store) recovery(keys []string) ([]byte, error) {
+	to, err := recipients(keys)
+	if err != nil {
+		return nil, err
+	}
+	root, err := s.rootKey()
+	if err != nil {
+		return nil, err
+	}
+	defer clear(root)
+	var b bytes.Buffer
+	w, err := age.Encrypt(&b, to...)
+	if err == nil {
+		_, err = w.Write(root)
+		err = errors.Join(err, w.Close())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store: recovery key: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// RestoreOptions say with what a backup is opened.
+type RestoreOptions struct {
+	Operator io.Reader // age identities (AGE-SECRET-KEY-1...)
+	Recovery io.Reader // the same, of the owner; nil: the backup is of this device
+	Replace  bool      // whether a vault that is there gives way
+	At       time.Time
+}
+
+// Restored tells what came back.
+type Restored struct {
+	At        time.Time // of the backup
+	People    int
+	Forgotten int  // people of the backup who were forgotten since, and are again
+	Moved     bool // whether it came from another device, or from before the device key moved on
+}
+
+// Restore makes the vault at path of a backup. Whoever was forgotten since, by
+// the vault that is replaced, is forgotten in what comes back as well. Nothing
+// is changed before the whole of the backup was read and found sound.
+func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) (r Restored, err error) {
+	gone, release, err := forgottenIn(path, source, o.Replace)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	dir, err := os.MkdirTemp(filepath.Dir(path), ".restore-*") // mode 0700
+	if err != nil {
+		return r, fmt.Errorf("store: restore: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	tmp := filepath.Join(dir, backupVault)
+	note, recovery, err := unpack(tmp, backup, o.Operator)
+	if err != nil {
+		return r, fmt.Errorf("store: restore: %w", err)
+	}
+	r.At = note.At
+	if err := checkFile(tmp); err != nil {
+		return r, err
+	}
+	s, err := Open(tmp, source, Options{Accept: true, Now: func() time.Time { return o.At }})
+	if errors.Is(err, ErrKey) && o.Recovery != nil {
+		r.Moved = true
+		if err = rewrap(tmp, source, recovery, o.Recovery); err == nil {
+			s, err = Open(tmp, source, Options{Accept: true, Now: func() time.Time { return o.At }})
+		}
+	}
+	if errors.Is(err, ErrKey) && o.Recovery == nil {
+		err = fmt.Errorf("%w; a backup of another device, or from before the device key was replaced, needs the owner's recovery key", err)
+	}
+	if err != nil {
+		return r, fmt.Errorf("store: restore: %w", err)
+	}
+	err = s.Update(func(tx *Tx) error {
+		if err := tx.Verify(); err != nil {
+			return err
+		}
+		for _, user := range gone {
+			switch _, err := tx.erase(user); {
+			case err == nil:
+				r.Forgotten++
+			case !errors.Is(err, ErrNotFound):
+				return err
+			}
+		}
+		users, err := tx.Users()
+		r.People = len(users)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Append(Entry{At: o.At, Kind: "restore", Outcome: "done"})
+		return err
+	})
+	if err = errors.Join(err, s.Compact(), s.Close()); err != nil {
+		return r, fmt.Errorf("store: restore: %w", err)
+	}
+	// Without a head no vault starts unasked, so neither half of this can be
+	// taken for the whole.
+	if err := os.Remove(path + headSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return r, fmt.Errorf("store: restore: %w", err)
+	}
+	err = errors.Join(os.Rename(tmp, path), os.Rename(tmp+headSuffix, path+headSuffix), syncDir(filepath.Dir(path)))
+	if err != nil {
+		return r, fmt.Errorf("store: restore: %w", err)
+	}
+	return r, nil
+}
+
+// forgottenIn lists who was forgotten, by the vault that is there, and holds it
+// so that nobody uses it meanwhile.
+func forgottenIn(path string, source KeySource, replace bool) (gone []UserID, release func() error, err error) {
+	nothing := func() error { return nil }
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		return nil, nothing, nil
+	}
+	if !replace {
+		return nil, nil, fmt.Errorf("store: there is a vault %s; it is only replaced when that is asked for: %w", path, ErrExists)
+	}
+	s, err := Open(path, keyOnly{source}, Options{})
+	if errors.Is(err, ErrInUse) {
+		return nil, nil, err
+	}
+	if err != nil {
+		return nil, nothing, nil // damaged: that is what backups are for
+	}
+	err = s.View(func(tx *Tx) error {
+		return tx.each(bucketAudit, nil, func(k, v []byte) error {
+			e, _, err := tx.openEntry(k, v)
+			if err == nil && e.Kind == "forget" {
+				gone = append(gone, e.User)
+			}
+			return err
+		})
+	})
+	if err != nil {
+		gone = nil
+	}
+	return gone, s.Close, nil
+}
+
+// unpack writes the vault of a backup to a file and returns the rest.
+func unpack(to string, backup, operator io.Reader) (note backupNote, recovery []byte, err error) {
+	ids, err := age.ParseIdentities(operator)
+	if err != nil {
+		return note, nil, fmt.Errorf("age identities: %w: %w", err, ErrInvalid)
+	}
+	plain, err := age.Decrypt(backup, ids...)
+	if err != nil {
+		return note, nil, fmt.Errorf("the backup does not open with that key: %w: %w", err, ErrKey)
+	}
+	in := tar.NewReader(plain)
+	seen := map[string]bool{}
+	for {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil || h.Typeflag != tar.TypeReg || seen[h.Name] {
+			return note, nil, fmt.Errorf("the backup is damaged: %w: %w", err, ErrCorrupt)
+		}
+		seen[h.Name] = true
+		switch {
+		case h.Name == backupNoteFile && h.Size <= maxNote:
+			b, err := io.ReadAll(in)
+			if err == nil {
+				note, err = decode[backupNote](b)
+			}
+			if err != nil {
+				return note, nil, err
+			}
+			if note.Schema > Version {
+				return note, nil, fmt.Errorf("the backup is of schema %d, this program knows up to %d: %w", note.Schema, Version, ErrSchema)
+			}
+		case h.Name == backupRecovery && h.Size <= maxNote:
+			if recovery, err = io.ReadAll(in); err != nil {
+				return note, nil, fmt.Errorf("the backup is damaged: %w: %w", err, ErrCorrupt)
+			}
+		case h.Name == backupVault && h.Size <= maxVault:
+			f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+			if err != nil {
+				return note, nil, err
+			}
+			_, err = io.Copy(f, in)
+			if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+				return note, nil, fmt.Errorf("the backup is damaged, or the disk is full: %w", err)
+			}
+		default:
+			return note, nil, fmt.Errorf("the backup holds %.40q of %d bytes: %w", h.Name, h.Size, ErrCorrupt)
+		}
+	}
+	if !seen[backupNoteFile] || !seen[backupVault] {
+		return note, nil, fmt.Errorf("the backup is not whole: %w", ErrCorrupt)
+	}
+	// What is left is read, so that a cut end is noticed.
+	if _, err := io.Copy(io.Discard, plain); err != nil {
+		return note, nil, fmt.Errorf("the backup is damaged: %w: %w", err, ErrCorrupt)
+	}
+	return note, recovery, nil
+}
+
+// rewrap gives the vault of another device this one's key.
+func rewrap(path string, source KeySource, recovery []byte, owner io.Reader) error {
+	if recovery == nil {
+		return fmt.Errorf("the backup was made without a recovery key: %w", ErrKey)
+	}
+	ids, err := age.ParseIdentities(owner)
+	if err != nil {
+		return fmt.Errorf("recovery key: %w: %w", err, ErrInvalid)
+	}
+	plain, err := age.Decrypt(bytes.NewReader(recovery), ids...)
+	if err != nil {
+		return fmt.Errorf("the recovery key is not the one of the backup: %w: %w", err, ErrKey)
+	}
+	root, err := io.ReadAll(io.LimitReader(plain, KeySize+1))
+	defer clear(root)
+	if err != nil || len(root) != KeySize {
+		return fmt.Errorf("the recovery key of the backup is damaged: %w: %w", err, ErrCorrupt)
+	}
+	key, err := keyOf(source.Key)
+	if errors.Is(err, ErrNotFound) {
+		key, err = keyOf(source.Make)
+	}
+	if err != nil {
+		return err
+	}
+	defer clear(key)
+	db, err := openBolt(path, time.Second)
+	if err != nil {
+		return err
+	}
+	err = guard(path, func() error {
+		return db.Update(func(tx *bbolt.Tx) error {
+			b := tx.Bucket(bucketMeta)
+			if b == nil {
+				return fmt.Errorf("no bucket %s: %w", bucketMeta, ErrCorrupt)
+			}
+			t := &Tx{s: &Store{root: newAEAD(root)}, tx: tx}
+			if _, err := t.number(keyCommits); err != nil { // is it the right root key at all?
+				return err
+			}
+			return errors.Join(b.Put(keyRoot, seal(newAEAD(key), bucketMeta, keyRoot, root)), t.putNumber(keyStarts, 0))
+		})
+	})
+	return errors.Join(err, db.Close())
+}

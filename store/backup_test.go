@@ -1,0 +1,154 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"filippo.io/age"
+)
+
+type identity struct{ public, secret string }
+
+func newIdentity(t testing.TB) identity {
+	t.Helper()
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return identity{id.Recipient().String(), id.String()}
+}
+
+func (i identity) reader() io.Reader { return strings.NewReader(i.secret) }
+
+func backupOf(t *testing.T, v *testVault, keys BackupKeys) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := v.Backup(&b, keys, noon); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestBackupComesBackOnThisDevice(t *testing.T) {
+	v, p := filled(t)
+	other := v.person(t, "bob")
+	operator := newIdentity(t)
+	before := v.whole(t)
+	b := backupOf(t, v, BackupKeys{Operator: []string{operator.public}})
+	if bytes.Contains(b, []byte(p.ID)) {
+		t.Error("the backup holds a person's id in the clear")
+	}
+	v.audit(t, 2)
+	if _, err := v.Forget(other.ID, noon); err != nil {
+		t.Fatal(err)
+	}
+	restore := func(o RestoreOptions) (Restored, error) {
+		o.At = noon
+		if o.Operator == nil {
+			o.Operator = operator.reader()
+		}
+		return Restore(v.path, v.key, bytes.NewReader(b), o)
+	}
+	_, err := restore(RestoreOptions{Replace: true})
+	wantErr(t, err, ErrInUse)
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = restore(RestoreOptions{})
+	wantErr(t, err, ErrExists)
+	_, err = restore(RestoreOptions{Replace: true, Operator: newIdentity(t).reader()})
+	wantErr(t, err, ErrKey)
+
+	r, err := restore(RestoreOptions{Replace: true})
+	if err != nil || r.Forgotten != 1 || r.People != 1 || r.Moved {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	v.open(t)
+	after := v.whole(t)
+	for line := range strings.Lines(before) {
+		if strings.Contains(line, string(other.ID)) || strings.HasPrefix(line, "[") {
+			continue
+		}
+		if !strings.Contains(after, line) {
+			t.Errorf("%q did not come back", line)
+		}
+	}
+	if strings.Contains(after, "Name:bob") {
+		t.Error("somebody who was forgotten came back")
+	}
+	if !strings.Contains(after, "Kind:restore") {
+		t.Error("the chain does not tell of it")
+	}
+}
+
+func TestBackupMovesOnlyWithTheRecoveryKey(t *testing.T) {
+	v, _ := filled(t)
+	operator, owner := newIdentity(t), newIdentity(t)
+	with := backupOf(t, v, BackupKeys{Operator: []string{operator.public}, Recovery: []string{owner.public}})
+	without := backupOf(t, v, BackupKeys{Operator: []string{operator.public}})
+	dir := t.TempDir()
+	path, key := filepath.Join(dir, "vault.db"), KeyFile(filepath.Join(dir, "key"))
+	if _, err := key.Make(); err != nil {
+		t.Fatal(err)
+	}
+	restore := func(b []byte, recovery io.Reader) (Restored, error) {
+		return Restore(path, key, bytes.NewReader(b), RestoreOptions{Operator: operator.reader(), Recovery: recovery, At: noon})
+	}
+	_, err := restore(with, nil)
+	wantErr(t, err, ErrKey)
+	_, err = restore(with, operator.reader())
+	wantErr(t, err, ErrKey)
+	_, err = restore(without, owner.reader())
+	wantErr(t, err, ErrKey)
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 1 {
+		t.Errorf("refusals left %v", left)
+	}
+	r, err := restore(with, owner.reader())
+	if err != nil || !r.Moved || r.People != 1 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	s, err := Open(path, key, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.View((*Tx).Verify); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDamagedBackupChangesNothing(t *testing.T) {
+	v, _ := filled(t)
+	operator := newIdentity(t)
+	b := backupOf(t, v, BackupKeys{Operator: []string{operator.public}})
+	before := v.whole(t)
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; at < len(b); at += len(b)/60 + 1 {
+		damaged := bytes.Clone(b)
+		damaged[at] ^= 4
+		for _, bad := range [][]byte{damaged, b[:at]} {
+			if _, err := Restore(v.path, v.key, bytes.NewReader(bad), RestoreOptions{Operator: operator.reader(), Replace: true, At: noon}); err == nil {
+				t.Fatalf("damaged at %d, it was restored", at)
+			}
+		}
+	}
+	v.open(t)
+	if v.whole(t) != before {
+		t.Error("a refused backup changed the vault")
+	}
+}
+
+func TestBackupNeedsAKey(t *testing.T) {
+	v, _ := filled(t)
+	for _, keys := range []BackupKeys{{}, {Operator: []string{"age1nonsense"}}} {
+		if err := v.Backup(io.Discard, keys, noon); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%v: %v", keys, err)
+		}
+	}
+}
