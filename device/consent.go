@@ -10,7 +10,7 @@ type ConsentText struct {
 	Text     string
 }
 
-const consentVersion = "2026-11"
+const consentVersion = "2026-12"
 
 var (
 	//go:embed consent.en.txt

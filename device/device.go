@@ -99,6 +99,9 @@ type Hardware struct {
 	Lock   Lock             // nil: there is no door
 	Phones Phones           // nil: there are none
 	Now    func() time.Time // nil: time.Now
+	Uptime func() Uptime    // nil: the kernel's
+	// ClockTrusted tells whether Now follows a time server; nil asks the kernel.
+	ClockTrusted func() bool
 }
 
 // Options of a device; the zero value is sound.
@@ -195,6 +198,8 @@ type Device struct {
 	grants grants
 	events events
 
+	witness *witness
+
 	turn chan struct{}                           // holds a token while nobody authenticates or enrols
 	give atomic.Pointer[context.CancelCauseFunc] // ends a patient attempt that has compared nothing
 	eyes sync.Mutex                              // the face model is used by one goroutine at a time
@@ -212,6 +217,12 @@ func New(hw Hardware, v Vault, p Policy, o Options) (*Device, error) {
 	if hw.Now == nil {
 		hw.Now = time.Now
 	}
+	if hw.Uptime == nil {
+		hw.Uptime = uptime
+	}
+	if hw.ClockTrusted == nil {
+		hw.ClockTrusted = clockTrusted
+	}
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
 	}
@@ -225,7 +236,11 @@ func New(hw Hardware, v Vault, p Policy, o Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{hw: hw, vault: v, policy: p, opts: o, signer: s, turn: make(chan struct{}, 1)}
+	w, err := loadWitness(v)
+	if err != nil {
+		return nil, err
+	}
+	d := &Device{hw: hw, witness: w, vault: v, policy: p, opts: o, signer: s, turn: make(chan struct{}, 1)}
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	d.turn <- struct{}{}
 	return d, nil
@@ -418,7 +433,7 @@ type lockouts struct{ person, device store.Lockout }
 // count refuses those who are locked out, with a Decision, and counts a failure
 // for the others.
 func (d *Device) count(user store.UserID, kind string) (before lockouts, refused *Decision, err error) {
-	now := d.hw.Now()
+	now, up := d.hw.Now(), d.hw.Uptime()
 	err = d.vault.Update(func(tx *store.Tx) error {
 		refused = nil
 		var err error
@@ -433,18 +448,22 @@ func (d *Device) count(user store.UserID, kind string) (before lockouts, refused
 				return err
 			}
 		}
-		if locked(before.person, now) || locked(before.device, now) {
+		left := max(wait(before.person, up), wait(before.device, up))
+		if left > 0 || before.person.Disabled {
 			refused = lockedOut(user, before)
+			if left > 0 {
+				refused.LockedUntil = now.Add(left)
+			}
 			e, err := tx.Append(store.Entry{At: now, Kind: kind, User: user, Outcome: "refused", Reasons: words(refused.Reasons)})
 			refused.Audit = e.Seq
 			return err
 		}
 		if user != "" {
-			if err := tx.SetLockout(user, failed(before.person, now, freeFailures, disabledAt)); err != nil {
+			if err := tx.SetLockout(user, failed(before.person, now, up, freeFailures, disabledAt)); err != nil {
 				return err
 			}
 		}
-		return tx.SetLockout("", failed(before.device, now, deviceFreeFailures, 0))
+		return tx.SetLockout("", failed(before.device, now, up, deviceFreeFailures, 0))
 	})
 	if errors.Is(err, store.ErrNotFound) {
 		err = fmt.Errorf("device: %w", ErrUnknown)
@@ -453,10 +472,7 @@ func (d *Device) count(user store.UserID, kind string) (before lockouts, refused
 }
 
 func lockedOut(user store.UserID, l lockouts) *Decision {
-	dec := &Decision{User: user, FMR: 1, Reasons: []Reason{LockedOut}, Failures: l.person.Failures, LockedUntil: l.person.Until, Disabled: l.person.Disabled}
-	if l.device.Until.After(dec.LockedUntil) {
-		dec.LockedUntil = l.device.Until
-	}
+	dec := &Decision{User: user, FMR: 1, Reasons: []Reason{LockedOut}, Failures: l.person.Failures, Disabled: l.person.Disabled}
 	if dec.Disabled {
 		dec.Reasons = append(dec.Reasons, Disabled)
 	}
@@ -531,13 +547,22 @@ func (d *Device) record(kind string, claimed store.UserID, dec *Decision, ev *ca
 			if err != nil {
 				return err
 			}
-			if locked(l, d.hw.Now()) {
+			if left := d.Wait(l); left > 0 || l.Disabled {
 				*dec = *lockedOut("", lockouts{person: l})
+				dec.LockedUntil = d.hw.Now().Add(left)
 			}
 		}
 		if dec.Granted {
 			outcome = "granted"
 			if err := clearLockouts(tx, dec.User); err != nil {
+				return err
+			}
+			p, err := tx.Person(dec.User)
+			if err != nil {
+				return err
+			}
+			p.LastUsed = d.hw.Now().UTC()
+			if err := tx.PutPerson(p); err != nil {
 				return err
 			}
 		} else if claimed != "" {

@@ -84,7 +84,7 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 			if err != nil {
 				return err
 			}
-			p.Consent = r.Consent // the newest text that they agreed to
+			p.Agree(r.Consent) // the newest text
 			if err := tx.PutPerson(p); err != nil {
 				return err
 			}

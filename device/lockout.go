@@ -1,7 +1,11 @@
 package device
 
 import (
+	"os"
+	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/faceprint/faceprint/store"
 )
@@ -18,12 +22,38 @@ const (
 	deviceFreeFailures = 20
 )
 
-// failed is the lock-out after one more failure at the moment now.
-func failed(l store.Lockout, now time.Time, free, disable int) store.Lockout {
+// Uptime is a clock that nobody can set: how long ago the system that bears the
+// id was started, time asleep included.
+type Uptime struct {
+	Boot  string
+	Since time.Duration
+}
+
+// bootID is random at every start of the kernel (random(4)).
+const bootID = "/proc/sys/kernel/random/boot_id"
+
+// uptime reads the kernel's. Without a boot id every reading is of another
+// start, so that a delay is served anew rather than skipped.
+func uptime() Uptime {
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) != nil {
+		return Uptime{}
+	}
+	u := Uptime{Since: time.Duration(ts.Nano())}
+	if b, err := os.ReadFile(bootID); err == nil {
+		u.Boot = strings.TrimSpace(string(b))
+	}
+	return u
+}
+
+// failed is the lock-out after one more failure.
+func failed(l store.Lockout, now time.Time, up Uptime, free, disable int) store.Lockout {
 	l.Failures++
 	l.Last = now
 	if l.Failures >= free {
-		l.Until = now.Add(delay(l.Failures - free))
+		l.Delay = delay(l.Failures - free)
+		l.Until = now.Add(l.Delay) // for people to read
+		l.Boot, l.Due = up.Boot, up.Since+l.Delay
 	}
 	if disable > 0 && l.Failures >= disable {
 		l.Disabled = true
@@ -42,8 +72,20 @@ func delay(beyond int) time.Duration {
 	return d
 }
 
-// locked tells whether an attempt must wait at the moment now. A clock that was
-// set back makes the wait longer, never shorter.
-func locked(l store.Lockout, now time.Time) bool {
-	return l.Disabled || now.Before(l.Until)
+// wait is how long the lock-out still holds, 0 when it is over. The wall clock
+// has no say: whoever sets it forward gains nothing. After a restart of the
+// system, of which only the time since is certain, the delay begins anew.
+func wait(l store.Lockout, up Uptime) time.Duration {
+	d, due := l.Delay, l.Due
+	if d == 0 && !l.Until.IsZero() { // written before there was a delay
+		d = max(l.Until.Sub(l.Last), 0)
+	}
+	if l.Boot == "" || l.Boot != up.Boot {
+		due = d
+	}
+	return min(max(due-up.Since, 0), d)
 }
+
+// Wait is how long the lock-out of a person, or of the device, still holds; 0
+// when it is over. One that is disabled is for longer than that.
+func (d *Device) Wait(l store.Lockout) time.Duration { return wait(l, d.hw.Uptime()) }

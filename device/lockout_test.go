@@ -7,48 +7,74 @@ import (
 	"github.com/faceprint/faceprint/store"
 )
 
-func TestDelaysGrowAndEndInADisabledPerson(t *testing.T) {
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+var noon = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+
+func TestDelaysByTheBook(t *testing.T) {
 	var l store.Lockout
-	var last time.Duration
-	for n := 1; n <= disabledAt; n++ {
-		l = failed(l, now, freeFailures, disabledAt)
-		wait := l.Until.Sub(now)
-		switch {
-		case l.Failures != n:
-			t.Fatalf("failure %d is counted as %d", n, l.Failures)
-		case n < freeFailures && locked(l, now):
-			t.Fatalf("locked after %d failures", n)
-		case n >= freeFailures && (wait < firstDelay || wait < last || wait > mostDelay):
-			t.Fatalf("failure %d waits %v after %v", n, wait, last)
+	up := Uptime{Boot: "a", Since: time.Hour}
+	for n, want := range map[int]time.Duration{
+		1: 0, 4: 0, 5: 30 * time.Second, 6: time.Minute, 7: 2 * time.Minute, 11: 32 * time.Minute, 12: time.Hour, 49: time.Hour,
+	} {
+		l = store.Lockout{}
+		for range n {
+			l = failed(l, noon, up, freeFailures, disabledAt)
 		}
-		if n >= freeFailures {
-			last = wait
+		if got := wait(l, up); got != want || l.Disabled || l.Failures != n {
+			t.Errorf("after %d failures: wait %v, want %v; %+v", n, got, want, l)
 		}
 	}
-	if !l.Disabled || !locked(l, now.Add(1000*time.Hour)) {
-		t.Errorf("after %d failures: %+v", disabledAt, l)
+	for range 50 {
+		l = failed(l, noon, up, freeFailures, disabledAt)
+	}
+	if !l.Disabled {
+		t.Error("not disabled after 50 failures")
+	}
+}
+
+func TestDelayIsServedWhateverTheClockSays(t *testing.T) {
+	var l store.Lockout
+	up := Uptime{Boot: "a", Since: 100 * time.Second}
+	for range 6 { // a minute
+		l = failed(l, noon, up, freeFailures, disabledAt)
+	}
+	for _, tt := range []struct {
+		name string
+		l    store.Lockout
+		up   Uptime
+		want time.Duration
+	}{
+		{"at once", l, up, time.Minute},
+		{"the daemon was restarted after 20 s", l, Uptime{"a", 120 * time.Second}, 40 * time.Second},
+		{"a minute later", l, Uptime{"a", 160 * time.Second}, 0},
+		{"the device was restarted 10 s ago", l, Uptime{"b", 10 * time.Second}, 50 * time.Second},
+		{"and a minute later", l, Uptime{"b", 60 * time.Second}, 0},
+		{"restarted long after its old uptime", l, Uptime{"b", time.Hour}, 0},
+		{"no boot id", l, Uptime{"", 10 * time.Second}, 50 * time.Second},
+		{"uptime that goes back", l, Uptime{"a", 0}, time.Minute},
+		{"by schema 1", store.Lockout{Failures: 6, Last: noon, Until: noon.Add(time.Minute)}, Uptime{"b", 10 * time.Second}, 50 * time.Second},
+		{"by schema 1, clock set back since", store.Lockout{Failures: 6, Last: noon, Until: noon.Add(-time.Minute)}, Uptime{"b", 0}, 0},
+		{"never failed", store.Lockout{}, Uptime{"b", 0}, 0},
+	} {
+		if got := wait(tt.l, tt.up); got != tt.want {
+			t.Errorf("%s: wait %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestKernelsUptimeGrows(t *testing.T) {
+	a, b := uptime(), uptime()
+	if a.Boot == "" || a.Boot != b.Boot || a.Since <= 0 || b.Since < a.Since {
+		t.Errorf("%+v, then %+v", a, b)
 	}
 }
 
 func TestTheDeviceIsSlowedButNeverDisabled(t *testing.T) {
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	up := Uptime{Boot: "a"}
 	var l store.Lockout
 	for range 10 * disabledAt {
-		l = failed(l, now, deviceFreeFailures, 0)
+		l = failed(l, noon, up, deviceFreeFailures, 0)
 	}
-	if l.Disabled || !locked(l, now) || locked(l, now.Add(mostDelay)) {
+	if l.Disabled || wait(l, up) != mostDelay || wait(l, Uptime{"a", mostDelay}) != 0 {
 		t.Errorf("%+v", l)
-	}
-}
-
-func TestAClockThatWasSetBackDoesNotUnlock(t *testing.T) {
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	l := failed(store.Lockout{Failures: freeFailures - 1}, now, freeFailures, disabledAt)
-	if !locked(l, now.Add(-24*time.Hour)) {
-		t.Error("unlocked by a clock of the day before")
-	}
-	if locked(l, now.Add(firstDelay)) {
-		t.Error("locked after the delay")
 	}
 }

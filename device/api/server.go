@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -47,6 +48,11 @@ type Backend interface {
 	Forget(ctx context.Context, user string) (client.Receipt, error)
 	Unlock(ctx context.Context, user string) (client.Person, error)
 	TrustModule(context.Context) (client.Status, error)
+	Report(ctx context.Context, user string) (client.Report, error)
+	OwnReport(context.Context, client.Attempt) (client.OwnReport, error)
+	Checkpoint(context.Context) (client.Checkpoint, error)
+	// Backup returns a function that writes one.
+	Backup(context.Context, client.BackupKeys) (func(io.Writer) error, error)
 	Audit(ctx context.Context, after uint64, limit int) (client.AuditPage, error)
 	Status(context.Context) (client.Status, error)
 	Diagnose(context.Context) (client.Diagnosis, error)
@@ -218,6 +224,30 @@ func (s *Server) routes() {
 	})
 	route(s, RoleAdmin, "trust-module", post, "/v1/finger-module/trust", "Set up the fingerprint module that is there now: it is the right one", func(ctx context.Context, _ *none) (*answer[client.Status], error) {
 		return reply(s.back.TrustModule(ctx))
+	})
+	route(s, RoleAdmin, "report", get, "/v1/people/{user}/report", "All that is held of a person, and what happened with it", func(ctx context.Context, in *ofUser) (*answer[client.Report], error) {
+		return reply(s.back.Report(ctx, in.User))
+	})
+	route(s, RoleKiosk, "own-report", post, "/v1/own-report", "The same for a person who proves to be that person, here and now", func(ctx context.Context, in *question[client.Attempt]) (*answer[client.OwnReport], error) {
+		r, err := s.back.OwnReport(ctx, in.Body)
+		s.metrics.attempt(r.Decision, err)
+		return reply(r, err)
+	})
+	route(s, RoleAdmin, "checkpoint", post, "/v1/audit/checkpoint", "Sign what the audit chain is now", func(ctx context.Context, _ *none) (*answer[client.Checkpoint], error) {
+		return reply(s.back.Checkpoint(ctx))
+	})
+	route(s, RoleAdmin, "backup", post, "/v1/backup", "A backup of the vault, encrypted to the keys given", func(ctx context.Context, in *question[client.BackupKeys]) (*huma.StreamResponse, error) {
+		write, err := s.back.Backup(ctx, in.Body)
+		if err != nil {
+			return nil, err
+		}
+		return &huma.StreamResponse{Body: func(ctx huma.Context) {
+			ctx.SetHeader("Content-Type", "application/octet-stream")
+			if err := write(ctx.BodyWriter()); err != nil {
+				s.log.Error("fault", "operation", "backup", "err", err)
+				panic(http.ErrAbortHandler) // the caller sees a cut end, not a whole backup
+			}
+		}}, nil
 	})
 	route(s, RoleAdmin, "audit", get, "/v1/audit", "The audit chain", func(ctx context.Context, in *ofAudit) (*answer[client.AuditPage], error) {
 		return reply(s.back.Audit(ctx, in.After, in.Limit))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -59,6 +60,20 @@ func (f *fake) Forget(_ context.Context, user string) (client.Receipt, error) {
 
 func (f *fake) TrustModule(context.Context) (client.Status, error) {
 	return client.Status{State: "ready"}, f.err
+}
+
+func (f *fake) Report(context.Context, string) (client.Report, error) { return client.Report{}, f.err }
+
+func (f *fake) OwnReport(context.Context, client.Attempt) (client.OwnReport, error) {
+	return client.OwnReport{Decision: f.decision}, f.err
+}
+
+func (f *fake) Checkpoint(context.Context) (client.Checkpoint, error) {
+	return client.Checkpoint{}, f.err
+}
+
+func (f *fake) Backup(context.Context, client.BackupKeys) (func(io.Writer) error, error) {
+	return func(io.Writer) error { return nil }, f.err
 }
 
 func (f *fake) Unlock(_ context.Context, user string) (client.Person, error) {
@@ -146,7 +161,11 @@ var operations = []struct {
 	{"DELETE", "/v1/people/{user}", "", RoleAdmin},
 	{"POST", "/v1/people/{user}/unlock", "", RoleAdmin},
 	{"POST", "/v1/finger-module/trust", "", RoleAdmin},
+	{"GET", "/v1/people/{user}/report", "", RoleAdmin},
+	{"POST", "/v1/own-report", "{}", RoleKiosk},
 	{"GET", "/v1/audit", "", RoleAdmin},
+	{"POST", "/v1/audit/checkpoint", "", RoleAdmin},
+	{"POST", "/v1/backup", `{"operator":["age1"]}`, RoleAdmin},
 	{"GET", "/v1/phones", "", RoleAdmin},
 	{"POST", "/v1/phones", `{"user":"u1"}`, RoleKiosk},
 	{"PATCH", "/v1/phones/{id}", `{"name":"n"}`, RoleAdmin},

@@ -144,6 +144,32 @@ func (c *Client) Forget(ctx context.Context, user string) (Receipt, error) {
 	return call[Receipt](ctx, c, http.MethodDelete, "/v1/people/"+url.PathEscape(user), nil)
 }
 
+// Report is all that the device has of a person, for that person.
+func (c *Client) Report(ctx context.Context, user string) (Report, error) {
+	return call[Report](ctx, c, http.MethodGet, "/v1/people/"+url.PathEscape(user)+"/report", nil)
+}
+
+// OwnReport lets a person authenticate and, when granted, read their report.
+func (c *Client) OwnReport(ctx context.Context, a Attempt) (OwnReport, error) {
+	return call[OwnReport](ctx, c, http.MethodPost, "/v1/own-report", a)
+}
+
+// Backup writes a backup of the vault to w.
+func (c *Client) Backup(ctx context.Context, w io.Writer, keys BackupKeys) error {
+	r, err := c.do(ctx, http.MethodPost, "/v1/backup", keys, "application/octet-stream")
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	_, err = io.Copy(w, r.Body)
+	return c.explain(err)
+}
+
+// Checkpoint signs what the audit chain is now.
+func (c *Client) Checkpoint(ctx context.Context) (Checkpoint, error) {
+	return call[Checkpoint](ctx, c, http.MethodPost, "/v1/audit/checkpoint", nil)
+}
+
 // Unlock ends a person's lock-out.
 func (c *Client) Unlock(ctx context.Context, user string) (Person, error) {
 	return call[Person](ctx, c, http.MethodPost, "/v1/people/"+url.PathEscape(user)+"/unlock", nil)

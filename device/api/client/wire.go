@@ -136,7 +136,46 @@ type Receipt struct {
 	At        time.Time `json:"at"`
 	Templates int       `json:"templates" doc:"How many templates became unreadable."`
 	Compacted bool      `json:"compacted" doc:"Whether the file was rewritten, so that the old bytes are gone as well."`
+	Searched  bool      `json:"searched" doc:"Whether the whole file was searched for the person's id and key, and nothing was found."`
+	KeyMoved  bool      `json:"key_moved" doc:"Whether the device key was replaced as well, so that old copies of the vault open for nobody."`
 	Audit     uint64    `json:"audit" doc:"Number of the audit entry."`
+	Signed    string    `json:"signed" doc:"The same as a JWS (EdDSA), for the person; check it with the witness key of /v1/keys."`
+}
+
+// Report is all that the device has of one person, for that person.
+type Report struct {
+	Person   Person        `json:"person" doc:"What is held: of templates, that they are there."`
+	Earlier  []Consented   `json:"earlier_consents" doc:"What they agreed to before, oldest first."`
+	LastUsed *time.Time    `json:"last_used,omitempty" doc:"When they were last let in."`
+	Ends     *time.Time    `json:"ends,omitempty" doc:"When they are erased by the house's retention, if they do not come again. Absent: not before they ask."`
+	Records  []RecordCount `json:"records" doc:"What else is held, by kind."`
+	Events   []Entry       `json:"events" doc:"What happened with it, as far as the audit chain goes back."`
+}
+
+// RecordCount is how many records of a kind there are, such as PINs or phones.
+type RecordCount struct {
+	Kind  string `json:"kind"`
+	Count int    `json:"count"`
+}
+
+// OwnReport is the answer to a person who asks at the device itself.
+type OwnReport struct {
+	Decision Decision `json:"decision"`
+	Report   *Report  `json:"report,omitempty" doc:"Only when the decision is granted."`
+}
+
+// BackupKeys say to whom a backup is encrypted, as age recipients (age1...).
+type BackupKeys struct {
+	Operator []string `json:"operator" doc:"Who can open it, and restore it on this device." minItems:"1" maxItems:"8"`
+	Recovery []string `json:"recovery,omitempty" doc:"The owner's: with it the backup can be restored on another device." maxItems:"8"`
+}
+
+// Checkpoint states what the audit chain was at one entry.
+type Checkpoint struct {
+	Seq    uint64    `json:"seq"`
+	Hash   string    `json:"hash" doc:"Of that entry, and so of all before it, hexadecimal."`
+	At     time.Time `json:"at"`
+	Signed string    `json:"signed" doc:"The same as a JWS (EdDSA); check it with the witness key of /v1/keys."`
 }
 
 // AuditPage is a stretch of the audit chain.
@@ -146,6 +185,8 @@ type AuditPage struct {
 	Problem  string  `json:"problem,omitempty" doc:"Where the chain breaks."`
 	Head     string  `json:"head" doc:"Hash of the newest entry, hexadecimal; keep it elsewhere to detect a rolled back device."`
 	Total    uint64  `json:"total" doc:"Number of the newest entry."`
+
+	Base *Checkpoint `json:"base,omitempty" doc:"What the chain begins with, where older entries were pruned."`
 }
 
 // Entry is one line of the audit chain.
@@ -207,7 +248,18 @@ type Config struct {
 
 // Keys are the public keys with which grants are checked: a JSON Web Key Set.
 type Keys struct {
-	Keys []JWK `json:"keys"`
+	Keys    []JWK `json:"keys"`
+	Witness *OKP  `json:"witness,omitempty" doc:"Checks erasure receipts and checkpoints of the audit chain; it never signs a grant."`
+}
+
+// OKP is one Ed25519 public key (RFC 8037).
+type OKP struct {
+	Kty string `json:"kty"`
+	Crv string `json:"crv"`
+	Kid string `json:"kid"`
+	Use string `json:"use"`
+	Alg string `json:"alg"`
+	X   string `json:"x"`
 }
 
 // KioskCode is what an administrator hands to somebody at the kiosk, who types
