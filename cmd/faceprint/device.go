@@ -98,6 +98,7 @@ Exits with 4 when the chain is broken.`,
 			return nil
 		},
 	}
+	c.AddCommand(t.auditExport(), t.auditVerify())
 	c.Flags().Uint64Var(&after, "after", 0, "only entries after this number")
 	c.Flags().IntVar(&limit, "limit", 1000, "at most so many")
 	return c

@@ -147,7 +147,7 @@ Exit codes: 0 granted or done, 1 refused, 2 wrong usage, 3 try again, 4 fault.`,
 		c.GroupID = "people"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{t.status(), t.audit(), t.keys(), t.config(), t.doctor(), t.sensor(), t.events(), t.kiosk(), t.sim(), t.greeter(), t.demo(), t.version()} {
+	for _, c := range []*cobra.Command{t.status(), t.audit(), t.backup(), t.keys(), t.config(), t.doctor(), t.sensor(), t.events(), t.kiosk(), t.sim(), t.greeter(), t.demo(), t.version()} {
 		c.GroupID = "device"
 		root.AddCommand(c)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -95,7 +96,7 @@ func (t *tool) askConsent(text client.ConsentText) error {
 }
 
 func (t *tool) people() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "people",
 		Short: "List who is enrolled",
 		Args:  cobra.NoArgs,
@@ -130,10 +131,13 @@ func (t *tool) people() *cobra.Command {
 			})
 		},
 	}
+	c.AddCommand(t.peopleShow())
+	return c
 }
 
 func (t *tool) forget() *cobra.Command {
-	return &cobra.Command{
+	var receipt string
+	c := &cobra.Command{
 		ValidArgsFunction: t.completePerson,
 		Use:               "forget PERSON",
 		Short:             "Destroy a person's key and templates, for good",
@@ -150,14 +154,27 @@ func (t *tool) forget() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if receipt != "" {
+				if err := os.WriteFile(receipt, []byte(r.Signed+"\n"), 0o600); err != nil {
+					return fmt.Errorf("%s is forgotten, but the receipt is not written: %w", r.User, err)
+				}
+			}
 			return t.print(r, func(w io.Writer) {
 				fmt.Fprintf(w, "forgot %s: the key of %d template(s) is destroyed (audit entry %d)\n", r.User, r.Templates, r.Audit)
 				if !r.Compacted {
 					fmt.Fprintln(w, "  the old, unreadable bytes are still in the file until it is compacted")
 				}
+				if r.Searched {
+					fmt.Fprintln(w, "  the whole file was searched for their id and key: nothing is left")
+				}
+				if r.KeyMoved {
+					fmt.Fprintln(w, "  the device key moved on: old copies of the vault open for nobody, nor do backups without a recovery key; make a new backup")
+				}
 			})
 		},
 	}
+	c.Flags().StringVar(&receipt, "receipt", "", "write the signed receipt for the person to this `file`")
+	return c
 }
 
 func (t *tool) unlock() *cobra.Command {

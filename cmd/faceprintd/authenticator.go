@@ -147,6 +147,12 @@ func (b *backend) Keys(context.Context) (keys client.Keys, err error) {
 	if err == nil {
 		err = json.Unmarshal(text, &keys)
 	}
+	if err == nil {
+		text, err = json.Marshal(b.device.WitnessKey())
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &keys.Witness)
+	}
 	return keys, err
 }
 
@@ -187,7 +193,12 @@ func (b *backend) Forget(ctx context.Context, user string) (client.Receipt, erro
 		return client.Receipt{}, problemOf(err)
 	}
 	b.phones.Forgotten(user)
-	return client.Receipt{User: user, At: r.At.UTC(), Templates: r.Templates, Compacted: r.Compacted, Audit: r.Audit}, nil
+	w := client.Receipt{
+		User: user, At: r.At.UTC(), Templates: r.Templates,
+		Compacted: r.Compacted, Searched: r.Searched, KeyMoved: r.KeyMoved, Audit: r.Audit,
+	}
+	w.Signed, err = b.device.Receipt(r)
+	return w, err
 }
 
 // deviceProblem names what the device says is the caller's doing, or nobody's.

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/faceprint/faceprint/device"
@@ -66,7 +69,7 @@ func (b *backend) Status(context.Context) (client.Status, error) {
 			return err
 		}
 		l, err := tx.Lockout("")
-		s.Locked = lockedUntil(l)
+		s.Locked = b.lockedUntil(l)
 		return err
 	})
 	return s, err
@@ -83,7 +86,7 @@ func (b *backend) TrustModule(ctx context.Context) (client.Status, error) {
 }
 
 func storeStatus(v *store.Store) client.Part {
-	return client.Part{Name: "store", State: "ok", Detail: v.Path() + ", " + v.Key()}
+	return client.Part{Name: "store", State: "ok", Detail: v.Path() + "; " + v.Key()}
 }
 
 func (b *backend) People(context.Context) (all client.People, err error) {
@@ -94,7 +97,7 @@ func (b *backend) People(context.Context) (all client.People, err error) {
 			return err
 		}
 		for _, p := range people {
-			w, err := wirePerson(tx, p)
+			w, err := b.wirePerson(tx, p)
 			if err != nil {
 				return err
 			}
@@ -115,22 +118,22 @@ func (b *backend) Person(_ context.Context, user string) (w client.Person, err e
 		if err != nil {
 			return err
 		}
-		w, err = wirePerson(tx, p)
+		w, err = b.wirePerson(tx, p)
 		return err
 	})
 	return w, problemOf(err)
 }
 
-func wirePerson(tx *store.Tx, p store.Person) (client.Person, error) {
+func (b *backend) wirePerson(tx *store.Tx, p store.Person) (client.Person, error) {
 	w := client.Person{
 		User: string(p.ID), Name: p.Name, Created: p.Created.UTC(), Templates: []client.Template{},
-		Consent: client.Consented{At: p.Consent.At.UTC(), TextVersion: p.Consent.TextVersion, Language: p.Consent.Language, Witness: p.Consent.Witness},
+		Consent: wireConsent(p.Consent),
 	}
 	l, err := tx.Lockout(p.ID)
 	if err != nil {
 		return w, err
 	}
-	w.Failures, w.LockedUntil, w.Disabled = l.Failures, lockedUntil(l), l.Disabled
+	w.Failures, w.LockedUntil, w.Disabled = l.Failures, b.lockedUntil(l), l.Disabled
 	templates, err := tx.TemplatesOf(p.ID, 0)
 	if err != nil {
 		return w, err
@@ -142,16 +145,126 @@ func wirePerson(tx *store.Tx, p store.Person) (client.Person, error) {
 	return w, nil
 }
 
+func (b *backend) Report(_ context.Context, user string) (client.Report, error) {
+	id, err := userID(user)
+	if err != nil {
+		return client.Report{}, err
+	}
+	return b.report(id)
+}
+
+func (b *backend) OwnReport(ctx context.Context, a client.Attempt) (w client.OwnReport, err error) {
+	if a.User == "" {
+		w.Decision, err = b.Identify(ctx, a)
+	} else {
+		w.Decision, err = b.Authenticate(ctx, a)
+	}
+	if err != nil || w.Decision.Outcome != client.Granted {
+		return w, err
+	}
+	r, err := b.report(store.UserID(w.Decision.User))
+	w.Report = &r
+	return w, err
+}
+
+func (b *backend) report(id store.UserID) (w client.Report, err error) {
+	w = client.Report{Earlier: []client.Consented{}, Records: []client.RecordCount{}, Events: []client.Entry{}}
+	err = b.vault.View(func(tx *store.Tx) error {
+		p, err := tx.Person(id)
+		if err != nil {
+			return err
+		}
+		if w.Person, err = b.wirePerson(tx, p); err != nil {
+			return err
+		}
+		for _, c := range p.Earlier {
+			w.Earlier = append(w.Earlier, wireConsent(c))
+		}
+		w.LastUsed, w.Ends = moment(p.LastUsed), moment(b.config.Keep.policy().End(p))
+		counts, err := tx.CountRecords(id)
+		if err != nil {
+			return err
+		}
+		for _, kind := range slices.Sorted(maps.Keys(counts)) {
+			w.Records = append(w.Records, client.RecordCount{Kind: kind, Count: counts[kind]})
+		}
+		base, err := tx.Base()
+		if err != nil {
+			return err
+		}
+		for after := base.Seq; ; {
+			entries, err := tx.Audit(after, 1000)
+			if err != nil || len(entries) == 0 {
+				return err
+			}
+			for _, e := range entries {
+				if e.User == id {
+					w.Events = append(w.Events, wireEntry(e))
+				}
+				after = e.Seq
+			}
+		}
+	})
+	return w, problemOf(err)
+}
+
+// moment is nil for the zero time.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+func wireConsent(c store.Consent) client.Consented {
+	return client.Consented{At: c.At.UTC(), TextVersion: c.TextVersion, Language: c.Language, Witness: c.Witness}
+}
+
+func (b *backend) Checkpoint(context.Context) (w client.Checkpoint, err error) {
+	c := store.Checkpoint{At: time.Now().UTC()}
+	if err := b.vault.View(func(tx *store.Tx) (err error) { c.Seq, c.Hash, err = tx.AuditHead(); return err }); err != nil {
+		return w, err
+	}
+	c.Signed, err = b.device.Checkpoint(c)
+	return wireCheckpoint(c), err
+}
+
+func (b *backend) Backup(_ context.Context, k client.BackupKeys) (func(io.Writer) error, error) {
+	keys := store.BackupKeys{Operator: k.Operator, Recovery: k.Recovery}
+	if err := keys.Check(); err != nil {
+		return nil, problemOf(err)
+	}
+	err := b.vault.Update(func(tx *store.Tx) error {
+		_, err := tx.Append(store.Entry{At: time.Now(), Kind: "backup", Outcome: "begun"})
+		return err
+	})
+	return func(w io.Writer) error { return b.vault.Backup(w, keys, time.Now()) }, err
+}
+
+func wireCheckpoint(c store.Checkpoint) client.Checkpoint {
+	return client.Checkpoint{Seq: c.Seq, Hash: c.Hash.String(), At: c.At.UTC(), Signed: c.Signed}
+}
+
+func wireEntry(e store.Entry) client.Entry {
+	w := client.Entry{Seq: e.Seq, At: e.At.UTC(), Kind: e.Kind, User: string(e.User), Outcome: e.Outcome, Reasons: e.Reasons, Scores: e.Scores, Prev: e.Prev.String()}
+	if w.Reasons == nil {
+		w.Reasons = []string{}
+	}
+	return w
+}
+
 func wireTemplate(t store.Template) client.Template {
 	return client.Template{ID: t.ID, Kind: t.Kind.String(), Model: t.Model, Label: t.Label, Created: t.Created.UTC(), Bytes: len(t.Data)}
 }
 
 // lockedUntil is nil when the lock-out is over.
-func lockedUntil(l store.Lockout) *time.Time {
-	if !l.Until.After(time.Now()) {
+func (b *backend) lockedUntil(l store.Lockout) *time.Time {
+	left := b.device.Wait(l)
+	if left == 0 {
 		return nil
 	}
-	until := l.Until.UTC()
+	until := time.Now().Add(left).UTC()
 	return &until
 }
 
@@ -163,11 +276,15 @@ func (b *backend) Audit(_ context.Context, after uint64, limit int) (page client
 			return err
 		}
 		for _, e := range entries {
-			w := client.Entry{Seq: e.Seq, At: e.At.UTC(), Kind: e.Kind, User: string(e.User), Outcome: e.Outcome, Reasons: e.Reasons, Scores: e.Scores, Prev: e.Prev.String()}
-			if w.Reasons == nil {
-				w.Reasons = []string{}
-			}
-			page.Entries = append(page.Entries, w)
+			page.Entries = append(page.Entries, wireEntry(e))
+		}
+		base, err := tx.Base()
+		if err != nil {
+			return err
+		}
+		if base.Seq > 0 {
+			c := wireCheckpoint(base)
+			page.Base = &c
 		}
 		seq, head, err := tx.AuditHead()
 		if err != nil {

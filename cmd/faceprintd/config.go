@@ -32,6 +32,7 @@ type Config struct {
 	Policy policyConfig `toml:"policy"`
 	Kiosk  kioskConfig  `toml:"kiosk"`
 	Login  loginConfig  `toml:"login"`
+	Keep   keepConfig   `toml:"retention"`
 	Phone  phoneConfig  `toml:"phone"`
 	Log    logConfig    `toml:"log"`
 	Bench  benchConfig  `toml:"bench"`
@@ -48,7 +49,12 @@ type apiConfig struct {
 
 type storeConfig struct {
 	File    string `toml:"file" comment:"People, sealed templates and the audit chain."`
-	KeyFile string `toml:"key_file" comment:"The host key that seals them; made at the first start, mode 0600."`
+	Key     string `toml:"key" comment:"Where the key that seals them is: file (a thief with the card can read the templates), tpm (a TPM 2.0), or systemd-creds. After a change run 'faceprintd vault rekey' once."`
+	KeyFile string `toml:"key_file" comment:"The key, or what the TPM or systemd made of it; made at the first start, mode 0600."`
+
+	TPMDevice  string `toml:"tpm_device" comment:"Of key tpm: the resource manager's device."`
+	TPMPCRs    []uint `toml:"tpm_pcrs" comment:"The key is given out only while these PCRs (SHA-256, 0 to 23) are as they were. Only as good as what the firmware measures: a Pi's own measures nothing."`
+	TPMPINFile string `toml:"tpm_pin_file" comment:"File with the technician's PIN, on a disk that forgets (/run); empty means no PIN."`
 }
 
 type cameraConfig struct {
@@ -145,7 +151,7 @@ func defaults() Config {
 	return Config{
 		Dir:    "/var/lib/faceprint",
 		API:    apiConfig{Socket: "/run/faceprint/api.sock", AdminGroup: "faceprint-admin", KioskGroup: "faceprint-kiosk"},
-		Store:  storeConfig{File: "faceprint.db", KeyFile: "device.key"},
+		Store:  storeConfig{File: "faceprint.db", Key: "file", KeyFile: "device.key", TPMDevice: "/dev/tpmrm0"},
 		Camera: cameraConfig{Source: "/dev/video0"},
 		Face:   faceConfig{Models: "/usr/share/faceprint/models", Profile: vision.DefaultProfile, Engine: "auto", Library: "/usr/lib/faceprint/libonnxruntime.so.1"},
 		Finger: fingerConfig{Port: "/dev/serial0", Address: 0xFFFFFFFF, Match: "module"},
@@ -153,6 +159,7 @@ func defaults() Config {
 		Kiosk:  kioskConfig{Preview: true, Enrol: "code", Away: duration{Duration: 5 * time.Second}},
 		Policy: policyConfig{Mode: "both", Phone: "second", FaceFMR: 1e-4, FingerFMR: 1e-4, Live: 0.5, Timeout: duration{Duration: 15 * time.Second}},
 		Phone:  phoneConfig{Connections: 1024},
+		Keep:   keepConfig{Unused: duration{Duration: 3 * 365 * 24 * time.Hour}, Announce: duration{Duration: 30 * 24 * time.Hour}, Audit: 200_000},
 		Log:    logConfig{Level: "info"},
 		Bench:  benchConfig{Control: "bench.sock", Link: "module.tty", Seed: 1},
 	}
@@ -208,6 +215,7 @@ func parseConfig(doc []byte, file, dir string) (Config, error) {
 	}
 	c.Dir = abs
 	paths := []*string{&c.API.Socket, &c.Store.File, &c.Store.KeyFile, &c.Face.Models, &c.Face.Library, &c.Door.KeyFile, &c.Finger.PasswordFile, &c.Finger.Port, &c.Bench.Control, &c.Bench.Link}
+	paths = append(paths, &c.Store.TPMPINFile)
 	if isProfileFile(c.Face.Profile) {
 		paths = append(paths, &c.Face.Profile)
 	}
@@ -299,6 +307,12 @@ func (c *Config) check() error {
 	notEmpty("api.socket", c.API.Socket)
 	notEmpty("store.file", c.Store.File)
 	notEmpty("store.key_file", c.Store.KeyFile)
+	oneOf("store.key", c.Store.Key, keyKinds...)
+	for i, pcr := range c.Store.TPMPCRs {
+		if pcr > 23 || i > 0 && pcr <= c.Store.TPMPCRs[i-1] {
+			wrong("store.tpm_pcrs", "%v: 0 to 23, in ascending order", c.Store.TPMPCRs)
+		}
+	}
 	if c.Camera.Rotate%90 != 0 || c.Camera.Rotate < 0 || c.Camera.Rotate > 270 {
 		wrong("camera.rotate", "%d is none of 0, 90, 180, 270", c.Camera.Rotate)
 	}
@@ -359,6 +373,7 @@ func (c *Config) check() error {
 	if c.Login.Fprint && c.Policy.Mode == string(device.FaceOnly) {
 		wrong("login.fprint", "the policy asks for no finger (policy.mode is face)")
 	}
+	c.Keep.check(wrong)
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	if c.Bench.Enabled {
 		notEmpty("bench.control", c.Bench.Control)

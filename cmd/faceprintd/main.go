@@ -3,6 +3,7 @@
 // stop. All that it does is in libraries; this program wires them together.
 //
 //	faceprintd --config /etc/faceprint/faceprint.toml
+//	faceprintd --config /etc/faceprint/faceprint.toml vault check
 //
 // A part that is missing at start (camera, models, module, door) degrades the
 // device and is tried again with back-off. A store that is missing its key,
@@ -50,7 +51,8 @@ func start(ctx context.Context, args []string, out, errout io.Writer) int {
 		}
 		return 2
 	}
-	if flags.NArg() > 0 {
+	onVault := flags.Arg(0) == "vault"
+	if flags.NArg() > 0 && !onVault {
 		fmt.Fprintf(errout, "faceprintd: unknown argument %q\n", flags.Arg(0))
 		return 2
 	}
@@ -71,6 +73,9 @@ func start(ctx context.Context, args []string, out, errout io.Writer) int {
 		}
 		fmt.Fprint(out, text)
 		return 0
+	}
+	if onVault {
+		return vaultCommand(c, flags.Args()[1:], out, errout)
 	}
 	log := logger(c.Log, errout)
 	if err := run(ctx, c, *accept, log); err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/faceprint/faceprint/device/api"
 	"github.com/faceprint/faceprint/device/api/client"
 	"github.com/faceprint/faceprint/sensor"
-	"github.com/faceprint/faceprint/store"
 	"github.com/faceprint/faceprint/vision"
 	"github.com/faceprint/faceprint/vision/opencv"
 )
@@ -76,6 +74,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	}
 	defer func() { err = errors.Join(err, authenticator.Close()) }()
 	running.Go(func() { reader.light(ctx, authenticator.Subscribe(ctx)) })
+	running.Go(func() { authenticator.Keep(ctx, c.Keep.policy()) })
 	if onBench != nil {
 		running.Go(func() {
 			for e := range authenticator.Subscribe(ctx) {
@@ -129,13 +128,4 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 		log.Warn("systemd was not told", "err", err)
 	}
 	return api.New(back, api.Options{Version: version(), Groups: groups, Log: log}).Serve(ctx, listener)
-}
-
-func openStore(c storeConfig, accept bool) (*store.Store, error) {
-	for _, f := range []string{c.File, c.KeyFile} {
-		if err := os.MkdirAll(filepath.Dir(f), 0o700); err != nil {
-			return nil, fmt.Errorf("store: %w", err)
-		}
-	}
-	return store.Open(c.File, store.KeyFile(c.KeyFile), store.Options{Accept: accept})
 }

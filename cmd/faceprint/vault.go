@@ -1,0 +1,294 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/faceprint/faceprint/device/api/client"
+)
+
+func (t *tool) peopleShow() *cobra.Command {
+	var own bool
+	c := &cobra.Command{
+		ValidArgsFunction: t.completePerson,
+		Use:               "show PERSON | --own",
+		Short:             "Tell all that is held of a person and what happened with it",
+		Long: `Tell all that is held of a person and what happened with it (GDPR Art. 15).
+
+With --own the person proves at the device who they are, and gets their own
+report; nobody else's help or rights are needed. PERSON may then be left out
+where the device may search for who it is.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			cl := t.client()
+			defer cl.Close()
+			user := ""
+			if len(args) == 1 {
+				var err error
+				if user, err = t.resolve(ctx, cl, args[0]); err != nil {
+					return err
+				}
+			}
+			if !own {
+				if user == "" {
+					return usage("name a person, or prove to be one with --own")
+				}
+				r, err := cl.Report(ctx, user)
+				if err != nil {
+					return err
+				}
+				return t.print(r, func(w io.Writer) { printReport(w, r) })
+			}
+			var r client.OwnReport
+			err := t.watch(ctx, cl, func(ctx context.Context) (err error) {
+				r, err = cl.OwnReport(ctx, client.Attempt{User: user})
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			if err := t.print(r, func(w io.Writer) {
+				if r.Report == nil {
+					fmt.Fprintf(w, "%s: %v %v\n", r.Decision.Outcome, r.Decision.Reasons, r.Decision.Hints)
+					return
+				}
+				printReport(w, *r.Report)
+			}); err != nil {
+				return err
+			}
+			switch r.Decision.Outcome {
+			case client.Granted:
+				return nil
+			case client.Retry:
+				return &exitError{code: exitRetry}
+			}
+			return &exitError{code: exitRefused}
+		},
+	}
+	c.Flags().BoolVar(&own, "own", false, "the person at the device asks for their own")
+	return c
+}
+
+func printReport(w io.Writer, r client.Report) {
+	p := r.Person
+	day := func(at time.Time) string { return at.Local().Format(time.DateTime) }
+	fmt.Fprintf(w, "%s, %s, enrolled %s\n", p.Name, p.User, day(p.Created))
+	for _, c := range append(r.Earlier, p.Consent) {
+		witness := ""
+		if c.Witness != "" {
+			witness = ", before " + c.Witness
+		}
+		fmt.Fprintf(w, "agreed %s to text %s (%s)%s\n", day(c.At), c.TextVersion, c.Language, witness)
+	}
+	for _, x := range p.Templates {
+		fmt.Fprintf(w, "holds  a template %s %s %s of %s, %d bytes\n", x.Kind, x.Model, x.Label, day(x.Created), x.Bytes)
+	}
+	for _, x := range r.Records {
+		fmt.Fprintf(w, "holds  %d of kind %s\n", x.Count, x.Kind)
+	}
+	if r.LastUsed != nil {
+		fmt.Fprintf(w, "last let in %s\n", day(*r.LastUsed))
+	}
+	if r.Ends != nil {
+		fmt.Fprintf(w, "erased on %s, unless used before\n", day(*r.Ends))
+	} else {
+		fmt.Fprintln(w, "kept until they ask to be forgotten")
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, e := range r.Events {
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%v\n", e.Seq, day(e.At), e.Kind, e.Outcome, e.Reasons)
+	}
+	tw.Flush()
+}
+
+func (t *tool) auditExport() *cobra.Command {
+	return &cobra.Command{
+		Use:   "export FILE",
+		Short: "Write the audit chain as JSON Lines, its end signed",
+		Long: `Write the audit chain as JSON Lines to a new file, or to standard output for
+"-": one entry a line, in the form that is hashed, and last a checkpoint that
+the device signs. No entry holds anything biometric, or a name.`,
+		Example: "  faceprint audit export audit.jsonl && faceprint audit verify audit.jsonl",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			cl := t.client()
+			defer cl.Close()
+			out := t.out
+			if args[0] != "-" {
+				f, err := os.OpenFile(args[0], os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+				if err != nil {
+					return fmt.Errorf("export: %w", err)
+				}
+				defer func() {
+					err = errors.Join(err, f.Close())
+					if err != nil {
+						err = errors.Join(err, os.Remove(args[0]))
+					}
+				}()
+				out = f
+			}
+			w := bufio.NewWriter(out)
+			n, err := export(cmd.Context(), cl, w)
+			if err = errors.Join(err, w.Flush()); err != nil {
+				return fmt.Errorf("export: %w", err)
+			}
+			t.progress("%d entries", n)
+			return nil
+		},
+	}
+}
+
+// export writes everything up to a checkpoint that is signed first.
+func export(ctx context.Context, cl *client.Client, w io.Writer) (n int, err error) {
+	write := func(x interface{ Line() ([]byte, error) }) error {
+		b, err := x.Line()
+		if err == nil {
+			_, err = w.Write(append(b, '\n'))
+		}
+		return err
+	}
+	end, err := cl.Checkpoint(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for after := uint64(0); after < end.Seq; {
+		page, err := cl.Audit(ctx, after, 5000)
+		if err != nil {
+			return n, err
+		}
+		if !page.Verified {
+			return n, errors.New(page.Problem)
+		}
+		if after == 0 && page.Base != nil {
+			if err := write(*page.Base); err != nil {
+				return n, err
+			}
+		}
+		if len(page.Entries) == 0 {
+			break
+		}
+		for _, e := range page.Entries {
+			if after = e.Seq; e.Seq > end.Seq {
+				break
+			}
+			if err := write(e); err != nil {
+				return n, err
+			}
+			n++
+		}
+	}
+	return n, write(end)
+}
+
+func (t *tool) auditVerify() *cobra.Command {
+	var keys string
+	c := &cobra.Command{
+		Use:   "verify FILE",
+		Short: "Check an export of the audit chain, on any machine",
+		Long: `Check that every entry of an export follows from the one before and that the
+device signed the end. The device's key is asked of the daemon, or read from a
+file that 'faceprint keys --json' wrote when the device was set up; with
+--keys - only the chain is checked. Exits with 4 when something is wrong.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			witness, err := t.witness(cmd.Context(), keys)
+			if err != nil {
+				return err
+			}
+			f, err := os.Open(args[0])
+			if err != nil {
+				return fmt.Errorf("verify: %w", err)
+			}
+			defer f.Close()
+			v, err := client.VerifyExport(f, witness)
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			return t.print(v, func(w io.Writer) {
+				signed := "its end is not signed by a key that was given"
+				if v.Signed {
+					signed = "its end is signed by the device"
+				}
+				fmt.Fprintf(w, "the chain of entries %d to %d is unbroken, %s; its head is %s\n", v.First, v.Last, signed, v.Head)
+			})
+		},
+	}
+	c.Flags().StringVar(&keys, "keys", "", "`file` with the device's keys; - for none")
+	return c
+}
+
+func (t *tool) backup() *cobra.Command {
+	var keys client.BackupKeys
+	c := &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Write an encrypted backup of the vault while it is in use",
+		Long: `Write a backup of the vault to a new file, encrypted to the operator's age key
+(--to). Inside, the vault stays sealed with this device's key: the operator can
+bring it back on this device with 'faceprintd vault restore', and read nothing of
+it elsewhere. With the owner's --recovery key it can be moved to another device;
+keep that key away from the operator and offline.`,
+		Example: "  age-keygen -o operator.txt\n  faceprint backup vault.age --to age1...",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(keys.Operator) == 0 {
+				return usage("say to whom it is encrypted, with --to age1...")
+			}
+			cl := t.client()
+			defer cl.Close()
+			f, err := os.OpenFile(args[0], os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+			if err != nil {
+				return fmt.Errorf("backup: %w", err)
+			}
+			err = cl.Backup(cmd.Context(), f, keys)
+			if err == nil {
+				err = f.Sync()
+			}
+			if err = errors.Join(err, f.Close()); err != nil {
+				return errors.Join(fmt.Errorf("backup: %w", err), os.Remove(args[0]))
+			}
+			t.progress("%s is written; try it with 'faceprintd vault restore' before you need it", args[0])
+			return nil
+		},
+	}
+	c.Flags().StringSliceVar(&keys.Operator, "to", nil, "age `recipient` of the operator")
+	c.Flags().StringSliceVar(&keys.Recovery, "recovery", nil, "age `recipient` of the owner, to move it to another device")
+	return c
+}
+
+// witness is the device's witness key; nil where none is wanted.
+func (t *tool) witness(ctx context.Context, file string) (*client.OKP, error) {
+	var k client.Keys
+	switch file {
+	case "-":
+		return nil, nil
+	case "":
+		cl := t.client()
+		defer cl.Close()
+		var err error
+		if k, err = cl.Keys(ctx); err != nil {
+			return nil, err
+		}
+	default:
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("keys: %w", err)
+		}
+		if err := json.Unmarshal(b, &k); err != nil {
+			return nil, fmt.Errorf("keys: %s: %w", file, err)
+		}
+	}
+	if k.Witness == nil {
+		return nil, usage("the keys hold no witness key; 'faceprint keys --json' writes them")
+	}
+	return k.Witness, nil
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/faceprint/faceprint/store"
+	"github.com/faceprint/faceprint/store/tpm"
+)
+
+// keyKinds of store.key.
+var keyKinds = []string{"file", "tpm", "systemd-creds"}
+
+// keySource is where the configuration keeps the device key.
+func keySource(c storeConfig) store.KeySource {
+	switch c.Key {
+	case "tpm":
+		k := tpm.Key{Device: c.TPMDevice, File: c.KeyFile, PCRs: c.TPMPCRs}
+		if c.TPMPINFile != "" {
+			k.PIN = func() ([]byte, error) {
+				b, err := os.ReadFile(c.TPMPINFile)
+				return bytes.TrimSpace(b), err
+			}
+		}
+		return k
+	case "systemd-creds":
+		return store.Creds(c.KeyFile)
+	}
+	return store.KeyFile(c.KeyFile)
+}
+
+func openStore(c storeConfig, accept bool) (*store.Store, error) {
+	for _, f := range []string{c.File, c.KeyFile} {
+		if err := os.MkdirAll(filepath.Dir(f), 0o700); err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
+	}
+	return store.Open(c.File, keySource(c), store.Options{Accept: accept})
+}
+
+const vaultUsage = `usage: faceprintd --config FILE vault COMMAND
+
+Work on the vault while the daemon is stopped:
+
+  check                      read everything; of an older schema, rehearse the migration on a copy
+  rotate                     replace every key and seal everything anew; nobody is enrolled again
+  rekey --from KIND:FILE     move the vault from a key of another kind (file, tpm, systemd-creds)
+                             to the one that the configuration names, and destroy that key
+  restore FILE --identity KEYS [--recovery KEYS] [--replace]
+                             bring a backup back; KEYS are files of age identities. A backup of
+                             another device, or from before the device key was replaced, needs
+                             the owner's recovery key
+`
+
+// vaultCommand runs one of them.
+func vaultCommand(c Config, args []string, out, errout io.Writer) int {
+	run, ok := map[string]func(storeConfig, []string, io.Writer) error{
+		"check": vaultCheck, "rotate": vaultRotate, "rekey": vaultRekey, "restore": vaultRestore,
+	}[strings.Join(args[:min(1, len(args))], "")]
+	if !ok {
+		fmt.Fprint(errout, vaultUsage)
+		return 2
+	}
+	err := run(c.Store, args[1:], out)
+	if errors.Is(err, errUsage) {
+		fmt.Fprintf(errout, "faceprintd: vault %s: %v\n%s", args[0], err, vaultUsage)
+		return 2
+	}
+	if err != nil {
+		fmt.Fprintf(errout, "faceprintd: vault %s: %v\n", args[0], err)
+		return 1
+	}
+	return 0
+}
+
+var errUsage = errors.New("wrong arguments")
+
+func noArguments(args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%w: %q", errUsage, args)
+	}
+	return nil
+}
+
+func vaultCheck(c storeConfig, args []string, out io.Writer) error {
+	if err := noArguments(args); err != nil {
+		return err
+	}
+	from, err := store.Rehearse(c.File, keySource(c))
+	if err != nil {
+		return err
+	}
+	if from < store.Version {
+		fmt.Fprintf(out, "%s is sound; the next start migrates it from schema %d to %d, which went well on a copy\n", c.File, from, store.Version)
+		return nil
+	}
+	fmt.Fprintf(out, "%s is sound, of schema %d; %v\n", c.File, from, keySource(c))
+	return nil
+}
+
+func vaultRotate(c storeConfig, args []string, out io.Writer) (err error) {
+	if err := noArguments(args); err != nil {
+		return err
+	}
+	v, err := openStore(c, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, v.Close()) }()
+	if err := v.Rotate(); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "every key was replaced; backups of before need their recovery key; %s\n", v.Key())
+	return nil
+}
+
+// destroyer is a key source whose key can be given up.
+type destroyer interface{ Destroy() error }
+
+func vaultRekey(c storeConfig, args []string, out io.Writer) (err error) {
+	flags := flag.NewFlagSet("rekey", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	from := flags.String("from", "", "")
+	if err := flags.Parse(args); err != nil || flags.NArg() > 0 {
+		return fmt.Errorf("%w: %v", errUsage, args)
+	}
+	kind, file, ok := strings.Cut(*from, ":")
+	old := c
+	old.Key, old.KeyFile = kind, file
+	if !ok || file == "" || !oneOfKinds(kind) {
+		return fmt.Errorf("%w: --from is KIND:FILE, KIND one of %s", errUsage, strings.Join(keyKinds, ", "))
+	}
+	if abs, err := filepath.Abs(file); err == nil && kind == c.Key && abs == c.KeyFile {
+		return fmt.Errorf("%w: the configuration names the same key; change store.key or store.key_file first", errUsage)
+	}
+	v, err := openStore(old, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, v.Close()) }()
+	if err := v.MoveKey(keySource(c)); err != nil {
+		return err
+	}
+	if d, ok := keySource(old).(destroyer); ok {
+		if err := d.Destroy(); err != nil {
+			return fmt.Errorf("the vault was moved, but the key of before is still there: %w", err)
+		}
+	}
+	fmt.Fprintf(out, "moved; %s\n", v.Key())
+	return nil
+}
+
+func vaultRestore(c storeConfig, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("restore", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	identity, recovery, replace := flags.String("identity", "", ""), flags.String("recovery", "", ""), flags.Bool("replace", false, "")
+	file := ""
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		file, args = args[0], args[1:]
+	}
+	if err := flags.Parse(args); err != nil || file == "" || *identity == "" || flags.NArg() > 0 {
+		return fmt.Errorf("%w: name the backup and, with --identity, the file of the operator's key", errUsage)
+	}
+	o := store.RestoreOptions{Replace: *replace, At: time.Now()}
+	for name, to := range map[string]*io.Reader{*identity: &o.Operator, *recovery: &o.Recovery} {
+		if name == "" {
+			continue
+		}
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		defer clear(b)
+		*to = bytes.NewReader(b)
+	}
+	backup, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer backup.Close()
+	for _, f := range []string{c.File, c.KeyFile} {
+		if err := os.MkdirAll(filepath.Dir(f), 0o700); err != nil {
+			return err
+		}
+	}
+	r, err := store.Restore(c.File, keySource(c), backup, o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "restored %d people as of %s into %s", r.People, r.At.Local().Format(time.DateTime), c.File)
+	if r.Forgotten > 0 {
+		fmt.Fprintf(out, "; %d who were forgotten since stay forgotten", r.Forgotten)
+	}
+	if r.Moved {
+		fmt.Fprint(out, "; it was sealed with another device key and is now with this one's")
+	}
+	fmt.Fprintln(out)
+	return nil
+}
+
+func oneOfKinds(kind string) bool {
+	for _, k := range keyKinds {
+		if k == kind {
+			return true
+		}
+	}
+	return false
+}
