@@ -76,11 +76,9 @@ func (w *world) pose(face int, finger string) { w.face, w.finger = face, finger 
 // clock moves on a little at every look at it.
 func (w *world) clock() time.Time { return w.later(time.Millisecond) }
 
-func (w *world) later(by time.Duration) time.Time {
 func (w *world) uptime() Uptime { return Uptime{Boot: "this", Since: w.up} }
 
-// clock moves on at every look at it, so that frames of an enrolment lie apart.
-func (w *world) clock() time.Time {
+func (w *world) later(by time.Duration) time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.now = w.now.Add(by)
