@@ -5,8 +5,8 @@
 set -eu
 go=$1
 duration=$2
-$go list ./... | while read -r package; do
-	for target in $($go test -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
+$go list -f '{{.ImportPath}} {{.Dir}}' ./... | while read -r package dir; do
+	for target in $(cat "$dir"/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p'); do
 		echo "fuzz: $package $target for $duration"
 		$go test -run '^$' -fuzz "^$target\$" -fuzztime "$duration" "$package" || exit 1
 	done
