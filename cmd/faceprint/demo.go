@@ -274,9 +274,14 @@ func (r *round) enrol(ctx context.Context, finger string) (client.Enrolled, erro
 	ready, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
+		var last client.Event
 		_ = r.api.Events(watch, func() { close(ready) }, func(e client.Event) error {
 			switch {
 			case e.Kind == "progress" && e.Of > 0:
+				if e.Step == last.Step && e.Done == last.Done {
+					break // told once more between two hints
+				}
+				last = e
 				r.note("%s %d of %d", e.Step, e.Done, e.Of)
 			case e.Kind == "hint":
 				r.note("hint: %s", e.Hint)
