@@ -159,11 +159,6 @@ func TestFaultScripts(t *testing.T) {
 	}
 }
 
-func isCode(err error, c sensor.Code) bool {
-	e := (*sensor.CodeError)(nil)
-	return errors.As(err, &e) && e.Code == c
-}
-
 // attempt scans and compares under a deadline, and fails the test where that is
 // passed: an instruction may end its answer's time after it, no more.
 func attempt(t *testing.T, m *sensor.Module, template []byte, d time.Duration) (bool, error) {
