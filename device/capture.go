@@ -19,6 +19,7 @@ import (
 type captured struct {
 	face, finger         Measure
 	phone                Possession
+	pin                  Known
 	faceTook, fingerTook time.Duration
 	faceModel, family    string
 	faceHint, fingerHint string
@@ -29,7 +30,7 @@ type captured struct {
 }
 
 func (c *captured) evidence() Evidence {
-	return Evidence{Face: c.face, Finger: c.finger, Phone: c.phone, Gallery: c.gallery}
+	return Evidence{Face: c.face, Finger: c.finger, Phone: c.phone, PIN: c.pin, Gallery: c.gallery}
 }
 
 // compared tells whether anything was learnt that counts: a comparison, or the
@@ -164,6 +165,10 @@ func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
 	// compared with everybody's.
 	if wants(Face) {
 		faceErr = d.measureFace(ctx, cancel, c, faces, passed)
+		if c.user == "" && len(fingers) > 0 {
+			// Nobody was seen, so nobody's finger was asked for: nothing failed.
+			c.finger.Enrolled, c.fingerHint = true, string(sensor.HintNoFinger)
+		}
 		fingers = slices.DeleteFunc(fingers, func(t store.Template) bool { return t.User != c.user })
 	}
 	if wants(Finger) && faceErr == nil && (c.user != "" || !wants(Face)) && context.Cause(ctx) != errEnough {

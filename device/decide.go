@@ -12,6 +12,7 @@ const (
 	Face   Factor = "face"
 	Finger Factor = "finger"
 	Phone  Factor = "phone" // a paired phone: its key signed for this attempt
+	PIN    Factor = "pin"   // instead of the others, where the policy takes it
 )
 
 // Reason tells why an attempt was refused. The words are part of the API.
@@ -32,6 +33,8 @@ const (
 	PhoneMissing      Reason = "phone-missing"
 	PhoneDenied       Reason = "phone-denied"      // its owner said no
 	PhoneNotAllowed   Reason = "phone-not-allowed" // the policy gives phones no weight
+	PINNoMatch        Reason = "pin-no-match"      // or that person has none
+	PINForbidden      Reason = "pin-forbidden"
 	LockedOut         Reason = "locked-out"
 	Disabled          Reason = "disabled"
 	NoPolicy          Reason = "no-policy" // the policy allows nothing
@@ -80,6 +83,7 @@ type Policy struct {
 	FaceFMR   float64 // largest false match rate of a face that passes, (0, 1)
 	FingerFMR float64 // the same of a finger
 	Live      float64 // least probability that the face is live, (0, 1]
+	PIN       bool    // a PIN alone will do, for the day on which nothing can be measured
 }
 
 // DefaultPolicy wants both factors at the rates of NIST SP 800-63B-4 (FMR of
@@ -110,10 +114,18 @@ type Possession struct {
 	Denied   bool // its owner said no
 }
 
+// Known is what a person knows. The zero Known is nothing.
+type Known struct {
+	Enrolled bool // there is one to compare with
+	Compared bool // and one was given
+	Right    bool
+}
+
 // Evidence is all that an attempt yielded.
 type Evidence struct {
 	Face, Finger Measure
 	Phone        Possession
+	PIN          Known // where it was compared, it alone is decided on
 	// Gallery is how many people a 1:N search compared with; 0 and 1 mean a
 	// claimed identity. A false match in any of them is a false match, so the
 	// rates are multiplied by it (ISO/IEC 19795-1, 1:N from 1:1 for small FMR).
@@ -133,6 +145,9 @@ type Verdict struct {
 // Decide is the only place that says yes. It is pure: no clock, no I/O. A zero
 // policy, a rate that is no number and evidence that is missing all refuse.
 func (p Policy) Decide(e Evidence) Verdict {
+	if e.PIN.Compared {
+		return p.decidePIN(e.PIN)
+	}
 	v := Verdict{FMR: 1}
 	if e.Face.Replayed {
 		v.Reasons = []Reason{FaceReplayed}
@@ -233,6 +248,16 @@ func (p Policy) phone(e Possession) Reason {
 		return PhoneMissing
 	}
 	return ""
+}
+
+func (p Policy) decidePIN(k Known) Verdict {
+	switch {
+	case !p.PIN:
+		return Verdict{FMR: 1, Reasons: []Reason{PINForbidden}}
+	case !k.Enrolled || !k.Right:
+		return Verdict{FMR: 1, Reasons: []Reason{PINNoMatch}}
+	}
+	return Verdict{Granted: true, Passed: []Factor{PIN}, FMR: pinFMR}
 }
 
 // face returns why the face does not pass, "" when it does.

@@ -200,10 +200,12 @@ type Device struct {
 
 	witness *witness
 
-	turn chan struct{}                           // holds a token while nobody authenticates or enrols
-	give atomic.Pointer[context.CancelCauseFunc] // ends a patient attempt that has compared nothing
-	eyes sync.Mutex                              // the face model is used by one goroutine at a time
-	here atomic.Bool                             // somebody is before the device (Watch)
+	turn    chan struct{}                           // holds a token while nobody authenticates or enrols
+	give    atomic.Pointer[context.CancelCauseFunc] // ends a patient attempt that has compared nothing
+	hashing chan struct{}                           // holds one while a PIN is hashed
+	cost    hashCost                                // of a PIN
+	eyes    sync.Mutex                              // the face model is used by one goroutine at a time
+	here    atomic.Bool                             // somebody is before the device (Watch)
 
 	frames vision.Memory // of earlier attempts, against replays; whoever has the turn uses it
 
@@ -240,7 +242,7 @@ func New(hw Hardware, v Vault, p Policy, o Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{hw: hw, witness: w, vault: v, policy: p, opts: o, signer: s, turn: make(chan struct{}, 1)}
+	d := &Device{hw: hw, witness: w, vault: v, policy: p, opts: o, signer: s, turn: make(chan struct{}, 1), hashing: make(chan struct{}, 1), cost: pinCost}
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	d.turn <- struct{}{}
 	return d, nil
@@ -250,6 +252,7 @@ func New(hw Hardware, v Vault, p Policy, o Options) (*Device, error) {
 func (d *Device) Close() error {
 	d.stop()
 	<-d.turn
+	d.hashing <- struct{}{}
 	d.doors.Wait()
 	return nil
 }
@@ -391,6 +394,18 @@ func (d *Device) attempt(ctx context.Context, r Request, kind string) (Decision,
 		return Decision{}, &RetryError{Hints: []string{hintYielded}}
 	}
 	verdict := d.policy.Decide(ev.evidence())
+	if !verdict.Granted && ev.hintsOnly(verdict) {
+		if err := d.restore(r.Who, before); err != nil {
+			return Decision{}, err
+		}
+		return Decision{}, &RetryError{Hints: ev.hints}
+	}
+	return d.conclude(kind, r, verdict, ev, start)
+}
+
+// conclude records a verdict and, where it is a yes, signs the grant and tells
+// the lock.
+func (d *Device) conclude(kind string, r Request, verdict Verdict, ev *captured, start time.Time) (Decision, error) {
 	decision := Decision{
 		Granted: verdict.Granted, User: r.Who, Reasons: verdict.Reasons, FMR: verdict.FMR, Results: ev.results(verdict),
 	}
@@ -400,15 +415,9 @@ func (d *Device) attempt(ctx context.Context, r Request, kind string) (Decision,
 			decision.User = ""
 		}
 	}
-	if !verdict.Granted && ev.hintsOnly(verdict) {
-		if err := d.restore(r.Who, before); err != nil {
-			return Decision{}, err
-		}
-		return Decision{}, &RetryError{Hints: ev.hints}
-	}
-
 	var grant string
 	if verdict.Granted {
+		var err error
 		if grant, err = d.signer.sign(decision.User, verdict.Passed, r, d.hw.Now()); err != nil {
 			return Decision{}, fmt.Errorf("device: grant: %w", err)
 		}

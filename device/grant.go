@@ -111,6 +111,8 @@ func methods(factors []Factor) []string {
 			amr = append(amr, "fpt")
 		case Phone:
 			amr = append(amr, "pop") // not hwk: where the phone keeps its key is its own word
+		case PIN:
+			amr = append(amr, "pin")
 		}
 	}
 	if len(amr) > 1 {
