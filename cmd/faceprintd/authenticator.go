@@ -47,6 +47,30 @@ func (b *backend) Identify(ctx context.Context, a client.Attempt) (client.Decisi
 	return wireDecision(b.device.Identify(ctx, r))
 }
 
+func (b *backend) AuthenticatePIN(ctx context.Context, a client.PINAttempt) (client.Decision, error) {
+	r, err := request(client.Attempt{User: a.User, Nonce: a.Nonce, Audience: a.Audience})
+	if err != nil {
+		return client.Decision{}, err
+	}
+	return wireDecision(b.device.AuthenticatePIN(ctx, r, a.Name, []byte(a.PIN)))
+}
+
+func (b *backend) SetPIN(ctx context.Context, user string, p client.NewPIN) error {
+	id, err := userID(user)
+	if err != nil {
+		return err
+	}
+	return problemOf(b.device.SetPIN(ctx, id, []byte(p.PIN)))
+}
+
+func (b *backend) RemovePIN(_ context.Context, user string) error {
+	id, err := userID(user)
+	if err != nil {
+		return err
+	}
+	return problemOf(b.device.RemovePIN(id))
+}
+
 func request(a client.Attempt) (device.Request, error) {
 	r := device.Request{Nonce: a.Nonce, Audience: a.Audience, Factors: factors(a.Factors), Timeout: time.Duration(a.TimeoutMs) * time.Millisecond}
 	if a.User == "" {
@@ -219,6 +243,10 @@ func deviceProblem(err error) error {
 		return api.NewProblem(http.StatusConflict, client.ProblemDuplicate, err.Error(), "'faceprint identify' tells who it is; add to that person, or forget them first")
 	case errors.Is(err, device.ErrMixed):
 		return api.NewProblem(http.StatusConflict, client.ProblemRetry, err.Error(), "let one person stand before the camera and try again")
+	case errors.Is(err, device.ErrPIN), errors.Is(err, device.ErrName):
+		return api.NewProblem(http.StatusUnprocessableEntity, client.ProblemPIN, err.Error(), "choose another one")
+	case errors.Is(err, device.ErrPINForbidden):
+		return api.NewProblem(http.StatusForbidden, client.ProblemPIN, err.Error(), "set policy.pin to allow it")
 	case errors.Is(err, device.ErrConsent):
 		return api.NewProblem(http.StatusUnprocessableEntity, client.ProblemConsent, err.Error(), "show the text of /v1/consent and ask")
 	case errors.Is(err, device.ErrRequest):

@@ -121,6 +121,9 @@ func (b *backend) Person(_ context.Context, user string) (w client.Person, err e
 		w, err = b.wirePerson(tx, p)
 		return err
 	})
+	if err == nil {
+		w.PIN, err = b.device.HasPIN(id)
+	}
 	return w, problemOf(err)
 }
 

@@ -95,6 +95,7 @@ type policyConfig struct {
 	FaceFMR   float64  `toml:"face_fmr" comment:"Largest false match rate of a face that passes: 1e-4 is 1 in 10,000 strangers."`
 	FingerFMR float64  `toml:"finger_fmr" comment:"The same of a finger; modules claim 1e-5."`
 	Live      float64  `toml:"live" comment:"Least probability that the face is live, 0 to 1."`
+	PIN       bool     `toml:"pin" comment:"A PIN alone lets its person in, under the same lock-out: for the day on which nothing can be measured."`
 	Timeout   duration `toml:"timeout" comment:"How long an attempt may take."`
 }
 
@@ -172,6 +173,7 @@ func benchDefaults() Config {
 	c.Dir = ""
 	c.API.Socket = "api.sock"
 	c.Finger.Port = c.Bench.Link
+	c.Policy.PIN = true
 	c.Kiosk.Listen, c.Kiosk.Enrol = "127.0.0.1:0", "open"
 	c.Door.Kind, c.Door.Open = "drawn", duration{Duration: 3 * time.Second}
 	c.Phone.Listen, c.Phone.Browsers = "127.0.0.1:0", true

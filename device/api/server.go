@@ -42,6 +42,9 @@ const (
 type Backend interface {
 	Authenticate(context.Context, client.Attempt) (client.Decision, error)
 	Identify(context.Context, client.Attempt) (client.Decision, error)
+	AuthenticatePIN(context.Context, client.PINAttempt) (client.Decision, error)
+	SetPIN(ctx context.Context, user string, p client.NewPIN) error
+	RemovePIN(ctx context.Context, user string) error
 	Enroll(context.Context, client.Enrolment) (client.Enrolled, error)
 	People(context.Context) (client.People, error)
 	Person(ctx context.Context, user string) (client.Person, error)
@@ -194,6 +197,10 @@ type (
 	ofUser          struct {
 		User string `path:"user" maxLength:"64" doc:"A person's id."`
 	}
+	ofNewPIN struct {
+		User string `path:"user" maxLength:"64" doc:"A person's id."`
+		Body client.NewPIN
+	}
 	ofAudit struct {
 		After uint64 `query:"after" doc:"Only entries with a higher number."`
 		Limit int    `query:"limit" minimum:"1" maximum:"10000" default:"1000" doc:"At most so many."`
@@ -204,6 +211,21 @@ func (s *Server) routes() {
 	post, get, del := http.MethodPost, http.MethodGet, http.MethodDelete
 	route(s, RoleKiosk, "authenticate", post, "/v1/authenticate", "Is this person who they claim to be (1:1)", s.authenticate)
 	route(s, RoleKiosk, "identify", post, "/v1/identify", "Who is this person (1:N)", s.identify)
+	route(s, RoleKiosk, "authenticate-pin", post, "/v1/pin", "Is this the person's PIN", func(ctx context.Context, in *question[client.PINAttempt]) (*answer[client.Decision], error) {
+		return s.measured(s.back.AuthenticatePIN(ctx, in.Body))
+	})
+	route(s, RoleAdmin, "set-pin", http.MethodPut, "/v1/people/{user}/pin", "Give a person a PIN", func(ctx context.Context, in *ofNewPIN) (*answer[client.Person], error) {
+		if err := s.back.SetPIN(ctx, in.User, in.Body); err != nil {
+			return nil, err
+		}
+		return reply(s.back.Person(ctx, in.User))
+	})
+	route(s, RoleAdmin, "remove-pin", del, "/v1/people/{user}/pin", "Take a person's PIN away", func(ctx context.Context, in *ofUser) (*answer[client.Person], error) {
+		if err := s.back.RemovePIN(ctx, in.User); err != nil {
+			return nil, err
+		}
+		return reply(s.back.Person(ctx, in.User))
+	})
 	route(s, RoleAdmin, "enroll", post, "/v1/people", "Enrol a person, or add a factor", func(ctx context.Context, in *question[client.Enrolment]) (*answer[client.Enrolled], error) {
 		if !in.Body.Consent.Given {
 			return nil, NewProblem(http.StatusUnprocessableEntity, client.ProblemConsent, "consent was not given, so nothing was captured", "show the text of /v1/consent and ask")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -92,6 +93,24 @@ func (f *fake) Diagnose(context.Context) (client.Diagnosis, error) {
 	return client.Diagnosis{}, f.err
 }
 func (f *fake) Keys(context.Context) (client.Keys, error) { return client.Keys{}, f.err }
+func (f *fake) AuthenticatePIN(_ context.Context, a client.PINAttempt) (client.Decision, error) {
+	return f.decision, f.err
+}
+
+func (f *fake) SetPIN(_ context.Context, user string, p client.NewPIN) error {
+	if user != "u1" || p.PIN != "1" {
+		return fmt.Errorf("the PIN %q of %q", p.PIN, user)
+	}
+	return f.err
+}
+
+func (f *fake) RemovePIN(_ context.Context, user string) error {
+	if user != "u1" {
+		return fmt.Errorf("the PIN of %q", user)
+	}
+	return f.err
+}
+
 func (f *fake) KioskCode(context.Context) (client.KioskCode, error) {
 	return client.KioskCode{Code: "12345678"}, f.err
 }
@@ -180,6 +199,9 @@ var operations = []struct {
 	{"PUT", "/v1/logins/{account}", `{"user":"u1"}`, RoleAdmin},
 	{"DELETE", "/v1/logins/{account}", "", RoleAdmin},
 	{"POST", "/v1/login", `{"account":"nobody-here","nonce":"0123456789abcdef"}`, RoleAdmin}, // or being the account
+	{"POST", "/v1/pin", `{"name":"A","pin":"1"}`, RoleKiosk},
+	{"PUT", "/v1/people/{user}/pin", `{"pin":"1"}`, RoleAdmin},
+	{"DELETE", "/v1/people/{user}/pin", "", RoleAdmin},
 }
 
 func TestWhoMayDoWhat(t *testing.T) {

@@ -76,6 +76,7 @@ const (
 	ProblemFault     = "fault"      // a part of the device failed
 	ProblemDuplicate = "duplicate"  // already enrolled
 	ProblemConsent   = "no-consent" // consent was not given
+	ProblemPIN       = "pin"        // no PIN that is taken here
 	ProblemRetry     = "retry"      // nothing was done: somebody must come closer, press again
 
 	// Of phones.
@@ -121,6 +122,21 @@ func (c *Client) Authenticate(ctx context.Context, a Attempt) (Decision, error) 
 // Identify asks who the person is (1:N).
 func (c *Client) Identify(ctx context.Context, a Attempt) (Decision, error) {
 	return call[Decision](ctx, c, http.MethodPost, "/v1/identify", a)
+}
+
+// AuthenticatePIN asks whether the PIN is the person's.
+func (c *Client) AuthenticatePIN(ctx context.Context, a PINAttempt) (Decision, error) {
+	return call[Decision](ctx, c, http.MethodPost, "/v1/pin", a)
+}
+
+// SetPIN gives the person a PIN.
+func (c *Client) SetPIN(ctx context.Context, user string, p NewPIN) (Person, error) {
+	return call[Person](ctx, c, http.MethodPut, "/v1/people/"+url.PathEscape(user)+"/pin", p)
+}
+
+// RemovePIN takes the person's PIN away.
+func (c *Client) RemovePIN(ctx context.Context, user string) (Person, error) {
+	return call[Person](ctx, c, http.MethodDelete, "/v1/people/"+url.PathEscape(user)+"/pin", nil)
 }
 
 // Enroll captures and stores a person's templates. It returns when that is

@@ -57,6 +57,21 @@ type Factor struct {
 	TookMs float64  `json:"took_ms" doc:"Capture and comparison."`
 }
 
+// PINAttempt asks the device to authenticate by a PIN alone, where its policy
+// takes one. It waits for no sensor.
+type PINAttempt struct {
+	User     string `json:"user,omitempty" doc:"Whose; or else Name." maxLength:"64"`
+	Name     string `json:"name,omitempty" doc:"What the person is called." maxLength:"128"`
+	PIN      string `json:"pin" doc:"6 to 12 digits." maxLength:"64"`
+	Nonce    string `json:"nonce,omitempty" doc:"The asker's nonce; it comes back inside the grant." maxLength:"256"`
+	Audience string `json:"audience,omitempty" doc:"Who the grant is for; becomes its aud claim." maxLength:"256"`
+}
+
+// NewPIN gives a person a PIN in place of any other.
+type NewPIN struct {
+	PIN string `json:"pin" doc:"6 to 12 digits, no simple sequence." maxLength:"64"`
+}
+
 // Fingers are the names of fingers, as fprintd has them.
 var Fingers = []string{
 	"left-thumb", "left-index-finger", "left-middle-finger", "left-ring-finger", "left-little-finger",
@@ -107,6 +122,7 @@ type Person struct {
 	Templates   []Template `json:"templates"`
 	Failures    int        `json:"failures" doc:"Consecutive failures so far."`
 	LockedUntil *time.Time `json:"locked_until,omitempty"`
+	PIN         bool       `json:"pin" doc:"Whether they have a PIN."`
 	Disabled    bool       `json:"disabled,omitempty" doc:"Too many failures: only an admin's unlock ends it."`
 }
 
