@@ -16,6 +16,7 @@ GO  := $(VAR)/bin/go
 # Where tests and programs of this tree find the fetched files.
 export FACEPRINT_MODELS := $(VAR)/models
 export FACEPRINT_CLIPS  := $(VAR)/clips
+export FACEPRINT_AXE    := $(VAR)/axe.min.js
 export FACEPRINT_ORT    := $(VAR)/lib/libonnxruntime.so.1
 
 # Programs that are only unpacked, for tests.
@@ -109,6 +110,11 @@ deps-test:
 
 fetch: deps
 	@packaging/fetch.sh $(VAR) models clips ort
+
+.PHONY: fetch-test
+test: fetch-test
+fetch-test: deps
+	@packaging/fetch.sh $(VAR) axe
 
 clean: ## remove programs, fetched files and the bench's state
 	rm -rf bin var firmware/build

@@ -47,7 +47,7 @@ func (k *kioskPage) close() {
 func (k *kioskPage) start(ctx context.Context, running *sync.WaitGroup, back *backend, camera *opencv.Camera, groups api.Groups, log *slog.Logger) error {
 	o := kiosk.Options{
 		Version: version(), Bench: back.config.Bench.Enabled, Enrol: kiosk.Enrolling(k.config.Enrol),
-		Mirror: !back.config.Camera.Mirror, Log: log, Present: back.device.Present,
+		PIN: back.device.Policy().PIN, Mirror: !back.config.Camera.Mirror, Log: log, Present: back.device.Present,
 		Allow: func(uid int) bool { return groups.UserRole(uid) >= api.RoleKiosk },
 	}
 	for _, f := range []device.Factor{device.Face, device.Finger} {

@@ -7,11 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"github.com/faceprint/faceprint/device/api/client"
 )
@@ -219,19 +222,62 @@ func TestKioskLookTouchYouAreIn(t *testing.T) {
 	k.shows("This face is not known here.")
 }
 
-// picture keeps what the page shows, where KIOSK_PICTURES names a folder.
-func (k *kioskBench) picture(name string) {
+// check examines the screen for accessibility (axe-core, WCAG 2.2 A and AA) in
+// light and dark, and keeps a picture of it where KIOSK_PICTURES names a folder.
+func (k *kioskBench) check(name string) {
 	k.t.Helper()
-	dir := os.Getenv("KIOSK_PICTURES")
-	if dir == "" {
-		return
+	for _, scheme := range []string{"light", "dark"} {
+		k.scheme(scheme)
+		k.axe(name + ", " + scheme)
 	}
+	k.scheme("light")
+	if dir := os.Getenv("KIOSK_PICTURES"); dir != "" {
+		k.picture(filepath.Join(dir, name+".png"))
+	}
+}
+
+func (k *kioskBench) scheme(scheme string) {
+	k.t.Helper()
+	_, err := chromedp.Call(k.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}},
+	})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+func (k *kioskBench) picture(file string) {
+	k.t.Helper()
 	png, err := chromedp.Run(k.ctx, chromedp.CaptureScreenshot())
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644)
+		err = os.WriteFile(file, png, 0o644)
 	}
 	if err != nil {
 		k.t.Fatal(err)
+	}
+}
+
+// axe runs axe-core on what is shown.
+func (k *kioskBench) axe(where string) {
+	k.t.Helper()
+	script, err := os.ReadFile(os.Getenv("FACEPRINT_AXE"))
+	if err != nil {
+		k.t.Logf("%s: not examined, axe-core is not there: make fetch-test", where)
+		return
+	}
+	if !js[bool](k, "typeof axe === 'object'") {
+		k.do(chromedp.Evaluate[chromedp.Void](string(script)))
+	}
+	found, err := chromedp.Run(k.ctx, chromedp.Evaluate[[]string](`
+		axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}).then(r => {
+			if (r.passes.length < 10) return ['only ' + r.passes.length + ' rules applied'];
+			return r.violations.flatMap(v => v.nodes.map(n => v.id + ': ' + n.html + ': ' + n.failureSummary));
+		})`, chromedp.EvalAwaitPromise))
+	if err != nil {
+		k.t.Fatalf("axe on %s: %v", where, err)
+	}
+	for _, f := range found {
+		k.t.Errorf("%s: %s", where, f)
 	}
 }
 
@@ -242,10 +288,10 @@ func TestKioskEnrolTryAndForget(t *testing.T) {
 	k := newKiosk(t, "[kiosk]\npreview = false\n")
 	k.on("idle")
 	k.shows("Nobody is enrolled on this device yet.")
-	k.picture("empty")
+	k.check("empty")
 	k.press("Enrol somebody")
 	k.on("consent")
-	k.picture("consent")
+	k.check("consent")
 	k.press("Continue") // without agreeing
 	k.until("document.getElementById('say').textContent !== ''")
 	k.on("consent")
@@ -254,35 +300,38 @@ func TestKioskEnrolTryAndForget(t *testing.T) {
 	k.on("naming")
 	name := `<b onload=alert(1)> &amp; Ada`
 	k.do(chromedp.SendKeys(chromedp.CSS("input[name=name]"), name))
-	k.picture("naming")
+	k.check("naming")
 	k.sim("touch alice " + aliceFinger)
 	k.press("Continue")
 	k.on("enrol")
 	k.until("document.querySelector('.lamp.done') !== null")
-	k.picture("enrol")
+	k.check("enrol")
 	k.on("receipt")
-	k.picture("receipt")
+	k.check("receipt")
 	if shown := js[string](k, "document.querySelector('main h1 bdi').textContent"); shown != name {
 		t.Errorf("the receipt is for %q", shown)
 	}
 	k.press("Try it")
 	k.on("scan")
-	k.picture("scan")
+	k.check("scan")
+	if os.Getenv("UPDATE_PICTURES") != "" {
+		k.picture(filepath.Join("..", "..", "docs", "kiosk.png"))
+	}
 	k.shows("It works: you were recognised.")
 	k.press("Done")
 	k.on("idle")
-	k.picture("idle")
+	k.check("idle")
 	k.press("Start")
 	k.on("granted")
-	k.picture("granted")
+	k.check("granted")
 	k.press("My history")
 	k.shows("Enrolment")
-	k.picture("history")
+	k.check("history")
 	k.press("Done")
 	k.press("Start")
 	k.on("granted")
 	k.press("Forget me")
-	k.picture("forget")
+	k.check("forget")
 	k.press("Forget me now")
 	k.shows("You are forgotten")
 	people, err := k.client.People(k.ctx)
@@ -369,4 +418,133 @@ func TestKioskCountsDownALockout(t *testing.T) {
 		t.Errorf("the page counts down from %d s, a first lock-out lasts 30", before)
 	}
 	k.until(fmt.Sprintf("Number(document.querySelector('.count').textContent) < %d", before))
+}
+
+// A PIN lets its person in while the sensors wait, and is locked out like them.
+func TestKioskPIN(t *testing.T) {
+	k := newKiosk(t, "")
+	alice := k.alice()
+	if _, err := k.client.SetPIN(k.ctx, alice.User, client.NewPIN{PIN: "271828"}); err != nil {
+		t.Fatal(err)
+	}
+	k.camera(clipAgain)
+	k.do(chromedp.Reload())
+	k.on("scan") // and waits for a finger that does not come
+	k.press("Use PIN")
+	k.on("pin")
+	k.check("pin")
+	try := func(pin string) {
+		t.Helper()
+		k.do(chromedp.SetValue(chromedp.CSS("input[name=name]"), "alice"))
+		for _, digit := range pin {
+			k.press(string(digit))
+		}
+		k.press("Continue")
+	}
+	for range 4 {
+		try("271829")
+		k.until("document.querySelector('#wrong').hidden === false && document.querySelector('.pin').value === ''")
+	}
+	try("271828")
+	k.on("granted")
+	k.check("granted-pin")
+	k.press("Change my PIN")
+	k.on("person")
+	k.do(chromedp.SendKeys(chromedp.CSS(".pin"), "123456"))
+	k.press("Continue")
+	k.until("document.querySelector('#wrong').hidden === false")
+	k.do(chromedp.SetValue(chromedp.CSS(".pin"), "314159"))
+	k.press("Continue")
+	k.shows("Your PIN is set")
+	k.press("Done")
+	k.on("idle")
+	k.press("Use PIN")
+	for range 5 {
+		try("271828") // the old one
+		k.until("document.body.dataset.screen !== 'pin' || document.querySelector('.pin').value === '' && !document.querySelector('#wrong').hidden")
+	}
+	try("314159")
+	k.on("locked")
+	k.check("locked")
+}
+
+// Every language is whole, and right to left where it is read so.
+func TestKioskLanguages(t *testing.T) {
+	k := newKiosk(t, "[kiosk]\npreview = false\n")
+	k.on("idle")
+	for _, l := range []struct{ tag, name, dir, title, enrol, consent string }{
+		{"de", "Deutsch", "ltr", "Willkommen", "Jemanden aufnehmen", "Sie müssen nicht zustimmen."},
+		{"ar", "العربية", "rtl", "مرحبًا", "تسجيل شخص", "لست ملزمًا بالموافقة."},
+		{"en", "English", "ltr", "Welcome", "Enrol somebody", "You need not agree."},
+	} {
+		k.press(l.name)
+		k.until(fmt.Sprintf("document.documentElement.lang === %q && document.documentElement.dir === %q", l.tag, l.dir))
+		k.shows(l.title)
+		k.check("idle-" + l.tag)
+		k.press(l.enrol)
+		k.shows(l.consent)
+		k.check("consent-" + l.tag)
+		k.do(chromedp.Evaluate[chromedp.Void]("history.back()"))
+		k.on("idle")
+	}
+}
+
+// The whole way from a fresh device to being let in without a pointer.
+func TestKioskByKeyboard(t *testing.T) {
+	k := newKiosk(t, "[kiosk]\npreview = false\nenrol = \"code\"\n")
+	k.on("idle")
+	// go tabs to the element and leaves the focus there.
+	to := func(what string) {
+		t.Helper()
+		for range 30 {
+			k.do(chromedp.KeyEvent(kb.Tab))
+			if js[bool](k, "document.activeElement.matches('button, input, select, [tabindex]') && (document.activeElement.innerText.trim() === "+strconv.Quote(what)+" || document.activeElement.matches("+strconv.Quote(selector(what))+"))") {
+				if !js[bool](k, "document.activeElement.matches(':focus-visible') && getComputedStyle(document.activeElement).outlineStyle !== 'none'") {
+					t.Errorf("%s has the focus, and nothing shows it", what)
+				}
+				return
+			}
+		}
+		t.Fatalf("%s cannot be reached by keyboard\n%s", what, k.last())
+	}
+	code, err := k.client.KioskCode(k.ctx)
+	if err != nil || code.URL != k.url {
+		t.Fatalf("%+v, %v", code, err)
+	}
+	to("Enrol somebody")
+	k.do(chromedp.KeyEvent(kb.Enter))
+	k.on("code")
+	k.check("code")
+	to("input.pin")
+	k.do(chromedp.KeyEvent("00000000"), chromedp.KeyEvent(kb.Enter))
+	k.until("document.querySelector('#wrong').hidden === false")
+	k.do(chromedp.KeyEvent(code.Code), chromedp.KeyEvent(kb.Enter))
+	k.on("consent")
+	to("input[type=checkbox]")
+	k.do(chromedp.KeyEvent(" "))
+	to("Continue")
+	k.do(chromedp.KeyEvent(kb.Enter))
+	k.on("naming")
+	to("input[name=name]")
+	k.sim("touch alice " + aliceFinger)
+	k.do(chromedp.KeyEvent("Ada"), chromedp.KeyEvent(kb.Enter))
+	k.on("receipt")
+	to("Done")
+	k.do(chromedp.KeyEvent(kb.Enter))
+	k.on("idle")
+	to("Technician") // the code was for one visit
+	k.do(chromedp.KeyEvent(kb.Enter))
+	k.on("code")
+	k.do(chromedp.Evaluate[chromedp.Void]("history.back()"))
+	k.on("idle")
+	k.press("Start")
+	k.on("granted")
+}
+
+// selector is a CSS selector, or for a button's text one that matches nothing.
+func selector(s string) string {
+	if strings.HasPrefix(s, "input") {
+		return s
+	}
+	return ":not(*)"
 }

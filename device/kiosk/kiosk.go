@@ -45,6 +45,9 @@ type Backend interface {
 	Status(context.Context) (client.Status, error)
 	Diagnose(context.Context) (client.Diagnosis, error)
 	Identify(context.Context, client.Attempt) (client.Decision, error)
+	AuthenticatePIN(context.Context, client.PINAttempt) (client.Decision, error)
+	SetPIN(ctx context.Context, user string, p client.NewPIN) error
+	RemovePIN(ctx context.Context, user string) error
 	Enroll(context.Context, client.Enrolment) (client.Enrolled, error)
 	Person(ctx context.Context, user string) (client.Person, error)
 	Forget(ctx context.Context, user string) (client.Receipt, error)
@@ -71,6 +74,7 @@ type Options struct {
 	Version string
 	Bench   bool
 	Factors []string // that the policy wants, such as face and finger
+	PIN     bool     // the policy takes a PIN
 	Enrol   Enrolling
 	Picture Picture     // nil: no preview
 	Mirror  bool        // show the preview as a mirror does; false where the camera does that

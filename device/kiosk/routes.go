@@ -27,6 +27,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /state", s.inUse(answer(s.state)))
 	mux.HandleFunc("GET /consent", s.inUse(answer(s.consent)))
 	mux.HandleFunc("POST /identify", s.inUse(answer(s.identify)))
+	mux.HandleFunc("POST /pin", s.inUse(answer(s.pin)))
+	mux.HandleFunc("PUT /own-pin", s.inUse(answer(s.setPIN)))
 	mux.HandleFunc("POST /enrol", s.inUse(answer(s.enrol)))
 	mux.HandleFunc("POST /code", s.inUse(answer(s.redeem)))
 	mux.HandleFunc("POST /leave", s.inUse(answer(s.leave)))
@@ -172,6 +174,7 @@ type state struct {
 	Version     string     `json:"version"`
 	Bench       bool       `json:"bench"`
 	Factors     []string   `json:"factors"` // that the policy wants
+	PIN         bool       `json:"pin"`     // it takes one
 	Enrol       Enrolling  `json:"enrol"`
 	Preview     bool       `json:"preview"`
 	Mirror      bool       `json:"mirror"`
@@ -189,7 +192,7 @@ func (s *Server) state(ctx context.Context, p *page, _ none) (state, error) {
 	}
 	now := s.opts.Now()
 	out := state{
-		Now: now.UTC(), Version: s.opts.Version, Bench: s.opts.Bench, Factors: s.opts.Factors, Enrol: s.opts.Enrol,
+		Now: now.UTC(), Version: s.opts.Version, Bench: s.opts.Bench, Factors: s.opts.Factors, PIN: s.opts.PIN, Enrol: s.opts.Enrol,
 		Preview: s.opts.Picture != nil, Mirror: s.opts.Mirror, Permitted: p.permitted(now), Busy: st.Busy,
 		People: st.People > 0, Missing: []string{}, LockedUntil: st.Locked,
 	}
@@ -205,6 +208,7 @@ func (s *Server) state(ctx context.Context, p *page, _ none) (state, error) {
 type outcome struct {
 	Outcome     client.Outcome `json:"outcome"`
 	Name        string         `json:"name,omitempty"` // as the person wants to be called
+	PIN         bool           `json:"pin,omitempty"`  // whether they have one
 	Reasons     []string       `json:"reasons"`
 	Hints       []string       `json:"hints"`
 	LockedUntil *time.Time     `json:"locked_until,omitempty"`
@@ -234,6 +238,31 @@ func (s *Server) identify(ctx context.Context, p *page, _ none) (outcome, error)
 	return s.decided(ctx, p, d, err)
 }
 
+type pinAttempt struct {
+	Name string `json:"name"`
+	PIN  string `json:"pin"`
+}
+
+// pin waits for no sensor, nor for an attempt that has not ended yet.
+func (s *Server) pin(ctx context.Context, p *page, in pinAttempt) (outcome, error) {
+	p.signOut()
+	d, err := s.back.AuthenticatePIN(ctx, client.PINAttempt{Name: in.Name, PIN: in.PIN, Audience: "kiosk"})
+	return s.decided(ctx, p, d, err)
+}
+
+// setPIN gives whoever is recognised on the page a PIN, or with an empty one
+// takes it away.
+func (s *Server) setPIN(ctx context.Context, p *page, in client.NewPIN) (none, error) {
+	who, ok := p.signedIn(s.opts.Now())
+	if !ok {
+		return none{}, errSignedOut
+	}
+	if in.PIN == "" {
+		return none{}, s.back.RemovePIN(ctx, who.User)
+	}
+	return none{}, s.back.SetPIN(ctx, who.User, in)
+}
+
 // decided signs the person in on the page where the device said yes.
 func (s *Server) decided(ctx context.Context, p *page, d client.Decision, err error) (outcome, error) {
 	if err != nil {
@@ -246,7 +275,7 @@ func (s *Server) decided(ctx context.Context, p *page, d client.Decision, err er
 		if err != nil {
 			return outcome{}, err
 		}
-		out.Name = who.Name
+		out.Name, out.PIN = who.Name, who.PIN
 		p.signIn(who, now.Add(signedIn))
 	}
 	return out, nil

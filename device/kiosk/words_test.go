@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	said        = regexp.MustCompile(`(?:say|title|known|table|words)\('([a-z.-]+)'`)
+	said        = regexp.MustCompile(`(?:say|title|known|table|words|field)\('([a-z.-]+)'`)
 	placeholder = regexp.MustCompile(`\{\w+\}`)
 )
 
@@ -44,7 +44,7 @@ func TestEveryLanguageHasEveryWord(t *testing.T) {
 	}
 	for _, r := range []device.Reason{
 		device.FaceNoMatch, device.FaceNotLive, device.FaceMissing, device.FaceNotEnrolled, device.FingerNoMatch,
-		device.FingerMissing, device.FingerNotEnrolled, device.LockedOut, device.Disabled, device.NoPolicy, device.NobodyFound,
+		device.FingerMissing, device.FingerNotEnrolled, device.LockedOut, device.Disabled, device.NoPolicy, device.NobodyFound, device.PINNoMatch, device.PINForbidden,
 	} {
 		needed["reason."+string(r)] = true
 	}

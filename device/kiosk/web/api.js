@@ -18,7 +18,7 @@ export class Problem extends Error {
  * @param {RequestInit} init
  * @returns {Promise<Response>}
  */
-async function ask(path, init) {
+async function request(path, init) {
   let response;
   try {
     response = await fetch(path, { ...init, headers: { 'X-Faceprint-Page': token, ...init.headers }, cache: 'no-store', redirect: 'error' });
@@ -40,7 +40,18 @@ async function ask(path, init) {
  * @returns {Promise<any>}
  */
 export async function get(path, signal) {
-  return (await ask(path, { signal })).json();
+  return (await request(path, { signal })).json();
+}
+
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {object} [body]
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<any>}
+ */
+export async function ask(method, path, body = {}, signal) {
+  return (await request(path, { method, body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' }, signal })).json();
 }
 
 /**
@@ -49,8 +60,8 @@ export async function get(path, signal) {
  * @param {AbortSignal} [signal]
  * @returns {Promise<any>}
  */
-export async function post(path, body = {}, signal) {
-  return (await ask(path, { method: 'POST', body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' }, signal })).json();
+export function post(path, body, signal) {
+  return ask('POST', path, body, signal);
 }
 
 /**
@@ -59,7 +70,7 @@ export async function post(path, body = {}, signal) {
  * @param {AbortSignal} signal
  */
 export async function stream(each, signal) {
-  const response = await ask('/stream', { signal });
+  const response = await request('/stream', { signal });
   const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).pipeThrough(/** @type {any} */ (new TextDecoderStream())).getReader();
   let rest = '';
   for (;;) {
@@ -78,7 +89,7 @@ export async function stream(each, signal) {
  * @param {AbortSignal} signal
  */
 export async function pictures(each, signal) {
-  const response = await ask('/preview', { signal });
+  const response = await request('/preview', { signal });
   const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
   let have = new Uint8Array(0);
   for (;;) {

@@ -9,16 +9,17 @@ import { button, el, svg } from './dom.js';
 import { enrol } from './enrol.js';
 import { look } from './look.js';
 import { account } from './person.js';
+import { pin } from './pin.js';
 import { technician } from './technician.js';
 import { known, language, languages, own, say, speak, when } from './words.js';
 
 /**
  * @typedef {import('./look.js').Happening} Happening
  * @typedef {{
- *   now: string, version: string, bench: boolean, factors: string[], enrol: string, preview: boolean, mirror: boolean,
+ *   now: string, version: string, bench: boolean, factors: string[], pin: boolean, enrol: string, preview: boolean, mirror: boolean,
  *   permitted: boolean, busy: boolean, people: boolean, missing: string[], locked_until?: string,
  * }} State
- * @typedef {{outcome: string, name?: string, reasons: string[], hints: string[], locked_until?: string, now: string, took_ms: number}} Outcome
+ * @typedef {{outcome: string, name?: string, pin?: boolean, reasons: string[], hints: string[], locked_until?: string, now: string, took_ms: number}} Outcome
  * @typedef {{name: string, view: HTMLElement, bar?: HTMLElement[], on?: (e: Happening) => void, leave?: () => void}} Screen
  */
 
@@ -79,6 +80,7 @@ addEventListener('popstate', () => {
 /** Goes to the first screen; what was under way ends. */
 export function home() {
   void post('/leave').catch(() => {});
+  state.permitted = false; // a code is for one visit
   tired = here;
   idle();
 }
@@ -94,9 +96,9 @@ export async function refresh() {
   return state;
 }
 
-/** The buttons that are always there. @param {boolean} [cancel] */
+/** The other ways in, which no sensor keeps anybody from. @param {boolean} [cancel] */
 function ways(cancel) {
-  return cancel ? [button(say('cancel'), home)] : [];
+  return [state.pin && state.people ? button(say('pin.use'), pin) : null, cancel ? button(say('cancel'), home) : null].filter((b) => b !== null);
 }
 
 /** Goes on with whoever is there. */
@@ -144,7 +146,7 @@ function first(note) {
   return {
     name: 'idle', view,
     bar: [
-      state.enrol === 'off' ? null : button(say('idle.enrol'), () => enrol(state), 'plain'),
+      ...ways(), state.enrol === 'off' ? null : button(say('idle.enrol'), () => enrol(state), 'plain'),
       state.enrol === 'open' || state.enrol === 'code' ? button(say('idle.technician'), () => technician(state), 'plain') : null,
     ].filter((b) => b !== null),
     on(e) {
@@ -192,20 +194,19 @@ function scan(round = 0) {
     void run();
     async function run() {
       /** @type {Outcome} */
-      let outcome;
+      let answer;
       try {
-        outcome = await post('/identify', {}, stop.signal);
+        answer = await post('/identify', {}, stop.signal);
       } catch (e) {
         if (!stop.signal.aborted) trouble(e, () => scan());
         return;
       }
       if (stop.signal.aborted) return;
-      if (outcome.outcome === 'granted') granted(outcome);
-      else if (outcome.outcome === 'refused') refused(outcome);
+      if (answer.outcome !== 'retry') outcome(answer);
       else if (here && round < 3) scan(round + 1); // they are still trying
       else {
         tired = here;
-        idle(outcome.hints.map((h) => say(`hint.${h}`)).join(' '));
+        idle(answer.hints.map((h) => say(`hint.${h}`)).join(' '));
       }
     }
     return {
@@ -218,15 +219,21 @@ function scan(round = 0) {
   });
 }
 
+/** Shows how an attempt ended. @param {Outcome} answer */
+export function outcome(answer) {
+  if (answer.outcome === 'granted') granted(answer);
+  else refused(answer);
+}
+
 /** @param {boolean} good */
 export function mark(good) {
   return el('span', { class: good ? 'mark yes' : 'mark no', 'aria-hidden': 'true' },
     svg('svg', { viewBox: '0 0 32 32' }, svg('path', { d: good ? 'M7 17l6 6L25 9' : 'M9 9l14 14M23 9L9 23' })));
 }
 
-/** @param {Outcome} outcome */
-function granted(outcome) {
-  const name = outcome.name ?? '';
+/** @param {Outcome} answer */
+function granted(answer) {
+  const name = answer.name ?? '';
   show(() => {
     // The door may have been quicker than the answer.
     const open = el('p', { class: 'note yes', hidden: performance.now() - door > 2000 }, say('granted.door'));
@@ -235,7 +242,7 @@ function granted(outcome) {
     return {
       name: 'granted',
       view: el('div', { class: 'card center' }, mark(true),
-        el('h1', { tabindex: -1 }, say('granted.title'), ' ', el('bdi', {}, name)), open, ...account(state, name), left,
+        el('h1', { tabindex: -1 }, say('granted.title'), ' ', el('bdi', {}, name)), open, ...account(state, name, Boolean(answer.pin)), left,
         button(say('done'), home, 'main')),
       on(e) {
         if (e.kind === 'door' && e.outcome === 'open') open.hidden = false;
@@ -271,16 +278,17 @@ export function closing(left, over) {
   };
 }
 
-/** @param {Outcome} outcome */
-function refused(outcome) {
-  const locked = outcome.reasons.includes('locked-out');
+/** @param {Outcome} answer */
+function refused(answer) {
+  const locked = answer.reasons.includes('locked-out');
   show(() => {
-    const clock = outcome.locked_until ? countdown(outcome.now, outcome.locked_until, () => idle()) : undefined;
-    const reasons = outcome.reasons.filter((r) => known(`reason.${r}`)).map((r) => el('p', {}, say(`reason.${r}`)));
+    const clock = answer.locked_until ? countdown(answer.now, answer.locked_until, () => idle()) : undefined;
+    const reasons = answer.reasons.filter((r) => known(`reason.${r}`)).map((r) => el('p', {}, say(`reason.${r}`)));
     const retry = locked ? null : button(say('again'), () => scan(), 'main');
     return {
       name: locked ? 'locked' : 'refused',
       view: el('div', { class: 'card center' }, mark(false), title(locked ? 'locked.title' : 'refused.title'), ...reasons, clock?.view, el('div', { class: 'row' }, retry, button(say('back'), home))),
+      bar: locked ? [] : ways(),
       leave() {
         clock?.leave();
       },
@@ -320,7 +328,7 @@ export function trouble(e, retry) {
       } catch { /* the stream notices */ }
     }, 1000);
     what.textContent = missing() || say('problem.nothing-lost');
-    return { name: 'trouble', view, leave: () => clearInterval(tick) };
+    return { name: 'trouble', view, bar: ways(), leave: () => clearInterval(tick) };
   });
 }
 

@@ -3,16 +3,19 @@
 import { get, post } from './api.js';
 import { button, el } from './dom.js';
 import { closing, home, mark, show, title, trouble } from './main.js';
+import { ownPIN } from './pin.js';
 import { known, say, when } from './words.js';
 
 /**
  * The buttons for it.
  * @param {import('./main.js').State} state
  * @param {string} name
+ * @param {boolean} has whether they have a PIN
  */
-export function account(state, name) {
+export function account(state, name, has) {
   return [el('div', { class: 'row' },
     button(say('person.history'), () => void past(), 'plain'),
+    state.pin ? button(say(has ? 'pin.change' : 'pin.choose'), () => ownPIN(has), 'plain') : null,
     button(say('person.forget'), () => forget(name), 'plain'))];
 }
 
