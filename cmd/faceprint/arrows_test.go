@@ -44,6 +44,7 @@ var owners = map[string][]string{
 	"rsc.io/qr":                            {"device/phone"},
 	"github.com/danielgtaylor/huma/v2":     {"device/api", "device/phone"},
 	"github.com/prometheus/client_golang/": {"device/api"},
+	"github.com/zitadel/oidc/":             {"device/openid"},
 	"github.com/pelletier/go-toml/v2":      {"cmd/faceprintd", "vision"},
 	"periph.io/":                           {"sensor", "sensor/tty", "device/gpio", "device/guard", "cmd/faceprint"},
 	"github.com/spf13/":                    {"cmd/faceprint", "cmd/faceprint-eval"},

@@ -14,6 +14,7 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 
 	"github.com/faceprint/faceprint/device"
+	"github.com/faceprint/faceprint/device/openid"
 	"github.com/faceprint/faceprint/firmware/board"
 	"github.com/faceprint/faceprint/vision"
 )
@@ -100,10 +101,18 @@ type policyConfig struct {
 }
 
 type kioskConfig struct {
-	Listen  string   `toml:"listen" comment:"Loopback address of the page on the device's own screen, such as 127.0.0.1:8750; empty means no page, port 0 any that is free."`
-	Preview bool     `toml:"preview" comment:"Show people themselves while they are looked at."`
-	Enrol   string   `toml:"enrol" comment:"Who may start an enrolment there: off, code (who has a code of 'faceprint kiosk code'), or open (everybody)."`
-	Away    duration `toml:"away" comment:"Whoever is not seen for so long has left."`
+	Listen  string      `toml:"listen" comment:"Loopback address of the page on the device's own screen, such as 127.0.0.1:8750; empty means no page, port 0 any that is free."`
+	Preview bool        `toml:"preview" comment:"Show people themselves while they are looked at."`
+	Enrol   string      `toml:"enrol" comment:"Who may start an enrolment there: off, code (who has a code of 'faceprint kiosk code'), or open (everybody)."`
+	Away    duration    `toml:"away" comment:"Whoever is not seen for so long has left."`
+	Apps    []appConfig `toml:"app" comment:"Web applications that may ask who stands there (OpenID Connect; the issuer is the page's address and oidc)."`
+}
+
+type appConfig struct {
+	ID         string   `toml:"id" comment:"The client_id."`
+	Name       string   `toml:"name" comment:"As people see it."`
+	SecretFile string   `toml:"secret_file" comment:"File that holds the client_secret; empty: a public client, which PKCE alone protects."`
+	Redirects  []string `toml:"redirects" comment:"Exactly these addresses: https, or http on loopback."`
 }
 
 type loginConfig struct {
@@ -226,6 +235,9 @@ func parseConfig(doc []byte, file, dir string) (Config, error) {
 	}
 	if isFile(c.Camera.Source) {
 		paths = append(paths, &c.Camera.Source)
+	}
+	for i := range c.Kiosk.Apps {
+		paths = append(paths, &c.Kiosk.Apps[i].SecretFile)
 	}
 	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {
@@ -372,6 +384,11 @@ func (c *Config) check() error {
 	positive("policy.timeout", c.Policy.Timeout)
 	oneOf("kiosk.enrol", c.Kiosk.Enrol, "off", "code", "open")
 	positive("kiosk.away", c.Kiosk.Away)
+	for _, a := range c.Kiosk.Apps {
+		if err := (openid.App{ID: a.ID, Name: a.Name, Redirects: a.Redirects}).Check(); err != nil {
+			wrong("kiosk.app", "%q: %v", a.ID, err)
+		}
+	}
 	if c.Login.Fprint && c.Policy.Mode == string(device.FaceOnly) {
 		wrong("login.fprint", "the policy asks for no finger (policy.mode is face)")
 	}

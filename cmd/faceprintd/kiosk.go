@@ -2,16 +2,20 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"image"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"strings"
 	"sync"
 
 	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/device/api"
 	"github.com/faceprint/faceprint/device/api/client"
 	"github.com/faceprint/faceprint/device/kiosk"
+	"github.com/faceprint/faceprint/device/openid"
 	"github.com/faceprint/faceprint/vision/opencv"
 )
 
@@ -58,7 +62,20 @@ func (k *kioskPage) start(ctx context.Context, running *sync.WaitGroup, back *ba
 	if k.config.Preview {
 		o.Picture = preview(camera)
 	}
-	var err error
+	applications, err := k.applications(back)
+	if err != nil {
+		return err
+	}
+	if applications != nil {
+		o.Logins = applications
+		running.Go(func() {
+			for e := range back.device.Subscribe(ctx) {
+				if e.Kind == "presence" && e.Outcome == "left" {
+					applications.Leave()
+				}
+			}
+		})
+	}
 	if k.server, err = kiosk.New(back, o); err != nil {
 		return err
 	}
@@ -74,6 +91,35 @@ func (k *kioskPage) start(ctx context.Context, running *sync.WaitGroup, back *ba
 	})
 	log.Info("the kiosk's page is open", "url", kiosk.URL(k.listener))
 	return nil
+}
+
+// applications answers web applications; nil where none is configured.
+func (k *kioskPage) applications(back *backend) (*openid.Provider, error) {
+	if len(k.config.Apps) == 0 {
+		return nil, nil
+	}
+	page := kiosk.URL(k.listener)
+	o := openid.Options{
+		Issuer: page + "oidc", Login: page, Keys: back.device.Keys,
+		Name: func(ctx context.Context, user string) (string, error) {
+			p, err := back.Person(ctx, user)
+			return p.Name, err
+		},
+	}
+	for _, a := range k.config.Apps {
+		app := openid.App{ID: a.ID, Name: a.Name, Redirects: a.Redirects}
+		if a.SecretFile != "" {
+			b, err := os.ReadFile(a.SecretFile)
+			if err != nil {
+				return nil, fmt.Errorf("kiosk.app %q: secret_file: %w", a.ID, err)
+			}
+			if app.Secret = strings.TrimSpace(string(b)); app.Secret == "" {
+				return nil, fmt.Errorf("kiosk.app %q: %s holds no secret", a.ID, a.SecretFile)
+			}
+		}
+		o.Apps = append(o.Apps, app)
+	}
+	return openid.New(o)
 }
 
 // preview shows the camera's frames; the device's own attempts miss none.

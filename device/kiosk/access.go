@@ -49,6 +49,14 @@ func (s *Server) checked(next http.Handler) http.Handler {
 
 // refuse says why a request is not answered.
 func (s *Server) refuse(r *http.Request) error {
+	if called[r.URL.Path] {
+		// An application's own server calls these; what it may learn depends
+		// on its secret and the code that it shows. No browser has a reason to.
+		if r.Host != s.host || r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
+			return problem{http.StatusForbidden, "origin", "this is for an application's server, not for a browser", ""}
+		}
+		return nil
+	}
 	user, ok := r.Context().Value(userKey{}).(int)
 	if !ok || s.opts.Allow == nil || !s.opts.Allow(user) {
 		return problem{http.StatusForbidden, "forbidden", "this user of the machine may not use the kiosk", "run the browser as a member of the kiosk group"}
@@ -69,6 +77,13 @@ func (s *Server) refuse(r *http.Request) error {
 		}
 	}
 	return nil
+}
+
+// called are the parts of the OpenID Connect provider that are for the servers
+// of applications, whoever they run as.
+var called = map[string]bool{
+	"/oidc/.well-known/openid-configuration": true, "/oidc/keys": true, "/oidc/oauth/token": true, "/oidc/userinfo": true,
+	"/oidc/oauth/introspect": true, "/oidc/revoke": true,
 }
 
 type userKey struct{}

@@ -59,6 +59,19 @@ type Backend interface {
 // at most width pixels wide, and its number; it waits for one.
 type Picture func(ctx context.Context, after uint64, width int) (*image.YCbCr, uint64, error)
 
+// Logins are the questions of web applications who stands there. They are
+// asked and answered below /oidc/.
+type Logins interface {
+	http.Handler
+	// Asked tells which application asks in this login.
+	Asked(id string) (app string, err error)
+	// Answer takes the device's grant for this login, whose nonce is its id,
+	// and returns the address that leads back to the application.
+	Answer(id, grant string) (next string, err error)
+	// Decline is the address that leads back without an answer.
+	Decline(id string) (next string)
+}
+
 // Enrolling says who may start an enrolment at the kiosk.
 type Enrolling string
 
@@ -76,6 +89,7 @@ type Options struct {
 	Factors []string // that the policy wants, such as face and finger
 	PIN     bool     // the policy takes a PIN
 	Enrol   Enrolling
+	Logins  Logins      // of web applications; nil: there are none
 	Picture Picture     // nil: no preview
 	Mirror  bool        // show the preview as a mirror does; false where the camera does that
 	Present func() bool // whether somebody is before the device; nil: nobody knows

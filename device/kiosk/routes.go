@@ -29,12 +29,16 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /identify", s.inUse(answer(s.identify)))
 	mux.HandleFunc("POST /pin", s.inUse(answer(s.pin)))
 	mux.HandleFunc("PUT /own-pin", s.inUse(answer(s.setPIN)))
+	mux.HandleFunc("GET /login/{id}", s.inUse(s.login))
 	mux.HandleFunc("POST /enrol", s.inUse(answer(s.enrol)))
 	mux.HandleFunc("POST /code", s.inUse(answer(s.redeem)))
 	mux.HandleFunc("POST /leave", s.inUse(answer(s.leave)))
 	mux.HandleFunc("GET /history", s.inUse(answer(s.history)))
 	mux.HandleFunc("POST /forget", s.inUse(answer(s.forget)))
 	mux.HandleFunc("GET /technician", s.inUse(answer(s.technician)))
+	if s.opts.Logins != nil {
+		mux.Handle("/oidc/", http.StripPrefix("/oidc", s.opts.Logins))
+	}
 	return s.checked(mux)
 }
 
@@ -209,6 +213,7 @@ type outcome struct {
 	Outcome     client.Outcome `json:"outcome"`
 	Name        string         `json:"name,omitempty"` // as the person wants to be called
 	PIN         bool           `json:"pin,omitempty"`  // whether they have one
+	Next        string         `json:"next,omitempty"` // where the application that asked waits
 	Reasons     []string       `json:"reasons"`
 	Hints       []string       `json:"hints"`
 	LockedUntil *time.Time     `json:"locked_until,omitempty"`
@@ -227,18 +232,46 @@ func (s *Server) wait(ctx context.Context) (done func(), err error) {
 	}
 }
 
-func (s *Server) identify(ctx context.Context, p *page, _ none) (outcome, error) {
+// asked is a login that an application waits for.
+type asked struct {
+	App     string `json:"app"`
+	Decline string `json:"decline"` // where to go when nobody will be recognised
+}
+
+func (s *Server) login(w http.ResponseWriter, r *http.Request, p *page) error {
+	id := r.PathValue("id")
+	return answer(func(context.Context, *page, none) (asked, error) {
+		if s.opts.Logins == nil {
+			return asked{}, errNoLogin
+		}
+		app, err := s.opts.Logins.Asked(id)
+		if err != nil {
+			return asked{}, errNoLogin
+		}
+		return asked{app, s.opts.Logins.Decline(id)}, nil
+	})(w, r, p)
+}
+
+var errNoLogin = problem{http.StatusNotFound, "no-login", "no application waits for an answer any more", "open the application again"}
+
+// forLogin names the login that an attempt is for; none is the empty one.
+type forLogin struct {
+	Login string `json:"login,omitempty"`
+}
+
+func (s *Server) identify(ctx context.Context, p *page, in forLogin) (outcome, error) {
 	done, err := s.wait(ctx)
 	if err != nil {
 		return outcome{}, err
 	}
 	defer done()
 	p.leave()
-	d, err := s.back.Identify(ctx, client.Attempt{Audience: "kiosk"})
-	return s.decided(ctx, p, d, err)
+	d, err := s.back.Identify(ctx, client.Attempt{Audience: audience, Nonce: in.Login})
+	return s.decided(ctx, p, in.Login, d, err)
 }
 
 type pinAttempt struct {
+	forLogin
 	Name string `json:"name"`
 	PIN  string `json:"pin"`
 }
@@ -246,8 +279,8 @@ type pinAttempt struct {
 // pin waits for no sensor, nor for an attempt that has not ended yet.
 func (s *Server) pin(ctx context.Context, p *page, in pinAttempt) (outcome, error) {
 	p.signOut()
-	d, err := s.back.AuthenticatePIN(ctx, client.PINAttempt{Name: in.Name, PIN: in.PIN, Audience: "kiosk"})
-	return s.decided(ctx, p, d, err)
+	d, err := s.back.AuthenticatePIN(ctx, client.PINAttempt{Name: in.Name, PIN: in.PIN, Audience: audience, Nonce: in.Login})
+	return s.decided(ctx, p, in.Login, d, err)
 }
 
 // setPIN gives whoever is recognised on the page a PIN, or with an empty one
@@ -263,8 +296,12 @@ func (s *Server) setPIN(ctx context.Context, p *page, in client.NewPIN) (none, e
 	return none{}, s.back.SetPIN(ctx, who.User, in)
 }
 
-// decided signs the person in on the page where the device said yes.
-func (s *Server) decided(ctx context.Context, p *page, d client.Decision, err error) (outcome, error) {
+// audience of the grants that the kiosk asks for.
+const audience = "kiosk"
+
+// decided signs the person in on the page where the device said yes, and hands
+// the grant to the login that it was for.
+func (s *Server) decided(ctx context.Context, p *page, login string, d client.Decision, err error) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
@@ -276,6 +313,14 @@ func (s *Server) decided(ctx context.Context, p *page, d client.Decision, err er
 			return outcome{}, err
 		}
 		out.Name, out.PIN = who.Name, who.PIN
+		if login != "" {
+			if s.opts.Logins == nil {
+				return outcome{}, errNoLogin
+			}
+			if out.Next, err = s.opts.Logins.Answer(login, d.Grant); err != nil {
+				return outcome{}, errNoLogin
+			}
+		}
 		p.signIn(who, now.Add(signedIn))
 	}
 	return out, nil

@@ -19,13 +19,24 @@ import { known, language, languages, own, say, speak, when } from './words.js';
  *   now: string, version: string, bench: boolean, factors: string[], pin: boolean, enrol: string, preview: boolean, mirror: boolean,
  *   permitted: boolean, busy: boolean, people: boolean, missing: string[], locked_until?: string,
  * }} State
- * @typedef {{outcome: string, name?: string, pin?: boolean, reasons: string[], hints: string[], locked_until?: string, now: string, took_ms: number}} Outcome
+ * @typedef {{outcome: string, name?: string, pin?: boolean, next?: string, reasons: string[], hints: string[], locked_until?: string, now: string, took_ms: number}} Outcome
  * @typedef {{name: string, view: HTMLElement, bar?: HTMLElement[], on?: (e: Happening) => void, leave?: () => void}} Screen
  */
 
 const main = /** @type {HTMLElement} */ (document.getElementById('main'));
 const bar = /** @type {HTMLElement} */ (document.getElementById('bar'));
 const live = /** @type {HTMLElement} */ (document.getElementById('say'));
+
+// The login of a web application that is to be answered, if that is what the
+// page was opened for.
+const login = new URLSearchParams(location.search).get('login') ?? '';
+/** @type {{app: string, decline: string} | undefined} */
+let asked;
+
+/** Body of a request to be recognised. */
+export function forLogin() {
+  return asked ? { login } : {};
+}
 
 /** @type {Screen | undefined} */
 let screen;
@@ -119,7 +130,8 @@ function first(note) {
   const start = button(say('idle.start'), () => scan(), 'main');
   /** @type {ReturnType<typeof countdown> | undefined} */
   let locked;
-  const view = el('div', { class: 'card center' }, title('idle.title'), note ? el('p', { class: 'note' }, note) : null, words, trouble, start);
+  const view = el('div', { class: 'card center' }, title('idle.title'),
+    asked ? el('p', { class: 'big' }, say('login.asks'), ' ', el('bdi', {}, asked.app)) : null, note ? el('p', { class: 'note' }, note) : null, words, trouble, start);
   const tick = setInterval(() => void check(), 5000);
   function paint() {
     trouble.hidden = state.missing.length === 0;
@@ -146,7 +158,7 @@ function first(note) {
   return {
     name: 'idle', view,
     bar: [
-      ...ways(), state.enrol === 'off' ? null : button(say('idle.enrol'), () => enrol(state), 'plain'),
+      ...ways(), asked ? button(say('login.decline'), decline) : null, state.enrol === 'off' ? null : button(say('idle.enrol'), () => enrol(state), 'plain'),
       state.enrol === 'open' || state.enrol === 'code' ? button(say('idle.technician'), () => technician(state), 'plain') : null,
     ].filter((b) => b !== null),
     on(e) {
@@ -196,7 +208,7 @@ function scan(round = 0) {
       /** @type {Outcome} */
       let answer;
       try {
-        answer = await post('/identify', {}, stop.signal);
+        answer = await post('/identify', forLogin(), stop.signal);
       } catch (e) {
         if (!stop.signal.aborted) trouble(e, () => scan());
         return;
@@ -221,6 +233,10 @@ function scan(round = 0) {
 
 /** Shows how an attempt ended. @param {Outcome} answer */
 export function outcome(answer) {
+  if (answer.next) {
+    location.replace(answer.next); // back to the application that asked
+    return;
+  }
   if (answer.outcome === 'granted') granted(answer);
   else refused(answer);
 }
@@ -390,10 +406,20 @@ async function listen() {
   }
 }
 
+/** Tells the application that nobody will be recognised. */
+function decline() {
+  if (asked) location.replace(asked.decline);
+}
+
 /** @param {boolean} somebody is there already */
 async function hello(somebody) {
   try {
     await refresh();
+    if (login && !asked) {
+      try {
+        asked = await get(`/login/${encodeURIComponent(login)}`);
+      } catch { /* it is over; this is an ordinary kiosk now */ }
+    }
     here = somebody;
     tired = false;
     resume();

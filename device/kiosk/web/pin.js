@@ -3,7 +3,7 @@
 
 import { Problem, ask, post } from './api.js';
 import { button, el } from './dom.js';
-import { home, outcome, show, title, trouble } from './main.js';
+import { forLogin, home, outcome, show, title, trouble } from './main.js';
 import { say } from './words.js';
 
 const digits = 12;
@@ -61,7 +61,7 @@ export function pin() {
       }
       busy = true;
       try {
-        const answer = await post('/pin', { name: name.value.trim(), pin: input.value });
+        const answer = await post('/pin', { ...forLogin(), name: name.value.trim(), pin: input.value });
         if (answer.outcome === 'refused' && !answer.reasons.includes('locked-out')) complain(wrong, say('reason.pin-no-match'), input);
         else outcome(answer);
       } catch (problem) {

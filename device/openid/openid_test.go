@@ -1,0 +1,427 @@
+package openid
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"golang.org/x/oauth2"
+
+	"github.com/faceprint/faceprint/device"
+)
+
+// The client of these tests is coreos/go-oidc: nobody here wrote it.
+
+const redirect = "http://127.0.0.1:9/callback" // nothing listens there; the browser stops before
+
+// bench is a provider with a device that signs what it is asked to.
+type bench struct {
+	t      *testing.T
+	p      *Provider
+	signer jose.Signer
+	url    string
+	now    time.Time
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{t: t, now: time.Now()}
+	b.signer, err = jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: "1"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	b.url = server.URL + "/oidc"
+	b.p, err = New(Options{
+		Issuer: b.url, Login: server.URL + "/",
+		Apps: []App{
+			{ID: "ward", Name: "The ward", Secret: "s3cret", Redirects: []string{redirect}},
+			{ID: "library", Name: "The library", Redirects: []string{redirect}},
+		},
+		Keys: func() jose.JSONWebKeySet {
+			return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "1", Algorithm: "ES256", Use: "sig"}}}
+		},
+		Name: func(_ context.Context, user string) (string, error) { return "name of " + user, nil },
+		Now:  func() time.Time { return b.now },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux.Handle("/oidc/", http.StripPrefix("/oidc", b.p))
+	return b
+}
+
+// grant is the device's word.
+func (b *bench) grant(nonce, audience, user string, amr ...string) string {
+	b.t.Helper()
+	text, err := jwt.Signed(b.signer).Claims(jwt.Claims{
+		Issuer: "faceprint", Subject: user, Audience: jwt.Audience{audience}, IssuedAt: jwt.NewNumericDate(b.now),
+		NotBefore: jwt.NewNumericDate(b.now), Expiry: jwt.NewNumericDate(b.now.Add(time.Minute)),
+	}).Claims(device.Claims{AMR: amr, Nonce: nonce}).Serialize()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return text
+}
+
+// browser follows redirects up to the application or the kiosk's page.
+func (b *bench) browser() *http.Client {
+	jar, _ := cookiejar.New(nil)
+	return &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+		if strings.HasPrefix(r.URL.String(), redirect) || r.URL.Query().Has("login") {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}}
+}
+
+// app is the application's side of a login.
+type app struct {
+	oauth2.Config
+	verifier *oidc.IDTokenVerifier
+	provider *oidc.Provider
+	pkce     string
+}
+
+func (b *bench) app(id, secret string) *app {
+	b.t.Helper()
+	p, err := oidc.NewProvider(b.t.Context(), b.url)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return &app{
+		Config: oauth2.Config{
+			ClientID: id, ClientSecret: secret, Endpoint: p.Endpoint(), RedirectURL: redirect, Scopes: []string{oidc.ScopeOpenID, "profile"},
+		},
+		provider: p, pkce: oauth2.GenerateVerifier(),
+		verifier: p.Verifier(&oidc.Config{ClientID: id, SupportedSigningAlgs: []string{"ES256"}, Now: func() time.Time { return b.now }}),
+	}
+}
+
+// visit opens an address and returns where that led.
+func visit(t *testing.T, browser *http.Client, address string) (status int, at *url.URL) {
+	t.Helper()
+	resp, err := browser.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	at, err = resp.Location()
+	if err != nil {
+		return resp.StatusCode, resp.Request.URL
+	}
+	return resp.StatusCode, at
+}
+
+// ask leads from the application to the page and returns the login's id.
+func (b *bench) ask(browser *http.Client, a *app, more ...oauth2.AuthCodeOption) string {
+	b.t.Helper()
+	options := append([]oauth2.AuthCodeOption{oauth2.S256ChallengeOption(a.pkce), oidc.Nonce("n-1")}, more...)
+	status, at := visit(b.t, browser, a.AuthCodeURL("state-1", options...))
+	id := at.Query().Get("login")
+	if status != http.StatusFound || id == "" {
+		b.t.Fatalf("the application's question led to %d %s", status, at)
+	}
+	return id
+}
+
+// answer has the device recognise somebody and returns the code.
+func (b *bench) answer(browser *http.Client, id string, amr ...string) string {
+	b.t.Helper()
+	next, err := b.p.Answer(id, b.grant(id, Audience, "u1", amr...))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	status, at := visit(b.t, browser, next)
+	if status != http.StatusFound || !strings.HasPrefix(at.String(), redirect) || at.Query().Get("code") == "" || at.Query().Get("state") != "state-1" {
+		b.t.Fatalf("the answer led to %d %s", status, at)
+	}
+	return at.Query().Get("code")
+}
+
+func TestAnApplicationLearnsWhoStandsThere(t *testing.T) {
+	for _, c := range []struct {
+		id, secret string
+		amr        []string
+		acr        string
+	}{
+		{"ward", "s3cret", []string{"face", "fpt", "mfa"}, ACRBoth},
+		{"library", "", []string{"face"}, ACRFace},
+		{"library", "", []string{"fpt"}, ACRFinger},
+		{"ward", "s3cret", []string{"pin"}, ACRPIN},
+	} {
+		b := newBench(t)
+		a, browser := b.app(c.id, c.secret), b.browser()
+		id := b.ask(browser, a)
+		if name, err := b.p.Asked(id); err != nil || !strings.Contains(strings.ToLower(name), c.id) {
+			t.Errorf("%s asks as %q, %v", c.id, name, err)
+		}
+		tokens, err := a.Exchange(t.Context(), b.answer(browser, id, c.amr...), oauth2.VerifierOption(a.pkce))
+		if err != nil {
+			t.Fatalf("%s: %v", c.id, err)
+		}
+		raw, _ := tokens.Extra("id_token").(string)
+		token, err := a.verifier.Verify(t.Context(), raw)
+		if err != nil {
+			t.Fatalf("%s: %v", c.id, err)
+		}
+		var claims struct {
+			AMR      []string `json:"amr"`
+			ACR      string   `json:"acr"`
+			Name     string   `json:"name"`
+			AuthTime int64    `json:"auth_time"`
+		}
+		if err := token.Claims(&claims); err != nil {
+			t.Fatal(err)
+		}
+		if token.Subject != "u1" || token.Nonce != "n-1" || !slices.Equal(claims.AMR, c.amr) || claims.ACR != c.acr || claims.AuthTime == 0 || claims.Name != "name of u1" {
+			t.Errorf("%s: %+v, %+v", c.id, token, claims)
+		}
+		if left := token.Expiry.Sub(b.now); left > tokenFor+time.Second {
+			t.Errorf("%s: the ID token is good for %v", c.id, left)
+		}
+		info, err := a.provider.UserInfo(t.Context(), oauth2.StaticTokenSource(tokens))
+		if err != nil || info.Subject != "u1" {
+			t.Errorf("%s: userinfo %+v, %v", c.id, info, err)
+		}
+		b.p.Leave()
+		if _, err := a.provider.UserInfo(t.Context(), oauth2.StaticTokenSource(tokens)); err == nil {
+			t.Errorf("%s: the token outlived the person's stay", c.id)
+		}
+	}
+}
+
+// refusedCode is the OAuth error of an exchange that must not succeed.
+func refusedCode(t *testing.T, what string, a *app, code string, options ...oauth2.AuthCodeOption) {
+	t.Helper()
+	tokens, err := a.Exchange(t.Context(), code, options...)
+	if retrieve := (*oauth2.RetrieveError)(nil); !errors.As(err, &retrieve) {
+		t.Errorf("%s: %+v, %v", what, tokens, err)
+	}
+}
+
+func TestCodesAreRefused(t *testing.T) {
+	b := newBench(t)
+	a, browser := b.app("ward", "s3cret"), b.browser()
+	good := func() string { t.Helper(); return b.answer(browser, b.ask(browser, a), "face") }
+
+	code := good()
+	if _, err := a.Exchange(t.Context(), code, oauth2.VerifierOption(a.pkce)); err != nil {
+		t.Fatal(err)
+	}
+	refusedCode(t, "a replayed code", a, code, oauth2.VerifierOption(a.pkce))
+
+	refusedCode(t, "without the verifier", a, good())
+	code = good()
+	refusedCode(t, "with another verifier", a, code, oauth2.VerifierOption(oauth2.GenerateVerifier()))
+	refusedCode(t, "and then with the right one", a, code, oauth2.VerifierOption(a.pkce))
+
+	code = good()
+	b.now = b.now.Add(codeFor)
+	refusedCode(t, "a code that is over", a, code, oauth2.VerifierOption(a.pkce))
+
+	refusedCode(t, "a made-up code", a, "x", oauth2.VerifierOption(a.pkce))
+	refusedCode(t, "no code", a, "", oauth2.VerifierOption(a.pkce))
+
+	wrong := *a
+	wrong.ClientSecret = "guess"
+	refusedCode(t, "a wrong secret", &wrong, good(), oauth2.VerifierOption(a.pkce))
+	other := b.app("library", "")
+	refusedCode(t, "another application", other, good(), oauth2.VerifierOption(a.pkce))
+	moved := *a
+	moved.RedirectURL = "http://127.0.0.1:9/other"
+	refusedCode(t, "another redirect address", &moved, good(), oauth2.VerifierOption(a.pkce))
+
+	code = good()
+	b.p.Leave()
+	refusedCode(t, "a code of somebody who left", a, code, oauth2.VerifierOption(a.pkce))
+}
+
+func TestQuestionsAreRefused(t *testing.T) {
+	b := newBench(t)
+	a := b.app("ward", "s3cret")
+	pkce := oauth2.S256ChallengeOption(a.pkce)
+	set := oauth2.SetAuthURLParam
+	for name, c := range map[string]struct {
+		options []oauth2.AuthCodeOption
+		error   string // told to the application; empty: to nobody but the person
+	}{
+		"no PKCE":                {nil, "invalid_request"},
+		"PKCE in the clear":      {[]oauth2.AuthCodeOption{set("code_challenge", a.pkce), set("code_challenge_method", "plain")}, "invalid_request"},
+		"the implicit flow":      {[]oauth2.AuthCodeOption{pkce, set("response_type", "id_token token")}, "*"},
+		"without looking":        {[]oauth2.AuthCodeOption{pkce, set("prompt", "none")}, "login_required"},
+		"without openid":         {[]oauth2.AuthCodeOption{pkce, set("scope", "profile")}, "invalid_scope"},
+		"a wrong redirect":       {[]oauth2.AuthCodeOption{pkce, set("redirect_uri", "http://127.0.0.1:9/evil")}, ""},
+		"a redirect with more":   {[]oauth2.AuthCodeOption{pkce, set("redirect_uri", redirect+"/../evil")}, ""},
+		"a redirect elsewhere":   {[]oauth2.AuthCodeOption{pkce, set("redirect_uri", "https://evil.example/callback")}, ""},
+		"no redirect":            {[]oauth2.AuthCodeOption{pkce, set("redirect_uri", "")}, ""},
+		"an unknown application": {[]oauth2.AuthCodeOption{pkce, set("client_id", "evil")}, ""},
+	} {
+		status, at := visit(t, b.browser(), a.AuthCodeURL("s", c.options...))
+		told := at.Query().Get("error")
+		if at.Fragment != "" {
+			q, _ := url.ParseQuery(at.Fragment)
+			told = q.Get("error")
+		}
+		switch {
+		case at.Query().Has("login") || at.Query().Has("code"):
+			t.Errorf("%s: it led to %s", name, at)
+		case c.error == "" && (status < 400 || at.Hostname() != "127.0.0.1" || told != ""):
+			t.Errorf("%s: it led to %d %s", name, status, at)
+		case c.error != "" && c.error != "*" && told != c.error:
+			t.Errorf("%s: the application was told %q at %s, want %q", name, told, at, c.error)
+		}
+	}
+}
+
+func TestOnlyTheDevicesWordAnswersALogin(t *testing.T) {
+	b := newBench(t)
+	a, browser := b.app("library", ""), b.browser()
+	id := b.ask(browser, a)
+	another := newBench(t)
+	another.now = b.now
+	for name, grant := range map[string]string{
+		"nothing":            "",
+		"no token":           "a.b.c",
+		"another device's":   another.grant(id, Audience, "u1", "face"),
+		"for another login":  b.grant("else", Audience, "u1", "face"),
+		"for no login":       b.grant("", Audience, "u1", "face"),
+		"for somebody else":  b.grant(id, "phone", "u1", "face"),
+		"of nobody":          b.grant(id, Audience, "", "face"),
+		"without how":        b.grant(id, Audience, "u1"),
+		"unsigned":           "eyJhbGciOiJub25lIn0." + strings.Split(b.grant(id, Audience, "u1", "face"), ".")[1] + ".",
+		"signed for another": strings.Join(append(strings.Split(b.grant(id, Audience, "u2", "face"), ".")[:2], strings.Split(b.grant(id, Audience, "u1", "face"), ".")[2]), "."),
+	} {
+		if next, err := b.p.Answer(id, grant); !errors.Is(err, ErrGrant) {
+			t.Errorf("%s: %q, %v", name, next, err)
+		}
+	}
+	// An unanswered login ends in no code.
+	if _, at := visit(t, browser, b.url+"/authorize/callback?id="+id); at.Query().Has("code") {
+		t.Errorf("a code without an answer: %s", at)
+	}
+	old := b.grant(id, Audience, "u1", "face")
+	b.now = b.now.Add(2 * time.Minute)
+	if _, err := b.p.Answer(id, old); !errors.Is(err, ErrGrant) {
+		t.Errorf("an old grant: %v", err)
+	}
+	next, err := b.p.Answer(id, b.grant(id, Audience, "u1", "face"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.p.Answer(id, b.grant(id, Audience, "u2", "face")); !errors.Is(err, ErrLogin) {
+		t.Errorf("a second answer: %v", err)
+	}
+	// Whoever knows the login's id, but did not ask, gets no code.
+	if status, at := visit(t, b.browser(), next); status != http.StatusBadRequest || at.Query().Has("code") {
+		t.Errorf("another browser was led to %d %s", status, at)
+	}
+	if _, at := visit(t, browser, next); !at.Query().Has("code") {
+		t.Errorf("the browser that asked was led to %s", at)
+	}
+	if _, at := visit(t, browser, next); at.Query().Has("code") {
+		t.Errorf("a login gave two codes: %s", at)
+	}
+	id = b.ask(browser, a)
+	b.now = b.now.Add(loginFor)
+	if _, err := b.p.Answer(id, b.grant(id, Audience, "u1", "face")); !errors.Is(err, ErrLogin) {
+		t.Errorf("a login that is over: %v", err)
+	}
+}
+
+func TestDecliningTellsTheApplication(t *testing.T) {
+	b := newBench(t)
+	a, browser := b.app("library", ""), b.browser()
+	id := b.ask(browser, a)
+	if status, _ := visit(t, b.browser(), b.p.Decline(id)); status != http.StatusBadRequest {
+		t.Errorf("another browser declined: %d", status)
+	}
+	_, at := visit(t, browser, b.p.Decline(id))
+	if at.Query().Get("error") != "access_denied" || at.Query().Get("state") != "state-1" {
+		t.Errorf("declining led to %s", at)
+	}
+	if _, err := b.p.Asked(id); !errors.Is(err, ErrLogin) {
+		t.Errorf("after that: %v", err)
+	}
+}
+
+func TestLoginsAreBounded(t *testing.T) {
+	b := newBench(t)
+	a, browser := b.app("library", ""), b.browser()
+	first := b.ask(browser, a)
+	for range logins {
+		b.ask(browser, a)
+	}
+	if _, err := b.p.Asked(first); !errors.Is(err, ErrLogin) {
+		t.Errorf("the first of %d logins: %v", logins+1, err)
+	}
+	if len(b.p.logins) != logins {
+		t.Errorf("%d logins are kept", len(b.p.logins))
+	}
+}
+
+func TestTheDocumentOffersWhatThereIs(t *testing.T) {
+	b := newBench(t)
+	resp, err := http.Get(b.url + "/.well-known/openid-configuration")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var doc struct {
+		Issuer  string   `json:"issuer"`
+		Methods []string `json:"code_challenge_methods_supported"`
+		Algs    []string `json:"id_token_signing_alg_values_supported"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&doc); err != nil {
+		t.Fatal(err)
+	}
+	if doc.Issuer != b.url || !slices.Equal(doc.Methods, []string{"S256"}) || !slices.Equal(doc.Algs, []string{"ES256"}) {
+		t.Errorf("%+v", doc)
+	}
+}
+
+func TestRegistrationsThatWouldLeak(t *testing.T) {
+	good := App{ID: "a", Name: "A", Redirects: []string{redirect}}
+	if err := good.Check(); err != nil {
+		t.Error(err)
+	}
+	for name, change := range map[string]func(*App){
+		"no id":         func(a *App) { a.ID = "" },
+		"no name":       func(a *App) { a.Name = "" },
+		"no redirect":   func(a *App) { a.Redirects = nil },
+		"in the clear":  func(a *App) { a.Redirects = []string{"http://ward.example/callback"} },
+		"a fragment":    func(a *App) { a.Redirects = []string{redirect + "#x"} },
+		"no address":    func(a *App) { a.Redirects = []string{"/callback"} },
+		"a script":      func(a *App) { a.Redirects = []string{"javascript:alert(1)"} },
+		"not parseable": func(a *App) { a.Redirects = []string{"http://[::1"} },
+	} {
+		a := good
+		change(&a)
+		if a.Check() == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+	if _, err := New(Options{Issuer: "http://127.0.0.1:1/oidc", Apps: []App{good, good}}); err == nil {
+		t.Error("two applications of one id were taken")
+	}
+}
