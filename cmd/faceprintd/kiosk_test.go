@@ -83,7 +83,7 @@ func newKiosk(t *testing.T, config string) *kioskBench {
 	return k
 }
 
-func kioskURL(t *testing.T, s client.Status) string {
+func kioskURL(t testing.TB, s client.Status) string {
 	t.Helper()
 	for _, p := range s.Parts {
 		if p.Name == "kiosk" && p.State == "ok" {
@@ -203,8 +203,10 @@ func TestKioskLookTouchYouAreIn(t *testing.T) {
 	k.do(chromedp.Reload())
 	k.on("scan") // by itself: somebody came
 	k.until("document.querySelector('canvas[data-pictures]') !== null")
+	decided := k.watchGrant()
 	k.sim("touch alice " + aliceFinger)
 	k.on("granted")
+	t.Logf("from the decision to the painted page: %.0f ms", decided())
 	if name := js[string](k, "document.querySelector('main h1 bdi').textContent"); name != "Alice" {
 		t.Errorf("the page greets %q", name)
 	}
@@ -278,6 +280,34 @@ func (k *kioskBench) axe(where string) {
 	}
 	for _, f := range found {
 		k.t.Errorf("%s: %s", where, f)
+	}
+}
+
+// watchGrant measures, in milliseconds of this machine's clock, how long after
+// the device's decision the page that says so is painted.
+func (k *kioskBench) watchGrant() func() float64 {
+	k.t.Helper()
+	ctx, cancel := context.WithCancel(k.ctx)
+	ready, decided := make(chan struct{}), make(chan time.Time, 1)
+	go k.client.Events(ctx, func() { close(ready) }, func(e client.Event) error {
+		if e.Kind == "decision" && e.Outcome == "granted" {
+			decided <- e.At
+			cancel()
+		}
+		return nil
+	})
+	<-ready
+	k.do(chromedp.Evaluate[chromedp.Void](`new MutationObserver((_, o) => {
+		if (document.body.dataset.screen !== 'granted') return;
+		o.disconnect();
+		requestAnimationFrame(() => requestAnimationFrame(() => { window.painted = performance.timeOrigin + performance.now(); }));
+	}).observe(document.body, {attributes: true})`))
+	return func() float64 {
+		k.t.Helper()
+		defer cancel()
+		k.until("window.painted > 0")
+		at := <-decided
+		return js[float64](k, "window.painted") - float64(at.UnixMicro())/1000
 	}
 }
 

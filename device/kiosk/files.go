@@ -45,7 +45,7 @@ func loadFiles() (files, error) {
 			return err
 		}
 		kind, ok := kinds[path.Ext(name)]
-		if !ok {
+		if !ok || name == "web/jsconfig.json" {
 			return nil // not for browsers
 		}
 		sum := sha256.Sum256(b)

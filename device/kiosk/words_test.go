@@ -44,7 +44,7 @@ func TestEveryLanguageHasEveryWord(t *testing.T) {
 	}
 	for _, r := range []device.Reason{
 		device.FaceNoMatch, device.FaceNotLive, device.FaceMissing, device.FaceNotEnrolled, device.FingerNoMatch,
-		device.FingerMissing, device.FingerNotEnrolled, device.LockedOut, device.Disabled, device.NoPolicy, device.NobodyFound, device.PINNoMatch, device.PINForbidden,
+		device.FingerMissing, device.FingerNotEnrolled, device.LockedOut, device.Disabled, device.NoPolicy, device.NobodyFound, device.FingerModule, device.PINNoMatch, device.PINForbidden,
 	} {
 		needed["reason."+string(r)] = true
 	}
