@@ -92,6 +92,7 @@ func (a *application) greet(r *http.Request) (string, error) {
 // Somebody opens a web application, looks and touches, and is known there by
 // name; who turns back is not.
 func TestKioskSignsInToAnApplication(t *testing.T) {
+	atNight(t)
 	a := newApplication(t)
 	k := newKiosk(t, fmt.Sprintf("[[kiosk.app]]\nid = \"ward\"\nname = \"The ward\"\nredirects = [%q]\n", a.URL+"/callback"))
 	alice := k.alice()
