@@ -180,13 +180,13 @@ func (s storage) AuthorizeClientIDSecret(_ context.Context, id, secret string) e
 	return nil
 }
 
-func (s storage) SigningKey(context.Context) (op.SigningKey, error) { return signingKey{s.p}, nil }
+func (s storage) SigningKey(context.Context) (op.SigningKey, error) { return signingKey(s), nil }
 
 func (s storage) SignatureAlgorithms(context.Context) ([]jose.SignatureAlgorithm, error) {
 	return []jose.SignatureAlgorithm{jose.ES256}, nil
 }
 
-func (s storage) KeySet(context.Context) ([]op.Key, error) { return []op.Key{publicKey{s.p}}, nil }
+func (s storage) KeySet(context.Context) ([]op.Key, error) { return []op.Key{publicKey(s)}, nil }
 
 func (storage) Health(context.Context) error { return nil }
 
