@@ -24,7 +24,11 @@ func withPIN(t *testing.T, now *time.Time, people map[string]string) (*Device, *
 	t.Cleanup(func() { vault.Close() })
 	p := DefaultPolicy()
 	p.PIN = true
-	d, err := New(Hardware{Now: func() time.Time { return *now }}, vault, p, Options{Log: slog.New(slog.DiscardHandler)})
+	start := *now
+	d, err := New(Hardware{
+		Now:    func() time.Time { return *now },
+		Uptime: func() Uptime { return Uptime{Boot: "this", Since: now.Sub(start)} },
+	}, vault, p, Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -183,15 +184,20 @@ func (k *kioskBench) alice() client.Enrolled {
 func (k *kioskBench) enrol(name string) client.Enrolled {
 	k.t.Helper()
 	k.sim("touch alice " + aliceFinger)
-	made, err := k.client.Enroll(k.ctx, client.Enrolment{
-		Name: name, Factors: []string{"face", "finger"}, Finger: aliceFinger,
-		Consent: client.Consent{Given: true, TextVersion: "test", Language: "en"},
-	})
-	if err != nil {
-		k.t.Fatal(err)
+	for {
+		made, err := k.client.Enroll(k.ctx, client.Enrolment{
+			Name: name, Factors: []string{"face", "finger"}, Finger: aliceFinger,
+			Consent: client.Consent{Given: true, TextVersion: "test", Language: "en"},
+		})
+		if p := (*client.Error)(nil); errors.As(err, &p) && p.Problem() == client.ProblemRetry {
+			continue // a cut of the clip looks like somebody else coming; the browser's time bounds this
+		}
+		if err != nil {
+			k.t.Fatal(err)
+		}
+		k.sim("lift")
+		return made
 	}
-	k.sim("lift")
-	return made
 }
 
 // A person who is enrolled steps up, looks and touches, and is let in by name;
@@ -334,9 +340,9 @@ func TestKioskEnrolTryAndForget(t *testing.T) {
 	k.sim("touch alice " + aliceFinger)
 	k.press("Continue")
 	k.on("enrol")
-	k.until("document.querySelector('.lamp.done') !== null")
+	k.until("document.querySelector('.lamp.done') !== null || document.body.dataset.screen === 'not-enrolled'")
 	k.check("enrol")
-	k.on("receipt")
+	k.captured()
 	k.check("receipt")
 	if shown := js[string](k, "document.querySelector('main h1 bdi').textContent"); shown != name {
 		t.Errorf("the receipt is for %q", shown)
@@ -523,6 +529,22 @@ func TestKioskLanguages(t *testing.T) {
 	}
 }
 
+// captured waits for the receipt of an enrolment at the page; where the captures
+// were no good, which a cut of the clip brings about, it tries again as the page
+// offers.
+func (k *kioskBench) captured() {
+	k.t.Helper()
+	for {
+		k.until("['receipt', 'not-enrolled'].includes(document.body.dataset.screen)")
+		if js[string](k, "document.body.dataset.screen") == "receipt" {
+			k.on("receipt")
+			return
+		}
+		k.press("Try again")
+		k.until("document.body.dataset.screen !== 'not-enrolled'")
+	}
+}
+
 // The whole way from a fresh device to being let in without a pointer.
 func TestKioskByKeyboard(t *testing.T) {
 	atNight(t)
@@ -563,7 +585,7 @@ func TestKioskByKeyboard(t *testing.T) {
 	to("input[name=name]")
 	k.sim("touch alice " + aliceFinger)
 	k.do(chromedp.KeyEvent("Ada"), chromedp.KeyEvent(kb.Enter))
-	k.on("receipt")
+	k.captured()
 	to("Done")
 	k.do(chromedp.KeyEvent(kb.Enter))
 	k.on("idle")

@@ -149,9 +149,11 @@ function first(note) {
     words.textContent = say(state.people ? here ? 'idle.here' : 'idle.come' : 'idle.nobody');
   }
   async function check() {
+    const gone = state.missing.length;
     try {
       await refresh();
       paint();
+      if (gone && !state.missing.length && screen?.view === view) resume(); // whoever waited for it is looked at now
     } catch { /* the stream notices */ }
   }
   paint();
