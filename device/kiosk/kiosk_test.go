@@ -83,8 +83,8 @@ func (f *fake) Events(ctx context.Context) <-chan client.Event {
 	return out
 }
 
-// open serves a page for this test's own process.
-func open(t *testing.T, o Options) (*Server, *fake, string) {
+// open serves a page for this test's own process, once it is prepared.
+func open(t *testing.T, o Options, prepare ...func(*Server)) (*Server, *fake, string) {
 	t.Helper()
 	f := &fake{events: make(chan client.Event)}
 	if o.Allow == nil {
@@ -93,6 +93,9 @@ func open(t *testing.T, o Options) (*Server, *fake, string) {
 	s, err := New(f, o)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, p := range prepare {
+		p(s)
 	}
 	l, err := Listen("127.0.0.1:0")
 	if err != nil {
@@ -244,12 +247,13 @@ func TestEveryAnswerHasTheHeaders(t *testing.T) {
 }
 
 func TestOtherUsersOfTheMachineAreTurnedAway(t *testing.T) {
-	s, _, url := open(t, Options{Allow: func(uid int) bool { return uid == 4242 }})
+	_, _, url := open(t, Options{Allow: func(uid int) bool { return uid == 4242 }})
 	if status, body := call(t, "GET", url+"/", "", "", nil); status != http.StatusForbidden {
 		t.Errorf("%d: %s", status, body)
 	}
-	s.peer = func(net.Conn) (int, error) { return 0, errNoSocket }
-	http.DefaultClient.CloseIdleConnections()
+	_, _, url = open(t, Options{}, func(s *Server) {
+		s.peer = func(net.Conn) (int, error) { return 0, errNoSocket }
+	})
 	if status, _ := call(t, "GET", url+"/", "", "", nil); status != http.StatusForbidden {
 		t.Errorf("a connection that is nobody's: %d", status)
 	}
