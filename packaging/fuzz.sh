@@ -5,9 +5,19 @@
 set -eu
 go=$1
 duration=$2
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 $go list -f '{{.ImportPath}} {{.Dir}}' ./... | while read -r package dir; do
 	for target in $(cat "$dir"/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p'); do
 		echo "fuzz: $package $target for $duration"
-		$go test -run '^$' -fuzz "^$target\$" -fuzztime "$duration" "$package" || exit 1
+		if $go test -run '^$' -fuzz "^$target\$" -fuzztime "$duration" "$package" >"$log" 2>&1; then
+			tail -n 1 "$log"
+			continue
+		fi
+		cat "$log"
+		# The go command fails now and then when the time is over in the middle of
+		# an input (go.dev/issue/75804). What was found is named in its output.
+		grep -q 'context deadline exceeded' "$log" && ! grep -q 'Failing input' "$log" || exit 1
+		echo "fuzz: the time was over in the middle of an input; nothing was found"
 	done
 done
