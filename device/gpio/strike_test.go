@@ -42,7 +42,26 @@ func (r *relay) Out(l gpio.Level) error {
 	return nil
 }
 
-func (r *relay) Halt() error { r.halted = true; return nil }
+func (r *relay) Halt() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.halted = true
+	return nil
+}
+
+// level and steps are read under the lock: the strike drives its pin from a
+// goroutine of its own, and a sleep in a bubble orders nothing.
+func (r *relay) level() gpio.Level {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.now
+}
+
+func (r *relay) steps() []step {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.wrote)
+}
 
 func (r *relay) String() string { return "GPIO17" }
 
@@ -70,8 +89,8 @@ func TestTheDoorShutsByItself(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour) // of the bubble's clock
-		if want := []step{{gpio.High, 0}, {gpio.Low, 3 * time.Second}}; !slices.Equal(r.wrote, want) {
-			t.Errorf("%v, want %v", r.wrote, want)
+		if want := []step{{gpio.High, 0}, {gpio.Low, 3 * time.Second}}; !slices.Equal(r.steps(), want) {
+			t.Errorf("%v, want %v", r.steps(), want)
 		}
 		if err := s.Close(); err != nil || !r.halted {
 			t.Error(err)
@@ -88,18 +107,18 @@ func TestTheDoorShutsWithTheContextAndWithTheStrike(t *testing.T) {
 		}
 		cancel()
 		synctest.Wait()
-		if r.now != gpio.Low {
+		if r.level() != gpio.Low {
 			t.Error("open after the context ended")
 		}
 		if err := s.Open(t.Context(), time.Hour); err != nil {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if err := s.Close(); err != nil || r.now != gpio.Low {
-				t.Errorf("closed: %v, %v", r.now, err)
+			if err := s.Close(); err != nil || r.level() != gpio.Low {
+				t.Errorf("closed: %v, %v", r.level(), err)
 			}
 		}
-		if err := s.Open(t.Context(), time.Second); !errors.Is(err, ErrPin) || r.now != gpio.Low {
+		if err := s.Open(t.Context(), time.Second); !errors.Is(err, ErrPin) || r.level() != gpio.Low {
 			t.Errorf("a closed strike opened: %v", err)
 		}
 	})
@@ -116,8 +135,8 @@ func TestOpeningAgainStartsTheTimeAnew(t *testing.T) {
 			time.Sleep(4 * time.Second)
 		}
 		time.Sleep(time.Minute)
-		if want := []step{{gpio.High, 0}, {gpio.Low, 13 * time.Second}}; !slices.Equal(r.wrote, want) {
-			t.Errorf("%v, want %v", r.wrote, want)
+		if want := []step{{gpio.High, 0}, {gpio.Low, 13 * time.Second}}; !slices.Equal(r.steps(), want) {
+			t.Errorf("%v, want %v", r.steps(), want)
 		}
 	})
 }
@@ -133,7 +152,7 @@ func TestARelayThatSticksIsToldAgain(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		r.fail(false)
 		time.Sleep(2 * retryShut)
-		if r.now != gpio.Low {
+		if r.level() != gpio.Low {
 			t.Error("open")
 		}
 		r.fail(true)
@@ -148,7 +167,7 @@ func TestNoOpeningForEver(t *testing.T) {
 	s, r := strike(t)
 	defer s.Close()
 	for _, d := range []time.Duration{0, -time.Second} {
-		if err := s.Open(t.Context(), d); err == nil || r.now != gpio.Low {
+		if err := s.Open(t.Context(), d); err == nil || r.level() != gpio.Low {
 			t.Errorf("open for %v: %v", d, err)
 		}
 	}
