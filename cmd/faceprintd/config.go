@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -272,13 +273,58 @@ func (c *Config) explain(err error) error {
 	var wrong *toml.DecodeError
 	if errors.As(err, &wrong) {
 		row, col := wrong.Position()
-		what := strings.TrimPrefix(wrong.Error(), "toml: ")
+		what := inWords(strings.TrimPrefix(wrong.Error(), "toml: "))
 		if k := wrong.Key(); len(k) > 0 {
 			return fmt.Errorf("config: %s:%d:%d: %s: %s", c.file, row, col, strings.Join(k, "."), what)
 		}
 		return fmt.Errorf("config: %s:%d:%d: %s", c.file, row, col, what)
 	}
 	return fmt.Errorf("config: %s: %w", c.file, err)
+}
+
+// wrongKind and wrongPlace are how the decoder says that a value is of another
+// kind than its key, in Go's words; wrongRange that a number does not fit.
+var (
+	wrongKind  = regexp.MustCompile(`^cannot decode TOML (.+) into struct field \S+ of type (\S+)$`)
+	wrongPlace = regexp.MustCompile(`^cannot store an? (array table|table) in an? (\S+)$`)
+	wrongRange = regexp.MustCompile(`^(?:negative )?integer value (\S+) cannot be stored in \S+$`)
+)
+
+// inWords says what the decoder says to somebody who has never seen Go.
+func inWords(what string) string {
+	if m := wrongKind.FindStringSubmatch(what); m != nil {
+		return fmt.Sprintf("%s is wanted here, not %s", kindInWords(m[2]), article(strings.TrimPrefix(m[1], "local ")))
+	}
+	if m := wrongPlace.FindStringSubmatch(what); m != nil {
+		return fmt.Sprintf("%s is wanted here, not %s", kindInWords(m[2]), article(m[1]))
+	}
+	if m := wrongRange.FindStringSubmatch(what); m != nil {
+		return m[1] + " is out of range"
+	}
+	return what
+}
+
+func kindInWords(typ string) string {
+	switch {
+	case strings.HasPrefix(typ, "[]"):
+		return "a list"
+	case strings.HasPrefix(typ, "int"), strings.HasPrefix(typ, "uint"):
+		return "a whole number"
+	case strings.HasPrefix(typ, "float"):
+		return "a number"
+	case typ == "bool":
+		return "true or false"
+	case typ == "string":
+		return `a text in "quotes"`
+	}
+	return "a [table]"
+}
+
+func article(kind string) string {
+	if strings.ContainsRune("aeiou", rune(kind[0])) {
+		return "an " + kind
+	}
+	return "a " + kind
 }
 
 // check refuses values that make no sense, each with its line.

@@ -10,8 +10,13 @@ func TestConfigRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ doc, want string }{
 		"unknown key":          {"dir = \"/x\"\n\n[camera]\nsauce = \"/dev/video0\"\n", `f.toml:4: there is no key "camera.sauce"`},
 		"unknown table":        {"\n[kamera]\nsource = \"x\"\n", `f.toml:2: there is no key "kamera`},
-		"wrong type":           {"[finger]\n\nbaud = \"fast\"\n", "f.toml:3:"},
-		"number for text":      {"[camera]\nsource = 0\n", "f.toml:2:"},
+		"wrong type":           {"[finger]\n\nbaud = \"fast\"\n", "f.toml:3:8: finger.baud: a whole number is wanted here, not a string"},
+		"number for text":      {"[camera]\nsource = 0\n", `f.toml:2:10: camera.source: a text in "quotes" is wanted here, not an integer`},
+		"table for number":     {"[policy.live]\nx = 1\n", "f.toml:1:2: policy.live: a number is wanted here, not a table"},
+		"list of tables":       {"[[kiosk]]\n", "f.toml:1:3: kiosk: a [table] is wanted here, not an array table"},
+		"number for table":     {"finger = 3\n", "f.toml:1:10: finger: a [table] is wanted here, not an integer"},
+		"number for switch":    {"[bench]\nenabled = 1\n", "f.toml:2:11: bench.enabled: true or false is wanted here, not an integer"},
+		"word in a list":       {"[store]\ntpm_pcrs = [\"a\"]\n", "f.toml:2:13: store.tpm_pcrs: a whole number is wanted here, not a string"},
 		"no TOML":              {"dir = \"/x\"\n[camera\n", "f.toml:2:"},
 		"key twice":            {"dir = \"/x\"\ndir = \"/y\"\n", "f.toml"},
 		"no such engine":       {"[face]\nmodels = \"m\"\nengine = \"gpu\"\n", `f.toml:3: face.engine: "gpu" is none of auto, opencv, ort`},
@@ -27,7 +32,7 @@ func TestConfigRefuses(t *testing.T) {
 		"empty socket":         {"[api]\nsocket = \"\"\n", "f.toml:2: api.socket: must not be empty"},
 		"no level":             {"[log]\nlevel = \"loud\"\n", "f.toml:2: log.level"},
 		"bench without dir":    {"[bench]\nenabled = true\n", "f.toml: dir: the bench needs a state directory: give --dir"},
-		"address too large":    {"[finger]\naddress = 4294967296\n", "f.toml:2:"},
+		"address too large":    {"[finger]\naddress = 4294967296\n", "f.toml:2:11: finger.address: 4294967296 is out of range"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := parseConfig([]byte(c.doc), "f.toml", "")
