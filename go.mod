@@ -4,6 +4,9 @@ go 1.26.0
 
 toolchain go1.26.8
 
+// What was fetched, a Go toolchain among it, is not part of the module.
+ignore ./var
+
 require (
 	filippo.io/age v1.3.2
 	github.com/chromedp/cdproto v0.159.0
