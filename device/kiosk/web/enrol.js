@@ -4,7 +4,8 @@
 import { Problem, get, post } from './api.js';
 import { button, el } from './dom.js';
 import { look } from './look.js';
-import { announce, home, mark, refresh, show, title, trouble } from './main.js';
+import { announce, home, refresh, show, stage, title, trouble } from './main.js';
+import { ended } from './oval.js';
 import { known, language, languages, say, when } from './words.js';
 
 const fingers = ['right-index-finger', 'right-thumb', 'right-middle-finger', 'right-ring-finger', 'right-little-finger',
@@ -116,8 +117,7 @@ function naming(state, given) {
 function capture(state, wish) {
   show(() => {
     const stop = new AbortController();
-    const see = look(state, wish.factors, announce);
-    see.view.prepend(title('capture.title'));
+    const see = look(state, wish.factors, say('capture.title'), announce);
     void (async () => {
       try {
         const made = await post('/enrol', wish.finger ? wish : { ...wish, finger: undefined }, stop.signal);
@@ -150,7 +150,7 @@ function notEnrolled(e, state, wish) {
   }
   show(() => ({
     name: 'not-enrolled',
-    view: el('div', { class: 'card center' }, mark(false), title('capture.failed'), el('p', {}, say(`capture.${kind}`)), el('p', {}, say('problem.nothing-stored')),
+    view: stage(ended('no'), title('capture.failed'), el('p', {}, say(`capture.${kind}`)), el('p', {}, say('problem.nothing-stored')),
       el('div', { class: 'row' }, kind === 'retry' ? button(say('again'), () => capture(state, wish), 'main') : null, button(say('back'), home))),
   }));
 }
@@ -165,7 +165,7 @@ function notEnrolled(e, state, wish) {
 function enrolled(state, made, tested) {
   show(() => ({
     name: 'receipt',
-    view: el('div', { class: 'card center' }, mark(true), el('h1', { tabindex: -1 }, say('receipt.title'), ' ', el('bdi', {}, made.name)),
+    view: stage(ended('yes'), el('h1', { tabindex: -1 }, say('receipt.title'), ' ', el('bdi', {}, made.name)),
       tested ? el('p', { class: tested === 'granted' ? 'note yes' : 'note no' }, say(tested === 'granted' ? 'receipt.tested' : 'receipt.not-tested')) : null,
       el('table', {}, el('tbody', {},
         el('tr', {}, el('th', { scope: 'row' }, say('receipt.kept')), el('td', {}, made.templates.map((t) => say(`template.${t.kind}`) + (t.label && known(`finger.${t.label}`) ? ` (${say(`finger.${t.label}`)})` : '')).join(', '))),
@@ -185,8 +185,7 @@ function enrolled(state, made, tested) {
 function test(state, made) {
   show(() => {
     const stop = new AbortController();
-    const see = look(state, state.factors, announce);
-    see.view.prepend(title('scan.title'));
+    const see = look(state, state.factors, say('scan.title'), announce);
     void (async () => {
       try {
         const outcome = await post('/identify', {}, stop.signal);

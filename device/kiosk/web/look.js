@@ -1,37 +1,38 @@
-// What somebody sees while the device looks: themselves, an oval to be in, one
-// hint at a time, and what is still to be done.
+// What somebody sees while the device looks: themselves in an oval, or their
+// fingertip; one hint at a time; and what is still to be done.
 
 import { pictures } from './api.js';
 import { el, svg } from './dom.js';
+import { drawnFace, fingertip, oval } from './oval.js';
 import { known, say } from './words.js';
 
 const hold = 700; // ms that a hint stays, so that it can be read
 
+/** @type {Record<string, 'left' | 'right'>} hints that say where to turn */
+const sides = { 'turn-left': 'left', 'turn-right': 'right' };
+
 /**
- * @typedef {{kind: string, step?: string, done?: number, of?: number, hint?: string, outcome?: string}} Happening
+ * @typedef {{kind: string, step?: string, done?: number, of?: number, coverage?: number, hint?: string, outcome?: string}} Happening
  */
 
 /**
  * @param {{preview: boolean, mirror: boolean}} state
  * @param {string[]} factors that are measured, in the order in which they are shown
+ * @param {string} heading
  * @param {(text: string) => void} announce
  */
-export function look(state, factors, announce) {
+export function look(state, factors, heading, announce) {
   const stop = new AbortController();
-  const ring = svg('ellipse', { class: 'done', cx: 50, cy: 36, rx: 20, ry: 26, pathLength: 100, 'stroke-dasharray': 100, 'stroke-dashoffset': 100 });
   const canvas = el('canvas', { width: 640, height: 480, class: state.mirror ? 'mirror' : '', 'aria-hidden': 'true' });
-  const box = el('div', { class: 'look' },
-    state.preview ? canvas : svg('svg', { viewBox: '0 0 100 75', 'aria-hidden': 'true' },
-      svg('path', { class: 'face', d: 'M43 30q2.500-2 5 0M53 30q2.500-2 5 0M50.500 33v7q0 1.500-2 1.500M44 48q6 4.500 12 0M34 75q1-9 10-11M66 75q-1-9-10-11' })),
-    svg('svg', { viewBox: '0 0 100 75', preserveAspectRatio: 'xMidYMid slice', 'aria-hidden': 'true' },
-      svg('path', { class: 'veil', d: 'M-50 0h200v75h-200zM50 10a20 26 0 0 0 0 52a20 26 0 0 0 0-52z' }),
-      svg('ellipse', { class: 'oval', cx: 50, cy: 36, rx: 20, ry: 26 }), ring));
-  /** @type {Record<string, HTMLElement>} */
-  const lamps = {};
-  const steps = el('div', { class: 'steps' }, ...factors.map((f) => {
-    lamps[f] = el('span', { class: 'lamp waiting', 'aria-hidden': 'true' });
-    return el('span', { class: 'step' }, lamps[f], say(`step.${f}`));
-  }));
+  const eye = oval();
+  const tip = fingertip();
+  /** @type {Record<string, {view: HTMLElement, lamp: HTMLElement, text: HTMLElement}>} */
+  const steps = {};
+  for (const f of factors) {
+    const lamp = el('span', { class: 'lamp waiting', 'aria-hidden': 'true' }, svg('svg', { viewBox: '0 0 32 32' }, svg('path', { d: 'M7 17l6 6L25 9' })));
+    const text = el('span', { class: 'unseen' });
+    steps[f] = { lamp, text, view: el('span', { class: 'step' }, lamp, say(`step.${f}`), text) };
+  }
   const hint = el('p', { class: 'hint' }, say(factors.includes('face') ? 'scan.look' : 'scan.touch'));
   let shown = 0;
   /** @type {number | undefined} */
@@ -51,6 +52,18 @@ export function look(state, factors, announce) {
     announce(text);
   }
 
+  /** Puts what is measured now into the oval. @param {string} factor */
+  function turnTo(factor) {
+    eye.turn('');
+    if (factor === 'finger') {
+      eye.within.replaceChildren(tip.view);
+      canvas.remove();
+    } else if (state.preview) eye.view.prepend(canvas);
+    else eye.within.replaceChildren(drawnFace());
+    eye.within.hidden = factor !== 'finger' && state.preview;
+  }
+
+  turnTo(factors[0] ?? 'face');
   if (state.preview) void show();
   async function show() {
     const paper = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
@@ -72,31 +85,42 @@ export function look(state, factors, announce) {
     paper.clearRect(0, 0, canvas.width, canvas.height);
   }
 
+  /** @param {Happening} e */
+  function progress(e) {
+    const f = e.step ?? '';
+    const step = steps[f];
+    if (!step || !e.of) return;
+    const done = e.done ?? 0;
+    const share = e.coverage ?? done / e.of;
+    if (f === 'face') {
+      eye.fill(share);
+      if (done < e.of) tell(say('scan.hold'));
+    }
+    if (f === 'finger') {
+      tip.fill(share);
+      if (done > 0 && done < e.of) tell(e.coverage === undefined ? say('scan.captures', { done, of: e.of }) : say('scan.covered', { percent: Math.round(100 * share) }));
+    }
+    if (done < e.of) return;
+    step.lamp.className = 'lamp done';
+    step.view.classList.add('ready');
+    step.text.textContent = say('step.done');
+    const next = factors.find((x) => steps[x].lamp.className !== 'lamp done');
+    if (!next) return;
+    turnTo(next);
+    eye.fill(0);
+    tell(say(next === 'finger' ? 'scan.touch' : 'scan.look'));
+  }
+
   return {
-    view: el('div', { class: 'card center' }, box, hint, steps),
-    box,
-    tell,
+    view: el('div', { class: 'stage' }, eye.view,
+      el('div', { class: 'words' }, el('h1', { class: 'quiet', tabindex: -1 }, heading), hint, el('div', { class: 'steps' }, ...Object.values(steps).map((s) => s.view)))),
     /** @param {Happening} e */
     on(e) {
-      const f = e.step ?? '';
       if (e.kind === 'hint' && e.hint) {
         if (known(`hint.${e.hint}`)) tell(say(`hint.${e.hint}`));
-        if (f === 'face') box.classList.remove('good');
+        eye.turn(sides[e.hint] ?? '');
       }
-      if (e.kind === 'progress' && e.of) {
-        const all = e.done === e.of;
-        if (f === 'face') {
-          box.classList.add('good');
-          ring.setAttribute('stroke-dashoffset', String(100 - 100 * (e.done ?? 0) / e.of));
-          if (!all) tell(say('scan.hold'));
-        }
-        if (f === 'finger' && !all && (e.done ?? 0) > 0) tell(say('scan.captures', { done: e.done ?? 0, of: e.of }));
-        if (all && lamps[f]) {
-          lamps[f].className = 'lamp done';
-          const next = factors.find((x) => lamps[x].className !== 'lamp done');
-          if (next) tell(say(next === 'finger' ? 'scan.touch' : 'scan.look'));
-        }
-      }
+      if (e.kind === 'progress') progress(e);
     },
     leave() {
       clearTimeout(later);

@@ -5,9 +5,10 @@
 // way has ended on the device.
 
 import { Problem, get, post, stream } from './api.js';
-import { button, el, svg } from './dom.js';
+import { button, el } from './dom.js';
 import { enrol } from './enrol.js';
 import { look } from './look.js';
+import { clock, ended, oval } from './oval.js';
 import { account } from './person.js';
 import { pin } from './pin.js';
 import { technician } from './technician.js';
@@ -60,6 +61,15 @@ export function announce(text) {
  */
 export function title(text, values) {
   return el('h1', { tabindex: -1 }, say(text, values));
+}
+
+/**
+ * The oval and, beside it, the words.
+ * @param {Element} shape
+ * @param {...import('./dom.js').Child} words
+ */
+export function stage(shape, ...words) {
+  return el('div', { class: 'stage' }, shape, el('div', { class: 'words' }, ...words));
 }
 
 /**
@@ -128,23 +138,27 @@ function first(note) {
   const trouble = el('p', { class: 'note no', hidden: true });
   const words = el('p', { class: 'soft big' });
   const start = button(say('idle.start'), () => scan(), 'main');
+  const time = clock();
   /** @type {ReturnType<typeof countdown> | undefined} */
   let locked;
-  const view = el('div', { class: 'card center' }, title('idle.title'),
-    asked ? el('p', { class: 'big' }, say('login.asks'), ' ', el('bdi', {}, asked.app)) : null, note ? el('p', { class: 'note' }, note) : null, words, trouble, start);
+  const wait = el('p', { class: 'big', hidden: true }, say('locked.wait'));
+  const view = stage(time.view, title('idle.title'),
+    asked ? el('p', { class: 'big' }, say('login.asks'), ' ', el('bdi', {}, asked.app)) : null, note ? el('p', { class: 'note' }, note) : null, words, trouble, wait, start);
   const tick = setInterval(() => void check(), 5000);
   function paint() {
     trouble.hidden = state.missing.length === 0;
     trouble.textContent = missing();
     if (state.locked_until && !locked) {
       locked = countdown(state.now, state.locked_until, () => void check());
-      view.append(locked.view);
+      time.view.replaceWith(locked.view);
     }
     if (!state.locked_until && locked) {
       locked.leave();
-      locked.view.remove();
+      locked.view.replaceWith(time.view);
       locked = undefined;
     }
+    wait.hidden = !locked;
+    words.hidden = Boolean(locked);
     start.hidden = !state.people || Boolean(locked);
     words.textContent = say(state.people ? here ? 'idle.here' : 'idle.come' : 'idle.nobody');
   }
@@ -170,41 +184,42 @@ function first(note) {
     },
     leave() {
       clearInterval(tick);
+      time.leave();
       locked?.leave();
     },
   };
 }
 
 /**
- * A clock that runs down.
+ * An oval with a clock that runs down.
  * @param {string} now of the device
  * @param {string} until
  * @param {() => void} over
  */
 function countdown(now, until, over) {
-  const end = performance.now() + (Date.parse(until) - Date.parse(now));
+  const whole = Date.parse(until) - Date.parse(now);
+  const end = performance.now() + whole;
   const count = el('span', { class: 'count', role: 'timer' });
+  const o = oval(count);
   function paint() {
-    const left = Math.max(0, Math.ceil((end - performance.now()) / 1000));
+    const rest = end - performance.now();
+    const left = Math.max(0, Math.ceil(rest / 1000));
     count.textContent = left >= 60 ? `${Math.floor(left / 60)}:${String(left % 60).padStart(2, '0')}` : String(left);
+    o.fill(rest / whole);
     if (left > 0) return;
     clearInterval(tick);
     over();
   }
   const tick = setInterval(paint, 250);
-  const view = el('div', { class: 'card center' }, el('p', {}, say('locked.wait')), count);
-  view.className = 'center note';
   queueMicrotask(paint);
-  return { view, leave: () => clearInterval(tick) };
+  return { view: o.view, leave: () => clearInterval(tick) };
 }
 
 /** Looks who is there. @param {number} [round] how often already */
 function scan(round = 0) {
   show(() => {
     const stop = new AbortController();
-    const see = look(state, state.factors, announce);
-    const heading = title('scan.title');
-    see.view.prepend(heading);
+    const see = look(state, state.factors, say('scan.title'), announce);
     void run();
     async function run() {
       /** @type {Outcome} */
@@ -243,12 +258,6 @@ export function outcome(answer) {
   else refused(answer);
 }
 
-/** @param {boolean} good */
-export function mark(good) {
-  return el('span', { class: good ? 'mark yes' : 'mark no', 'aria-hidden': 'true' },
-    svg('svg', { viewBox: '0 0 32 32' }, svg('path', { d: good ? 'M7 17l6 6L25 9' : 'M9 9l14 14M23 9L9 23' })));
-}
-
 /** @param {Outcome} answer */
 function granted(answer) {
   const name = answer.name ?? '';
@@ -259,9 +268,8 @@ function granted(answer) {
     const close = closing(left, home);
     return {
       name: 'granted',
-      view: el('div', { class: 'card center' }, mark(true),
-        el('h1', { tabindex: -1 }, say('granted.title'), ' ', el('bdi', {}, name)), open, ...account(state, name, Boolean(answer.pin)), left,
-        button(say('done'), home, 'main')),
+      view: stage(ended('yes'), el('h1', { tabindex: -1 }, say('granted.title'), ' ', el('bdi', {}, name)), open,
+        ...account(state, name, Boolean(answer.pin)), button(say('done'), home, 'main'), left),
       on(e) {
         if (e.kind === 'door' && e.outcome === 'open') open.hidden = false;
       },
@@ -300,15 +308,16 @@ export function closing(left, over) {
 function refused(answer) {
   const locked = answer.reasons.includes('locked-out');
   show(() => {
-    const clock = answer.locked_until ? countdown(answer.now, answer.locked_until, () => idle()) : undefined;
+    const left = answer.locked_until ? countdown(answer.now, answer.locked_until, () => idle()) : undefined;
     const reasons = answer.reasons.filter((r) => known(`reason.${r}`)).map((r) => el('p', {}, say(`reason.${r}`)));
     const retry = locked ? null : button(say('again'), () => scan(), 'main');
     return {
       name: locked ? 'locked' : 'refused',
-      view: el('div', { class: 'card center' }, mark(false), title(locked ? 'locked.title' : 'refused.title'), ...reasons, clock?.view, el('div', { class: 'row' }, retry, button(say('back'), home))),
+      view: stage(left?.view ?? ended('no'), title(locked ? 'locked.title' : 'refused.title'), ...reasons,
+        left ? el('p', { class: 'big' }, say('locked.wait')) : null, el('div', { class: 'row' }, retry, button(say('back'), home))),
       bar: locked ? [] : ways(),
       leave() {
-        clock?.leave();
+        left?.leave();
       },
     };
   });
@@ -331,13 +340,10 @@ export function trouble(e, retry) {
     return;
   }
   show(() => {
-    const view = el('div', { class: 'card center' }, mark(false), title(known(`problem.${p.kind}`) ? `problem.${p.kind}` : 'problem.fault'));
     const what = el('p', {});
-    if (p.kind === 'fault') {
-      view.append(what);
-      view.append(el('p', { class: 'soft', dir: 'ltr' }, p.message)); // in the device's own words, for whoever mends it
-    }
-    view.append(el('div', { class: 'row' }, button(say('again'), retry, 'main'), button(say('back'), home)));
+    const view = stage(ended('trouble'), title(known(`problem.${p.kind}`) ? `problem.${p.kind}` : 'problem.fault'), p.kind === 'fault' ? what : null,
+      p.kind === 'fault' ? el('p', { class: 'soft', dir: 'ltr' }, p.message) : null, // in the device's own words, for whoever mends it
+      el('div', { class: 'row' }, button(say('again'), retry, 'main'), button(say('back'), home)));
     const tick = setInterval(async () => {
       try {
         await refresh();
@@ -397,12 +403,16 @@ async function listen() {
     if (elsewhere) {
       show(() => ({
         name: 'elsewhere',
-        view: el('div', { class: 'card center' }, title('elsewhere.title'), el('p', {}, say('elsewhere.text')), button(say('elsewhere.take'), () => location.reload(), 'main')),
+        view: stage(oval().view, title('elsewhere.title'), el('p', { class: 'big' }, say('elsewhere.text')), button(say('elsewhere.take'), () => location.reload(), 'main')),
       }));
       return;
     }
     if (screen?.name !== 'lost') {
-      show(() => ({ name: 'lost', view: el('div', { class: 'card center' }, title('lost.title'), el('p', { class: 'big' }, say('lost.text'))) }));
+      show(() => {
+        const shape = oval();
+        shape.tone('waits');
+        return { name: 'lost', view: stage(shape.view, title('lost.title'), el('p', { class: 'big' }, say('lost.text'))) };
+      });
     }
     await new Promise((r) => setTimeout(r, wait));
   }

@@ -2,7 +2,8 @@
 
 import { get, post } from './api.js';
 import { button, el } from './dom.js';
-import { closing, home, mark, show, title, trouble } from './main.js';
+import { closing, home, show, stage, title, trouble } from './main.js';
+import { ended } from './oval.js';
 import { ownPIN } from './pin.js';
 import { known, say, when } from './words.js';
 
@@ -63,7 +64,7 @@ async function erase() {
     const receipt = await post('/forget');
     show(() => ({
       name: 'receipt',
-      view: el('div', { class: 'card center' }, mark(true), title('forgotten.title'), el('p', {}, say('forgotten.text', { templates: receipt.templates })),
+      view: stage(ended('yes'), title('forgotten.title'), el('p', {}, say('forgotten.text', { templates: receipt.templates })),
         receipt.compacted ? null : el('p', { class: 'note no' }, say('forgotten.later')),
         el('p', { class: 'soft' }, say('forgotten.receipt', { at: when(receipt.at), audit: receipt.audit })), button(say('done'), home, 'main')),
     }));

@@ -3,7 +3,8 @@
 
 import { Problem, ask, post } from './api.js';
 import { button, el } from './dom.js';
-import { forLogin, home, outcome, show, title, trouble } from './main.js';
+import { forLogin, home, outcome, show, stage, title, trouble } from './main.js';
+import { ended } from './oval.js';
 import { say } from './words.js';
 
 const digits = 12;
@@ -86,7 +87,7 @@ export function ownPIN(has) {
     const set = async (value) => {
       try {
         await ask('PUT', '/own-pin', { pin: value });
-        show(() => ({ name: 'person', view: el('div', { class: 'card center' }, title(value ? 'pin.set' : 'pin.removed'), button(say('done'), home, 'main')) }));
+        show(() => ({ name: 'person', view: stage(ended('yes'), title(value ? 'pin.set' : 'pin.removed'), button(say('done'), home, 'main')) }));
       } catch (problem) {
         if (problem instanceof Problem && problem.kind === 'pin') complain(wrong, say('pin.rules'), input);
         else trouble(problem, () => ownPIN(has));
