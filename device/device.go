@@ -112,6 +112,9 @@ type Options struct {
 	// Recorded: the camera plays recordings, as on the bench, so that frames
 	// come again in later attempts. Otherwise that is an attack.
 	Recorded bool
+	// Mirrored: the camera's pictures are what a mirror shows, so that left is
+	// right.
+	Mirrored bool
 	Log      *slog.Logger
 }
 

@@ -19,6 +19,7 @@ type EnrollRequest struct {
 	Consent store.Consent
 	Factors []Factor
 	Finger  string        // which one, as a label
+	Poses   bool          // ask for the face from the front and from both sides
 	Renew   bool          // the finger takes the place of the person's of that label, and may be the same
 	Timeout time.Duration // 0 = 90 s
 	Notify  func(Event)   // hints and progress; may be nil, must not block
@@ -53,10 +54,11 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 	defer end()
 
 	var made []store.Template
+	var scores map[string]float64
 	defer func() { wipe(made) }()
 	if slices.Contains(r.Factors, Face) {
-		t, err := d.enrollFace(ctx, r)
-		if err != nil {
+		var t store.Template
+		if t, scores, err = d.enrollFace(ctx, r); err != nil {
 			return Enrollment{}, err
 		}
 		made = append(made, t)
@@ -97,7 +99,7 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 			t.Data = make([]byte, len(t.Data)) // its size is told, not its content
 			out.Templates = append(out.Templates, t)
 		}
-		e, err := tx.Append(store.Entry{At: now, Kind: "enrol", User: out.User, Outcome: "done", Reasons: factorWords(r.Factors)})
+		e, err := tx.Append(store.Entry{At: now, Kind: "enrol", User: out.User, Outcome: "done", Reasons: factorWords(r.Factors), Scores: scores})
 		out.Audit = e.Seq
 		return err
 	})

@@ -185,30 +185,35 @@ const (
 )
 
 // enrollFace makes a template of several good, live frames of one person who is
-// nobody else that is enrolled.
-func (d *Device) enrollFace(ctx context.Context, r EnrollRequest) (store.Template, error) {
+// nobody else that is enrolled. The scores are for the audit.
+func (d *Device) enrollFace(ctx context.Context, r EnrollRequest) (store.Template, map[string]float64, error) {
 	if d.hw.Camera == nil || d.hw.Faces == nil {
-		return store.Template{}, fmt.Errorf("device: camera or face model: %w", ErrPart)
+		return store.Template{}, nil, fmt.Errorf("device: camera or face model: %w", ErrPart)
 	}
 	profile := d.hw.Faces.Profile()
 	s, err := d.sequence(profile)
 	if err != nil {
-		return store.Template{}, err
+		return store.Template{}, nil, err
 	}
 	defer s.Wipe()
 	s.Apart = enrolApart
+	var views *poses
+	if r.Poses {
+		views = &poses{now: d.hw.Now, mirrored: d.opts.Mirrored}
+		s.Want = views.want
+	}
 	hint, hints := vision.HintNoFace, hinter{d: d, asker: r.Notify}
 	for {
 		seen, err := d.look(ctx, s)
 		switch {
 		case err != nil && over(ctx):
-			return store.Template{}, &RetryError{Hints: []string{hint.String()}}
+			return store.Template{}, nil, &RetryError{Hints: []string{hint.String()}}
 		case err != nil:
-			return store.Template{}, err
+			return store.Template{}, nil, err
 		case s.Replayed():
-			return store.Template{}, fmt.Errorf("device: frames of the camera came again: %w", ErrReplay)
+			return store.Template{}, nil, fmt.Errorf("device: frames of the camera came again: %w", ErrReplay)
 		case seen.Restarted && s.Cues()["restarts"] > 0:
-			return store.Template{}, fmt.Errorf("device: after %d frames: %w", s.Len(), ErrMixed)
+			return store.Template{}, nil, fmt.Errorf("device: after %d frames: %w", s.Len(), ErrMixed)
 		}
 		if seen.Hint != vision.HintNone {
 			hint = seen.Hint
@@ -218,6 +223,7 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest) (store.Templat
 		if !seen.Kept {
 			continue
 		}
+		views.kept(seen.Quality)
 		d.tell(r.Notify, Event{Kind: "progress", Step: Face, Done: min(s.Len(), enrolFrames), Of: enrolFrames})
 		if s.Len() < enrolFrames {
 			continue
@@ -229,23 +235,25 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest) (store.Templat
 			break
 		}
 		if hint = vision.HintTurnToCamera; s.Len() >= framesForLive {
-			return store.Template{}, &RetryError{Hints: []string{hint.String()}}
+			return store.Template{}, nil, &RetryError{Hints: []string{hint.String()}}
 		}
 		hints.tell(hint)
 	}
 	mean, err := s.Mean()
 	if err != nil {
-		return store.Template{}, fmt.Errorf("device: %w", err)
+		return store.Template{}, nil, fmt.Errorf("device: %w", err)
 	}
 	defer mean.Wipe()
 	if err := d.checkDuplicate(mean, r.Who, profile); err != nil {
-		return store.Template{}, err
+		return store.Template{}, nil, err
 	}
 	data, err := mean.MarshalBinary()
 	if err != nil {
-		return store.Template{}, fmt.Errorf("device: %w", err)
+		return store.Template{}, nil, fmt.Errorf("device: %w", err)
 	}
-	return store.Template{Kind: store.KindFace, Model: profile.Name, Data: data}, nil
+	yaw, pitch := s.Spread()
+	scores := map[string]float64{"face-yaw-spread": float64(yaw), "face-pitch-spread": float64(pitch)}
+	return store.Template{Kind: store.KindFace, Model: profile.Name, Data: data}, scores, nil
 }
 
 // ErrReplay: the camera delivers what it delivered before; somebody plays a

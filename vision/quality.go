@@ -31,10 +31,13 @@ const (
 	HintTooBright
 	HintTurnToCamera
 	HintHoldStill
+	HintLookStraight // good, but another view of the face is wanted now
+	HintTurnLeft     // by a little; left is the person's own
+	HintTurnRight
 	hints // their number
 )
 
-var hintNames = [hints]string{"none", "no-face", "one-person", "closer", "farther", "move-to-centre", "too-dark", "too-bright", "turn-to-camera", "hold-still"}
+var hintNames = [hints]string{"none", "no-face", "one-person", "closer", "farther", "move-to-centre", "too-dark", "too-bright", "turn-to-camera", "hold-still", "look-straight", "turn-left", "turn-right"}
 
 // String is the stable name of the hint.
 func (h Hint) String() string {

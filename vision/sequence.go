@@ -25,6 +25,10 @@ type Sequence struct {
 	// whose frames come again is being played to.
 	Before *Memory
 
+	// Want, if not nil, says what a good frame still lacks to be wanted, such as
+	// a turn of the head; HintNone: nothing. Others are not kept.
+	Want func(Quality) Hint
+
 	// Apart is the least time between frames that are kept; 0 = 150 ms.
 	Apart time.Duration
 
@@ -42,14 +46,17 @@ type Sequence struct {
 type shot struct {
 	embedding Embedding
 	at        time.Time
+	yaw       float32 // degrees
+	pitch     float32
 	live      float64 // P(live); NaN where the pose does not allow to tell
 }
 
 // Seen is what one frame added.
 type Seen struct {
-	Hint      Hint // what the person can do; HintNone: the frame is good
-	Kept      bool // it is good and independent of those before
-	Restarted bool // this is somebody else: what was kept before is gone
+	Hint      Hint    // what the person can do; HintNone: the frame is good
+	Kept      bool    // it is good and independent of those before
+	Restarted bool    // this is somebody else: what was kept before is gone
+	Quality   Quality // of the frame, where it is kept
 }
 
 // Look takes the next frame. The time of the frame must be set.
@@ -68,6 +75,11 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 	if s.repeated(f, subject.Box) {
 		return seen, nil
 	}
+	if s.Want != nil {
+		if seen.Hint = s.Want(subject.Quality); seen.Hint != HintNone {
+			return seen, nil
+		}
+	}
 	if n := len(s.shots); n > 0 && f.At.Sub(s.shots[n-1].at) < max(s.Apart, apart) {
 		return seen, nil // too soon to say anything new
 	}
@@ -85,8 +97,8 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 	if q := subject.Quality; within(q.Yaw, liveYaw) && q.Pitch >= -liveDown {
 		live = float64(subject.Live)
 	}
-	s.shots = append(s.shots, shot{subject.Embedding, f.At, live})
-	seen.Kept = true
+	s.shots = append(s.shots, shot{subject.Embedding, f.At, subject.Quality.Yaw, subject.Quality.Pitch, live})
+	seen.Kept, seen.Quality = true, subject.Quality
 	return seen, nil
 }
 
@@ -158,7 +170,7 @@ func (s *Sequence) Wipe() {
 		x.embedding.Wipe()
 	}
 	clear(s.own.ring)
-	*s = Sequence{Same: s.Same, Before: s.Before, Apart: s.Apart}
+	*s = Sequence{Same: s.Same, Before: s.Before, Want: s.Want, Apart: s.Apart}
 }
 
 // Len is how many good frames are kept.
@@ -182,6 +194,20 @@ func (s *Sequence) Span() time.Duration {
 		return 0
 	}
 	return s.shots[len(s.shots)-1].at.Sub(s.shots[0].at)
+}
+
+// Spread is by how many degrees the head turned, and nodded, between the good
+// frames.
+func (s *Sequence) Spread() (yaw, pitch float32) {
+	if len(s.shots) == 0 {
+		return 0, 0
+	}
+	a, b := s.shots[0], s.shots[0] // the least, the most
+	for _, x := range s.shots {
+		a.yaw, b.yaw = min(a.yaw, x.yaw), max(b.yaw, x.yaw)
+		a.pitch, b.pitch = min(a.pitch, x.pitch), max(b.pitch, x.pitch)
+	}
+	return b.yaw - a.yaw, b.pitch - a.pitch
 }
 
 // Live is the probability that a living person is there: the mean over those

@@ -73,6 +73,7 @@ With --person a factor is added to somebody who is already enrolled.`,
 	}
 	c.Flags().StringSliceVar(&e.Factors, "factors", []string{"face", "finger"}, "what to learn")
 	c.Flags().StringVar(&e.Finger, "finger", "right-index-finger", "which finger, by fprintd's names")
+	c.Flags().BoolVar(&e.Poses, "poses", true, "ask for the face from the front and turned a little to both sides")
 	c.Flags().StringVar(&person, "person", "", "add to this enrolled person")
 	c.Flags().StringVar(&e.Consent.Witness, "witness", "", "who saw the person agree")
 	_ = c.RegisterFlagCompletionFunc("finger", cobra.FixedCompletions(client.Fingers, cobra.ShellCompDirectiveNoFileComp))

@@ -143,7 +143,7 @@ func ms(d time.Duration) float64 { return math.Round(d.Seconds()*1e5) / 1e2 }
 
 func (b *backend) Enroll(ctx context.Context, e client.Enrolment) (client.Enrolled, error) {
 	r := device.EnrollRequest{
-		Name: e.Name, Factors: factors(e.Factors), Finger: e.Finger,
+		Name: e.Name, Factors: factors(e.Factors), Finger: e.Finger, Poses: e.Poses,
 		Consent: store.Consent{TextVersion: e.Consent.TextVersion, Language: e.Consent.Language, Witness: e.Consent.Witness},
 	}
 	if e.Consent.Given {

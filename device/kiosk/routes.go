@@ -388,7 +388,7 @@ func (s *Server) enrol(ctx context.Context, p *page, in enrolment) (enrolled, er
 	defer done()
 	p.signOut()
 	made, err := s.back.Enroll(ctx, client.Enrolment{
-		Name: in.Name, Factors: in.Factors, Finger: in.Finger,
+		Name: in.Name, Factors: in.Factors, Finger: in.Finger, Poses: true,
 		Consent: client.Consent{Given: true, TextVersion: in.Consent.Version, Language: in.Consent.Language, Witness: "kiosk"},
 	})
 	if err != nil {

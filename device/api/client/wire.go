@@ -92,6 +92,7 @@ type Enrolment struct {
 	Name    string   `json:"name,omitempty" doc:"What the person is called; stays on the device." maxLength:"128"`
 	Factors []string `json:"factors" doc:"What to enrol." enum:"face,finger" minItems:"1" maxItems:"2"`
 	Finger  string   `json:"finger,omitempty" doc:"Which finger, by fprintd's names." enum:"left-thumb,left-index-finger,left-middle-finger,left-ring-finger,left-little-finger,right-thumb,right-index-finger,right-middle-finger,right-ring-finger,right-little-finger"`
+	Poses   bool     `json:"poses,omitempty" doc:"Ask for the face from the front and turned a little to both sides."`
 	Consent Consent  `json:"consent" doc:"The person's consent, recorded with the templates."`
 }
 
