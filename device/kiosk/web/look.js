@@ -93,6 +93,7 @@ export function look(state, factors, heading, announce) {
     const done = e.done ?? 0;
     const share = e.coverage ?? done / e.of;
     if (f === 'face') {
+      eye.turn('');
       eye.fill(share);
       if (done < e.of) tell(say('scan.hold'));
     }
