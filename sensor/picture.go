@@ -40,6 +40,11 @@ func (m *Module) Capture(ctx context.Context) (Picture, error) {
 	if _, err := m.link.command(ctx, GenImg); err != nil {
 		return Picture{}, retry(err)
 	}
+	return m.upImage(ctx)
+}
+
+// upImage reads the picture that was taken last.
+func (m *Module) upImage(ctx context.Context) (Picture, error) {
 	b, err := m.link.fetch(ctx, maxPicture, UpImage)
 	if err != nil {
 		return Picture{}, err

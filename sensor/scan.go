@@ -21,8 +21,41 @@ type Print struct {
 // missing. A picture that is no good is a *RetryError as well. While no finger
 // is there the wire is free for others between two looks.
 func (m *Module) Scan(ctx context.Context) (Print, error) {
+	return m.watch(ctx, func() (Print, error) { return m.scan(ctx, 1) })
+}
+
+// See is Scan for somebody who compares on the host: the picture is read
+// (UpImage) before the module extracts its features, which may take it.
+func (m *Module) See(ctx context.Context) (p Print, pic Picture, err error) {
+	p, err = m.watch(ctx, func() (Print, error) {
+		m.scans++
+		if _, err := m.link.command(ctx, GenImg); err != nil {
+			return Print{}, err
+		}
+		if pic, err = m.upImage(ctx); err != nil {
+			return Print{}, err
+		}
+		return m.extract(ctx, 1)
+	})
+	if err != nil {
+		clear(pic.Pix)
+		return Print{}, Picture{}, err
+	}
+	return p, pic, nil
+}
+
+// watch looks until there is a finger.
+func (m *Module) watch(ctx context.Context, look func() (Print, error)) (Print, error) {
+	turn := func() (Print, error) {
+		release, err := m.take(ctx)
+		if err != nil {
+			return Print{}, err
+		}
+		defer release()
+		return look()
+	}
 	for poll := pollFirst; ; poll = min(2*poll, pollMost) {
-		p, err := m.look(ctx)
+		p, err := turn()
 		if !isCode(err, NoFinger) {
 			return p, waited(ctx, retry(err))
 		}
@@ -32,22 +65,17 @@ func (m *Module) Scan(ctx context.Context) (Print, error) {
 	}
 }
 
-// look takes one picture and, where there is a finger on it, its features.
-func (m *Module) look(ctx context.Context) (Print, error) {
-	release, err := m.take(ctx)
-	if err != nil {
-		return Print{}, err
-	}
-	defer release()
-	return m.scan(ctx, 1)
-}
-
 // scan takes one picture and its features into a buffer.
 func (m *Module) scan(ctx context.Context, buffer byte) (Print, error) {
 	m.scans++ // whatever comes of it, older prints are stale
 	if _, err := m.link.command(ctx, GenImg); err != nil {
 		return Print{}, err
 	}
+	return m.extract(ctx, buffer)
+}
+
+// extract takes the features of the picture that was taken last.
+func (m *Module) extract(ctx context.Context, buffer byte) (Print, error) {
 	if _, err := m.link.command(ctx, Img2Tz, buffer); err != nil {
 		return Print{}, err
 	}
@@ -76,7 +104,25 @@ func waited(ctx context.Context, err error) error {
 	return err
 }
 
-// waitLifted returns when no finger is on the sensor.
+// Lifted waits until no finger is on the sensor; one that stays is a *RetryError
+// with HintLift.
+func (m *Module) Lifted(ctx context.Context) error {
+	release, err := m.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	m.scans++
+	if err := waited(ctx, m.waitLifted(ctx)); err != nil {
+		if r := (*RetryError)(nil); errors.As(err, &r) {
+			r.Hint = HintLift
+		}
+		return err
+	}
+	return nil
+}
+
+// waitLifted is Lifted for somebody who has the wire.
 func (m *Module) waitLifted(ctx context.Context) error {
 	for {
 		_, err := m.link.command(ctx, GenImg)
