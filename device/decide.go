@@ -21,8 +21,9 @@ type Reason string
 // Reasons.
 const (
 	FaceNoMatch       Reason = "face-no-match"
-	FaceNotLive       Reason = "face-not-live" // an attack: a picture or a screen
-	FaceReplayed      Reason = "face-replayed" // an attack: a recording played into the camera
+	FaceNotLive       Reason = "face-not-live"  // an attack: a picture or a screen
+	FaceReplayed      Reason = "face-replayed"  // an attack: a recording played into the camera
+	FaceNoAnswer      Reason = "face-no-answer" // an attack: it did not move as it was asked to
 	FaceMissing       Reason = "face-missing"
 	FaceNotEnrolled   Reason = "face-not-enrolled"
 	FingerNoMatch     Reason = "finger-no-match"
@@ -76,6 +77,32 @@ const (
 	PhoneAlone  PhoneWeight = "alone"  // it suffices
 )
 
+// Challenge says of whom the device asks a move of the head before it takes them
+// for living. The zero Challenge is auto; a word that is none of these is on.
+type Challenge string
+
+// Challenges.
+const (
+	ChallengeAuto Challenge = "auto" // whom their picture alone leaves in doubt, and everybody for a while after an attack
+	ChallengeOn   Challenge = "on"   // everybody
+	ChallengeOff  Challenge = "off"
+)
+
+// clearlyLive is the liveness from which on a face is in no doubt. Living people
+// of the demo's and the liveness clips reach it in every decision but those in
+// which they look about (faceprint-eval liveness).
+const clearlyLive = 0.8
+
+// Answer is what came of a challenge.
+type Answer string
+
+// Answers. The zero Answer is that nothing was asked.
+const (
+	AnswerNone  Answer = "none"  // asked, and nothing came
+	AnswerWrong Answer = "wrong" // something else came, or too soon
+	AnswerRight Answer = "right"
+)
+
 // Policy is what it takes to be let in. The zero Policy refuses everybody.
 type Policy struct {
 	Mode      Mode
@@ -83,14 +110,15 @@ type Policy struct {
 	FaceFMR   float64 // largest false match rate of a face that passes, (0, 1)
 	FingerFMR float64 // the same of a finger
 	Live      float64 // least probability that the face is live, (0, 1]
-	PIN       bool    // a PIN alone will do, for the day on which nothing can be measured
+	Challenge Challenge
+	PIN       bool // a PIN alone will do, for the day on which nothing can be measured
 }
 
 // DefaultPolicy wants both factors at the rates of NIST SP 800-63B-4 (FMR of
 // at most 1 in 10,000 each), and a live face; or a paired phone and one of them,
 // which is its second, physical factor.
 func DefaultPolicy() Policy {
-	return Policy{Mode: Both, Phone: PhoneSecond, FaceFMR: 1e-4, FingerFMR: 1e-4, Live: 0.5}
+	return Policy{Mode: Both, Phone: PhoneSecond, FaceFMR: 1e-4, FingerFMR: 1e-4, Live: 0.5, Challenge: ChallengeAuto}
 }
 
 // Measure is what one factor yielded. The zero Measure is nothing.
@@ -102,6 +130,8 @@ type Measure struct {
 	Live     float64 // of a face: P(live), NaN where not measured
 	Attack   string  // what gave the reader away as an attacker's, "" where nothing did
 	Replayed bool    // of a face: frames of the camera came again
+	Suspect  bool    // of a face: an attack was seen here shortly before
+	Answer   Answer  // of a face: to the challenge
 	// Cues for and against an attack, by name, for the audit.
 	Cues map[string]float64
 }
@@ -271,8 +301,21 @@ func (p Policy) face(m Measure, people float64) Reason {
 		return FaceNoMatch
 	case !(p.Live > 0 && p.Live <= 1 && m.Live >= p.Live && m.Live <= 1):
 		return FaceNotLive
+	case m.Answer != AnswerRight && (m.Answer != "" || p.asks(m)):
+		return FaceNoAnswer
 	}
 	return ""
+}
+
+// asks tells whether a face that is otherwise good has to answer a challenge.
+func (p Policy) asks(m Measure) bool {
+	switch p.Challenge {
+	case ChallengeOff:
+		return false
+	case "", ChallengeAuto:
+		return m.Suspect || !(m.Live >= clearlyLive)
+	}
+	return true
 }
 
 func (p Policy) finger(m Measure, people float64) Reason {
@@ -289,7 +332,9 @@ func (p Policy) finger(m Measure, people float64) Reason {
 
 // attack tells whether a reason is an attack rather than a stranger or a bad
 // day.
-func (r Reason) attack() bool { return r == FaceNotLive || r == FaceReplayed || r == FingerModule }
+func (r Reason) attack() bool {
+	return r == FaceNotLive || r == FaceReplayed || r == FaceNoAnswer || r == FingerModule
+}
 
 // below tells whether a rate is a rate and within its limit. A limit outside
 // (0, 1) is no limit that anybody meant.

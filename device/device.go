@@ -211,6 +211,7 @@ type Device struct {
 	here    atomic.Bool                             // somebody is before the device (Watch)
 
 	frames vision.Memory // of earlier attempts, against replays; whoever has the turn uses it
+	alarm  atomic.Int64  // when an attack was last seen, nanoseconds since 1970; 0 = never
 
 	doors sync.WaitGroup // locks that are being told
 	ctx   context.Context
@@ -624,6 +625,7 @@ func (d *Device) decided(dec Decision) {
 		outcome = "granted"
 	}
 	if slices.ContainsFunc(dec.Reasons, Reason.attack) {
+		d.alarm.Store(d.hw.Now().UnixNano())
 		d.opts.Log.Warn("attack", "reasons", dec.Reasons, "audit", dec.Audit)
 		step := Face
 		if slices.Contains(dec.Reasons, FingerModule) {

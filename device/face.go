@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"time"
 
@@ -37,6 +38,17 @@ func (h *hinter) tell(hint vision.Hint) {
 	if hint == h.told || hint == vision.HintNone || !h.at.IsZero() && now.Sub(h.at) < hintEvery {
 		return
 	}
+	h.say(hint, now)
+}
+
+// ask tells what a challenge asks for: at once, since the answer is timed.
+func (h *hinter) ask(move vision.Hint) {
+	if move != h.told {
+		h.say(move, h.d.hw.Now())
+	}
+}
+
+func (h *hinter) say(hint vision.Hint, now time.Time) {
 	h.told, h.at = hint, now
 	h.d.tell(h.asker, Event{Kind: "hint", Step: Face, Hint: hint.String()})
 }
@@ -47,7 +59,11 @@ func (d *Device) sequence(profile vision.Profile) (*vision.Sequence, error) {
 	if err != nil {
 		return nil, fmt.Errorf("device: %w", err)
 	}
-	s := &vision.Sequence{Same: same}
+	turned, err := profile.Table.Threshold(turnedFMR)
+	if err != nil {
+		return nil, fmt.Errorf("device: %w", err)
+	}
+	s := &vision.Sequence{Same: same, SameTurned: turned}
 	if !d.opts.Recorded {
 		s.Before = &d.frames
 	}
@@ -70,11 +86,38 @@ func (d *Device) look(ctx context.Context, s *vision.Sequence) (vision.Seen, err
 	return seen, nil
 }
 
-// measureFace looks at one person until the policy is satisfied by at least
-// three good frames, or enough were compared for a no, or time is up. The
-// frames' embeddings are averaged, which fuses their scores; so is liveness. A
-// change of person starts again; a recording that is played to the camera ends
-// it.
+// suspectFor is how long after an attack everybody is asked to move, where the
+// policy is to ask those who are in doubt.
+const suspectFor = 10 * time.Minute
+
+// suspect tells whether an attack was seen here shortly before. A clock that was
+// set back is no way out of it.
+func (d *Device) suspect() bool {
+	alarm := d.alarm.Load()
+	since := d.hw.Now().Sub(time.Unix(0, alarm))
+	return alarm != 0 && since.Abs() < suspectFor
+}
+
+// faceAttempt is the face's part of an attempt: looking at one person until the
+// policy is satisfied, or enough was seen for a no.
+//
+// First at least three good frames are compared; their embeddings are averaged,
+// which fuses their scores, and so is liveness. Where the policy wants more, the
+// person is asked to move, and has to be seen well once more when they did, so
+// that who moved is who was compared. A change of person starts all of it again;
+// a recording that is played to the camera ends it.
+type faceAttempt struct {
+	d         *Device
+	c         *captured
+	s         *vision.Sequence
+	refs      *gallery
+	table     vision.Table
+	hints     hinter
+	challenge *vision.Challenge // nil until something is asked
+}
+
+// measureFace fills the face's half of c. passed is called when the policy is
+// satisfied.
 func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc, c *captured, ts []store.Template, passed func()) (err error) {
 	start := d.hw.Now()
 	defer func() {
@@ -102,7 +145,8 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 		return err
 	}
 	defer s.Wipe()
-	hints := hinter{d: d, asker: c.notify}
+	c.face.Suspect = d.suspect()
+	a := &faceAttempt{d: d, c: c, s: s, refs: refs, table: profile.Table, hints: hinter{d: d, asker: c.notify}}
 	for {
 		seen, err := d.look(ctx, s)
 		if err != nil {
@@ -111,48 +155,107 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 			}
 			return err
 		}
-		c.face.Cues, c.face.Replayed = s.Cues(), s.Replayed()
-		if c.face.Replayed {
-			return nil
-		}
-		if seen.Restarted {
-			// What was compared was somebody else. That it was stays true: who
-			// steps aside after three frames has had a try, and it counts.
-			c.face.Score, c.face.FMR, c.face.Live, c.user = 0, 1, math.NaN(), ""
-		}
-		if seen.Hint != vision.HintNone {
-			c.faceHint = seen.Hint.String()
-			hints.tell(seen.Hint)
-			continue
-		}
-		if !seen.Kept {
-			continue
-		}
-		n := s.Len()
-		d.tell(c.notify, Event{Kind: "progress", Step: Face, Done: min(n, framesForNo), Of: framesForNo})
-		if n < framesForYes {
-			continue
-		}
-		d.keep()
-		if err := c.compareFace(s, refs, profile.Table); err != nil {
+		done, err := a.saw(seen)
+		switch {
+		case err != nil:
 			return err
-		}
-		switch d.policy.face(c.face, float64(max(c.gallery, 1))) {
-		case "":
+		case !done:
+		case d.policy.face(c.face, float64(max(c.gallery, 1))) == "":
 			d.tell(c.notify, Event{Kind: "progress", Step: Face, Done: framesForNo, Of: framesForNo}) // no more are needed
 			passed()
 			return nil
-		case FaceNotLive:
-			if _, decided := s.Alive(d.policy.Live); decided || n >= framesForLive {
-				return nil
-			}
-			hints.tell(vision.HintTurnToCamera) // who looks straight ahead can be told from a picture
 		default:
-			if n >= framesForNo {
-				return nil
-			}
+			return nil
 		}
 	}
+}
+
+// saw takes note of one frame and tells whether no more are needed.
+func (a *faceAttempt) saw(seen vision.Seen) (done bool, err error) {
+	face := &a.c.face
+	if seen.Restarted {
+		// What was compared was somebody else. That it was stays true: who
+		// steps aside after three frames has had a try, and it counts.
+		face.Score, face.FMR, face.Live, a.c.user = 0, 1, math.NaN(), ""
+		if a.challenge != nil {
+			a.challenge.Restart()
+			face.Answer = AnswerNone
+		}
+	}
+	var move vision.Hint
+	if a.challenge != nil {
+		move = a.watch(seen)
+	}
+	face.Cues, face.Replayed = a.cues(), a.s.Replayed()
+	switch {
+	case face.Replayed || face.Answer == AnswerWrong || a.unanswered():
+		return true, nil
+	case move != vision.HintNone:
+		a.hints.ask(move)
+		return false, nil
+	case seen.Hint != vision.HintNone:
+		a.c.faceHint = seen.Hint.String()
+		a.hints.tell(seen.Hint)
+		return false, nil
+	case !seen.Kept:
+		return false, nil
+	}
+	n := a.s.Len()
+	a.d.tell(a.c.notify, Event{Kind: "progress", Step: Face, Done: min(n, framesForNo), Of: framesForNo})
+	if n < framesForYes {
+		return false, nil
+	}
+	a.d.keep()
+	if err := a.c.compareFace(a.s, a.refs, a.table); err != nil {
+		return false, err
+	}
+	if a.challenge != nil && a.challenge.State() == vision.ChallengePassed {
+		face.Answer = AnswerRight // and this frame shows that it was them
+	}
+	switch policy := a.d.policy; policy.face(*face, float64(max(a.c.gallery, 1))) {
+	case "":
+		return true, nil
+	case FaceNoAnswer:
+		if a.challenge == nil {
+			a.challenge, face.Answer, a.s.Turning = &vision.Challenge{Mirrored: a.d.opts.Mirrored}, AnswerNone, true
+		}
+		return false, nil
+	case FaceNotLive:
+		if _, decided := a.s.Alive(policy.Live); decided || n >= framesForLive {
+			return true, nil
+		}
+		a.hints.tell(vision.HintTurnToCamera) // who looks straight ahead can be told from a picture
+		return false, nil
+	}
+	return n >= framesForNo, nil
+}
+
+// watch shows a frame to the challenge and returns what the person is to do for
+// it now.
+func (a *faceAttempt) watch(seen vision.Seen) vision.Hint {
+	switch seen.Hint {
+	case vision.HintNoFace, vision.HintOnePerson, vision.HintCloser, vision.HintFarther, vision.HintCentre:
+		return vision.HintNone // nobody, or not to be seen well enough to tell how they move
+	}
+	move := a.challenge.Look(seen.At, seen.Quality, seen.Same)
+	if a.challenge.State() == vision.ChallengeWrong {
+		a.c.face.Answer = AnswerWrong
+	}
+	return move
+}
+
+// unanswered tells whether the challenge ended without an answer.
+func (a *faceAttempt) unanswered() bool {
+	return a.challenge != nil && a.challenge.State() == vision.ChallengeUnanswered
+}
+
+// cues of everything that was seen, by name.
+func (a *faceAttempt) cues() map[string]float64 {
+	cues := a.s.Cues()
+	if a.challenge != nil {
+		maps.Copy(cues, a.challenge.Cues())
+	}
+	return cues
 }
 
 // compareFace scores the good frames against every reference.
@@ -180,6 +283,11 @@ const (
 	// Frames of one person agree at least at this false match rate; a frame
 	// that does not means that somebody else came before the camera.
 	samePersonFMR = 1e-3
+	// Looking aside costs likeness: of the one person of the liveness clips who
+	// turns their head, 0.30 is left at 45 degrees, while nobody else reached more
+	// than 0.22 against them; and whoever is compared there was recognised
+	// before and will be once more.
+	turnedFMR = 1e-2
 	// A new face that reaches this rate against an enrolled one is that person.
 	duplicateFMR = 1e-4
 )

@@ -34,10 +34,11 @@ const (
 	HintLookStraight // good, but another view of the face is wanted now
 	HintTurnLeft     // by a little; left is the person's own
 	HintTurnRight
-	hints // their number
+	HintNearer // what a challenge asks for, when nothing is wrong with the distance
+	hints      // their number
 )
 
-var hintNames = [hints]string{"none", "no-face", "one-person", "closer", "farther", "move-to-centre", "too-dark", "too-bright", "turn-to-camera", "hold-still", "look-straight", "turn-left", "turn-right"}
+var hintNames = [hints]string{"none", "no-face", "one-person", "closer", "farther", "move-to-centre", "too-dark", "too-bright", "turn-to-camera", "hold-still", "look-straight", "turn-left", "turn-right", "nearer"}
 
 // String is the stable name of the hint.
 func (h Hint) String() string {
@@ -66,6 +67,14 @@ func (q Quality) Hint() Hint {
 		return HintHoldStill
 	}
 	return HintNone
+}
+
+// aside tells whether a face that is good for nothing else can be compared with
+// its person's: it looks to the side, and may be blurred by the turn.
+func (q Quality) aside() bool {
+	turned := within(q.Yaw, maxAside)
+	q.Yaw, q.Sharpness = 0, minSharpness
+	return turned && q.Hint() == HintNone
 }
 
 func within(angle, limit float32) bool { return angle >= -limit && angle <= limit }

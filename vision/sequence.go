@@ -29,10 +29,17 @@ type Sequence struct {
 	// a turn of the head; HintNone: nothing. Others are not kept.
 	Want func(Quality) Hint
 
+	// Turning: the person was asked to turn, so that frames in which they look
+	// aside are compared as well, though not kept. SameTurned is the least cosine
+	// of such a frame with the mean of those that are kept.
+	Turning    bool
+	SameTurned float64
+
 	// Apart is the least time between frames that are kept; 0 = 150 ms.
 	Apart time.Duration
 
 	shots    []shot
+	aside    time.Time // of the last frame that was compared and not kept
 	box      Box       // of the subject, in the last frame that showed them
 	at       time.Time // of that frame; zero = there is no subject
 	last     uint64    // fingerprint of that frame
@@ -53,10 +60,12 @@ type shot struct {
 
 // Seen is what one frame added.
 type Seen struct {
-	Hint      Hint    // what the person can do; HintNone: the frame is good
-	Kept      bool    // it is good and independent of those before
-	Restarted bool    // this is somebody else: what was kept before is gone
-	Quality   Quality // of the frame, where it is kept
+	Hint      Hint      // what the person can do; HintNone: the frame is good
+	Kept      bool      // it is good and independent of those before
+	Same      bool      // it was compared and shows the person of the frames before
+	Restarted bool      // this is somebody else: what was kept before is gone
+	Quality   Quality   // of the one who is meant, good or not; the zero one where there is nobody
+	At        time.Time // of the frame
 }
 
 // Look takes the next frame. The time of the frame must be set.
@@ -69,8 +78,13 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 	if seen.Hint != HintNone {
 		return seen, nil
 	}
+	seen.Quality = subject.Quality
 	if seen.Hint = subject.Quality.Hint(); seen.Hint != HintNone {
-		return seen, nil
+		if s.Turning && subject.Quality.aside() && f.At.Sub(s.aside) >= apart {
+			s.aside = f.At
+			seen.Same, err = s.same(m, f, &subject)
+		}
+		return seen, err
 	}
 	if s.repeated(f, subject.Box) {
 		return seen, nil
@@ -98,18 +112,33 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 		live = float64(subject.Live)
 	}
 	s.shots = append(s.shots, shot{subject.Embedding, f.At, subject.Quality.Yaw, subject.Quality.Pitch, live})
-	seen.Kept, seen.Quality = true, subject.Quality
+	seen.Kept, seen.Same = true, true
 	return seen, nil
+}
+
+// same tells whether a face that looks aside is the person of the frames that
+// are kept.
+func (s *Sequence) same(m Looker, f *Frame, face *Face) (bool, error) {
+	mean, err := s.Mean()
+	if err != nil {
+		return false, nil // none are kept
+	}
+	defer mean.Wipe()
+	if err := m.Describe(f, face); err != nil {
+		return false, err
+	}
+	defer face.Embedding.Wipe()
+	return Cosine(mean, face.Embedding) >= s.SameTurned, nil
 }
 
 // follow finds the subject: at first the most prominent face, then the one that
 // is where they were. Two that could equally be meant are nobody.
 func (s *Sequence) follow(f *Frame, faces []Face) (Face, Seen) {
 	if len(faces) == 0 {
-		return Face{}, Seen{Hint: HintNoFace}
+		return Face{}, Seen{Hint: HintNoFace, At: f.At}
 	}
 	k := 0
-	var seen Seen
+	seen := Seen{At: f.At}
 	if !s.at.IsZero() {
 		var best float32
 		for i := range faces {
@@ -170,7 +199,7 @@ func (s *Sequence) Wipe() {
 		x.embedding.Wipe()
 	}
 	clear(s.own.ring)
-	*s = Sequence{Same: s.Same, Before: s.Before, Want: s.Want, Apart: s.Apart}
+	*s = Sequence{Same: s.Same, Before: s.Before, Want: s.Want, Turning: s.Turning, SameTurned: s.SameTurned, Apart: s.Apart}
 }
 
 // Len is how many good frames are kept.

@@ -97,6 +97,7 @@ type policyConfig struct {
 	FaceFMR   float64  `toml:"face_fmr" comment:"Largest false match rate of a face that passes: 1e-4 is 1 in 10,000 strangers."`
 	FingerFMR float64  `toml:"finger_fmr" comment:"The same of a finger; modules claim 1e-5."`
 	Live      float64  `toml:"live" comment:"Least probability that the face is live, 0 to 1."`
+	Challenge string   `toml:"challenge" comment:"Who is asked to turn the head or come nearer, at random: auto (whom their picture leaves in doubt, and everybody for 10 minutes after an attack), on (everybody) or off."`
 	PIN       bool     `toml:"pin" comment:"A PIN alone lets its person in, under the same lock-out: for the day on which nothing can be measured."`
 	Timeout   duration `toml:"timeout" comment:"How long an attempt may take."`
 }
@@ -168,7 +169,7 @@ func defaults() Config {
 		Finger: fingerConfig{Port: "/dev/serial0", Address: 0xFFFFFFFF, Match: "module"},
 		Door:   doorConfig{Kind: "none", Open: duration{Duration: 5 * time.Second}, KeyFile: "door.key"},
 		Kiosk:  kioskConfig{Preview: true, Enrol: "code", Away: duration{Duration: 5 * time.Second}},
-		Policy: policyConfig{Mode: "both", Phone: "second", FaceFMR: 1e-4, FingerFMR: 1e-4, Live: 0.5, Timeout: duration{Duration: 15 * time.Second}},
+		Policy: policyConfig{Mode: "both", Phone: "second", FaceFMR: 1e-4, FingerFMR: 1e-4, Live: 0.5, Challenge: "auto", Timeout: duration{Duration: 15 * time.Second}},
 		Phone:  phoneConfig{Connections: 1024},
 		Keep:   keepConfig{Unused: duration{Duration: 3 * 365 * 24 * time.Hour}, Announce: duration{Duration: 30 * 24 * time.Hour}, Audit: 200_000},
 		Log:    logConfig{Level: "info"},
@@ -184,6 +185,7 @@ func benchDefaults() Config {
 	c.API.Socket = "api.sock"
 	c.Finger.Port = c.Bench.Link
 	c.Policy.PIN = true
+	c.Policy.Challenge = "off" // the clips do nothing on request
 	c.Kiosk.Listen, c.Kiosk.Enrol = "127.0.0.1:0", "open"
 	c.Door.Kind, c.Door.Open = "drawn", duration{Duration: 3 * time.Second}
 	c.Phone.Listen, c.Phone.Browsers = "127.0.0.1:0", true
@@ -411,6 +413,7 @@ func (c *Config) check() error {
 	}
 	oneOf("policy.mode", c.Policy.Mode, "face", "finger", "either", "both")
 	oneOf("policy.phone", c.Policy.Phone, "none", "extra", "second", "alone")
+	oneOf("policy.challenge", c.Policy.Challenge, "auto", "on", "off")
 	for key, value := range map[string]string{"phone.listen": c.Phone.Listen, "phone.address": c.Phone.Address} {
 		if _, port, err := net.SplitHostPort(value); value != "" && (err != nil || port == "") {
 			wrong(key, "%q is no address with a port; write it like :7443 or 192.168.1.20:7443", value)

@@ -1,0 +1,160 @@
+package device
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/faceprint/faceprint/store"
+	"github.com/faceprint/faceprint/vision"
+)
+
+// pupil is somebody who does something when a move is asked for: i counts the
+// frames since then.
+type pupil struct {
+	hint vision.Hint
+	i    int
+	do   func(asked vision.Hint, i int, f *vision.Face)
+}
+
+func (p *pupil) hears(e Event) {
+	for _, h := range []vision.Hint{vision.HintLookStraight, vision.HintTurnLeft, vision.HintTurnRight, vision.HintNearer} {
+		if e.Kind == "hint" && e.Hint == h.String() {
+			p.hint, p.i = h, 0
+		}
+	}
+}
+
+func (p *pupil) pose(f *vision.Face) {
+	p.i++
+	p.do(p.hint, p.i, f)
+}
+
+// obey moves as asked, from the sixth frame on, by as much as it goes.
+func obey(asked vision.Hint, i int, f *vision.Face) {
+	if i < 6 {
+		return
+	}
+	switch by := min(float32(i-5)*8, 32); asked {
+	case vision.HintTurnLeft:
+		f.Quality.Yaw = by
+	case vision.HintTurnRight:
+		f.Quality.Yaw = -by
+	case vision.HintNearer:
+		f.Quality.Size *= 1 + by/100
+	}
+}
+
+func TestChallenge(t *testing.T) {
+	for name, tt := range map[string]struct {
+		policy  Challenge
+		live    float32
+		do      func(asked vision.Hint, i int, f *vision.Face)
+		granted bool
+		reason  Reason
+	}{
+		"they do as asked":                   {policy: ChallengeOn, live: 0.9, do: obey, granted: true},
+		"of whom there is no doubt":          {policy: ChallengeAuto, live: 0.9, granted: true},
+		"in doubt, and they do as asked":     {policy: ChallengeAuto, live: 0.7, do: obey, granted: true},
+		"in doubt, and they do nothing":      {policy: ChallengeAuto, live: 0.7, reason: FaceNoAnswer},
+		"in doubt, but it is off":            {policy: ChallengeOff, live: 0.7, granted: true},
+		"a policy of an unknown word is on":  {policy: "sometimes", live: 0.9, reason: FaceNoAnswer},
+		"the policy that says nothing":       {live: 0.9, granted: true},
+		"the policy that says nothing, dim":  {live: 0.7, reason: FaceNoAnswer},
+		"a photograph that passes for live":  {policy: ChallengeOn, live: 0.95, reason: FaceNoAnswer},
+		"a recording that looks to and fro":  {policy: ChallengeOn, live: 0.95, do: func(_ vision.Hint, i int, f *vision.Face) { f.Quality.Yaw = float32(i%20-10) * 2 }, reason: FaceNoAnswer},
+		"they do the other thing every time": {policy: ChallengeOn, live: 0.95, do: func(asked vision.Hint, i int, f *vision.Face) { obey(other(asked), i, f) }, reason: FaceNoAnswer},
+		"somebody else turns for them": {policy: ChallengeOn, live: 0.95, do: func(asked vision.Hint, i int, f *vision.Face) {
+			obey(asked, i, f)
+			if f.Quality.Yaw > 12 || f.Quality.Yaw < -12 || f.Quality.Size > 230 {
+				f.Score = 1
+			}
+		}}, // for want of an answer or of a match, as they are noticed
+		"they step aside for a stranger after the last move": {policy: ChallengeOn, live: 0.95, do: func() func(vision.Hint, int, *vision.Face) {
+			moves, gone := 0, false
+			return func(asked vision.Hint, i int, f *vision.Face) {
+				if i == 1 && asked != vision.HintLookStraight {
+					moves++
+				}
+				if gone = gone || moves == 2 && asked == vision.HintLookStraight; gone {
+					f.Score = 1
+				}
+				obey(asked, i, f)
+			}
+		}(), reason: FaceNoMatch},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, th, user := stage(t, Options{})
+			d.policy.Challenge = tt.policy
+			p := &pupil{do: tt.do}
+			if tt.do != nil {
+				th.pose = p.pose
+			}
+			th.play, th.seq, th.now = repeat(220, actor{who: 0, x: 320, live: tt.live}), 0, th.now.Add(time.Hour)
+			dec, err := d.Authenticate(t.Context(), Request{Who: user, Timeout: 500 * time.Millisecond, Notify: p.hears})
+			switch {
+			case err != nil || dec.Granted != tt.granted:
+				t.Fatalf("%+v, %v", dec, err)
+			case !tt.granted && (tt.reason != "" && !slices.Equal(dec.Reasons, []Reason{tt.reason}) || dec.Failures != 1):
+				t.Fatalf("%+v, want %s", dec, tt.reason)
+			}
+			asked := 0
+			for cue := range scores(t, d, dec.Audit) {
+				if strings.HasPrefix(cue, "face-move-") {
+					asked++
+				}
+			}
+			if want := tt.policy == ChallengeOn && tt.granted; want && asked < 2 {
+				t.Errorf("the audit knows of %d moves", asked)
+			}
+		})
+	}
+}
+
+func other(asked vision.Hint) vision.Hint {
+	switch asked {
+	case vision.HintTurnLeft:
+		return vision.HintTurnRight
+	case vision.HintTurnRight, vision.HintNearer:
+		return vision.HintTurnLeft
+	}
+	return asked
+}
+
+// scores of an audit entry.
+func scores(t *testing.T, d *Device, seq uint64) map[string]float64 {
+	t.Helper()
+	var e []store.Entry
+	if err := d.vault.View(func(tx *store.Tx) (err error) { e, err = tx.Audit(seq-1, 1); return err }); err != nil || len(e) != 1 {
+		t.Fatal(e, err)
+	}
+	return e[0].Scores
+}
+
+// After an attack everybody is in doubt for a while.
+func TestAnAttackPutsEverybodyInDoubt(t *testing.T) {
+	d, th, user := stage(t, Options{})
+	ada, photo := repeat(40, actor{who: 0, x: 320, live: 0.9}), repeat(40, actor{who: 0, x: 320, live: 0.1})
+	attempt := func(play [][]actor, after time.Duration) (Decision, error) {
+		th.play, th.seq, th.now = play, 0, th.now.Add(after)
+		return d.Authenticate(t.Context(), Request{Who: user, Timeout: 300 * time.Millisecond})
+	}
+	for _, tt := range []struct {
+		play   [][]actor
+		after  time.Duration
+		reason Reason
+	}{
+		{ada, time.Hour, ""},
+		{photo, time.Minute, FaceNotLive},
+		{ada, time.Minute, FaceNoAnswer},
+		{ada, time.Hour, ""},
+		{photo, time.Minute, FaceNotLive},
+		{ada, -time.Minute, FaceNoAnswer},
+	} {
+		dec, err := attempt(tt.play, tt.after)
+		if err != nil || dec.Granted != (tt.reason == "") || tt.reason != "" && !slices.Equal(dec.Reasons, []Reason{tt.reason}) {
+			t.Fatalf("%+v, %v, want %q", dec, err, tt.reason)
+		}
+	}
+}

@@ -1,0 +1,221 @@
+package vision
+
+import (
+	"crypto/rand"
+	"fmt"
+	"math/big"
+	"time"
+)
+
+// Challenge asks a person to move, in an order and at times that nobody can
+// know beforehand, and watches whether they do: a recording moves when it was
+// made to, and a picture that is turned does not turn its nose. It waits until
+// they look straight and still, then asks for one move; what counts is a move
+// that comes after it was asked for. A wrong move costs one more; the second
+// wrong one, and a move that does not come, end it.
+//
+// The zero value asks for two moves. Whoever moves at random at every ask, and
+// rests whenever they must, passes one challenge in six.
+type Challenge struct {
+	// Mirrored: the camera's picture is exchanged left and right.
+	Mirrored bool
+	// Draw returns a number from 0 to n-1 that nobody can foresee; nil =
+	// crypto/rand.
+	Draw func(n int) int
+
+	state   ChallengeState
+	began   bool
+	asked   Hint      // HintNone: they are to look straight
+	since   time.Time // of the ask, or of the rest
+	waiting time.Time // since when they are to look straight
+	pause   time.Duration
+	yaw     mean     // while resting
+	size    mean     // the same
+	turned  bool     // one of the moves was a turn
+	right   int      // moves that came as asked
+	wrong   int      // and that did not
+	wanted  int      // moves
+	answers []answer // of every move, for the audit
+	resting bool
+}
+
+// ChallengeState is how far a challenge is.
+type ChallengeState uint8
+
+// States. The zero state is that nothing was shown.
+const (
+	ChallengeOpen       ChallengeState = iota
+	ChallengePassed                    // every move came when it was asked for
+	ChallengeWrong                     // other moves came, or came too soon
+	ChallengeUnanswered                // none came
+)
+
+// answer to one ask.
+type answer struct {
+	move  Hint
+	after time.Duration // of the ask; 0 = it did not come
+	right bool
+}
+
+// mean of what was measured.
+type mean struct {
+	n           int
+	sum         float64
+	least, most float32
+}
+
+func (m *mean) add(v float32) {
+	if m.n == 0 {
+		m.least, m.most = v, v
+	}
+	m.n++
+	m.sum += float64(v)
+	m.least, m.most = min(m.least, v), max(m.most, v)
+}
+
+func (m *mean) value() float32 { return float32(m.sum / float64(m.n)) }
+
+// State tells how far it is.
+func (c *Challenge) State() ChallengeState { return c.state }
+
+// Look takes the next picture of a person and returns what they are to do now:
+// HintLookStraight, or a move; HintNone at the end. same says that it was
+// compared and is the person who is challenged: nobody else's move counts for
+// them.
+func (c *Challenge) Look(at time.Time, q Quality, same bool) Hint {
+	if !c.began {
+		c.began, c.right, c.turned, c.wanted = true, 0, false, challengeMoves+c.wrong
+		c.rest(at)
+	}
+	if c.state != ChallengeOpen {
+		return HintNone
+	}
+	if c.asked == HintNone {
+		return c.prepare(at, q)
+	}
+	return c.judge(at, q, same)
+}
+
+// Restart forgets what the person did, who is somebody else now, even if they
+// had done all of it. What was wrong stays wrong: stepping aside mends nothing.
+func (c *Challenge) Restart() {
+	if c.state == ChallengeOpen || c.state == ChallengePassed {
+		c.state, c.began = ChallengeOpen, false
+	}
+}
+
+// rest begins to wait until they look straight.
+func (c *Challenge) rest(at time.Time) {
+	c.asked, c.waiting, c.resting = HintNone, at, false
+}
+
+// prepare waits for a rest of random length and then asks.
+func (c *Challenge) prepare(at time.Time, q Quality) Hint {
+	if at.Sub(c.waiting) > challengePatience {
+		c.state = ChallengeUnanswered
+		return HintNone
+	}
+	if !within(q.Yaw, restYaw) {
+		c.resting = false
+		return HintLookStraight
+	}
+	if !c.resting {
+		c.resting, c.since, c.yaw, c.size = true, at, mean{}, mean{}
+		c.pause = pauseLeast + time.Duration(c.draw(int((pauseMost-pauseLeast)/time.Millisecond)))*time.Millisecond
+	}
+	c.yaw.add(q.Yaw)
+	c.size.add(q.Size)
+	if c.yaw.most-c.yaw.least > stillYaw || c.size.most > stillSize*c.size.least {
+		c.resting = false
+		return HintLookStraight
+	}
+	if at.Sub(c.since) < c.pause || c.yaw.n < 3 {
+		return HintLookStraight
+	}
+	moves := []Hint{HintTurnLeft, HintTurnRight, HintNearer}
+	if c.right+1 == c.wanted && !c.turned {
+		moves = moves[:2] // a picture comes nearer as well; it does not turn
+	}
+	c.asked, c.since = moves[c.draw(len(moves))], at
+	return c.asked
+}
+
+// judge tells whether they moved as asked.
+func (c *Challenge) judge(at time.Time, q Quality, same bool) Hint {
+	after := at.Sub(c.since)
+	if after > challengePatience {
+		c.answers = append(c.answers, answer{move: c.asked})
+		c.state = ChallengeUnanswered
+		return HintNone
+	}
+	yaw := q.Yaw - c.yaw.value()
+	if c.Mirrored {
+		yaw = -yaw
+	}
+	nearer := float32(nearerSize)
+	if c.asked != HintNearer {
+		nearer = leanSize
+	}
+	var did Hint
+	switch { // the picture's right is the person's left
+	case yaw >= turnYaw:
+		did = HintTurnLeft
+	case yaw <= -turnYaw:
+		did = HintTurnRight
+	case q.Size >= nearer*c.size.value():
+		did = HintNearer
+	default:
+		return c.asked
+	}
+	right := did == c.asked && after >= soonest
+	if right && !same {
+		return c.asked // until it is plain who moved
+	}
+	c.answers = append(c.answers, answer{c.asked, after, right})
+	if right {
+		c.right++
+		c.turned = c.turned || did != HintNearer
+	} else {
+		c.wrong++
+		c.wanted++
+	}
+	switch {
+	case c.wrong > challengeWrongs:
+		c.state = ChallengeWrong
+		return HintNone
+	case c.right == c.wanted:
+		c.state = ChallengePassed
+		return HintLookStraight
+	}
+	c.rest(at)
+	return HintLookStraight
+}
+
+// Cues are what was asked and when it came, by name, for the audit: the
+// milliseconds from the ask to the move, negative when it was not the right
+// one, 0 when none came.
+func (c *Challenge) Cues() map[string]float64 {
+	cues := map[string]float64{"moves-right": float64(c.right), "moves-wrong": float64(c.wrong)}
+	for i, a := range c.answers {
+		ms := float64(a.after.Milliseconds())
+		if !a.right {
+			ms = -ms
+		}
+		cues[fmt.Sprintf("move-%d-%s", i+1, a.move)] = ms
+	}
+	if c.asked != HintNone && c.state == ChallengeOpen {
+		cues[fmt.Sprintf("move-%d-%s", len(c.answers)+1, c.asked)] = 0
+	}
+	return cues
+}
+
+func (c *Challenge) draw(n int) int {
+	if c.Draw != nil {
+		return c.Draw(n)
+	}
+	k, err := rand.Int(rand.Reader, big.NewInt(int64(n)))
+	if err != nil { // crypto/rand ends the program rather than fail
+		return 0
+	}
+	return int(k.Int64())
+}

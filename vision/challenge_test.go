@@ -1,0 +1,242 @@
+package vision
+
+import (
+	"math"
+	"slices"
+	"testing"
+	"time"
+)
+
+// mover is somebody before a challenge, 15 frames a second.
+type mover struct {
+	t    *testing.T
+	c    *Challenge
+	now  time.Time
+	hint Hint
+	asks []Hint // as they came
+	yaw  float32
+	size float32
+}
+
+// newMover stands before a challenge that draws these numbers, in turn: for every
+// move the pause in milliseconds beyond the least one, and which move.
+func newMover(t *testing.T, draws ...int) *mover {
+	m := &mover{t: t, now: time.Unix(1000, 0), size: 200}
+	m.c = &Challenge{Draw: func(n int) int {
+		if len(draws) == 0 {
+			return 0
+		}
+		d := draws[0]
+		draws = draws[1:]
+		return d % n
+	}}
+	return m
+}
+
+func (m *mover) frame(same bool) {
+	m.now = m.now.Add(66 * time.Millisecond)
+	hint := m.c.Look(m.now, Quality{Yaw: m.yaw, Size: m.size}, same)
+	if hint != m.hint && hint != HintNone && hint != HintLookStraight {
+		m.asks = append(m.asks, hint)
+	}
+	m.hint = hint
+}
+
+// rest until something is asked.
+func (m *mover) rest() Hint {
+	for range 60 {
+		if m.frame(true); m.hint != HintLookStraight {
+			break
+		}
+	}
+	return m.hint
+}
+
+// turn to a yaw, in a third of a second, and back.
+func (m *mover) turn(yaw float32) {
+	m.move(func(share float32) { m.yaw = yaw * share })
+}
+
+func (m *mover) nearer() {
+	m.move(func(share float32) { m.size = 200 * (1 + 0.35*share) })
+}
+
+func (m *mover) move(to func(share float32)) {
+	for range 5 { // they take their time to understand
+		m.frame(true)
+	}
+	for _, share := range []float32{0.2, 0.4, 0.6, 0.8, 1, 0.8, 0.6, 0.4, 0.2, 0} {
+		to(share)
+		m.frame(true)
+	}
+}
+
+// do what was asked.
+func (m *mover) do(h Hint) {
+	switch h {
+	case HintTurnLeft:
+		m.turn(30)
+	case HintTurnRight:
+		m.turn(-30)
+	case HintNearer:
+		m.nearer()
+	}
+}
+
+func TestWhoMovesAsAskedPasses(t *testing.T) {
+	for _, draws := range [][]int{{0, 0, 0, 1}, {800, 1, 5, 0}, {3, 2, 3, 1}, {3, 0, 3, 2}, {0, 0, 0, 0}} {
+		m := newMover(t, draws...)
+		for m.c.State() == ChallengeOpen {
+			h := m.rest()
+			if h == HintLookStraight {
+				t.Fatalf("%v: nothing was asked: %v", draws, m.c.Cues())
+			}
+			m.do(h)
+		}
+		cues := m.c.Cues()
+		if m.c.State() != ChallengePassed || len(m.asks) != 2 || cues["moves-right"] != 2 || cues["moves-wrong"] != 0 {
+			t.Errorf("%v: state %v after %v: %v", draws, m.c.State(), m.asks, cues)
+		}
+		if ms := cues["move-1-"+m.asks[0].String()]; !(ms > 300 && ms < 800) {
+			t.Errorf("%v: the first move is said to have come after %g ms", draws, ms)
+		}
+	}
+}
+
+// Pictures can be brought nearer; they cannot turn.
+func TestOneOfTheMovesIsATurn(t *testing.T) {
+	for second := range 3 {
+		m := newMover(t, 0, 2, 0, second)
+		m.do(m.rest())
+		if h := m.rest(); m.asks[0] != HintNearer || h != HintTurnLeft && h != HintTurnRight {
+			t.Errorf("%v", m.asks)
+		}
+	}
+}
+
+func TestWhoDoesNotMoveAsAskedFails(t *testing.T) {
+	for name, tt := range map[string]struct {
+		play func(m *mover)
+		want ChallengeState
+	}{
+		"a photograph":         {func(m *mover) { m.rest(); m.still() }, ChallengeUnanswered},
+		"it never rests":       {func(m *mover) { m.sway(100) }, ChallengeUnanswered},
+		"the other way, twice": {func(m *mover) { m.rest(); m.turn(-30); m.rest(); m.turn(-30) }, ChallengeWrong},
+		"the other way, once": {func(m *mover) {
+			m.rest()
+			m.turn(-30)
+			m.rest()
+			m.turn(30)
+			m.rest()
+			m.turn(30)
+			m.rest()
+			m.turn(30)
+		}, ChallengePassed},
+		"a wrong move costs one more": {func(m *mover) {
+			m.rest()
+			m.turn(-30)
+			m.rest()
+			m.turn(30)
+			m.rest()
+			m.turn(30)
+			m.rest()
+		}, ChallengeOpen},
+		"it turns before anybody could": {func(m *mover) {
+			m.rest()
+			m.yaw = 30
+			m.frame(true)
+			m.yaw = 0
+			m.rest()
+			m.yaw = 30
+			m.frame(true)
+		}, ChallengeWrong},
+		"somebody else turns for them":        {func(m *mover) { m.rest(); m.stranger() }, ChallengeUnanswered},
+		"it nods its picture by a little":     {func(m *mover) { m.rest(); m.turn(8); m.still() }, ChallengeUnanswered},
+		"somebody else takes over after a no": {func(m *mover) { m.rest(); m.turn(-30); m.c.Restart(); m.rest(); m.turn(-30) }, ChallengeWrong},
+		"somebody else after all is done":     {func(m *mover) { m.rest(); m.turn(30); m.rest(); m.turn(30); m.c.Restart() }, ChallengeOpen},
+	} {
+		m := newMover(t) // always asks for a turn to the left
+		tt.play(m)
+		if m.c.State() != tt.want {
+			t.Errorf("%s: state %v, want %v: %v, cues %v", name, m.c.State(), tt.want, m.asks, m.c.Cues())
+		}
+	}
+}
+
+func (m *mover) still() {
+	for range 70 {
+		m.frame(true)
+	}
+}
+
+func (m *mover) sway(frames int) {
+	for i := range frames {
+		m.yaw = float32(20 * math.Sin(float64(i)/3))
+		m.frame(true)
+	}
+}
+
+func (m *mover) stranger() {
+	for i := range 70 {
+		m.yaw = 30
+		m.frame(i < 0)
+	}
+}
+
+func TestLeftIsThePersonsOwn(t *testing.T) {
+	for _, mirrored := range []bool{false, true} {
+		m := newMover(t)
+		m.c.Mirrored = mirrored
+		for range 2 {
+			m.rest()
+			if mirrored {
+				m.turn(-30)
+			} else {
+				m.turn(30) // to the picture's right
+			}
+		}
+		if m.c.State() != ChallengePassed || !slices.Equal(m.asks, []Hint{HintTurnLeft, HintTurnLeft}) {
+			t.Errorf("mirrored %v: %v after %v", mirrored, m.c.State(), m.asks)
+		}
+	}
+}
+
+// Who moves at random at every ask is to pass as seldom as the comment says: 1
+// in 6 of many.
+func TestChanceOfMovingAtRandom(t *testing.T) {
+	const n = 3000
+	passed, k := 0, 0
+	random := func(n int) int { // of a generator of its own, so that the test repeats
+		k = (k*1103515245 + 12345) & 0x7fffffff
+		return (k >> 16) % n
+	}
+	for range n {
+		m := newMover(t)
+		m.c.Draw = random
+		for m.c.State() == ChallengeOpen {
+			m.rest()
+			m.do([]Hint{HintTurnLeft, HintTurnRight, HintNearer}[random(3)])
+		}
+		if m.c.State() == ChallengePassed {
+			passed++
+		}
+	}
+	if share := float64(passed) / n; !(share > 0.10 && share < 0.22) {
+		t.Errorf("%.3f of those who moved at random passed", share)
+	}
+}
+
+func TestTheSecretOfAChallengeIsDrawn(t *testing.T) {
+	seen := map[Hint]bool{}
+	var pauses []time.Duration
+	for range 40 {
+		m := newMover(t)
+		m.c.Draw = nil
+		start := m.now
+		seen[m.rest()] = true
+		pauses = append(pauses, m.now.Sub(start))
+	}
+	if len(seen) != 3 || slices.Max(pauses)-slices.Min(pauses) < 200*time.Millisecond {
+		t.Errorf("asked %v after %v", seen, pauses)
+	}
+}
