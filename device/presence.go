@@ -35,6 +35,7 @@ func (d *Device) Watch(ctx context.Context, away time.Duration) error {
 	defer tick.Stop()
 	defer d.here.Store(false)
 	var seen time.Time
+	var eye glancer
 	for {
 		select {
 		case <-ctx.Done():
@@ -48,7 +49,7 @@ func (d *Device) Watch(ctx context.Context, away time.Duration) error {
 				seen = now
 			}
 			continue // the attempt has the camera
-		case d.glance(ctx):
+		case eye.glance(ctx, d):
 			seen = now
 			if !here {
 				d.here.Store(true)
@@ -64,20 +65,36 @@ func (d *Device) Watch(ctx context.Context, away time.Duration) error {
 // Present tells whether somebody is before the device, while Watch runs.
 func (d *Device) Present() bool { return d.here.Load() }
 
-// glance tells whether somebody is before the camera. A camera or a model that
-// is missing sees nobody; whose part it is reports that.
-func (d *Device) glance(ctx context.Context) bool {
+// glancer looks whether somebody is there. While the picture stays as it was, so
+// does the answer, and nobody is looked for.
+type glancer struct {
+	still vision.Stillness
+	there bool
+}
+
+// glance tells whether somebody is before the camera. A camera or a model that is
+// missing sees nobody; whose part it is reports that.
+func (g *glancer) glance(ctx context.Context, d *Device) bool {
 	ctx, cancel := context.WithTimeout(ctx, glanceEvery)
 	defer cancel()
 	frame, err := d.hw.Camera.Frame(ctx)
 	if err != nil {
+		*g = glancer{}
 		return false
 	}
 	defer frame.Wipe()
+	if g.still.Still(frame) {
+		return g.there
+	}
 	d.eyes.Lock()
 	defer d.eyes.Unlock()
 	faces, err := d.hw.Faces.Detect(frame)
-	return err == nil && len(faces) > 0 && large(faces[0])
+	if err != nil {
+		*g = glancer{}
+		return false
+	}
+	g.there = len(faces) > 0 && large(faces[0])
+	return g.there
 }
 
 func large(f vision.Face) bool { return f.Quality.Size >= presentSize }

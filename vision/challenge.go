@@ -198,7 +198,7 @@ func (c *Challenge) Cues() map[string]float64 {
 	cues := map[string]float64{"moves-right": float64(c.right), "moves-wrong": float64(c.wrong)}
 	for i, a := range c.answers {
 		ms := float64(a.after.Milliseconds())
-		if !a.right {
+		if !a.right && ms != 0 {
 			ms = -ms
 		}
 		cues[fmt.Sprintf("move-%d-%s", i+1, a.move)] = ms

@@ -39,6 +39,9 @@ type Sequence struct {
 	Apart time.Duration
 
 	shots    []shot
+	face     Face // the subject of the last frame, where they were alone
+	alone    bool
+	tracked  int       // frames since all of one was looked at
 	aside    time.Time // of the last frame that was compared and not kept
 	box      Box       // of the subject, in the last frame that showed them
 	at       time.Time // of that frame; zero = there is no subject
@@ -70,17 +73,12 @@ type Seen struct {
 
 // Look takes the next frame. The time of the frame must be set.
 func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
-	faces, err := m.Detect(f)
-	if err != nil {
-		return Seen{Hint: HintNoFace}, err
+	subject, seen, err := s.find(m, f)
+	if err != nil || seen.Hint != HintNone {
+		return seen, err
 	}
-	subject, seen := s.follow(f, faces)
-	if seen.Hint != HintNone {
-		return seen, nil
-	}
-	seen.Quality = subject.Quality
 	if seen.Hint = subject.Quality.Hint(); seen.Hint != HintNone {
-		if s.Turning && subject.Quality.aside() && f.At.Sub(s.aside) >= apart {
+		if s.compares(f, subject.Quality) {
 			s.aside = f.At
 			seen.Same, err = s.same(m, f, &subject)
 		}
@@ -94,8 +92,8 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 			return seen, nil
 		}
 	}
-	if n := len(s.shots); n > 0 && f.At.Sub(s.shots[n-1].at) < max(s.Apart, apart) {
-		return seen, nil // too soon to say anything new
+	if !s.keeps(f) {
+		return seen, nil
 	}
 	if err := m.Describe(f, &subject); err != nil {
 		return Seen{Hint: HintNoFace, Restarted: seen.Restarted}, err
@@ -114,6 +112,48 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 	s.shots = append(s.shots, shot{subject.Embedding, f.At, subject.Quality.Yaw, subject.Quality.Pitch, live})
 	seen.Kept, seen.Same = true, true
 	return seen, nil
+}
+
+// find finds the subject: near where they were, or, where the frame may be kept
+// or it is time, by looking through all of it.
+func (s *Sequence) find(m Looker, f *Frame) (Face, Seen, error) {
+	t, can := m.(Tracker)
+	gap := f.At.Sub(s.at)
+	if can && s.alone && s.tracked < trackFrames && gap >= 0 && gap < trackGap {
+		face := s.face
+		ok, err := t.Track(f, &face)
+		if err != nil {
+			return Face{}, Seen{Hint: HintNoFace, At: f.At}, err
+		}
+		q := face.Quality
+		if wanted := q.Hint() == HintNone && s.keeps(f) || s.compares(f, q); ok && !wanted {
+			s.tracked++
+			s.face, s.box, s.at = face, face.Box, f.At
+			return face, Seen{At: f.At, Quality: q}, nil
+		}
+	}
+	s.alone, s.tracked = false, 0
+	faces, err := m.Detect(f)
+	if err != nil {
+		return Face{}, Seen{Hint: HintNoFace, At: f.At}, err
+	}
+	face, seen := s.follow(f, faces)
+	if seen.Hint == HintNone {
+		s.face, s.alone, seen.Quality = face, len(faces) == 1, face.Quality
+	}
+	return face, seen, nil
+}
+
+// keeps tells whether a good frame would be kept: it is not too soon to say
+// anything new.
+func (s *Sequence) keeps(f *Frame) bool {
+	n := len(s.shots)
+	return n == 0 || f.At.Sub(s.shots[n-1].at) >= max(s.Apart, apart)
+}
+
+// compares tells whether a frame that is not good would be compared.
+func (s *Sequence) compares(f *Frame, q Quality) bool {
+	return s.Turning && q.aside() && f.At.Sub(s.aside) >= apart
 }
 
 // same tells whether a face that looks aside is the person of the frames that

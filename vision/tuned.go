@@ -34,6 +34,20 @@ const (
 	followGap     = time.Second
 	rivalSize     = 0.8
 
+	// Tracking. The points' extents of one person overlap by more than trackOverlap
+	// from frame to frame (all frames of the demo's clips but cuts); after
+	// trackFrames and trackGap the whole frame is looked at again.
+	trackOverlap = 0.5
+	trackFrames  = 4
+	trackGap     = 250 * time.Millisecond
+
+	// Stillness. A cell is a mean of 64 pixels, which a camera's noise moves by one
+	// grey level or two.
+	stillRows    = 12
+	stillColumns = 16
+	stillLevels  = 6
+	stillFor     = 3 * time.Second
+
 	// Liveness. In profile and looking down the net of profile faceplugin calls
 	// living people dead (every failure of a live clip was at 14 degrees of yaw or
 	// more), so such a frame says nothing.

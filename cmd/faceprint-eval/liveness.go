@@ -169,6 +169,15 @@ func (w *witness) Detect(f *vision.Frame) ([]vision.Face, error) {
 	return slices.DeleteFunc(faces, func(x vision.Face) bool { return w.bystander > 0 && x.Box.Height() > w.bystander }), err
 }
 
+// Track where nobody is to be passed over.
+func (w *witness) Track(f *vision.Frame, face *vision.Face) (bool, error) {
+	t, ok := w.Looker.(vision.Tracker)
+	if !ok || w.bystander > 0 {
+		return false, nil
+	}
+	return t.Track(f, face)
+}
+
 func (c *livenessClip) play(ctx context.Context, file string, w *witness, same, threshold float64) error {
 	s := &vision.Sequence{Same: same}
 	defer s.Wipe()

@@ -76,6 +76,14 @@ func (f faces) Detect(frame *vision.Frame) ([]vision.Face, error) {
 	return m.Detect(frame)
 }
 
+func (f faces) Track(frame *vision.Frame, face *vision.Face) (bool, error) {
+	m, _, err := f.part.get()
+	if err != nil {
+		return false, err
+	}
+	return m.Track(frame, face)
+}
+
 func (f faces) Describe(frame *vision.Frame, face *vision.Face) error {
 	m, _, err := f.part.get()
 	if err != nil {

