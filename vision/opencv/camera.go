@@ -1,6 +1,7 @@
 package opencv
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -100,6 +101,7 @@ type Camera struct {
 	stale   uint64 // frames up to this seq are of a source that was left
 	state   State
 	since   time.Time // of the last frame, or of the opening
+	moved   time.Time // of the last frame that was not the same as the one before
 	cancel  context.CancelFunc
 	reading *sync.WaitGroup // of the present source's goroutine
 	closed  bool
@@ -212,11 +214,22 @@ func (c *Camera) readOnce(ctx context.Context, s source) (frames int, err error)
 		if !c.take(ctx, pix, w, h) {
 			continue
 		}
+		if s.kind != kindClip && c.frozen() {
+			return 0, fmt.Errorf("opencv: %s: not one pixel changed for %v: is the lens covered, or has the camera hung up?: %w", s.shown(), c.config.Patience, ErrSource)
+		}
 		if frames++; frames == 1 {
 			c.log.Info("camera live", "source", s.shown(), "width", w, "height", h)
 		}
 	}
 	return frames, nil
+}
+
+// frozen tells whether the source gives the same picture again and again, which
+// no sensor does.
+func (c *Camera) frozen() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.since.Sub(c.moved) > c.config.Patience
 }
 
 // take keeps the frame as the newest; false when it is none or too late.
@@ -233,10 +246,13 @@ func (c *Camera) take(ctx context.Context, pix []byte, w, h int) bool {
 		clear(c.pix)
 		c.pix = make([]byte, len(pix))
 	}
+	c.since = time.Now()
+	if c.state.Condition != Live || !bytes.Equal(c.pix, pix) { // which ends at the first pixel that moved
+		c.moved = c.since
+	}
 	copy(c.pix, pix)
 	c.width, c.height = w, h
 	c.seq++
-	c.since = time.Now()
 	c.state.Condition, c.state.Err = Live, nil
 	c.state.Frames++
 	c.state.Width, c.state.Height = w, h

@@ -291,3 +291,34 @@ func TestRotationAndMirror(t *testing.T) {
 		}
 	}
 }
+
+// No sensor takes the same picture twice: one that does is opened again.
+func TestAFrozenPictureIsNoPicture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var frozen, moving []step
+		for i := range 80 {
+			frozen = append(frozen, step{wait: 100 * time.Millisecond, shade: 7})
+			moving = append(moving, step{wait: 100 * time.Millisecond, shade: byte(i)})
+		}
+		opened := 0
+		cam := mustOpen(t, config(scripted(&opened, frozen, moving)))
+		var err error
+		for range 60 {
+			if _, err = cam.Frame(t.Context()); err != nil {
+				break
+			}
+		}
+		if !errors.Is(err, ErrSource) || !strings.Contains(err.Error(), "not one pixel changed") || cam.State().Condition != Lost {
+			t.Fatalf("%v, %v", err, cam.State())
+		}
+		time.Sleep(time.Second) // of the virtual clock: it is opened again
+		for range 60 {
+			if _, err := cam.Frame(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if opened != 2 || cam.State().Condition != Live {
+			t.Errorf("opened %d times, %v", opened, cam.State())
+		}
+	})
+}
