@@ -24,7 +24,8 @@ type captured struct {
 	faceModel, family    string
 	faceHint, fingerHint string
 	gallery              int
-	user                 store.UserID // whom a 1:N search found
+	user                 store.UserID     // whom a 1:N search found
+	look                 vision.Embedding // of the face that was compared last
 	hints                []string
 	notify               func(Event) // the asker's
 }
@@ -37,7 +38,10 @@ func (c *captured) evidence() Evidence {
 // word of a phone's owner that it is somebody else.
 func (c *captured) compared() bool { return c.face.Compared || c.finger.Compared || c.phone.Denied }
 
-func (c *captured) wipe() { *c = captured{} }
+func (c *captured) wipe() {
+	c.look.Wipe()
+	*c = captured{}
+}
 
 // results lists what was measured, for the asker.
 func (c *captured) results(v Verdict) []Result {

@@ -434,6 +434,11 @@ func (d *Device) conclude(kind string, r Request, verdict Verdict, ev *captured,
 		if !r.KeepShut {
 			d.open(decision.User)
 		}
+		if d.policy.mayAdapt(verdict, ev.evidence()) {
+			if err := d.adapt(decision.User, ev.look, d.hw.Faces.Profile()); err != nil {
+				d.opts.Log.Warn("the template that follows the person stays as it was", "err", err)
+			}
+		}
 	}
 	decision.Took = d.hw.Now().Sub(start)
 	d.decided(decision)

@@ -176,7 +176,7 @@ func (t *tool) show(e client.Event) {
 		line += fmt.Sprintf(" %d/%d", e.Done, e.Of)
 	}
 	if e.Hint != "" {
-		line += ": " + e.Hint
+		line += ": " + hint(e.Hint)
 	}
 	if e.Outcome != "" {
 		line += " " + e.Outcome

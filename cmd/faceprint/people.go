@@ -132,7 +132,7 @@ func (t *tool) people() *cobra.Command {
 			})
 		},
 	}
-	c.AddCommand(t.peopleShow())
+	c.AddCommand(t.peopleShow(), t.restoreTemplate())
 	return c
 }
 
@@ -176,6 +176,30 @@ func (t *tool) forget() *cobra.Command {
 	}
 	c.Flags().StringVar(&receipt, "receipt", "", "write the signed receipt for the person to this `file`")
 	return c
+}
+
+func (t *tool) restoreTemplate() *cobra.Command {
+	return &cobra.Command{
+		ValidArgsFunction: t.completePerson,
+		Use:               "restore-template PERSON",
+		Short:             "Go back to the face that was enrolled",
+		Long: `Delete the face template that followed the person's look (policy.adapt), so
+that only the enrolled one is compared. It is recorded in the audit chain.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cl := t.client()
+			defer cl.Close()
+			user, err := t.resolve(cmd.Context(), cl, args[0])
+			if err != nil {
+				return err
+			}
+			p, err := cl.RestoreTemplates(cmd.Context(), user)
+			if err != nil {
+				return err
+			}
+			return t.print(p, func(w io.Writer) { fmt.Fprintf(w, "%s is known by what was enrolled\n", p.User) })
+		},
+	}
 }
 
 func (t *tool) unlock() *cobra.Command {

@@ -63,6 +63,15 @@ func (b *backend) SetPIN(ctx context.Context, user string, p client.NewPIN) erro
 	return problemOf(b.device.SetPIN(ctx, id, []byte(p.PIN)))
 }
 
+func (b *backend) RestoreTemplates(_ context.Context, user string) error {
+	id, err := userID(user)
+	if err != nil {
+		return err
+	}
+	_, err = b.device.RestoreTemplates(id)
+	return problemOf(err)
+}
+
 func (b *backend) RemovePIN(_ context.Context, user string) error {
 	id, err := userID(user)
 	if err != nil {

@@ -45,6 +45,7 @@ type Backend interface {
 	AuthenticatePIN(context.Context, client.PINAttempt) (client.Decision, error)
 	SetPIN(ctx context.Context, user string, p client.NewPIN) error
 	RemovePIN(ctx context.Context, user string) error
+	RestoreTemplates(ctx context.Context, user string) error
 	Enroll(context.Context, client.Enrolment) (client.Enrolled, error)
 	People(context.Context) (client.People, error)
 	Person(ctx context.Context, user string) (client.Person, error)
@@ -222,6 +223,12 @@ func (s *Server) routes() {
 	})
 	route(s, RoleAdmin, "remove-pin", del, "/v1/people/{user}/pin", "Take a person's PIN away", func(ctx context.Context, in *ofUser) (*answer[client.Person], error) {
 		if err := s.back.RemovePIN(ctx, in.User); err != nil {
+			return nil, err
+		}
+		return reply(s.back.Person(ctx, in.User))
+	})
+	route(s, RoleAdmin, "restore-templates", del, "/v1/people/{user}/adapted", "Go back to the face templates that were enrolled", func(ctx context.Context, in *ofUser) (*answer[client.Person], error) {
+		if err := s.back.RestoreTemplates(ctx, in.User); err != nil {
 			return nil, err
 		}
 		return reply(s.back.Person(ctx, in.User))

@@ -104,6 +104,13 @@ func (f *fake) SetPIN(_ context.Context, user string, p client.NewPIN) error {
 	return f.err
 }
 
+func (f *fake) RestoreTemplates(_ context.Context, user string) error {
+	if user != "u1" {
+		return fmt.Errorf("the templates of %q", user)
+	}
+	return f.err
+}
+
 func (f *fake) RemovePIN(_ context.Context, user string) error {
 	if user != "u1" {
 		return fmt.Errorf("the PIN of %q", user)
@@ -202,6 +209,7 @@ var operations = []struct {
 	{"POST", "/v1/pin", `{"name":"A","pin":"1"}`, RoleKiosk},
 	{"PUT", "/v1/people/{user}/pin", `{"pin":"1"}`, RoleAdmin},
 	{"DELETE", "/v1/people/{user}/pin", "", RoleAdmin},
+	{"DELETE", "/v1/people/{user}/adapted", "", RoleAdmin},
 }
 
 func TestWhoMayDoWhat(t *testing.T) {

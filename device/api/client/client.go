@@ -134,6 +134,12 @@ func (c *Client) SetPIN(ctx context.Context, user string, p NewPIN) (Person, err
 	return call[Person](ctx, c, http.MethodPut, "/v1/people/"+url.PathEscape(user)+"/pin", p)
 }
 
+// RestoreTemplates deletes the templates that followed the person's look; the
+// enrolled ones stay.
+func (c *Client) RestoreTemplates(ctx context.Context, user string) (Person, error) {
+	return call[Person](ctx, c, http.MethodDelete, "/v1/people/"+url.PathEscape(user)+"/adapted", nil)
+}
+
 // RemovePIN takes the person's PIN away.
 func (c *Client) RemovePIN(ctx context.Context, user string) (Person, error) {
 	return call[Person](ctx, c, http.MethodDelete, "/v1/people/"+url.PathEscape(user)+"/pin", nil)
