@@ -31,7 +31,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo picture build test bench nightly lint race cross fuzz vuln firmware pam deps deps-test fetch clean
+.PHONY: help run demo picture build test bench report nightly lint race cross fuzz vuln firmware pam deps deps-test fetch clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,11 @@ vuln: deps ## known vulnerabilities, where the database can be reached
 pam: ## the PAM module for Linux logins, bin/pam_faceprint.so (docs/login.md)
 	@packaging/deps.sh $(VAR)/go build pam
 	@$(MAKE) --no-print-directory -C packaging/pam DIR=$(CURDIR)/bin
+
+# Of pictures and clips that are the user's: what is not named keeps its lines.
+#   make report FACES=lfw PAIRS=lfw/pairs.txt LIVE="a.mp4 b.mp4" ATTACK="c.mp4"
+report: build ## measure again on your data and write the README's figures and docs/det.png
+	@bin/faceprint-eval report --readme README.md --plot docs/det.png --engine $(or $(ENGINE),ort) $(if $(FACES),--dir $(FACES) --pairs $(or $(PAIRS),$(FACES)/pairs.txt)) $(if $(LIVE),--live $(LIVE)) $(if $(ATTACK),--attack $(ATTACK)) $(addprefix --bystander ,$(BYSTANDER))
 
 nightly: ## what is too long for CI: long fuzzing, full fault and power-cut sweeps
 	$(MAKE) test

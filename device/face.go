@@ -205,6 +205,7 @@ func (a *faceAttempt) saw(seen vision.Seen) (done bool, err error) {
 	if n < framesForYes {
 		return false, nil
 	}
+	face.Suspect = face.Suspect || a.s.Flat()
 	a.d.keep()
 	if err := a.c.compareFace(a.s, a.refs, a.table); err != nil {
 		return false, err

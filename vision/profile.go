@@ -68,10 +68,25 @@ type Pointer struct {
 	File
 	Input
 	Five [5][]int `toml:"five"` // which points are averaged into each of the five
+	// Rigid points keep their places on the head, whatever the face does; empty =
+	// not known.
+	Rigid []int `toml:"rigid"`
 	// Again is the side of the crop for a second look at the points of the face
 	// that is embedded, over the larger extent of the first look's points, 1 to
 	// 2; 0 = no second look.
 	Again float32 `toml:"again"`
+}
+
+// rigid are the landmarks that keep their places on the head.
+func (p *Pointer) rigid(marks []Point) []Point {
+	if len(p.Rigid) == 0 {
+		return nil
+	}
+	out := make([]Point, len(p.Rigid))
+	for i, k := range p.Rigid {
+		out[i] = marks[k]
+	}
+	return out
 }
 
 // five averages the landmarks into the five points.
@@ -208,6 +223,9 @@ func (p Profile) check() error {
 		inputs, outputs = append(inputs, p.Points.Input), append(outputs, 1)
 		if a := p.Points.Again; a != 0 && !(a >= 1 && a <= 2) {
 			return fail("points.again: %g is neither 0 nor 1 to 2", a)
+		}
+		if n := len(p.Points.Rigid); n > 0 && (n < 4 || n > 64 || len(p.Points.Output) == 0 || slices.Min(p.Points.Rigid) < 0 || 2*slices.Max(p.Points.Rigid)+1 >= p.Points.Output[0].Len) {
+			return fail("points.rigid must name 4 to 64 points that the net has")
 		}
 		for _, five := range p.Points.Five {
 			if len(five) == 0 || len(p.Points.Output) == 0 || slices.Min(five) < 0 || 2*slices.Max(five)+1 >= p.Points.Output[0].Len {

@@ -13,6 +13,9 @@ type Quality struct {
 	Pitch      float32 // degrees; positive = looking up
 	Roll       float32 // degrees; positive = clockwise in the picture
 	Inside     float32 // share of the box that lies inside the frame, 0 to 1
+	Behind     float32 // mean grey of the frame around the face, 0 to 255
+	Clipped    float32 // share of the inner face with a channel at its end, 0 to 1
+	Cast       float32 // the stronger of blue and green over red, in the inner face; skin in white light has less than 1
 }
 
 // Hint is the one thing a person can do to be recognised. Its names are part
@@ -31,6 +34,8 @@ const (
 	HintTooBright
 	HintTurnToCamera
 	HintHoldStill
+	HintBacklit      // dark before a bright background
+	HintColourCast   // the light is blue or green
 	HintLookStraight // good, but another view of the face is wanted now
 	HintTurnLeft     // by a little; left is the person's own
 	HintTurnRight
@@ -38,7 +43,7 @@ const (
 	hints      // their number
 )
 
-var hintNames = [hints]string{"none", "no-face", "one-person", "closer", "farther", "move-to-centre", "too-dark", "too-bright", "turn-to-camera", "hold-still", "look-straight", "turn-left", "turn-right", "nearer"}
+var hintNames = [hints]string{"none", "no-face", "one-person", "closer", "farther", "move-to-centre", "too-dark", "too-bright", "turn-to-camera", "hold-still", "backlit", "colour-cast", "look-straight", "turn-left", "turn-right", "nearer"}
 
 // String is the stable name of the hint.
 func (h Hint) String() string {
@@ -58,9 +63,14 @@ func (q Quality) Hint() Hint {
 	case !(q.Inside >= minInside):
 		return HintCentre
 	case !(q.Brightness >= minBrightness) || !(q.Contrast >= minContrast):
+		if q.Behind >= backlight*q.Brightness {
+			return HintBacklit
+		}
 		return HintTooDark
-	case q.Brightness > maxBrightness:
+	case q.Brightness > maxBrightness || q.Clipped > maxClipped:
 		return HintTooBright
+	case q.Cast > maxCast:
+		return HintColourCast
 	case !within(q.Yaw, maxYaw) || !within(q.Pitch, maxPitch) || !within(q.Roll, maxRoll):
 		return HintTurnToCamera
 	case !(q.Sharpness >= minSharpness):
@@ -88,8 +98,9 @@ func (m *Model) quality(p picture, face *Face) Quality {
 	}
 	q.Inside = float32((x1-x0)*(y1-y0)) / (face.Box.Width() * face.Box.Height())
 	q.Yaw, q.Pitch, q.Roll = pose(face.Points)
+	q.Behind = p.behind(face.Box)
 	var grey [patch * patch]float32
-	p.patch(face.Box, &grey)
+	q.Clipped, q.Cast = p.patch(face.Box, &grey)
 	q.Brightness, q.Contrast = meanAndDeviation(grey[:])
 	q.Sharpness = laplacianVariance(&grey)
 	clear(grey[:])
@@ -102,11 +113,13 @@ func (m *Model) quality(p picture, face *Face) Quality {
 const patch = 56
 
 // patch resamples the inner part of the box, where there is skin and no
-// background, to grey levels. Each value is the mean of four pixels.
-func (p picture) patch(b Box, out *[patch * patch]float32) {
+// background, to grey levels. Each value is the mean of four pixels. It returns
+// the share of pixels that are at their channels' end, and the cast.
+func (p picture) patch(b Box, out *[patch * patch]float32) (clipped, cast float32) {
 	const inner = 0.7
 	c, side := b.Center(), inner*b.Height()
 	left, top, step := c.X-side/2, c.Y-side/2, side/patch
+	var blue, green, red, ends int
 	for y := range patch {
 		for x := range patch {
 			var sum float32
@@ -115,10 +128,35 @@ func (p picture) patch(b Box, out *[patch * patch]float32) {
 				py := min(max(int(top+(float32(y)+o[1])*step), 0), p.h-1)
 				at := p.pix[py*p.stride+3*px:][:3]
 				sum += weightB*float32(at[0]) + weightG*float32(at[1]) + weightR*float32(at[2])
+				blue, green, red = blue+int(at[0]), green+int(at[1]), red+int(at[2])
+				if max(at[0], at[1], at[2]) == 255 {
+					ends++
+				}
 			}
 			out[y*patch+x] = sum / 4
 		}
 	}
+	return float32(ends) / (4 * patch * patch), float32(max(blue, green)) / float32(max(red, 1))
+}
+
+// behind is the mean grey of what a coarse grid hits outside the box.
+func (p picture) behind(b Box) float32 {
+	const columns, rows = 32, 24
+	var sum float32
+	n := 0
+	for j := range rows {
+		y := (2*j + 1) * p.h / (2 * rows)
+		for i := range columns {
+			x := (2*i + 1) * p.w / (2 * columns)
+			if fx, fy := float32(x), float32(y); fx >= b.X0 && fx < b.X1 && fy >= b.Y0 && fy < b.Y1 {
+				continue
+			}
+			at := p.pix[y*p.stride+3*x:][:3]
+			sum += weightB*float32(at[0]) + weightG*float32(at[1]) + weightR*float32(at[2])
+			n++
+		}
+	}
+	return sum / float32(max(n, 1))
 }
 
 func meanAndDeviation(v []float32) (mean, deviation float32) {

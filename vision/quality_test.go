@@ -92,10 +92,31 @@ func TestQualityNamesWhatIsWrong(t *testing.T) {
 	measure := func(f *Frame, b Box) Quality {
 		return (&Model{}).quality(f.picture(), &Face{Box: b, Points: frontal()})
 	}
+	// lit changes the channels inside the box by factors, and the grey outside.
+	lit := func(f *Frame, blue, green, red float32, outside byte) *Frame {
+		for i := range f.Width * f.Height {
+			px := f.Pix[3*i:][:3]
+			if x, y := float32(i%f.Width), float32(i/f.Width); x < box.X0 || x >= box.X1 || y < box.Y0 || y >= box.Y1 {
+				px[0], px[1], px[2] = outside, outside, outside
+				continue
+			}
+			for c, k := range [3]float32{blue, green, red} {
+				px[c] = byte(min(255, k*float32(px[c])))
+			}
+		}
+		return f
+	}
 	for name, tt := range map[string]struct {
 		q    Quality
 		want Hint
 	}{
+		"before a window": {measure(lit(chequered(20, 30, 12, 0), 1, 1, 1, 230), box), HintBacklit},
+		"dark all over":   {measure(lit(chequered(20, 30, 12, 0), 1, 1, 1, 40), box), HintTooDark},
+		"bright behind":   {measure(lit(chequered(90, 80, 12, 0), 1, 1, 1, 250), box), HintNone},
+		"a blue lamp":     {measure(lit(chequered(90, 60, 12, 0), 1.5, 1, 0.8, 90), box), HintColourCast},
+		"a green lamp":    {measure(lit(chequered(90, 60, 12, 0), 0.8, 1.5, 0.9, 90), box), HintColourCast},
+		"a candle":        {measure(lit(chequered(90, 60, 12, 0), 0.4, 0.8, 1.5, 90), box), HintNone},
+		"a lamp beside":   {measure(lit(chequered(60, 120, 12, 0), 1, 1, 2, 90), box), HintTooBright},
 		"good":            {measure(chequered(90, 80, 12, 0), box), HintNone},
 		"zero value":      {Quality{}, HintCloser},
 		"small":           {measure(chequered(90, 80, 12, 0), Box{100, 100, 150, 150}), HintCloser},

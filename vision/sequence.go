@@ -41,6 +41,7 @@ type Sequence struct {
 	shots    []shot
 	face     Face // the subject of the last frame, where they were alone
 	alone    bool
+	relief   relief
 	tracked  int       // frames since all of one was looked at
 	aside    time.Time // of the last frame that was compared and not kept
 	box      Box       // of the subject, in the last frame that showed them
@@ -105,6 +106,7 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 			break
 		}
 	}
+	s.relief.add(&subject)
 	live := math.NaN()
 	if q := subject.Quality; within(q.Yaw, liveYaw) && q.Pitch >= -liveDown {
 		live = float64(subject.Live)
@@ -129,6 +131,7 @@ func (s *Sequence) find(m Looker, f *Frame) (Face, Seen, error) {
 		if wanted := q.Hint() == HintNone && s.keeps(f) || s.compares(f, q); ok && !wanted {
 			s.tracked++
 			s.face, s.box, s.at = face, face.Box, f.At
+			s.relief.add(&face)
 			return face, Seen{At: f.At, Quality: q}, nil
 		}
 	}
@@ -168,6 +171,7 @@ func (s *Sequence) same(m Looker, f *Frame, face *Face) (bool, error) {
 		return false, err
 	}
 	defer face.Embedding.Wipe()
+	s.relief.add(face)
 	return Cosine(mean, face.Embedding) >= s.SameTurned, nil
 }
 
@@ -231,6 +235,7 @@ func (s *Sequence) restart() {
 		x.embedding.Wipe()
 	}
 	s.shots = s.shots[:0]
+	s.relief = relief{}
 }
 
 // Wipe overwrites what is kept of the person.
@@ -308,6 +313,10 @@ func (s *Sequence) Alive(threshold float64) (alive, decided bool) {
 // again: somebody plays a recording into it.
 func (s *Sequence) Replayed() bool { return s.repeats > 0 }
 
+// Flat tells whether what was seen turned as a picture on paper or on a screen
+// does. It is a reason to doubt, and none to refuse.
+func (s *Sequence) Flat() bool { return s.relief.flat() }
+
 // Cues are the measurements that speak for or against an attack, by name, for
 // the audit.
 func (s *Sequence) Cues() map[string]float64 {
@@ -323,6 +332,9 @@ func (s *Sequence) Cues() map[string]float64 {
 		}
 	}
 	c["live-frames"] = float64(n)
+	if depth, foreshortened := s.relief.measure(); !math.IsNaN(depth) {
+		c["relief"], c["foreshortened"] = depth, foreshortened
+	}
 	if !math.IsNaN(p) {
 		c["live"], c["live-least"] = p, least
 	}

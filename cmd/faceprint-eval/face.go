@@ -239,18 +239,29 @@ type faceRun struct {
 const topShare = 0.05
 
 func evaluateFaces(o faceOptions, progress io.Writer) (*faceReport, *faceRun, error) {
+	l, r, err := describeFaces(o, progress)
+	if err != nil {
+		return nil, nil, err
+	}
+	return l.compare(r, o.enroll)
+}
+
+// describeFaces describes every picture of the pairs file once. The report has
+// what is known before anything is compared.
+func describeFaces(o faceOptions, progress io.Writer) (*pairList, faceReport, error) {
+	var r faceReport
 	file, err := os.Open(o.pairs)
 	if err != nil {
-		return nil, nil, fmt.Errorf("face: %w", err)
+		return nil, r, fmt.Errorf("face: %w", err)
 	}
 	l, err := readPairs(file, o.dir)
 	file.Close()
 	if err != nil {
-		return nil, nil, fmt.Errorf("face: %s: %w", o.pairs, err)
+		return nil, r, fmt.Errorf("face: %s: %w", o.pairs, err)
 	}
 	models, err := o.model.open(o.jobs)
 	if err != nil {
-		return nil, nil, err
+		return nil, r, err
 	}
 	defer closeModels(models)
 	done := newProgress(progress, "pictures", len(l.portraits))
@@ -260,12 +271,12 @@ func evaluateFaces(o faceOptions, progress io.Writer) (*faceReport, *faceRun, er
 	})
 	done.end()
 
-	r := &faceReport{Profile: models[0].Profile().Name, Engine: models[0].Engine(), Images: len(l.portraits), Enroll: o.enroll}
+	r.Profile, r.Engine, r.Images = models[0].Profile().Name, models[0].Engine(), len(l.portraits)
 	var t [4][]float64
 	for i := range l.portraits {
 		p := &l.portraits[i]
 		if p.err != nil {
-			return nil, nil, fmt.Errorf("face: %s: %w", p.path, p.err)
+			return nil, r, fmt.Errorf("face: %s: %w", p.path, p.err)
 		}
 		if p.embedding == nil {
 			r.Failures++
@@ -277,10 +288,17 @@ func evaluateFaces(o faceOptions, progress io.Writer) (*faceReport, *faceRun, er
 	}
 	r.MsDetect, r.MsLandmark, r.MsEmbed, r.MsLiveness = median(t[0]), median(t[1]), median(t[2]), median(t[3])
 	r.MsTotal = r.MsDetect + r.MsLandmark + r.MsEmbed
+	return l, r, nil
+}
 
+// compare fills in what the comparisons yield: of single pictures, or with enroll
+// above 0 of templates made of so many.
+func (l *pairList) compare(r faceReport, enroll int) (*faceReport, *faceRun, error) {
+	r.Enroll = enroll
 	var run *faceRun
-	if o.enroll > 0 {
-		if run, err = l.compareTemplates(o.enroll); err != nil {
+	if enroll > 0 {
+		var err error
+		if run, err = l.compareTemplates(enroll); err != nil {
 			return nil, nil, err
 		}
 	} else {
@@ -297,7 +315,7 @@ func evaluateFaces(o faceOptions, progress io.Writer) (*faceReport, *faceRun, er
 	r.EER, r.TAR3, r.TAR4, r.TAR5 = f.eer, f.tar[0], f.tar[1], f.tar[2]
 	r.Threshold3, r.Threshold4, r.Threshold5 = f.threshold[0], f.threshold[1], f.threshold[2]
 	r.EER95, r.TAR3_95, r.TAR4_95, r.TAR5_95 = run.intervals(len(l.people))
-	return r, run, nil
+	return &r, run, nil
 }
 
 // describe finds the face nearest to the picture's centre and its embedding.
