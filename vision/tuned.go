@@ -5,6 +5,9 @@ import "time"
 // Every tuned number of this package that is not part of a profile, each with
 // its source.
 const (
+	// ChallengeTurn is by how many degrees a head has to turn for a challenge.
+	ChallengeTurn = 15
+
 	maxFaces = 16 // looked at in one frame; each costs a run of the points net
 
 	// Quality. The embedding takes 112x112 pixels; a face of 70 still keeps
@@ -71,7 +74,7 @@ const (
 	restYaw           = 12
 	stillYaw          = 6
 	stillSize         = 1.1
-	turnYaw           = 15
+	turnYaw           = ChallengeTurn
 	nearerSize        = 1.2
 	leanSize          = 1.3 // who turns may lean forward by less
 	maxAside          = 45

@@ -24,6 +24,7 @@ type livenessOptions struct {
 	bystanders   map[string]int
 	threshold    float64
 	json         bool
+	paper        bool
 	model        modelOptions
 }
 
@@ -43,6 +44,7 @@ type livenessReport struct {
 	BPCERFrame      float64        `json:"bpcer_frame"`
 	EERFrame        float64        `json:"eer_frame"`
 	Clips           []livenessClip `json:"clips"`
+	Paper           *sheetReport   `json:"paper,omitempty"`
 }
 
 // livenessClip is one clip: its attempts one after the other, each ended by its
@@ -98,6 +100,7 @@ judge every good frame alone.`,
 	f.StringArrayVar(&o.attack, "attack", nil, "clips of attacks")
 	f.StringToIntVar(&o.bystanders, "bystander", nil, "`CLIP=PIXELS`: faces larger than so many pixels are living people in the attack's picture and passed over")
 	f.Float64Var(&o.threshold, "threshold", shippedLive, "least P(live) of somebody living")
+	f.BoolVar(&o.paper, "paper", false, "also turn sheets of paper, made of the living people's faces, before the camera")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	o.model.flags(f)
 	return cmd
@@ -155,6 +158,14 @@ func evaluateLiveness(ctx context.Context, o livenessOptions, progress io.Writer
 	}
 	done.end()
 	r.sum()
+	if o.paper {
+		if len(o.live) == 0 {
+			return nil, errSheets
+		}
+		if err := r.playSheets(ctx, o.live, m, same); err != nil {
+			return nil, err
+		}
+	}
 	return r, nil
 }
 
@@ -290,4 +301,7 @@ func (r *livenessReport) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "  APCER %.1f %% of %d decisions, BPCER %.1f %% of %d\n", r.APCER, r.DecisionsAttack, r.BPCER, r.DecisionsLive)
 	fmt.Fprintf(w, "  by frame: APCER %.1f %%, BPCER %.1f %%, EER %.1f %%\n", r.APCERFrame, r.BPCERFrame, r.EERFrame)
+	if r.Paper != nil {
+		r.Paper.print(w)
+	}
 }
