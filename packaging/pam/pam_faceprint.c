@@ -333,7 +333,6 @@ static const struct {
 	{"nearer", "Come a little nearer."},
 	{"backlit", "There is too much light behind you."},
 	{"colour-cast", "The light is too coloured."},
-	{"camera-frozen", "The camera's picture stands still."},
 	{"press-finger", "Place your finger on the reader."},
 	{"press-again", "Place your finger on the reader again."},
 	{"press-flat", "Place your finger flat, in the middle of the reader."},
