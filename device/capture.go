@@ -23,6 +23,7 @@ type captured struct {
 	faceTook, fingerTook time.Duration
 	faceModel, family    string
 	faceHint, fingerHint string
+	phoneHint            string // where somebody's phone was asked
 	gallery              int
 	user                 store.UserID     // whom a 1:N search found
 	look                 vision.Embedding // of the face that was compared last
@@ -89,8 +90,9 @@ func (c *captured) hintsOnly(v Verdict) bool {
 			c.hints = append(c.hints, c.faceHint)
 		case r == FingerMissing && c.fingerHint != "":
 			c.hints = append(c.hints, c.fingerHint)
-		case r == PhoneMissing:
-			c.hints = append(c.hints, hintPhone)
+		case r == PhoneMissing && c.phoneHint != "":
+			c.hints = append(c.hints, c.phoneHint)
+		case r == PhoneMissing: // nobody was found whose phone could be asked
 		default:
 			return false
 		}
@@ -136,9 +138,8 @@ func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
 	defer cancel(nil)
 	var both sync.WaitGroup
 	var faceErr, fingerErr, phoneErr error
+	attempt := ctx // the phone is waited for beyond the biometrics: its owner may be slow
 	if c.phone.Asked && r.Phone == "" && r.Who != "" {
-		// The phone is waited for beyond the biometrics: its owner may be slow.
-		attempt := ctx
 		both.Go(func() { phoneErr = d.askPhone(attempt, cancel, c, r) })
 	}
 	if r.Phone != "" {
@@ -166,26 +167,45 @@ func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
 	}
 
 	// 1:N: whoever the face says, the finger must confirm; a finger alone is
-	// compared with everybody's.
-	if wants(Face) {
+	// compared with everybody's. Only the phone of somebody who was found is
+	// asked: a stranger cannot make other people's phones ring.
+	asked := !c.phone.Asked || r.Phone != ""
+	found := func() {
+		asked = true
+		claim := r
+		claim.Who = c.user
+		both.Go(func() { phoneErr = d.askPhone(attempt, cancel, c, claim) })
+	}
+	c.phone.Enrolled = c.phone.Asked // nobody's is missing before somebody is found
+	people := func() float64 { return float64(max(c.gallery, 1)) }
+	if wants(Face) || mode == phoneOnly {
 		faceErr = d.measureFace(ctx, cancel, c, faces, passed)
 		if c.user == "" && len(fingers) > 0 {
 			// Nobody was seen, so nobody's finger was asked for: nothing failed.
 			c.finger.Enrolled, c.fingerHint = true, string(sensor.HintNoFinger)
 		}
 		fingers = slices.DeleteFunc(fingers, func(t store.Template) bool { return t.User != c.user })
+		if !asked && faceErr == nil && d.policy.face(c.face, people()) == "" {
+			found()
+		}
 	}
 	if wants(Finger) && faceErr == nil && (c.user != "" || !wants(Face)) && context.Cause(ctx) != errEnough {
 		fingerErr = d.measureFinger(ctx, cancel, c, fingers, c.gallery, passed)
+		if !asked && fingerErr == nil && d.policy.finger(c.finger, people()) == "" {
+			found()
+		}
 	}
-	return c, errors.Join(faceErr, fingerErr)
+	both.Wait()
+	return c, errors.Join(faceErr, fingerErr, phoneErr)
 }
 
 // askPhone waits for the owner of the person's phone. A no ends the attempt.
 func (d *Device) askPhone(ctx context.Context, cancel context.CancelCauseFunc, c *captured, r Request) error {
 	if d.hw.Phones == nil {
-		return nil // not enrolled
+		c.phone.Enrolled = false
+		return nil
 	}
+	c.phoneHint = hintPhone
 	d.tell(c.notify, Event{Kind: "hint", Step: Phone, Hint: hintPhone})
 	p, err := d.hw.Phones.Ask(ctx, r.Who, r.Audience)
 	if err != nil {

@@ -1,0 +1,96 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/faceprint/faceprint/store"
+)
+
+// pockets are people's phones, as the test wants them to answer.
+type pockets struct {
+	mu     sync.Mutex
+	answer map[store.UserID]Possession
+	rang   []store.UserID
+	fails  error
+}
+
+func (p *pockets) Ask(_ context.Context, user store.UserID, _ string) (Possession, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rang = append(p.rang, user)
+	return p.answer[user], p.fails
+}
+
+// A search asks the phone of whom it found, and nobody else's.
+func TestIdentifyWithThePhoneOfWhoWasFound(t *testing.T) {
+	yes, no, silent := Possession{Enrolled: true, Shown: true}, Possession{Enrolled: true, Denied: true}, Possession{Enrolled: true}
+	for name, c := range map[string]struct {
+		mode    Mode
+		weight  PhoneWeight
+		face    int
+		finger  string
+		phone   Possession
+		granted bool
+		rings   bool
+		reason  Reason // one of them
+		hint    bool   // a retry that says so
+	}{
+		"second: face, and yes":            {Both, PhoneSecond, 2, "", yes, true, true, "", false},
+		"second: face, and no":             {Both, PhoneSecond, 2, "", no, false, true, PhoneDenied, false},
+		"second: face, no answer":          {Both, PhoneSecond, 2, "", silent, false, true, "", true},
+		"second: face, no phone":           {Both, PhoneSecond, 2, "", Possession{}, false, true, PhoneNotEnrolled, false},
+		"second: a stranger":               {Both, PhoneSecond, 3, "x", yes, false, false, FaceNoMatch, false},
+		"extra: face, finger and yes":      {Both, PhoneExtra, 2, "bob", yes, true, true, "", false},
+		"extra: face, wrong finger, yes":   {Both, PhoneExtra, 2, "x", yes, false, true, FingerNoMatch, false},
+		"extra: finger only, and yes":      {FingerOnly, PhoneExtra, 0, "bob", yes, true, true, "", false},
+		"extra: a stranger's finger only":  {FingerOnly, PhoneExtra, 0, "x", yes, false, false, FingerNoMatch, false},
+		"alone: a face says whose, yes":    {Both, PhoneAlone, 2, "", yes, true, true, "", false},
+		"alone: a stranger rings nowhere":  {Both, PhoneAlone, 3, "", yes, false, false, PhoneMissing, false},
+		"no weight: nobody's phone rings":  {Both, "", 2, "bob", yes, false, false, PhoneNotAllowed, false},
+		"no policy: nobody is even looked": {"", PhoneAlone, 2, "bob", yes, false, false, NoPolicy, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := DefaultPolicy()
+			w := newWorld(t, p)
+			w.enrol("Alice", 1, "alice")
+			bob := w.enrol("Bob", 2, "bob")
+			w.pose(c.face, c.finger)
+			ring := &pockets{answer: map[store.UserID]Possession{bob: c.phone}}
+			w.d.policy.Mode, w.d.policy.Phone, w.d.hw.Phones = c.mode, c.weight, ring
+			d, err := w.d.Identify(t.Context(), Request{Factors: []Factor{Phone}})
+			var retry *RetryError
+			switch {
+			case c.hint:
+				if !errors.As(err, &retry) || !slices.Equal(retry.Hints, []string{hintPhone}) {
+					t.Errorf("%+v, %v", d, err)
+				}
+			case err != nil:
+				t.Fatal(err)
+			case d.Granted != c.granted, c.granted && d.User != bob, c.reason != "" && !slices.Contains(d.Reasons, c.reason):
+				t.Errorf("%+v", d)
+			}
+			if want := map[bool][]store.UserID{true: {bob}}[c.rings]; !slices.Equal(ring.rang, want) {
+				t.Errorf("rang %v, want %v", ring.rang, want)
+			}
+		})
+	}
+}
+
+// A fault of the phones refuses, whatever the face says.
+func TestAPhoneThatFailsIsAFault(t *testing.T) {
+	w := newWorld(t, DefaultPolicy())
+	w.enrol("Alice", 1, "alice")
+	broken := errors.New("broken")
+	w.d.hw.Phones = &pockets{fails: broken}
+	if d, err := w.d.Identify(t.Context(), Request{Factors: []Factor{Phone}}); !errors.Is(err, broken) || d.Granted {
+		t.Errorf("%+v, %v", d, err)
+	}
+	w.d.hw.Phones = nil
+	if d, err := w.d.Identify(t.Context(), Request{Factors: []Factor{Phone}}); err != nil || d.Granted || !slices.Contains(d.Reasons, PhoneNotEnrolled) {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
