@@ -28,7 +28,7 @@ fail() {
 build='gcc=gcc g++=g++ git=git npm=npm pkg-config=pkg-config ca-certificates
 	libopencv-dev libopencv-contrib-dev'
 test='qemu-system-arm=qemu-system-arm arm-none-eabi-gcc=gcc-arm-none-eabi libnewlib-arm-none-eabi
-	sx=lrzsz libcmocka-dev socat=socat chromium=chromium swtpm=swtpm strace=strace
+	sx=lrzsz libcmocka-dev socat=socat chromium=chromium zbarimg=zbar-tools swtpm=swtpm strace=strace
 	dbus-daemon=dbus-daemon fprintd libpam-fprintd pamtester=pamtester libpam0g-dev libsystemd-dev polkitd'
 pam='gcc=gcc libpam0g-dev libsystemd-dev'
 night='clang=clang libclang-rt-14-dev cage=cage Xwayland=xwayland'

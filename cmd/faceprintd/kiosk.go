@@ -62,6 +62,9 @@ func (k *kioskPage) start(ctx context.Context, running *sync.WaitGroup, back *ba
 	if k.config.Preview {
 		o.Picture = preview(camera)
 	}
+	if back.config.Phone.Listen != "" && back.config.Policy.Phone != "none" {
+		o.Phones = kioskPhones{back}
+	}
 	applications, err := k.applications(back)
 	if err != nil {
 		return err

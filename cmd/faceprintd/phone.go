@@ -242,6 +242,25 @@ func (b *backend) RevokePhone(_ context.Context, id string) (client.Phone, error
 	return b.phones.Revoke(id)
 }
 
+// kioskPhones are the phones as the kiosk's page uses them.
+type kioskPhones struct{ *backend }
+
+func (k kioskPhones) Confirm(ctx context.Context, user string) (client.Decision, error) {
+	who, err := userID(user)
+	if err != nil {
+		return client.Decision{}, err
+	}
+	return wireDecision(k.device.Authenticate(ctx, device.Request{Who: who, Audience: client.PairAudience, KeepShut: true}))
+}
+
+func (k kioskPhones) Invite(ctx context.Context, user, grant string) (client.Invited, error) {
+	return k.phones.Invite(ctx, client.Invite{User: user, Grant: grant}, api.RoleKiosk.String())
+}
+
+func (k kioskPhones) Withdraw(id string)                     { k.phones.Withdraw(id) }
+func (k kioskPhones) Of(user string) []client.Phone          { return k.phones.Of(user) }
+func (k kioskPhones) Revoke(id string) (client.Phone, error) { return k.phones.Revoke(id) }
+
 // openPhones reads the phones of the vault. Whether they are listened to is
 // the configuration's.
 func openPhones(c phoneConfig, v *store.Store, b *backend, log *slog.Logger) (*phone.Phones, error) {

@@ -90,6 +90,7 @@ type Options struct {
 	PIN     bool     // the policy takes a PIN
 	Enrol   Enrolling
 	Logins  Logins      // of web applications; nil: there are none
+	Phones  Phones      // of people; nil: there are none
 	Picture Picture     // nil: no preview
 	Mirror  bool        // show the preview as a mirror does; false where the camera does that
 	Present func() bool // whether somebody is before the device; nil: nobody knows

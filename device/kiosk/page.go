@@ -23,6 +23,42 @@ type page struct {
 	person client.Person // who was recognised on it
 	until  time.Time     // and until when that counts
 	permit time.Time     // until when it may enrol and look at the technician's view
+	code   func()        // withdraws the code for a phone that is shown; nil: none is
+}
+
+// showing notes that a code for a phone of whoever is recognised is shown, and
+// how it is withdrawn. Where nobody is recognised any more that is at once.
+func (p *page) showing(withdraw func()) bool {
+	p.mu.Lock()
+	there := p.person.User != "" && p.ctx.Err() == nil
+	if there {
+		p.code, withdraw = withdraw, p.code
+	}
+	p.mu.Unlock()
+	if withdraw != nil {
+		withdraw()
+	}
+	return there
+}
+
+// hide withdraws the code that is shown, and tells whether there was one.
+func (p *page) hide() bool {
+	p.mu.Lock()
+	withdraw := p.code
+	p.code = nil
+	p.mu.Unlock()
+	if withdraw == nil {
+		return false
+	}
+	withdraw()
+	return true
+}
+
+// shows tells whether a code for a phone is shown.
+func (p *page) shows() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.code != nil
 }
 
 func (p *page) signIn(who client.Person, until time.Time) {
@@ -44,6 +80,7 @@ func (p *page) signedIn(now time.Time) (client.Person, bool) {
 
 // leave forgets who was recognised and what was permitted.
 func (p *page) leave() {
+	p.hide()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.person, p.until, p.permit = client.Person{}, time.Time{}, time.Time{}
@@ -51,6 +88,7 @@ func (p *page) leave() {
 
 // signOut forgets who was recognised: somebody else is to be enrolled.
 func (p *page) signOut() {
+	p.hide()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.person, p.until = client.Person{}, time.Time{}

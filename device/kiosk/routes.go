@@ -35,6 +35,11 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /leave", s.inUse(answer(s.leave)))
 	mux.HandleFunc("GET /history", s.inUse(answer(s.history)))
 	mux.HandleFunc("POST /forget", s.inUse(answer(s.forget)))
+	mux.HandleFunc("POST /phone", s.inUse(answer(s.withPhone)))
+	mux.HandleFunc("GET /phones", s.inUse(answer(s.ownPhones)))
+	mux.HandleFunc("POST /phones", s.inUse(answer(s.pair)))
+	mux.HandleFunc("POST /phones/hide", s.inUse(answer(s.hide)))
+	mux.HandleFunc("POST /phones/revoke", s.inUse(answer(s.revokePhone)))
 	mux.HandleFunc("GET /technician", s.inUse(answer(s.technician)))
 	if s.opts.Logins != nil {
 		mux.Handle("/oidc/", http.StripPrefix("/oidc", s.opts.Logins))
@@ -133,6 +138,9 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	line, flush := json.NewEncoder(w), http.NewResponseController(w)
 	alive := time.NewTicker(aliveEvery)
 	defer alive.Stop()
+	away := time.NewTimer(codeAway)
+	away.Stop()
+	defer away.Stop()
 	next := client.Event{Kind: "hello"}
 	if s.opts.Present != nil && s.opts.Present() {
 		next.Outcome = "came"
@@ -150,11 +158,22 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 				}
 				return
 			}
+			switch {
+			case next.Kind == "phone-paired":
+				next = p.pairedEvent(next, s.opts.Now())
+				continue
+			case next.Kind == "presence" && next.Outcome == "left" && p.shows():
+				away.Reset(codeAway)
+			case next.Kind == "presence" && next.Outcome == "left":
+				p.signOut()
+			case next.Kind == "presence":
+				away.Stop()
+			}
 			// Who it is, is told in the answer to the page's own request.
 			next.User, next.Detail = "", ""
-			if next.Kind == "presence" && next.Outcome == "left" {
-				p.signOut()
-			}
+		case <-away.C:
+			p.signOut()
+			next = client.Event{Kind: "signed-out"}
 		case <-alive.C:
 			next = client.Event{Kind: "alive"}
 		}
@@ -179,6 +198,7 @@ type state struct {
 	Bench       bool       `json:"bench"`
 	Factors     []string   `json:"factors"` // that the policy wants
 	PIN         bool       `json:"pin"`     // it takes one
+	Phone       bool       `json:"phone"`   // phones may take part
 	Enrol       Enrolling  `json:"enrol"`
 	Preview     bool       `json:"preview"`
 	Mirror      bool       `json:"mirror"`
@@ -196,7 +216,7 @@ func (s *Server) state(ctx context.Context, p *page, _ none) (state, error) {
 	}
 	now := s.opts.Now()
 	out := state{
-		Now: now.UTC(), Version: s.opts.Version, Bench: s.opts.Bench, Factors: s.opts.Factors, PIN: s.opts.PIN, Enrol: s.opts.Enrol,
+		Now: now.UTC(), Version: s.opts.Version, Bench: s.opts.Bench, Factors: s.opts.Factors, PIN: s.opts.PIN, Phone: s.opts.Phones != nil, Enrol: s.opts.Enrol,
 		Preview: s.opts.Picture != nil, Mirror: s.opts.Mirror, Permitted: p.permitted(now), Busy: st.Busy,
 		People: st.People > 0, Missing: []string{}, LockedUntil: st.Locked,
 	}

@@ -30,6 +30,13 @@ const (
 	codeTries  = 3
 	permitFor  = 15 * time.Minute // of the page that gave the right code
 
+	// A phone is in a pocket: time to be looked at, to find it and to answer.
+	phonePatience = time.Minute
+	// Whoever holds a phone up to the screen hides their face from the camera;
+	// whoever is not seen for so long beyond the kiosk's own time has left, and
+	// the code with them.
+	codeAway = 15 * time.Second
+
 	historyLength = 50    // entries of a person's own history
 	historyDepth  = 20000 // entries that are searched for them
 	historyStride = 1000  // read at once

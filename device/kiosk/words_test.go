@@ -45,8 +45,13 @@ func TestEveryLanguageHasEveryWord(t *testing.T) {
 	for _, r := range []device.Reason{
 		device.FaceNoMatch, device.FaceNotLive, device.FaceMissing, device.FaceNotEnrolled, device.FingerNoMatch,
 		device.FingerMissing, device.FingerNotEnrolled, device.LockedOut, device.Disabled, device.NoPolicy, device.NobodyFound, device.FingerModule, device.PINNoMatch, device.PINForbidden,
+		device.PhoneNotEnrolled, device.PhoneMissing, device.PhoneDenied, device.PhoneNotAllowed,
 	} {
 		needed["reason."+string(r)] = true
+	}
+	needed["hint.approve-on-phone"] = true
+	for _, kind := range []string{"phone-pair", "phone-rename", "phone-revoke"} { // of the record
+		needed["kind."+kind] = true
 	}
 	err := fs.WalkDir(web, "web", func(name string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(name, ".js") {

@@ -107,7 +107,15 @@ func (p *Phones) Invite(_ context.Context, in wire.Invite, by string) (wire.Invi
 		return wire.Invited{}, err
 	}
 	p.invites.add(i)
-	return wire.Invited{Text: text, QR: code, Expires: now.Add(inviteLife).UTC()}, nil
+	return wire.Invited{ID: i.secret.Name(), Text: text, QR: code, Expires: now.Add(inviteLife).UTC()}, nil
+}
+
+// Withdraw ends a code before its time, when nobody looks at it any more. One
+// that is over is no matter.
+func (p *Phones) Withdraw(id string) {
+	if i := p.invites.use(p.tick(), id, func(client.Secret) bool { return true }); i != nil {
+		clear(i.secret[:])
+	}
 }
 
 // rows draws the QR code.

@@ -399,6 +399,18 @@ func (p *Phones) List() []api.Phone {
 	return list
 }
 
+// Of lists a person's phones in the order in which they were paired.
+func (p *Phones) Of(user string) []api.Phone {
+	list := []api.Phone{}
+	if user == "" {
+		return list
+	}
+	for _, x := range p.of(user) {
+		list = append(list, x.wire())
+	}
+	return list
+}
+
 // Rename gives a phone another name.
 func (p *Phones) Rename(id, name string) (api.Phone, error) {
 	x := p.find(id)

@@ -37,6 +37,7 @@ const PairAudience = "faceprint:pair"
 
 // Invited is the code to show. It is a secret until it is used or expired.
 type Invited struct {
+	ID      string    `json:"id" doc:"Names the code and tells nothing of its secret."`
 	Text    string    `json:"text" doc:"The invitation: what the QR code says, and what can be typed or pasted instead."`
 	QR      []string  `json:"qr" doc:"The QR code, one string a row, # for dark and a space for light, without the quiet zone."`
 	Expires time.Time `json:"expires"`

@@ -3,7 +3,7 @@
 
 import { pictures } from './api.js';
 import { el, svg } from './dom.js';
-import { drawnFace, fingertip, oval } from './oval.js';
+import { drawnFace, drawnPhone, fingertip, oval } from './oval.js';
 import { known, say } from './words.js';
 
 const hold = 700; // ms that a hint stays, so that it can be read
@@ -12,7 +12,7 @@ const hold = 700; // ms that a hint stays, so that it can be read
 const sides = { 'turn-left': 'left', 'turn-right': 'right' };
 
 /**
- * @typedef {{kind: string, step?: string, done?: number, of?: number, coverage?: number, hint?: string, outcome?: string}} Happening
+ * @typedef {{kind: string, step?: string, done?: number, of?: number, coverage?: number, hint?: string, outcome?: string, detail?: string}} Happening
  */
 
 /**
@@ -58,9 +58,12 @@ export function look(state, factors, heading, announce) {
     if (factor === 'finger') {
       eye.within.replaceChildren(tip.view);
       canvas.remove();
+    } else if (factor === 'phone') {
+      eye.within.replaceChildren(drawnPhone());
+      canvas.remove();
     } else if (state.preview) eye.view.prepend(canvas);
     else eye.within.replaceChildren(drawnFace());
-    eye.within.hidden = factor !== 'finger' && state.preview;
+    eye.within.hidden = factor === 'face' && state.preview;
   }
 
   turnTo(factors[0] ?? 'face');
@@ -109,7 +112,7 @@ export function look(state, factors, heading, announce) {
     if (!next) return;
     turnTo(next);
     eye.fill(0);
-    tell(say(next === 'finger' ? 'scan.touch' : 'scan.look'));
+    tell(say(next === 'finger' ? 'scan.touch' : next === 'phone' ? 'hint.approve-on-phone' : 'scan.look'));
   }
 
   return {

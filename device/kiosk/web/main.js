@@ -10,6 +10,7 @@ import { enrol } from './enrol.js';
 import { look } from './look.js';
 import { clock, ended, oval } from './oval.js';
 import { account } from './person.js';
+import { somebodyPaired, usePhone } from './phone.js';
 import { pin } from './pin.js';
 import { technician } from './technician.js';
 import { known, language, languages, own, say, speak, when } from './words.js';
@@ -17,7 +18,7 @@ import { known, language, languages, own, say, speak, when } from './words.js';
 /**
  * @typedef {import('./look.js').Happening} Happening
  * @typedef {{
- *   now: string, version: string, bench: boolean, factors: string[], pin: boolean, enrol: string, preview: boolean, mirror: boolean,
+ *   now: string, version: string, bench: boolean, factors: string[], pin: boolean, phone: boolean, enrol: string, preview: boolean, mirror: boolean,
  *   permitted: boolean, busy: boolean, people: boolean, missing: string[], locked_until?: string,
  * }} State
  * @typedef {{outcome: string, name?: string, pin?: boolean, next?: string, reasons: string[], hints: string[], locked_until?: string, now: string, took_ms: number}} Outcome
@@ -119,7 +120,7 @@ export async function refresh() {
 
 /** The other ways in, which no sensor keeps anybody from. @param {boolean} [cancel] */
 function ways(cancel) {
-  return [state.pin && state.people ? button(say('pin.use'), pin) : null, cancel ? button(say('cancel'), home) : null].filter((b) => b !== null);
+  return [state.phone && state.people ? button(say('phone.use'), () => usePhone(state)) : null, state.pin && state.people ? button(say('pin.use'), pin) : null, cancel ? button(say('cancel'), home) : null].filter((b) => b !== null);
 }
 
 /** Goes on with whoever is there. */
@@ -372,7 +373,7 @@ async function turn(tag) {
   paintLanguages();
   // A look that is under way goes on in its language; everything else is shown
   // again.
-  if (screen?.name !== 'scan' && screen?.name !== 'enrol') again();
+  if (screen?.name !== 'scan' && screen?.name !== 'enrol' && screen?.name !== 'code-for-phone') again();
 }
 
 const patience = 30_000; // three signs of life missed
@@ -450,6 +451,7 @@ function happened(e) {
     }
     if (tired) return;
   }
+  if (e.kind === 'phone-paired' && e.outcome === 'somebody') somebodyPaired();
   screen?.on?.(e);
 }
 

@@ -4,6 +4,7 @@ import { get, post } from './api.js';
 import { button, el } from './dom.js';
 import { closing, home, show, stage, title, trouble } from './main.js';
 import { ended } from './oval.js';
+import { phones } from './phone.js';
 import { ownPIN } from './pin.js';
 import { known, say, when } from './words.js';
 
@@ -17,6 +18,7 @@ export function account(state, name, has) {
   return [el('div', { class: 'row' },
     button(say('person.history'), () => void past(), 'plain'),
     state.pin ? button(say(has ? 'pin.change' : 'pin.choose'), () => ownPIN(has), 'plain') : null,
+    state.phone ? button(say('phones.mine'), () => void phones(state), 'plain') : null,
     button(say('person.forget'), () => forget(name), 'plain'))];
 }
 

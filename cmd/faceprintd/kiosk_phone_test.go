@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/faceprint/faceprint/device/api/client"
+	phoneclient "github.com/faceprint/faceprint/device/phone/client"
+)
+
+// phoneAt is a phone that was paired with a code's text.
+func phoneAt(t *testing.T, code, name string) (*phoneclient.Identity, *phoneclient.Client) {
+	t.Helper()
+	inv, err := phoneclient.ParseInvitation(code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := phoneclient.NewIdentity("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := i.Pair(t.Context(), inv, name, "test"); err != nil {
+		t.Fatal(err)
+	}
+	c := i.Client()
+	t.Cleanup(c.Close)
+	return i, c
+}
+
+// answering answers the next request on the phone that comes, and returns once
+// the phone listens.
+func answering(t *testing.T, c *phoneclient.Client, yes bool) (answered <-chan error) {
+	t.Helper()
+	ready, done := make(chan struct{}), make(chan error, 1)
+	ended := errors.New("answered")
+	go func() {
+		done <- c.Events(t.Context(), func() { close(ready) }, func(e phoneclient.Event) error {
+			if e.Request == nil {
+				return nil
+			}
+			return errors.Join(ended, c.Answer(t.Context(), e.Request.ID, yes))
+		})
+	}()
+	select {
+	case <-ready:
+	case err := <-done:
+		t.Fatal(err)
+	}
+	only := make(chan error, 1)
+	go func() {
+		err := <-done
+		if errors.Is(err, ended) && err.Error() == ended.Error() {
+			err = nil
+		}
+		only <- err
+	}()
+	return only
+}
+
+// A person pairs a phone at the kiosk with the code on its screen, which a
+// decoder that nobody here wrote reads, and is let in with it from then on; a
+// no on the phone keeps the door shut; a phone that was removed is of no use.
+func TestKioskPhone(t *testing.T) {
+	k := newKiosk(t, "")
+	made := k.alice()
+	k.camera(clipAgain)
+	k.do(chromedp.Reload())
+	k.on("scan")
+	k.sim("touch alice " + aliceFinger)
+	k.on("granted")
+	k.press("My phones")
+	k.shows("No phone is paired with you.")
+	k.check("no-phones")
+	k.press("Pair a phone")
+	k.shows("Whoever holds that phone")
+	k.check("pair")
+	k.press("Continue")
+	k.on("code-for-phone")
+	k.check("code-for-phone")
+	text := js[string](k, "document.querySelector('details code').textContent")
+	if got := k.scanned(); got != text {
+		t.Errorf("zbar reads %q from the screen, the page says %q", got, text)
+	}
+	if role := js[string](k, "document.querySelector('svg.code').getAttribute('aria-label')"); !strings.Contains(role, "QR") {
+		t.Errorf("a screen reader is told %q", role)
+	}
+	_, phone := phoneAt(t, text, "Alice's phone")
+	k.shows("The phone is paired")
+	k.shows("Alice's phone")
+	k.check("paired")
+	// The code was for one phone, and the page is not at all about others.
+	inv, _ := phoneclient.ParseInvitation(text)
+	second, _ := phoneclient.NewIdentity("")
+	if err := second.Pair(k.ctx, inv, "second", "test"); !isKind(err, client.ProblemPairing) {
+		t.Errorf("a second phone with the same code: %v", err)
+	}
+	k.press("My phones")
+	k.shows("Alice's phone")
+	k.check("phones")
+	k.press("Done")
+	k.on("idle")
+
+	// With the phone, and without the finger.
+	k.sim("lift")
+	answered := answering(t, phone, true)
+	k.press("Use phone")
+	k.on("granted")
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+	k.press("My history")
+	k.shows("Phone paired")
+	k.press("Done")
+	k.on("idle")
+
+	answered = answering(t, phone, false)
+	k.press("Use phone")
+	k.until("document.querySelector('.hint')?.textContent.includes('phone') || document.body.dataset.screen === 'refused'")
+	k.on("refused")
+	k.shows("Somebody said no on the phone.")
+	k.check("denied")
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+	k.press("Back")
+	k.on("idle")
+
+	// Somebody else's pairing is told at the kiosk, without a name.
+	invited, err := k.client.Invite(k.ctx, client.Invite{User: made.User})
+	if err != nil {
+		t.Fatal(err)
+	}
+	phoneAt(t, invited.Text, "The neighbour's")
+	k.until("document.querySelector('header .notice') !== null")
+	if said := js[string](k, "document.body.innerText"); !strings.Contains(said, "Somebody just paired a phone") || strings.Contains(said, "neighbour") {
+		t.Errorf("the kiosk says %q", said)
+	}
+	k.check("somebody-paired")
+
+	// And found and removed by the person.
+	k.sim("touch alice " + aliceFinger)
+	k.press("Start")
+	k.on("granted")
+	k.press("My phones")
+	k.shows("The neighbour's")
+	k.do(chromedp.Click(chromedp.CSS(`button[aria-label="Remove: The neighbour's"]`)))
+	k.until(`!document.querySelector('main').innerText.includes("The neighbour's")`)
+	list, err := k.client.Phones(k.ctx)
+	if err != nil || len(list.Phones) != 2 || list.Phones[0].Revoked != nil || list.Phones[1].Revoked == nil {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// A code ends with whoever it was for: when they cancel, and when they leave.
+func TestKioskCodeEndsWithItsPerson(t *testing.T) {
+	atNight(t)
+	k := newKiosk(t, "")
+	k.alice()
+	k.camera(clipAgain)
+	k.do(chromedp.Reload())
+	for _, end := range []func(){
+		func() { k.press("Cancel") },
+		func() { k.do(chromedp.Reload()) },
+		func() { k.sim("camera off") },
+	} {
+		k.sim("touch alice " + aliceFinger)
+		k.until("document.body.dataset.screen === 'scan' || document.body.dataset.screen === 'idle'")
+		if js[string](k, "document.body.dataset.screen") == "idle" {
+			k.press("Start")
+		}
+		k.on("granted")
+		k.press("My phones")
+		k.press("Pair a phone")
+		k.press("Continue")
+		k.on("code-for-phone")
+		inv, err := phoneclient.ParseInvitation(js[string](k, "document.querySelector('details code').textContent"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		end()
+		k.until("document.body.dataset.screen !== 'code-for-phone'")
+		i, _ := phoneclient.NewIdentity("")
+		if err := i.Pair(k.ctx, inv, "late", "test"); !isKind(err, client.ProblemPairing) {
+			t.Errorf("a code that nobody looks at is good for %v", err)
+		}
+	}
+}
+
+func isKind(err error, problem string) bool {
+	e := (*client.Error)(nil)
+	return errors.As(err, &e) && e.Problem() == problem
+}
+
+// scanned is what zbar, a decoder that nobody here wrote, reads from a picture
+// of the page.
+func (k *kioskBench) scanned() string {
+	k.t.Helper()
+	file := filepath.Join(k.t.TempDir(), "page.png")
+	k.picture(file)
+	return zbar(k.ctx, k.t, file)
+}
+
+func zbar(ctx context.Context, t *testing.T, file string) string {
+	t.Helper()
+	program, err := exec.LookPath("zbarimg")
+	if err != nil {
+		t.Skip("needs Debian's zbar-tools: make deps-test")
+	}
+	out, err := exec.CommandContext(ctx, program, "--quiet", "--raw", "--nodbus", "-Sdisable", "-Sqrcode.enable", file).Output()
+	if err != nil {
+		kept := ""
+		if dir := os.Getenv("KIOSK_PICTURES"); dir != "" {
+			b, _ := os.ReadFile(file)
+			kept = filepath.Join(dir, "unread.png")
+			_ = os.WriteFile(kept, b, 0o600)
+		}
+		t.Fatalf("zbarimg: %v %s", err, kept)
+	}
+	return strings.TrimSuffix(string(out), "\n")
+}

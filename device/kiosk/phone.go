@@ -1,0 +1,162 @@
+package kiosk
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/faceprint/faceprint/device/api/client"
+)
+
+// Phones are the paired phones of whoever stands before the page.
+type Phones interface {
+	// Confirm measures the person anew, without opening a door. The grant of a
+	// yes is good for one invitation.
+	Confirm(ctx context.Context, user string) (client.Decision, error)
+	// Invite makes a code for one phone of the person whose grant it is.
+	Invite(ctx context.Context, user, grant string) (client.Invited, error)
+	// Withdraw ends a code before its time.
+	Withdraw(id string)
+	// Of lists a person's phones, the revoked ones too.
+	Of(user string) []client.Phone
+	Revoke(id string) (client.Phone, error)
+}
+
+var errNoPhones = problem{http.StatusNotFound, "no-phones", "this device takes no phones", "see [phone] of its configuration"}
+
+// withPhone recognises a person by the device and by their phone, on which they
+// have to say yes. Only the phone of whom the device found is asked.
+func (s *Server) withPhone(ctx context.Context, p *page, in forLogin) (outcome, error) {
+	if s.opts.Phones == nil {
+		return outcome{}, errNoPhones
+	}
+	done, err := s.wait(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	defer done()
+	p.leave()
+	d, err := s.back.Identify(ctx, client.Attempt{
+		Audience: audience, Nonce: in.Login, Factors: []string{"phone"}, TimeoutMs: int(phonePatience.Milliseconds()),
+	})
+	return s.decided(ctx, p, in.Login, d, err)
+}
+
+// shownCode is what a phone is paired with. It is a secret of whoever stands
+// there, and good for seconds.
+type shownCode struct {
+	QR      []string  `json:"qr"`
+	Text    string    `json:"text"`
+	Expires time.Time `json:"expires"`
+}
+
+// pairing is how the person was measured once more, and the code after a yes.
+type pairing struct {
+	outcome
+	Code *shownCode `json:"code,omitempty"`
+}
+
+// pair shows a code for one phone of whoever is recognised on the page, once
+// they looked and touched for just that. The code ends when they leave.
+func (s *Server) pair(ctx context.Context, p *page, _ none) (pairing, error) {
+	who, ok := p.signedIn(s.opts.Now())
+	switch {
+	case s.opts.Phones == nil:
+		return pairing{}, errNoPhones
+	case !ok:
+		return pairing{}, errSignedOut
+	}
+	done, err := s.wait(ctx)
+	if err != nil {
+		return pairing{}, err
+	}
+	defer done()
+	p.signOut()
+	d, err := s.opts.Phones.Confirm(ctx, who.User)
+	if err != nil {
+		return pairing{}, err
+	}
+	out, err := s.decided(ctx, p, "", d, nil)
+	if err != nil || d.Outcome != client.Granted {
+		return pairing{outcome: out}, err
+	}
+	code, err := s.opts.Phones.Invite(ctx, who.User, d.Grant)
+	if err != nil {
+		return pairing{}, err
+	}
+	if !p.showing(func() { s.opts.Phones.Withdraw(code.ID) }) {
+		return pairing{}, errSignedOut // they left meanwhile
+	}
+	return pairing{out, &shownCode{code.QR, code.Text, code.Expires}}, nil
+}
+
+// hide ends the code that is shown.
+func (s *Server) hide(_ context.Context, p *page, _ none) (none, error) {
+	p.hide()
+	return none{}, nil
+}
+
+// ownPhone is a phone as its person sees it.
+type ownPhone struct {
+	ID       string     `json:"id"`
+	Name     string     `json:"name"`
+	Platform string     `json:"platform"`
+	Paired   time.Time  `json:"paired"`
+	By       string     `json:"by"`
+	Expires  *time.Time `json:"expires,omitempty"`
+}
+
+// ownPhones lists the phones of whoever is recognised on the page, the newest
+// first.
+func (s *Server) ownPhones(_ context.Context, p *page, _ none) ([]ownPhone, error) {
+	who, ok := p.signedIn(s.opts.Now())
+	switch {
+	case s.opts.Phones == nil:
+		return nil, errNoPhones
+	case !ok:
+		return nil, errSignedOut
+	}
+	own := []ownPhone{}
+	for _, x := range s.opts.Phones.Of(who.User) {
+		if x.User == who.User && x.Revoked == nil {
+			own = append([]ownPhone{{x.ID, x.Name, x.Platform, x.Paired, x.By, x.Expires}}, own...)
+		}
+	}
+	return own, nil
+}
+
+type whichPhone struct {
+	ID string `json:"id"`
+}
+
+// revokePhone ends the pairing of a phone of whoever is recognised on the page,
+// and of nobody else's.
+func (s *Server) revokePhone(ctx context.Context, p *page, in whichPhone) ([]ownPhone, error) {
+	own, err := s.ownPhones(ctx, p, none{})
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range own {
+		if x.ID == in.ID {
+			if _, err := s.opts.Phones.Revoke(x.ID); err != nil {
+				return nil, err
+			}
+			return s.ownPhones(ctx, p, none{})
+		}
+	}
+	return nil, problem{http.StatusNotFound, client.ProblemNotFound, "you have no such phone", "look at the list again"}
+}
+
+// pairedEvent is what the page is told of a phone that was paired: its name
+// only to its own person, to others that it happened.
+func (p *page) pairedEvent(e client.Event, now time.Time) client.Event {
+	e.Outcome = "somebody"
+	if who, ok := p.signedIn(now); ok && who.User == e.User {
+		e.Outcome = "own"
+		p.hide()
+	} else {
+		e.Detail = ""
+	}
+	e.User = ""
+	return e
+}

@@ -1,0 +1,186 @@
+package kiosk
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/faceprint/faceprint/device/api/client"
+)
+
+// pockets are the phones of u1 and of somebody else.
+type pockets struct {
+	mu        sync.Mutex
+	confirm   client.Decision
+	withdrawn []string
+	ended     chan struct{} // once one was withdrawn
+	revoked   []string
+}
+
+func (p *pockets) Confirm(_ context.Context, user string) (client.Decision, error) {
+	d := p.confirm
+	d.User = user
+	return d, nil
+}
+
+func (p *pockets) Invite(_ context.Context, user, grant string) (client.Invited, error) {
+	if user != "u1" || grant != "for pairing" {
+		return client.Invited{}, errSignedOut
+	}
+	return client.Invited{ID: "c1", Text: "https://x/#1.secret", QR: []string{"# #"}}, nil
+}
+
+func (p *pockets) Withdraw(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.withdrawn = append(p.withdrawn, id)
+	if p.ended != nil && len(p.withdrawn) == 1 {
+		close(p.ended)
+	}
+}
+
+func (p *pockets) gone() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.withdrawn)
+}
+
+func (p *pockets) Of(string) []client.Phone {
+	then := time.Now()
+	return []client.Phone{{ID: "old", User: "u1", Revoked: &then}, {ID: "p1", User: "u1", Name: "Ada's"}, {ID: "p2", User: "u2"}}
+}
+
+func (p *pockets) Revoke(id string) (client.Phone, error) {
+	p.revoked = append(p.revoked, id)
+	return client.Phone{}, nil
+}
+
+func TestPhonesAreOfWhoeverStandsThere(t *testing.T) {
+	p := &pockets{confirm: client.Decision{Outcome: client.Granted, Grant: "for pairing"}}
+	_, _, url := open(t, Options{Phones: p})
+	token := load(t, url)
+	use(t, url, token)
+	for _, path := range []string{"GET /phones", "POST /phones", "POST /phones/revoke"} {
+		method, path, _ := strings.Cut(path, " ")
+		if status, body := call(t, method, url+path, token, `{}`, nil); status != 401 {
+			t.Errorf("%s %s of nobody: %d %s", method, path, status, body)
+		}
+	}
+	call(t, "POST", url+"/identify", token, "{}", nil)
+	status, body := call(t, "GET", url+"/phones", token, "", nil)
+	var own []ownPhone
+	if err := json.Unmarshal([]byte(body), &own); err != nil || status != 200 || len(own) != 1 || own[0].ID != "p1" {
+		t.Errorf("%d %s", status, body)
+	}
+	if status, _ := call(t, "POST", url+"/phones/revoke", token, `{"id":"p2"}`, nil); status != 404 || len(p.revoked) != 0 {
+		t.Errorf("somebody else's phone: %d, %v", status, p.revoked)
+	}
+	if status, _ := call(t, "POST", url+"/phones/revoke", token, `{"id":"p1"}`, nil); status != 200 || !slices.Equal(p.revoked, []string{"p1"}) {
+		t.Errorf("her own: %d, %v", status, p.revoked)
+	}
+
+	// A code needs a yes for just that, and shows no grant.
+	p.confirm.Outcome = client.Refused
+	call(t, "POST", url+"/identify", token, "{}", nil)
+	if status, body := call(t, "POST", url+"/phones", token, "{}", nil); status != 200 || strings.Contains(body, "secret") || !strings.Contains(body, "refused") {
+		t.Errorf("after a no: %d %s", status, body)
+	}
+	if status, _ := call(t, "GET", url+"/phones", token, "", nil); status != 401 {
+		t.Errorf("whoever was refused is still signed in: %d", status)
+	}
+}
+
+// The code ends with the page's person, however they leave.
+func TestACodeEndsWithItsPerson(t *testing.T) {
+	for name, leave := range map[string]func(t *testing.T, f *fake, url, token string, end func()){
+		"hidden": func(t *testing.T, _ *fake, url, token string, _ func()) {
+			call(t, "POST", url+"/phones/hide", token, "{}", nil)
+		},
+		"left": func(t *testing.T, _ *fake, url, token string, _ func()) {
+			call(t, "POST", url+"/leave", token, "{}", nil)
+		},
+		"forgotten": func(t *testing.T, _ *fake, url, token string, _ func()) {
+			call(t, "POST", url+"/forget", token, "{}", nil)
+		},
+		"looked": func(t *testing.T, _ *fake, url, token string, _ func()) {
+			call(t, "POST", url+"/identify", token, "{}", nil)
+		},
+		"superseded": func(t *testing.T, _ *fake, url, _ string, _ func()) { use(t, url, load(t, url)) },
+		"closed":     func(_ *testing.T, _ *fake, _, _ string, end func()) { end() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &pockets{ended: make(chan struct{}), confirm: client.Decision{Outcome: client.Granted, Grant: "for pairing"}}
+			_, f, url := open(t, Options{Phones: p})
+			token := load(t, url)
+			_, end := use(t, url, token)
+			call(t, "POST", url+"/identify", token, "{}", nil)
+			if status, body := call(t, "POST", url+"/phones", token, "{}", nil); status != 200 || !strings.Contains(body, "secret") || strings.Contains(body, "for pairing") {
+				t.Fatalf("%d %s", status, body)
+			}
+			if got := p.gone(); len(got) != 0 {
+				t.Fatalf("withdrawn at once: %v", got)
+			}
+			leave(t, f, url, token, end)
+			select { // a page that is closed is noticed soon
+			case <-p.ended:
+			case <-t.Context().Done():
+			}
+			if got := p.gone(); !slices.Equal(got, []string{"c1"}) {
+				t.Errorf("withdrawn %v", got)
+			}
+		})
+	}
+}
+
+// Who leaves while they are measured gets no code.
+func TestNoCodeForWhoLeftMeanwhile(t *testing.T) {
+	p := &pockets{confirm: client.Decision{Outcome: client.Granted, Grant: "for pairing"}}
+	s, _, url := open(t, Options{Phones: p})
+	token := load(t, url)
+	use(t, url, token)
+	call(t, "POST", url+"/identify", token, "{}", nil)
+	x, err := s.pages.get(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.signOut()
+	if x.showing(func() { p.Withdraw("late") }) || !slices.Equal(p.gone(), []string{"late"}) {
+		t.Errorf("withdrawn %v", p.gone())
+	}
+}
+
+// Everybody at the kiosk is told that a phone was paired; what it is called, its
+// own person alone.
+func TestPairingIsToldAtTheKiosk(t *testing.T) {
+	p := &pockets{confirm: client.Decision{Outcome: client.Granted, Grant: "for pairing"}}
+	_, f, url := open(t, Options{Phones: p})
+	token := load(t, url)
+	lines, _ := use(t, url, token)
+	call(t, "POST", url+"/identify", token, "{}", nil)
+	for user, want := range map[string]client.Event{
+		"u2": {Kind: "phone-paired", Outcome: "somebody"},
+		"u1": {Kind: "phone-paired", Outcome: "own", Detail: "a name"},
+	} {
+		f.events <- client.Event{Kind: "phone-paired", User: user, Detail: "a name"}
+		var got client.Event
+		if err := lines.Decode(&got); err != nil || got.Kind != want.Kind || got.Outcome != want.Outcome || got.Detail != want.Detail || got.User != "" {
+			t.Errorf("%s: %+v, %v", user, got, err)
+		}
+	}
+}
+
+func TestNoPhonesWhereThereAreNone(t *testing.T) {
+	_, _, url := open(t, Options{})
+	token := load(t, url)
+	use(t, url, token)
+	if status, body := call(t, "POST", url+"/phone", token, "{}", nil); status != 404 || !strings.Contains(body, "no-phones") {
+		t.Errorf("%d %s", status, body)
+	}
+	if _, body := call(t, "GET", url+"/state", token, "", nil); !strings.Contains(body, `"phone":false`) {
+		t.Error(body)
+	}
+}
