@@ -6,6 +6,7 @@ import (
 	"embed"
 	"errors"
 	"net/http"
+	"path"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -92,11 +93,7 @@ Every operation of the role "paired" is signed: the Authorization header is "` +
 		return &lastAnswer[wire.Phone]{"close", w}, nil
 	})
 	route(p, h, rolePaired, "", "phones", get, "/v1/phones", "The phones of this person", func(ctx context.Context, _ *none) (*answer[client.Phones], error) {
-		list := client.Phones{Phones: []wire.Phone{}}
-		for _, x := range p.of(callerOf(ctx).phone.record.User) {
-			list.Phones = append(list.Phones, x.wire())
-		}
-		return answered(list, nil)
+		return answered(client.Phones{Phones: p.Of(callerOf(ctx).phone.record.User)}, nil)
 	})
 	route(p, h, rolePaired, "", "keys", get, "/v1/keys", "Public keys with which grants are checked (JWKS)", func(ctx context.Context, _ *none) (*answer[wire.Keys], error) {
 		return answered(p.device.Keys(ctx))
@@ -132,15 +129,23 @@ Every operation of the role "paired" is signed: the Authorization header is "` +
 	})
 	p.pages(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		p.problem(w, api.NewProblem(http.StatusNotFound, wire.ProblemNotFound, "there is nothing here", "the description is at /openapi.json"))
+		p.deny(w, r.Context().Value(boundKey{}).(*bound), nothingHere())
 	})
 	p.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path.Clean(r.URL.Path) != r.URL.Path { // which the mux would send elsewhere, without a signature
+			p.deny(w, r.Context().Value(boundKey{}).(*bound), nothingHere())
+			return
+		}
 		mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, r)))
 	})
 	var err error
 	p.spec, err = h.OpenAPI().MarshalJSON()
 	p.marshal = func(w http.ResponseWriter, v any) error { return h.Marshal(w, "application/json", v) }
 	return err
+}
+
+func nothingHere() *refusal {
+	return refuse(http.StatusNotFound, wire.ProblemNotFound, nothingThere, "there is nothing here", "the description is at /openapi.json")
 }
 
 func notSigned() *refusal {

@@ -7,9 +7,11 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,8 +86,8 @@ func (p *Phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
-		p.deny(w, b, refuse(http.StatusRequestEntityTooLarge, wire.ProblemInvalid, badBody,
-			fmt.Sprintf("the body is longer than %d bytes, or came too slowly", maxBody), ""))
+		w.Header().Set("Connection", "close")
+		p.deny(w, b, badRest(err))
 		return
 	}
 	_ = control.SetReadDeadline(time.Time{}) // from here on the phone may be silent
@@ -106,6 +108,18 @@ func (p *Phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = io.NopCloser(strings.NewReader(string(body)))
 	p.handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
+}
+
+// badRest says why a body could not be read to its end.
+func badRest(err error) *refusal {
+	var long *http.MaxBytesError
+	switch {
+	case errors.As(err, &long):
+		return refuse(http.StatusRequestEntityTooLarge, wire.ProblemInvalid, badBody, fmt.Sprintf("the body is longer than %d bytes", maxBody), "")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return refuse(http.StatusRequestTimeout, wire.ProblemInvalid, badBody, "the request did not come to its end in time", "send it again")
+	}
+	return refuse(http.StatusBadRequest, wire.ProblemInvalid, badBody, "the body cannot be read to its end", "send it again")
 }
 
 // deny answers a refusal. A stranger's connection is ended with it: the next

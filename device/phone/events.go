@@ -2,9 +2,9 @@ package phone
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -16,7 +16,7 @@ import (
 // stream is a phone that waits for events. While nothing happens it costs its
 // TLS state and this, no goroutine and no buffer: thousands may wait.
 type stream struct {
-	conn  *tls.Conn
+	conn  net.Conn
 	link  *link
 	phone *paired
 
@@ -187,7 +187,7 @@ func (p *Phones) events(w http.ResponseWriter, r *http.Request) {
 		p.log.Warn("a stream could not begin", "err", err)
 		return
 	}
-	x := &stream{conn: raw.(*tls.Conn), link: b.link, phone: c.phone}
+	x := &stream{conn: raw, link: b.link, phone: c.phone}
 	if !p.streams.add(x) {
 		// Too late for an HTTP answer of the server's; written by hand.
 		_ = raw.SetWriteDeadline(time.Now().Add(streamWrite))

@@ -19,6 +19,8 @@ const (
 	outOfSchedule      reason = "not-now"
 	noRight            reason = "no-right"
 	othersConnection   reason = "others-connection"
+	badRequest         reason = "bad-request" // not HTTP, or not to its end
+	nothingThere       reason = "nothing-there"
 	badBody            reason = "bad-body"
 	badInvitation      reason = "bad-invitation"
 	badProof           reason = "bad-proof"

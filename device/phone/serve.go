@@ -26,18 +26,13 @@ func (p *Phones) Serve(ctx context.Context, tcp net.Listener) error {
 	p.streams.begin()
 	server := &http.Server{
 		Handler:           p,
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       readTimeout,
+		ReadHeaderTimeout: p.opts.Limits.Header,
+		ReadTimeout:       p.opts.Limits.Request,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			if t, ok := c.(*tls.Conn); ok {
-				if u, ok := t.NetConn().(*link); ok {
-					return context.WithValue(ctx, boundKey{}, &bound{link: u})
-				}
-			}
-			return ctx
+			return context.WithValue(ctx, boundKey{}, &bound{link: c.(*conn).NetConn().(*link)})
 		},
 		// Whatever strangers do to a handshake is counted, not logged: a log is
 		// a disk that a flood could fill.
@@ -53,7 +48,7 @@ func (p *Phones) Serve(ctx context.Context, tcp net.Listener) error {
 	watched, unwatch := context.WithCancel(ctx)
 	watching.Go(func() { p.watch(watched) })
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(tls.NewListener(l, config)) }()
+	go func() { served <- server.Serve(tlsListener{l, config, p}) }()
 	var err error
 	select {
 	case err = <-served:

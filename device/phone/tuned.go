@@ -22,14 +22,12 @@ const (
 // Limits of a connection. What a phone says fits in 4 KiB; the times are those
 // of a slow wireless network.
 const (
-	maxBody       = 16 << 10
-	maxHeader     = 8 << 10
-	headerTimeout = 5 * time.Second
-	readTimeout   = 10 * time.Second
-	idleTimeout   = 2 * time.Minute
-	writeTimeout  = 15 * time.Second
-	longTimeout   = 150 * time.Second // an attempt's longest, and time to write
-	drainTime     = 5 * time.Second
+	maxBody      = 16 << 10
+	maxHeader    = 8 << 10
+	idleTimeout  = 2 * time.Minute
+	writeTimeout = 15 * time.Second
+	longTimeout  = 150 * time.Second // an attempt's longest, and time to write
+	drainTime    = 5 * time.Second
 )
 
 // Limits of an event stream.
@@ -55,6 +53,9 @@ type Limits struct {
 	Handshakes  Rate // new connections of one address; default 20 a second, 60 at once
 	Unsigned    Rate // requests without a good signature of one address; default 5 a second, 30 at once
 	Signed      Rate // requests of one phone; default 20 a second, 40 at once
+
+	Header  time.Duration // to shake hands in, and to send a request's header in; default 5 s
+	Request time.Duration // to send the whole request in; default 10 s
 }
 
 func (l Limits) withDefaults() Limits {
@@ -63,6 +64,12 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.PerAddress <= 0 {
 		l.PerAddress = 64
+	}
+	if l.Header <= 0 {
+		l.Header = 5 * time.Second
+	}
+	if l.Request <= 0 {
+		l.Request = 10 * time.Second
 	}
 	rate := func(r *Rate, d Rate) {
 		if r.PerSecond <= 0 || r.Burst <= 0 {
