@@ -18,10 +18,13 @@ const (
 	minBrightness = 45
 	maxBrightness = 220
 	minContrast   = 12
-	// A dark face before what is this much brighter is backlit.
+	// A dark face before what is this much brighter is backlit. Every eighth of the
+	// given LFW pictures of a name's first: at most 0.18 of a face is clipped, and
+	// the cast is 0.94 in the 99th percentile, 1.06 at most. A phone's screen had
+	// 1.40, which is to be refused as an attack and not asked for better light.
 	backlight  = 2
 	maxClipped = 0.5
-	maxCast    = 1.3
+	maxCast    = 1.5
 	maxYaw     = 25
 	maxPitch   = 30 // where the nose sits differs from person to person by 10 degrees and more of the estimate
 	maxRoll    = 25

@@ -9,6 +9,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+
+	"golang.org/x/image/font"
+	"golang.org/x/image/font/basicfont"
+	"golang.org/x/image/math/fixed"
 )
 
 // det is a detection error trade-off curve: the two error rates at every
@@ -148,7 +152,7 @@ func mean(v []float64) float64 {
 // plotDET draws FNMR over FMR, both logarithmic from 1e-5 to 1, one grid line
 // a decade.
 func plotDET(path string, genuine, impostor []float64) error {
-	const side, margin, decades = 600, 40, 5
+	const side, margin, decades = 600, 48, 5
 	img := image.NewRGBA(image.Rect(0, 0, side, side))
 	for i := range img.Pix {
 		img.Pix[i] = 255
@@ -158,7 +162,18 @@ func plotDET(path string, genuine, impostor []float64) error {
 		k := (math.Log10(max(v, 1e-5)) + decades) / decades
 		return margin + k*(side-2*margin)
 	}
+	say := func(x, y int, text string) {
+		(&font.Drawer{Dst: img, Src: image.Black, Face: basicfont.Face7x13, Dot: fixed.P(x, y)}).DrawString(text)
+	}
+	say(side/2-110, side-8, "false match rate (FMR, impostors)")
+	say(margin, 16, "false non-match rate (FNMR, genuine)")
 	for d := range decades + 1 {
+		decade := "1"
+		if d > 0 {
+			decade = fmt.Sprintf("1e-%d", d)
+		}
+		say(int(at(math.Pow(10, float64(-d))))-12, side-margin+18, decade)
+		say(8, side-int(at(math.Pow(10, float64(-d))))+4, decade)
 		p := int(at(math.Pow(10, float64(-d))))
 		for k := margin; k < side-margin; k++ {
 			img.Set(p, side-k, grid)

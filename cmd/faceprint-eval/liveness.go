@@ -25,6 +25,7 @@ type livenessOptions struct {
 	threshold    float64
 	json         bool
 	paper        bool
+	challenge    bool
 	model        modelOptions
 }
 
@@ -44,7 +45,10 @@ type livenessReport struct {
 	BPCERFrame      float64        `json:"bpcer_frame"`
 	EERFrame        float64        `json:"eer_frame"`
 	Clips           []livenessClip `json:"clips"`
-	Paper           *sheetReport   `json:"paper,omitempty"`
+	Asked           int            `json:"asked_live"` // accepted ones who would be asked to move, by policy.challenge = auto
+
+	Paper      *sheetReport     `json:"paper,omitempty"`
+	Recordings *recordingReport `json:"recordings,omitempty"`
 }
 
 // livenessClip is one clip: its attempts one after the other, each ended by its
@@ -54,6 +58,7 @@ type livenessClip struct {
 	Attack   bool   `json:"attack"`
 	Accepted int    `json:"accepted"` // decisions that somebody lives
 	Rejected int    `json:"rejected"`
+	Asked    int    `json:"asked"` // of the accepted, whom policy.challenge = auto asks to move
 	Retries  int    `json:"retries"`
 	Frames   int    `json:"frames"` // with a face good enough to be recognised
 	Passed   int    `json:"passed"` // of them, judged alone, above the threshold
@@ -101,13 +106,18 @@ judge every good frame alone.`,
 	f.StringToIntVar(&o.bystanders, "bystander", nil, "`CLIP=PIXELS`: faces larger than so many pixels are living people in the attack's picture and passed over")
 	f.Float64Var(&o.threshold, "threshold", shippedLive, "least P(live) of somebody living")
 	f.BoolVar(&o.paper, "paper", false, "also turn sheets of paper, made of the living people's faces, before the camera")
+	f.BoolVar(&o.challenge, "challenge", false, "also play all clips to challenges, which a recording answers by chance alone")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	o.model.flags(f)
 	return cmd
 }
 
-// shippedLive is the threshold of the device's default policy.
-const shippedLive = 0.5
+// Of the device's default policy: the threshold, and from what on nobody is in
+// doubt.
+const (
+	shippedLive = 0.5
+	clearlyLive = 0.8
+)
 
 // spread lets --live and --attack take several values.
 func spread(args []string) []string {
@@ -166,6 +176,11 @@ func evaluateLiveness(ctx context.Context, o livenessOptions, progress io.Writer
 			return nil, err
 		}
 	}
+	if o.challenge {
+		if err := r.playRecordings(ctx, slices.Concat(o.live, o.attack), m, same); err != nil {
+			return nil, err
+		}
+	}
 	return r, nil
 }
 
@@ -209,6 +224,9 @@ func (c *livenessClip) play(ctx context.Context, file string, w *witness, same, 
 			c.Rejected++
 		case decided:
 			c.Accepted++
+			if p, _ := s.Live(); p < clearlyLive || s.Flat() {
+				c.Asked++
+			}
 		case f.At.Sub(began) >= attemptTime:
 			c.Retries++
 		default:
@@ -255,12 +273,23 @@ func (r *livenessReport) sum() {
 			r.RetriesAttack += c.Retries
 		} else {
 			r.RetriesLive += c.Retries
+			r.Asked += c.Asked
 		}
 	}
 	r.DecisionsLive, r.DecisionsAttack = accepted[0]+rejected[0], accepted[1]+rejected[1]
 	r.APCER, r.BPCER = percent(accepted[1], r.DecisionsAttack), percent(rejected[0], r.DecisionsLive)
 	r.APCERFrame, r.BPCERFrame = percent(passed[1], frames[1]), percent(frames[0]-passed[0], frames[0])
 	r.EERFrame = 100 * equalErrors(scores[0], scores[1])
+}
+
+// accepted decisions of living people.
+func accepted(clips []livenessClip) (n int) {
+	for _, c := range clips {
+		if !c.Attack {
+			n += c.Accepted
+		}
+	}
+	return n
 }
 
 func percent(part, of int) float64 {
@@ -300,8 +329,12 @@ func (r *livenessReport) print(w io.Writer) {
 		fmt.Fprintf(w, "  %-7s %-24s %3d accepted, %3d refused, %3d retries; %d of %d good frames above\n", kind, c.File, c.Accepted, c.Rejected, c.Retries, c.Passed, c.Frames)
 	}
 	fmt.Fprintf(w, "  APCER %.1f %% of %d decisions, BPCER %.1f %% of %d\n", r.APCER, r.DecisionsAttack, r.BPCER, r.DecisionsLive)
+	fmt.Fprintf(w, "  in doubt, so asked to move: %d of the %d living people who were accepted\n", r.Asked, accepted(r.Clips))
 	fmt.Fprintf(w, "  by frame: APCER %.1f %%, BPCER %.1f %%, EER %.1f %%\n", r.APCERFrame, r.BPCERFrame, r.EERFrame)
 	if r.Paper != nil {
 		r.Paper.print(w)
+	}
+	if r.Recordings != nil {
+		r.Recordings.print(w)
 	}
 }

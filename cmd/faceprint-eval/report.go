@@ -124,14 +124,14 @@ func reportFaces(o faceOptions, progress io.Writer) ([]string, error) {
 		"",
 		"| | accuracy | EER | true accepts at FMR 1e-3 | 1e-4 | 1e-5 |",
 		"|---|---|---|---|---|---|",
-		single.line(fmt.Sprintf("one picture with one, %d and %d comparisons", single.Genuine, single.Impostor)),
+		single.line(fmt.Sprintf("one picture with one, %d genuine and %d impostor comparisons", single.Genuine, single.Impostor)),
 	}
 	if o.enroll > 0 {
 		several, _, err := l.compare(base, o.enroll)
 		if err != nil {
 			return nil, err
 		}
-		lines = append(lines, several.line(fmt.Sprintf("one picture with a template of %d, %d and %d comparisons", o.enroll, several.Genuine, several.Impostor)))
+		lines = append(lines, several.line(fmt.Sprintf("one picture with a template of %d, %d genuine and %d impostor comparisons", o.enroll, several.Genuine, several.Impostor)))
 	}
 	return lines, nil
 }
