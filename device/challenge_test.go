@@ -150,7 +150,7 @@ func TestAnAttackPutsEverybodyInDoubt(t *testing.T) {
 		{ada, time.Minute, FaceNoAnswer},
 		{ada, time.Hour, ""},
 		{photo, time.Minute, FaceNotLive},
-		{ada, -time.Minute, FaceNoAnswer},
+		{ada, -24 * time.Hour, FaceNoAnswer},
 	} {
 		dec, err := attempt(tt.play, tt.after)
 		if err != nil || dec.Granted != (tt.reason == "") || tt.reason != "" && !slices.Equal(dec.Reasons, []Reason{tt.reason}) {

@@ -90,12 +90,11 @@ func (d *Device) look(ctx context.Context, s *vision.Sequence) (vision.Seen, err
 // policy is to ask those who are in doubt.
 const suspectFor = 10 * time.Minute
 
-// suspect tells whether an attack was seen here shortly before. A clock that was
-// set back is no way out of it.
+// suspect tells whether an attack was seen here shortly before. To set the clock
+// back only makes it longer.
 func (d *Device) suspect() bool {
 	alarm := d.alarm.Load()
-	since := d.hw.Now().Sub(time.Unix(0, alarm))
-	return alarm != 0 && since.Abs() < suspectFor
+	return alarm != 0 && d.hw.Now().Sub(time.Unix(0, alarm)) < suspectFor
 }
 
 // faceAttempt is the face's part of an attempt: looking at one person until the
