@@ -80,7 +80,7 @@ func analyse(img *image.Gray, dpi float64) (*analysis, error) {
 		second.mask[c] = f.mask[c] && second.coherence[c] > maskCoherence
 	}
 	second.mask = vote(second.mask, f.w, f.h, 5)
-	components(second.mask, f.w, f.h, 0.15, 40)
+	components(second.mask, f.w, f.h, 0.15, 200)
 	a.field = second
 	a.guide = guideOf(second, w, h)
 	s = along(a.norm, a.guide)

@@ -1,39 +1,33 @@
 package minutia
 
-import (
-	"cmp"
-	"math"
-	"slices"
-)
+import "math"
 
-// Prepared is a template made ready for matching. It is read only and may be
-// shared.
-type Prepared struct{ views []view }
-
-// view is one impression of it.
-type view struct {
-	t   *Template
-	pts []point
-	cyl []cylinder
+// Matcher has the memory that a comparison needs. One goroutine at a time.
+type Matcher struct {
+	pairs   [topPairs]pair
+	n       int                          // of pairs
+	support [topPairs * topPairs]float32 // how consistent two pairs are
+	used    [256]uint16                  // when a candidate's minutia was last taken
+	round   uint16
+	matched []match
+	best    []match
 }
 
-type point struct {
-	x, y, cos, sin float64
-	angle          uint8
-	q              float64
+// pair is two minutiae whose neighbourhoods look alike.
+type pair struct {
+	a, b       uint8
+	similarity float32
+	relaxed    float32
 }
 
-// Prepare computes what depends on the templates of one finger alone. Several
-// impressions are compared one by one, and the best counts.
-func Prepare(ts ...*Template) *Prepared {
-	p := &Prepared{}
-	for _, t := range ts {
-		p.views = append(p.views, prepareView(t))
-	}
-	return p
+// match is a pair of minutiae that coincide at a pose.
+type match struct {
+	a, b   uint8
+	cost   float32 // 0 exactly .. 1 at the tolerance
+	dx, dy float32 // where the candidate's is, from where the pose puts the probe's
 }
 
-// Match is the score of two fingers.
+// Match is the score of two fingers: see [FMR] for what it means.
 func (m *Matcher) Match(a, b *Prepared) float64 {
 	best := math.Inf(-1)
 	for i := range a.views {
@@ -48,267 +42,300 @@ func (m *Matcher) Match(a, b *Prepared) float64 {
 // Compare is the evidence of the first impressions.
 func (m *Matcher) Compare(a, b *Prepared) Evidence { return m.compare(&a.views[0], &b.views[0]) }
 
-func prepareView(t *Template) view {
-	p := view{t: t, pts: make([]point, len(t.Minutiae)), cyl: cylinders(t)}
-	for i, m := range t.Minutiae {
-		s, c := math.Sincos(turn(m.Angle))
-		p.pts[i] = point{x: float64(m.X), y: float64(m.Y), cos: c, sin: s, angle: m.Angle, q: float64(m.Quality) / 15}
-	}
-	return p
-}
-
-// pose maps the probe onto the candidate: rotate, then shift.
-type pose struct{ cos, sin, x, y float64 }
-
-func (p *pose) apply(x, y float64) (float64, float64) {
-	return p.cos*x - p.sin*y + p.x, p.sin*x + p.cos*y + p.y
-}
-
-type pair struct {
-	a, b int
-	sim  float64
-	sum  float64
-}
-
-// Matcher has the memory that a comparison needs. One goroutine at a time.
-type Matcher struct {
-	pairs   []pair
-	used    []bool
-	matched []pair
-}
-
-// Evidence is what two templates have in common, at the best pose found.
-type Evidence struct {
-	Matched   int     // minutiae that coincide
-	Weight    float64 // their qualities, summed
-	OverlapA  float64 // quality-weighted minutiae of the probe on common ground
-	OverlapB  float64
-	Local     float64 // mean cylinder similarity of the matched pairs
-	TopLocal  float64 // mean of the best cylinder similarities, pose or not
-	Spread    float64 // mean error of the matched pairs, 0 none .. 1 at the tolerance
-	Relax     float64
-	Area      float64 // common patches
-	Direction float64 // mean agreement of ridge directions there, -1..1
-	Phase     float64 // agreement of ridge phase
-	Pose      pose
-}
-
 // compare finds the best common pose and what agrees at it.
 func (m *Matcher) compare(a, b *view) Evidence {
 	var e Evidence
+	m.best = m.best[:0]
 	m.localPairs(a, b)
-	if len(m.pairs) == 0 {
+	if m.n == 0 {
 		return e
 	}
-	k := min(len(m.pairs), 8)
-	for _, p := range m.pairs[:k] {
-		e.TopLocal += p.sim
-	}
-	e.TopLocal /= 8
+	e.Similar = m.meanSimilarity()
 	m.relax(a, b)
-	e.Relax = m.pairs[0].sum
-	bestScore := -1.0
-	for _, p := range m.pairs[:min(len(m.pairs), hypotheses)] {
-		pa, pb := &a.pts[p.a], &b.pts[p.b]
-		var h pose
-		h.cos, h.sin = pb.cos*pa.cos+pb.sin*pa.sin, pb.sin*pa.cos-pb.cos*pa.sin
-		x, y := h.apply(pa.x, pa.y)
-		h.x, h.y = pb.x-x, pb.y-y
-		for range 3 {
-			m.count(a, b, &h)
-			if len(m.matched) < 2 || !m.refit(a, b, &h) {
-				break
-			}
-		}
-		if s := m.count(a, b, &h); s > bestScore {
-			bestScore = s
-			e.Pose = h
-		}
-	}
-	m.count(a, b, &e.Pose)
+	e.Relaxed = m.meanRelaxed()
+	m.align(a, b, &e.Pose)
 	m.measure(a, b, &e)
+	m.compareWaves(a, b, &e)
 	return e
 }
 
-// localPairs finds the pairs of minutiae whose neighbourhoods look alike.
+// localPairs finds the pairs of minutiae whose neighbourhoods are most alike:
+// for every one of the probe the two best, and of these the best of all.
 func (m *Matcher) localPairs(a, b *view) {
-	m.pairs = m.pairs[:0]
-	for i := range a.cyl {
-		ca := &a.cyl[i]
-		if !ca.ok {
+	m.n = 0
+	for i := range a.descriptors {
+		da := &a.descriptors[i]
+		if !da.ok {
 			continue
 		}
-		var b1, b2 pair
-		for j := range b.cyl {
-			cb := &b.cyl[j]
-			if !cb.ok || turnDiff(a.pts[i].angle, b.pts[j].angle) > 64 {
+		var first, second pair
+		for j := range b.descriptors {
+			db := &b.descriptors[j]
+			if !db.ok || turnDiff(a.points[i].angle, b.points[j].angle) > maxTurn {
 				continue
 			}
-			s := float64(ca.similarity(cb))
-			if s > b1.sim {
-				b1, b2 = pair{a: i, b: j, sim: s}, b1
-			} else if s > b2.sim {
-				b2 = pair{a: i, b: j, sim: s}
+			s := da.similarity(db)
+			if s > first.similarity {
+				first, second = pair{a: uint8(i), b: uint8(j), similarity: s}, first
+			} else if s > second.similarity {
+				second = pair{a: uint8(i), b: uint8(j), similarity: s}
 			}
 		}
-		if b1.sim > 0 {
-			m.pairs = append(m.pairs, b1)
-		}
-		if b2.sim > 0 {
-			m.pairs = append(m.pairs, b2)
-		}
-	}
-	slices.SortFunc(m.pairs, func(x, y pair) int { return cmp.Compare(y.sim, x.sim) })
-	if len(m.pairs) > topPairs {
-		m.pairs = m.pairs[:topPairs]
+		m.keep(first)
+		m.keep(second)
 	}
 }
 
-// relax adds up, for every pair, the pairs that it is consistent with.
+// keep inserts a pair, best first, and drops the worst when there are too many.
+func (m *Matcher) keep(p pair) {
+	if p.similarity <= 0 {
+		return
+	}
+	i := m.n
+	if i == topPairs {
+		if p.similarity <= m.pairs[i-1].similarity {
+			return
+		}
+		i--
+	} else {
+		m.n++
+	}
+	for ; i > 0 && m.pairs[i-1].similarity < p.similarity; i-- {
+		m.pairs[i] = m.pairs[i-1]
+	}
+	m.pairs[i] = p
+}
+
+func (m *Matcher) meanSimilarity() float32 {
+	var s float32
+	for _, p := range m.pairs[:min(m.n, fewPairs)] {
+		s += p.similarity
+	}
+	return s / fewPairs
+}
+
+func (m *Matcher) meanRelaxed() float32 {
+	var s float32
+	for _, p := range m.pairs[:min(m.n, fewPairs)] {
+		s += p.relaxed
+	}
+	return s / fewPairs
+}
+
+// relax is the local similarity sort with relaxation of Cappelli, Ferrara and
+// Maltoni (2010), after Feng (2008): a pair is worth what the pairs that are
+// consistent with it are worth.
 func (m *Matcher) relax(a, b *view) {
-	for i := range m.pairs {
+	n := m.n
+	for i := range n {
 		p := &m.pairs[i]
-		p.sum = p.sim
-		for j := range m.pairs {
+		p.relaxed = p.similarity
+		for j := i + 1; j < n; j++ {
 			q := &m.pairs[j]
-			if i == j || p.a == q.a || p.b == q.b {
-				continue
+			var s float32
+			if p.a != q.a && p.b != q.b {
+				s = consistent(&a.points[p.a], &a.points[q.a], &b.points[p.b], &b.points[q.b])
 			}
-			p.sum += q.sim * consistent(&a.pts[p.a], &a.pts[q.a], &b.pts[p.b], &b.pts[q.b])
+			m.support[i*topPairs+j], m.support[j*topPairs+i] = s, s
+		}
+		m.support[i*topPairs+i] = 0
+	}
+	var next [topPairs]float32
+	for range relaxRounds {
+		for i := range n {
+			var s float32
+			row := m.support[i*topPairs:][:n]
+			for j, k := range row {
+				s += k * m.pairs[j].relaxed
+			}
+			next[i] = relaxKeep*m.pairs[i].relaxed + relaxGain*s
+		}
+		for i := range n {
+			m.pairs[i].relaxed = next[i]
 		}
 	}
-	slices.SortFunc(m.pairs, func(x, y pair) int { return cmp.Compare(y.sum, x.sum) })
 }
 
-func consistent(a1, a2, b1, b2 *point) float64 {
+// consistent tells how well two pairs of minutiae agree, 0..1: the distance of
+// the two, the place of the second seen from the first, their directions.
+func consistent(a1, a2, b1, b2 *point) float32 {
 	ax, ay := a2.x-a1.x, a2.y-a1.y
 	bx, by := b2.x-b1.x, b2.y-b1.y
-	da, db := math.Sqrt(ax*ax+ay*ay), math.Sqrt(bx*bx+by*by)
-	d := math.Abs(da - db)
-	tol := 6 + 0.08*da
-	if d > tol {
+	turned := turnDiff(a2.angle-a1.angle, b2.angle-b1.angle)
+	if turned > consistentTurn {
+		return 0
+	}
+	da := float32(math.Sqrt(float64(ax*ax + ay*ay)))
+	db := float32(math.Sqrt(float64(bx*bx + by*by)))
+	d := da - db
+	if d < 0 {
+		d = -d
+	}
+	limit := consistentNear + consistentFar*da
+	if d > limit {
 		return 0
 	}
 	// The second minutia seen from the first, in the first's frame.
 	pax, pay := ax*a1.cos+ay*a1.sin, -ax*a1.sin+ay*a1.cos
 	pbx, pby := bx*b1.cos+by*b1.sin, -bx*b1.sin+by*b1.cos
-	n := da*db + 1
-	radial := (pax*pbx + pay*pby) / n
-	if radial < 0.90 {
+	radial := (pax*pbx + pay*pby) / (da*db + 1)
+	// And the first from the second.
+	qax, qay := ax*a2.cos+ay*a2.sin, -ax*a2.sin+ay*a2.cos
+	qbx, qby := bx*b2.cos+by*b2.sin, -bx*b2.sin+by*b2.cos
+	if r := (qax*qbx + qay*qby) / (da*db + 1); r < radial {
+		radial = r
+	}
+	if radial < consistentRadial {
 		return 0
 	}
-	turned := turnDiff(a2.angle-a1.angle, b2.angle-b1.angle)
-	if turned > 22 {
-		return 0
+	return (1 - d/limit) * (1 - float32(turned)/consistentTurn) * (radial - consistentRadial) / (1 - consistentRadial)
+}
+
+// align tries the poses that the best pairs and those consistent with them
+// suggest, and keeps the one at which most minutiae coincide.
+func (m *Matcher) align(a, b *view, out *pose) {
+	var tried uint64 // pairs that a pose already tried brings together
+	best := float32(-1)
+	for range hypotheses {
+		k := -1
+		for i := range m.n {
+			if tried>>i&1 == 0 && (k < 0 || m.pairs[i].relaxed > m.pairs[k].relaxed) {
+				k = i
+			}
+		}
+		if k < 0 {
+			break
+		}
+		tried |= 1 << k
+		var h pose
+		m.suggest(a, b, k, &h)
+		for range refits {
+			m.count(a, b, &h)
+			if len(m.matched) < 2 || !m.refit(a, b, &h) {
+				break
+			}
+		}
+		s := m.count(a, b, &h)
+		for i := range m.n {
+			if pa := &a.points[m.pairs[i].a]; tried>>i&1 == 0 {
+				pb := &b.points[m.pairs[i].b]
+				x, y := h.apply(pa.x, pa.y)
+				if sq32(x-pb.x)+sq32(y-pb.y) < matchDistance*matchDistance {
+					tried |= 1 << i
+				}
+			}
+		}
+		if s > best {
+			best = s
+			*out = h
+			m.best = append(m.best[:0], m.matched...)
+		}
 	}
-	return (1 - d/tol) * (1 - float64(turned)/22) * (radial - 0.90) / 0.10
+}
+
+// suggest is the pose of a pair and all that is consistent with it.
+func (m *Matcher) suggest(a, b *view, k int, h *pose) {
+	m.matched = m.matched[:0]
+	p := &m.pairs[k]
+	m.matched = append(m.matched, match{a: p.a, b: p.b})
+	for j, s := range m.support[k*topPairs:][:m.n] {
+		if s > 0.2 {
+			m.matched = append(m.matched, match{a: m.pairs[j].a, b: m.pairs[j].b, cost: 1 - s})
+		}
+	}
+	m.refit(a, b, h)
 }
 
 // count pairs up the minutiae that coincide at a pose.
-func (m *Matcher) count(a, b *view, h *pose) float64 {
-	if cap(m.used) < len(b.pts) {
-		m.used = make([]bool, max(len(b.pts), 2*maxMinutiae))
+func (m *Matcher) count(a, b *view, h *pose) float32 {
+	m.round++
+	if m.round == 0 {
+		clear(m.used[:])
+		m.round = 1
 	}
-	m.used = m.used[:len(b.pts)]
-	clear(m.used)
 	m.matched = m.matched[:0]
-	rot := uint8(int(math.Round(math.Atan2(h.sin, h.cos)/(2*math.Pi)*256)) & 255)
-	var sum float64
-	for i := range a.pts {
-		pa := &a.pts[i]
+	rot := h.turned()
+	var sum float32
+	for i := range a.points {
+		pa := &a.points[i]
 		x, y := h.apply(pa.x, pa.y)
-		best, bj := 1.0, -1
-		for j := range b.pts {
-			pb := &b.pts[j]
-			dx, dy := pb.x-x, pb.y-y
-			d := dx*dx + dy*dy
-			if d > matchDistance*matchDistance || m.used[j] {
-				continue
-			}
-			t := float64(turnDiff(pa.angle+rot, pb.angle))
-			if t > 17 {
-				continue
-			}
-			c := d/(matchDistance*matchDistance)*0.6 + t*t/(17*17)*0.4
-			if c < best {
-				best, bj = c, j
-			}
-		}
-		if bj >= 0 {
-			m.used[bj] = true
-			m.matched = append(m.matched, pair{a: i, b: bj, sim: best})
-			sum += (1 - best) * (pa.q + b.pts[bj].q + 0.2)
+		j, cost, dx, dy := m.nearest(b, x, y, pa.angle+rot, matchDistance)
+		if j >= 0 {
+			m.used[j] = m.round
+			m.matched = append(m.matched, match{uint8(i), uint8(j), cost, dx, dy})
+			sum += (1 - cost) * (pa.quality + b.points[j].quality + 0.2)
 		}
 	}
 	return sum
 }
 
-// refit is the least-squares rigid pose of the matched pairs.
+// nearest is the candidate's free minutia that fits a place and an angle best.
+func (m *Matcher) nearest(b *view, x, y float32, angle uint8, radius float32) (best int, cost, dx, dy float32) {
+	best, cost = -1, 1
+	if x < -radius || y < -radius {
+		return
+	}
+	x0, x1 := max(int(x-radius), 0)/binSize, min(int(x+radius)/binSize, b.bins.w-1)
+	y0, y1 := max(int(y-radius), 0)/binSize, min(int(y+radius)/binSize, b.bins.h-1)
+	if x0 > x1 {
+		return
+	}
+	for by := y0; by <= y1; by++ {
+		from, to := b.bins.first[by*b.bins.w+x0], b.bins.first[by*b.bins.w+x1+1]
+		for _, j := range b.bins.order[from:to] {
+			pb := &b.points[j]
+			ex, ey := pb.x-x, pb.y-y
+			d := ex*ex + ey*ey
+			if d > radius*radius || m.used[j] == m.round {
+				continue
+			}
+			t := turnDiff(angle, pb.angle)
+			if t > matchTurn {
+				continue
+			}
+			c := d*(0.6/(radius*radius)) + float32(t*t)*(0.4/(matchTurn*matchTurn))
+			if c < cost {
+				best, cost, dx, dy = int(j), c, ex, ey
+			}
+		}
+	}
+	return
+}
+
+// refit is the least-squares rigid pose of the matched minutiae.
 func (m *Matcher) refit(a, b *view, h *pose) bool {
-	var ax, ay, bx, by, n float64
-	for _, p := range m.matched {
-		w := 1.2 - p.sim
-		ax += w * a.pts[p.a].x
-		ay += w * a.pts[p.a].y
-		bx += w * b.pts[p.b].x
-		by += w * b.pts[p.b].y
+	var ax, ay, bx, by, n float32
+	for i := range m.matched {
+		p := &m.matched[i]
+		w := 1.2 - p.cost
+		pa, pb := &a.points[p.a], &b.points[p.b]
+		ax += w * pa.x
+		ay += w * pa.y
+		bx += w * pb.x
+		by += w * pb.y
 		n += w
 	}
 	ax, ay, bx, by = ax/n, ay/n, bx/n, by/n
-	var c, s float64
-	for _, p := range m.matched {
-		w := 1.2 - p.sim
-		x, y := a.pts[p.a].x-ax, a.pts[p.a].y-ay
-		u, v := b.pts[p.b].x-bx, b.pts[p.b].y-by
+	var c, s float32
+	for i := range m.matched {
+		p := &m.matched[i]
+		w := 1.2 - p.cost
+		pa, pb := &a.points[p.a], &b.points[p.b]
+		x, y, u, v := pa.x-ax, pa.y-ay, pb.x-bx, pb.y-by
 		c += w * (x*u + y*v)
 		s += w * (x*v - y*u)
-		// Directions turn too: as if each minutia had an arm of 20 px.
-		pa, pb := &a.pts[p.a], &b.pts[p.b]
-		c += w * 400 * (pb.cos*pa.cos + pb.sin*pa.sin)
-		s += w * 400 * (pb.sin*pa.cos - pb.cos*pa.sin)
+		// Directions turn too: as if each minutia had an arm.
+		c += w * refitArm * refitArm * (pb.cos*pa.cos + pb.sin*pa.sin)
+		s += w * refitArm * refitArm * (pb.sin*pa.cos - pb.cos*pa.sin)
 	}
-	r := math.Hypot(c, s)
+	r := float32(math.Sqrt(float64(c*c + s*s)))
 	if r == 0 {
 		return false
 	}
-	h.cos, h.sin = c/r, s/r
-	h.x, h.y = 0, 0
+	h.cos, h.sin, h.x, h.y = c/r, s/r, 0, 0
 	x, y := h.apply(ax, ay)
 	h.x, h.y = bx-x, by-y
 	return true
 }
 
-// measure fills the evidence at the pose found.
-func (m *Matcher) measure(a, b *view, e *Evidence) {
-	e.Matched = len(m.matched)
-	for _, p := range m.matched {
-		e.Weight += math.Sqrt(a.pts[p.a].q * b.pts[p.b].q)
-		e.Spread += p.sim
-		e.Local += float64(a.cyl[p.a].similarity(&b.cyl[p.b]))
-	}
-	if e.Matched > 0 {
-		e.Spread /= float64(e.Matched)
-		e.Local /= float64(e.Matched)
-	}
-	for i := range a.pts {
-		x, y := e.Pose.apply(a.pts[i].x, a.pts[i].y)
-		if b.t.Ridges.covers(x, y) {
-			e.OverlapA += a.pts[i].q
-		}
-	}
-	h := &e.Pose
-	for j := range b.pts {
-		x, y := b.pts[j].x-h.x, b.pts[j].y-h.y
-		if a.t.Ridges.covers(h.cos*x+h.sin*y, -h.sin*x+h.cos*y) {
-			e.OverlapB += b.pts[j].q
-		}
-	}
-}
-
-// Score is a first, hand-made one.
-func (e *Evidence) Score() float64 {
-	if e.Matched == 0 {
-		return 0
-	}
-	return e.Weight * e.Weight / (1 + math.Sqrt(e.OverlapA*e.OverlapB)) * (1 - e.Spread) * e.Local
-}
+func sq32(v float32) float32 { return v * v }

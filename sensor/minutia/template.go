@@ -30,3 +30,9 @@ func periodCode(p float32) uint8 {
 	f := (1/float64(p) - 1/maxPeriod) / (1/minPeriod - 1/maxPeriod)
 	return uint8(math.Round(min(max(f, 0), 1) * (patchPeriods - 1)))
 }
+
+// periodOf is the period of a code, in px.
+func periodOf(code uint8) float64 {
+	f := float64(code) / (patchPeriods - 1)
+	return 1 / (1/float64(maxPeriod) + f*(1/float64(minPeriod)-1/float64(maxPeriod)))
+}

@@ -48,7 +48,7 @@ const (
 // Foreground mask, in cells.
 const (
 	maskContrast  = 0.22 // of the picture's 90th percentile of deviation
-	maskCoherence = 0.30
+	maskCoherence = 0.20
 )
 
 // Minutiae.
@@ -82,12 +82,37 @@ const (
 	patchPeriods    = 16
 )
 
+// Ridge directions around a minutia.
+const (
+	flowMinShared = 12 // places
+	flowMin       = 0.2
+	flowWeight    = 0.5
+)
+
+var (
+	flowRing   = [...]int{6, 10, 16}
+	flowRadius = [...]float64{24, 46, 70}
+)
+
 // Matching.
 const (
-	topPairs      = 32
-	hypotheses    = 8
-	pairDistance  = 18.0 // px that two distances between minutiae may differ
-	pairAngle     = 0.45 // radians
-	matchDistance = 14.0
-	matchAngle    = 0.42
+	binSize          = 32 // px
+	topPairs         = 32
+	fewPairs         = 8
+	maxTurn          = 64 // 256ths
+	relaxRounds      = 3
+	relaxKeep        = 0.5
+	relaxGain        = 0.5
+	consistentTurn   = 22  // 256ths
+	consistentNear   = 6.0 // px
+	consistentFar    = 0.08
+	consistentRadial = 0.90
+	hypotheses       = 6
+	refits           = 2
+	refitArm         = 20.0 // px
+	matchDistance    = 14.0
+	matchTurn        = 17
+	shiftPrior       = 0.5
+	shiftReach       = 50.0
+	smoothScale      = 4.0
 )
