@@ -9,7 +9,7 @@ import (
 // ErrTemplate is bytes that are no template of this package.
 var ErrTemplate = errors.New("malformed template")
 
-const templateVersion = 1
+const templateVersion = 2
 
 var templateMagic = [2]byte{'F', 'm'}
 
@@ -31,6 +31,36 @@ func (w *bitWriter) put(v uint32, n uint) {
 	}
 }
 
+// rice writes small numbers in few bits (Rice, 1979): the quotient by 2^k in
+// ones and a zero, then the rest.
+func (w *bitWriter) rice(v uint32, k uint) {
+	for range v >> k {
+		w.put(1, 1)
+	}
+	w.put(0, 1)
+	w.put(v&(1<<k-1), k)
+}
+
+// zigzag folds a difference modulo n to 0, -1, 1, -2, 2 ...: small for small.
+func zigzag(d, n int) uint32 {
+	if d = (d%n + n) % n; d < n/2 {
+		return uint32(2 * d)
+	}
+	return uint32(2*(n-d) - 1)
+}
+
+// nearby is the patch that the next one is coded against: its left neighbour,
+// or the one above.
+func (r *Ridges) nearby(i int) Patch {
+	if i%r.Width > 0 && r.Patches[i-1].On {
+		return r.Patches[i-1]
+	}
+	if i >= r.Width {
+		return r.Patches[i-r.Width]
+	}
+	return Patch{}
+}
+
 type bitReader struct {
 	b   []byte
 	pos uint
@@ -48,6 +78,25 @@ func (r *bitReader) get(n uint) uint32 {
 		r.pos++
 	}
 	return v
+}
+
+// step reads what rice wrote of zigzag, as 0..n-1 to add.
+func (r *bitReader) step(k uint, n uint32) uint8 {
+	var v uint32
+	for r.get(1) == 1 && !r.bad {
+		if v++; v<<k >= n {
+			r.bad = true
+		}
+	}
+	v = v<<k | r.get(k)
+	if v >= n {
+		r.bad = true
+		return 0
+	}
+	if v%2 == 1 {
+		return uint8(n - (v+1)/2)
+	}
+	return uint8(v / 2)
 }
 
 // MarshalBinary encodes a template. The bytes are a person's biometric data:
@@ -68,14 +117,15 @@ func (t *Template) MarshalBinary() ([]byte, error) {
 		w.put(uint32(m.Quality), 4)
 		w.put(uint32(m.Kind), 2)
 	}
-	for _, p := range t.Ridges.Patches {
+	for i, p := range t.Ridges.Patches {
 		if !p.On {
 			w.put(0, 1)
 			continue
 		}
+		near := t.Ridges.nearby(i)
 		w.put(1, 1)
-		w.put(uint32(p.Direction), 6)
-		w.put(uint32(p.Period), 4)
+		w.rice(zigzag(int(p.Direction)-int(near.Direction), patchDirections), 2)
+		w.rice(zigzag(int(p.Period)-int(near.Period), patchPeriods), 1)
 		w.put(uint32(p.Phase), 5)
 	}
 	return w.b, nil
@@ -109,8 +159,12 @@ func Decode(data []byte) (*Template, error) {
 			break
 		}
 		if r.get(1) == 1 {
+			near := t.Ridges.nearby(i)
 			t.Ridges.Patches[i] = Patch{
-				On: true, Direction: uint8(r.get(6)), Period: uint8(r.get(4)), Phase: uint8(r.get(5)),
+				On:        true,
+				Direction: (near.Direction + r.step(2, patchDirections)) % patchDirections,
+				Period:    (near.Period + r.step(1, patchPeriods)) % patchPeriods,
+				Phase:     uint8(r.get(5)),
 			}
 		}
 	}

@@ -19,7 +19,7 @@ var filterTaps = sync.OnceValue(func() *[directions]struct{ along, across []tap 
 	var t [directions]struct{ along, across []tap }
 	for d := range directions {
 		sin, cos := math.Sincos(float64(d) * math.Pi / directions)
-		for k := -alongRadius; k <= alongRadius; k++ {
+		for k := -alongRadius; k <= alongRadius; k += alongStep {
 			dx, dy := int(math.Round(float64(k)*cos)), int(math.Round(float64(k)*sin))
 			t[d].along = append(t[d].along, tap{dx: dx, dy: dy})
 		}
@@ -32,14 +32,17 @@ var filterTaps = sync.OnceValue(func() *[directions]struct{ along, across []tap 
 })
 
 // alongWeights is the Gaussian along the ridges.
-var alongWeights = sync.OnceValue(func() *[2*alongRadius + 1]float32 {
-	var w [2*alongRadius + 1]float32
+var alongWeights = sync.OnceValue(func() *[alongTaps]float32 {
+	var w [alongTaps]float32
 	var sum float64
-	for k := range w {
-		sum += math.Exp(-sq(float64(k-alongRadius)) / (2 * alongSigma * alongSigma))
+	gauss := func(k int) float64 {
+		return math.Exp(-sq(float64(k*alongStep-alongRadius)) / (2 * alongSigma * alongSigma))
 	}
 	for k := range w {
-		w[k] = float32(math.Exp(-sq(float64(k-alongRadius))/(2*alongSigma*alongSigma)) / sum)
+		sum += gauss(k)
+	}
+	for k := range w {
+		w[k] = float32(gauss(k) / sum)
 	}
 	return &w
 })
@@ -130,8 +133,8 @@ func periodIndex(p float32) uint8 {
 // profile across the ridges stays as it is.
 func along(p *plane, g *guide) *plane {
 	out := newPlane(p.w, p.h)
-	taps, weights := filterTaps(), alongWeights()
-	var offsets [2*alongRadius + 1]int
+	taps, w := filterTaps(), alongWeights()
+	var o [alongTaps]int
 	for sy := range g.h {
 		for sx := range g.w {
 			s := sy*g.w + sx
@@ -139,16 +142,17 @@ func along(p *plane, g *guide) *plane {
 				continue
 			}
 			for k, t := range taps[g.dir[s]].along {
-				offsets[k] = t.dy*p.stride + t.dx
+				o[k] = t.dy*p.stride + t.dx + border*p.stride + border
 			}
+			x0, n := sx*subSize, min(subSize, p.w-sx*subSize)
 			for y := sy * subSize; y < min((sy+1)*subSize, p.h); y++ {
-				for x := sx * subSize; x < min((sx+1)*subSize, p.w); x++ {
-					i := p.at(x, y)
-					var v float32
-					for k, o := range offsets {
-						v += weights[k] * p.pix[i+o]
-					}
-					out.pix[i] = v
+				i := y*p.stride + x0 // of the first tap's origin
+				dst := out.pix[p.at(x0, y):][:n]
+				r0, r1, r2 := p.pix[i+o[0]:][:n], p.pix[i+o[1]:][:n], p.pix[i+o[2]:][:n]
+				r3, r4, r5 := p.pix[i+o[3]:][:n], p.pix[i+o[4]:][:n], p.pix[i+o[5]:][:n]
+				r6, r7, r8 := p.pix[i+o[6]:][:n], p.pix[i+o[7]:][:n], p.pix[i+o[8]:][:n]
+				for x := range dst {
+					dst[x] = w[4]*r4[x] + w[3]*(r3[x]+r5[x]) + w[2]*(r2[x]+r6[x]) + w[1]*(r1[x]+r7[x]) + w[0]*(r0[x]+r8[x])
 				}
 			}
 		}
@@ -156,11 +160,11 @@ func along(p *plane, g *guide) *plane {
 	return out
 }
 
-// across filters a plane by the complex Gabor pair of each place: re and im
-// are the ridges' analytic signal, its angle their phase, its length how
-// clearly they are there.
+// across filters every second pixel of a plane by the complex Gabor pair of
+// its place: re and im are the ridges' analytic signal, its angle their phase,
+// its length how clearly they are there. They are half as wide and high.
 func across(p *plane, g *guide) (re, im *plane) {
-	re, im = newPlane(p.w, p.h), newPlane(p.w, p.h)
+	re, im = newPlane((p.w+1)/2, (p.h+1)/2), newPlane((p.w+1)/2, (p.h+1)/2)
 	taps, bank := filterTaps(), acrossFilters()
 	var offsets [acrossTaps]int
 	for sy := range g.h {
@@ -173,8 +177,8 @@ func across(p *plane, g *guide) (re, im *plane) {
 				offsets[k] = t.dy*p.stride + t.dx
 			}
 			q := &bank[g.dir[s]][g.period[s]]
-			for y := sy * subSize; y < min((sy+1)*subSize, p.h); y++ {
-				for x := sx * subSize; x < min((sx+1)*subSize, p.w); x++ {
+			for y := sy * subSize; y < min((sy+1)*subSize, p.h); y += 2 {
+				for x := sx * subSize; x < min((sx+1)*subSize, p.w); x += 2 {
 					i := p.at(x, y)
 					var a, b float32
 					for k, o := range offsets {
@@ -182,7 +186,8 @@ func across(p *plane, g *guide) (re, im *plane) {
 						a += q.re[k] * v
 						b += q.im[k] * v
 					}
-					re.pix[i], im.pix[i] = a, b
+					j := re.at(x/2, y/2)
+					re.pix[j], im.pix[j] = a, b
 				}
 			}
 		}

@@ -4,57 +4,91 @@ import "math"
 
 // Evidence is what two templates have in common, at the best pose found.
 type Evidence struct {
-	Similar   float32 // mean of the best local similarities, pose or not
-	Relaxed   float32 // mean of them after relaxation
-	Matched   float32 // minutiae that coincide
-	Weight    float32 // their qualities, summed
-	Smooth    float32 // the same, weighted by how well their neighbours predict their shift
-	Local     float32 // mean similarity of their neighbourhoods
-	OverlapA  float32 // qualities of the probe's minutiae on common ground, summed
-	OverlapB  float32 // and the candidate's
-	Area      float32 // common patches
-	Direction float32 // mean agreement of ridge directions there, -1..1
-	Phase     float32 // mean agreement of ridge phase there, -1..1
-	PhaseNear float32 // of phases against their neighbours'
-	Period    float32
-	Pose      pose
+	Relaxed  float32 // mean likeness of the best neighbourhoods after relaxation
+	Matched  int     // minutiae that coincide
+	Smooth   float32 // their qualities, by how well their neighbours predict their shift
+	OverlapA float32 // qualities of the probe's minutiae on common ground
+	OverlapB float32 // and of the candidate's
+	Area     float32 // common patches
+	Phase    float32 // how alike the two differ in phase in patches side by side, -1..1
+	Pose     pose
 }
 
-// shift is how the skin moved at a place beyond the pose: the mean of what the
-// matched minutiae around it say, but for one of them.
-func (m *Matcher) shift(a *view, x, y float32, but int) (dx, dy, weight float32) {
-	sum := float32(shiftPrior)
+// shift is how the skin moved at a place beyond the pose: what the matched
+// minutiae around it say, but for one of them, by local linear regression
+// (Cleveland, 1979) with a prior of no shift and no stretch.
+func (m *Matcher) shift(a *view, x, y float32, but int) (dx, dy float32) {
+	n, nu, nv := float32(shiftPrior), float32(0), float32(0)
+	uu, uv, vv := float32(stretchPrior), float32(0), float32(stretchPrior)
+	var xn, xu, xv, yn, yu, yv float32
 	for i := range m.best {
 		if i == but {
 			continue
 		}
 		p := &m.best[i]
 		pa := &a.points[p.a]
-		w := 1 / (1 + (sq32(pa.x-x)+sq32(pa.y-y))*(1/(shiftReach*shiftReach)))
+		u, v := pa.x-x, pa.y-y
+		w := 1 / (1 + (u*u+v*v)*(1/(shiftReach*shiftReach)))
 		w *= w
-		dx += w * p.dx
-		dy += w * p.dy
-		sum += w
+		wu, wv := w*u, w*v
+		n += w
+		nu += wu
+		nv += wv
+		uu += wu * u
+		uv += wu * v
+		vv += wv * v
+		xn += w * p.dx
+		xu += wu * p.dx
+		xv += wv * p.dx
+		yn += w * p.dy
+		yu += wu * p.dy
+		yv += wv * p.dy
 	}
-	return dx / sum, dy / sum, sum
+	// The first row of the inverse of the symmetric 3 x 3 matrix.
+	a0, a1, a2 := uu*vv-uv*uv, uv*nv-nu*vv, nu*uv-uu*nv
+	det := n*a0 + nu*a1 + nv*a2
+	return (a0*xn + a1*xu + a2*xv) / det, (a0*yn + a1*yu + a2*yv) / det
+}
+
+// warp pairs up the minutiae again, each where its neighbours say that it went:
+// skin stretches by more than any tolerance that tells fingers apart. Pairs
+// that their neighbours contradict go, and those that they predict come.
+func (m *Matcher) warp(a, b *view, h *pose) {
+	rot := h.turned()
+	for range warpRounds {
+		m.nextRound()
+		m.matched = m.matched[:0]
+		next := 0
+		for i := range a.points {
+			pa := &a.points[i]
+			but := -1
+			if next < len(m.best) && int(m.best[next].a) == i {
+				but = next
+				next++
+			}
+			dx, dy := m.shift(a, pa.x, pa.y, but)
+			x, y := h.apply(pa.x, pa.y)
+			j, cost, ex, ey := m.nearest(b, x+dx, y+dy, pa.angle+rot, warpDistance)
+			if j >= 0 {
+				m.used[j] = m.round
+				m.matched = append(m.matched, match{uint8(i), uint8(j), cost, dx + ex, dy + ey})
+			}
+		}
+		m.matched, m.best = m.best, m.matched
+	}
 }
 
 // measure fills the evidence of the minutiae at the pose found.
 func (m *Matcher) measure(a, b *view, e *Evidence) {
 	h := &e.Pose
-	e.Matched = float32(len(m.best))
+	e.Matched = len(m.best)
 	for i := range m.best {
 		p := &m.best[i]
 		pa, pb := &a.points[p.a], &b.points[p.b]
 		q := float32(math.Sqrt(float64(pa.quality * pb.quality)))
-		e.Weight += q
-		dx, dy, _ := m.shift(a, pa.x, pa.y, i)
+		dx, dy := m.shift(a, pa.x, pa.y, i)
 		r := sq32(p.dx-dx) + sq32(p.dy-dy)
 		e.Smooth += q / (1 + r*(1/(smoothScale*smoothScale)))
-		e.Local += a.descriptors[p.a].similarity(&b.descriptors[p.b])
-	}
-	if e.Matched > 0 {
-		e.Local /= e.Matched
 	}
 	for i := range a.points {
 		x, y := h.apply(a.points[i].x, a.points[i].y)
@@ -70,21 +104,25 @@ func (m *Matcher) measure(a, b *view, e *Evidence) {
 	}
 }
 
-// compareWaves fills the evidence of the ridges on common ground: whether they
-// run the same way, as wide, and whether ridge lies on ridge.
+// step is the phase difference of a patch, and the normal that it is along.
+type step struct{ re, im, nx, ny float32 }
+
+// compareWaves fills the evidence of the ridges on common ground. Where ridge
+// lies on ridge and valley on valley, the phases are equal; where the skin
+// moved, the difference changes slowly from patch to patch, while in another
+// finger it jumps wherever only one of them has a minutia.
 func (m *Matcher) compareWaves(a, b *view, e *Evidence) {
 	h := &e.Pose
 	c2, s2 := h.cos*h.cos-h.sin*h.sin, 2*h.sin*h.cos
-	var area, direction, phase, near, nearN, period float32
-	var above [maxSide/patchSize + 1]struct{ re, im, nx, ny float32 }
+	var sum, n float32
+	var above [maxSide/patchSize + 1]step
 	for py := range a.waves.h {
-		var left struct{ re, im, nx, ny float32 }
+		var left step
 		for px := range a.waves.w {
 			wa := &a.waves.at[py*a.waves.w+px]
-			up := above[px]
-			above[px].nx, above[px].ny = 0, 0
-			before := left
-			left.nx, left.ny = 0, 0
+			up, before := above[px], left
+			left = step{}
+			above[px] = left
 			if !wa.on {
 				continue
 			}
@@ -93,56 +131,37 @@ func (m *Matcher) compareWaves(a, b *view, e *Evidence) {
 			if b.waves.patch(u, v) == nil {
 				continue
 			}
-			dx, dy, _ := m.shift(a, x, y, -1)
+			dx, dy := m.shift(a, x, y, -1)
 			u, v = u+dx, v+dy
 			wb := b.waves.patch(u, v)
 			if wb == nil {
 				continue
 			}
-			area++
-			d := (wa.c2*c2-wa.s2*s2)*wb.c2 + (wa.s2*c2+wa.c2*s2)*wb.s2
-			direction += d
-			period += float32(math.Abs(float64(wa.k-wb.k))) / (wa.k + wb.k)
+			e.Area++
 			// b's phase where a's middle lands, along a's own normal.
 			nx, ny := h.cos*wa.nx-h.sin*wa.ny, h.sin*wa.nx+h.cos*wa.ny
 			cx, cy := (float32(int(u)/patchSize)+0.5)*patchSize, (float32(int(v)/patchSize)+0.5)*patchSize
 			pb := wb.phase + wb.k*((u-cx)*wb.nx+(v-cy)*wb.ny)
-			sign := float32(1)
 			if nx*wb.nx+ny*wb.ny < 0 {
-				pb, sign = -pb, -1
+				pb = -pb
 			}
-			_ = sign
 			diff := wa.phase - pb
-			re, im := fastCos(diff), fastCos(diff-math.Pi/2)
-			w := max(d, 0)
-			phase += w * re
-			// The neighbours' difference, along the same normal.
-			for _, o := range [2]struct{ re, im, nx, ny float32 }{up, before} {
+			left = step{fastCos(diff), fastCos(diff - math.Pi/2), nx, ny}
+			above[px] = left
+			parallel := max((wa.c2*c2-wa.s2*s2)*wb.c2+(wa.s2*c2+wa.c2*s2)*wb.s2, 0)
+			for _, o := range [2]step{up, before} {
+				// A neighbour may look along the other normal.
 				if dot := o.nx*nx + o.ny*ny; dot > 0.5 {
-					near += w * (re*o.re + im*o.im)
-					nearN++
+					sum += parallel * (left.re*o.re + left.im*o.im)
+					n++
 				} else if dot < -0.5 {
-					near += w * (re*o.re - im*o.im)
-					nearN++
+					sum += parallel * (left.re*o.re - left.im*o.im)
+					n++
 				}
 			}
-			left.re, left.im, left.nx, left.ny = re, im, nx, ny
-			above[px] = left
 		}
 	}
-	e.Area = area
-	if area > 0 {
-		e.Direction, e.Phase, e.Period = direction/area, phase/area, period/area
+	if n > 0 {
+		e.Phase = sum / n
 	}
-	if nearN > 0 {
-		e.PhaseNear = near / nearN
-	}
-}
-
-// Score is a first, hand-made one.
-func (e *Evidence) Score() float64 {
-	if e.Matched == 0 {
-		return 0
-	}
-	return float64(e.Weight * e.Smooth / (1 + float32(math.Sqrt(float64(e.OverlapA*e.OverlapB)))) * e.Local)
 }

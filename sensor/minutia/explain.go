@@ -27,7 +27,7 @@ func Explain(img *image.Gray, dpi float64) ([]Stage, error) {
 	if a.re == nil {
 		return stages, err
 	}
-	stages = append(stages, Stage{"4-enhanced", a.re.gray(0.7)})
+	stages = append(stages, Stage{"4-enhanced", a.re.doubled().gray(0.7)})
 	if err != nil {
 		return stages, err
 	}
@@ -70,6 +70,17 @@ func (p *plane) gray(top float32) *image.Gray {
 	for y := range p.h {
 		for x, v := range p.pix[p.at(0, y):][:p.w] {
 			out.Pix[y*out.Stride+x] = uint8(min(max(127.5+127.5*v/top, 0), 255))
+		}
+	}
+	return out
+}
+
+// doubled is a plane of twice the size.
+func (p *plane) doubled() *plane {
+	out := newPlane(2*p.w, 2*p.h)
+	for y := range out.h {
+		for x := range out.w {
+			out.pix[out.at(x, y)] = p.pix[p.at(x/2, y/2)]
 		}
 	}
 	return out

@@ -2,9 +2,9 @@ package minutia
 
 import (
 	"errors"
+	"fmt"
 	"image"
 	"math"
-	"slices"
 )
 
 // What keeps a picture from becoming a template. Errors wrap one of these.
@@ -85,8 +85,43 @@ func analyse(img *image.Gray, dpi float64) (*analysis, error) {
 	a.guide = guideOf(second, w, h)
 	s = along(a.norm, a.guide)
 	a.re, a.im = across(s, a.guide)
+	if inverted(a.gray, second) {
+		return a, fmt.Errorf("minutia: %w: light ridges on dark ground, invert it", ErrPicture)
+	}
 	a.found = undo(spirals(a.re, a.im, a.guide), dipoleDistance)
 	return a, nil
+}
+
+// inverted tells whether the ground around the finger, where the picture's rim
+// shows any, is darker than the finger.
+func inverted(g *image.Gray, f *field) bool {
+	mean := func(cx, cy int) float64 {
+		sum, n := 0, 0
+		for y := cy * cellSize; y < min((cy+1)*cellSize, g.Rect.Dy()); y++ {
+			for x := cx * cellSize; x < min((cx+1)*cellSize, g.Rect.Dx()); x++ {
+				sum += int(g.Pix[y*g.Stride+x])
+				n++
+			}
+		}
+		return float64(sum) / float64(n)
+	}
+	var finger, ground, fingers, grounds, rim float64
+	for cy := range f.h {
+		for cx := range f.w {
+			onRim := cx == 0 || cy == 0 || cx == f.w-1 || cy == f.h-1
+			if onRim {
+				rim++
+			}
+			if f.mask[cy*f.w+cx] {
+				finger += mean(cx, cy)
+				fingers++
+			} else if onRim {
+				ground += mean(cx, cy)
+				grounds++
+			}
+		}
+	}
+	return grounds > groundShare*rim && fingers > 0 && ground/grounds < finger/fingers-groundDarker
 }
 
 func (a *analysis) template() (*Template, error) {
@@ -103,51 +138,169 @@ func (a *analysis) template() (*Template, error) {
 		m.Quality = uint8(15*a.clarity(int(m.X), int(m.Y)) + 0.5)
 		t.Minutiae = append(t.Minutiae, m)
 	}
-	slices.SortStableFunc(t.Minutiae, func(x, y Minutia) int { return int(y.Quality) - int(x.Quality) })
-	if len(t.Minutiae) > maxMinutiae {
-		t.Minutiae = t.Minutiae[:maxMinutiae]
+	t.sortAndLimit()
+	var n ridgeness
+	t.Ridges, n = a.patches()
+	t.Quality = n.quality()
+	if err := n.check(len(t.Minutiae)); err != nil {
+		return nil, err
 	}
-	t.Ridges = a.patches()
 	return t, nil
 }
 
-// patches samples the ridges' wave at the middle of every patch.
-func (a *analysis) patches() Ridges {
+// patches fits a plane wave to the ridges' analytic signal in every patch: its
+// frequency is the mean step of the phase (the instantaneous frequency), its
+// phase that of the signal with the wave taken out.
+func (a *analysis) patches() (Ridges, ridgeness) {
+	var n ridgeness
 	w, h := a.gray.Rect.Dx(), a.gray.Rect.Dy()
-	r := Ridges{Width: (w + patchSize - 1) / patchSize, Height: (h + patchSize - 1) / patchSize}
+	r := Ridges{Width: patchesFor(w), Height: patchesFor(h)}
 	r.Patches = make([]Patch, r.Width*r.Height)
 	for py := range r.Height {
 		for px := range r.Width {
-			x, y := px*patchSize+patchSize/2, py*patchSize+patchSize/2
-			if x >= w || y >= h {
+			p, purity := a.patch(px, py)
+			if !p.On {
 				continue
 			}
-			s := y/subSize*a.guide.w + x/subSize
-			if !a.guide.on[s] {
+			r.Patches[py*r.Width+px] = p
+			n.add(p, purity)
+		}
+	}
+	return r, n
+}
+
+// ridgeness is what tells a finger from other things with edges.
+type ridgeness struct {
+	patches    float64
+	clear      float64 // patches, weighted by how much of them one wave explains
+	re, im     float64 // doubled directions, summed
+	impossible float64 // patches whose period no finger has
+}
+
+func (n *ridgeness) add(p Patch, purity float64) {
+	n.patches++
+	n.clear += purity
+	sin, cos := math.Sincos(2 * math.Pi * float64(p.Direction) / patchDirections)
+	n.re += purity * cos
+	n.im += purity * sin
+	if p.Period == 0 || p.Period >= impossibleCode {
+		n.impossible++
+	}
+}
+
+// parallel is 1 where all ridges run the same way, as stripes do.
+func (n *ridgeness) parallel() float64 { return math.Hypot(n.re, n.im) / max(n.clear, 1e-9) }
+
+// check refuses what is no finger, or too little of one.
+func (n *ridgeness) check(minutiae int) error {
+	switch {
+	case n.patches < fingerPatches:
+		return fmt.Errorf("minutia: %w: %.0f mm2 of ridges", ErrNoFinger, n.patches*patchSize*patchSize*sq(25.4/workDPI))
+	case n.impossible > fingerImpossible*n.patches:
+		return fmt.Errorf("minutia: %w: the lines are not as far apart as ridges are", ErrNoFinger)
+	case n.clear < fingerClear*n.patches:
+		return fmt.Errorf("minutia: %w: the lines are not parallel", ErrNoFinger)
+	case n.parallel() > fingerParallel:
+		return fmt.Errorf("minutia: %w: all lines run the same way", ErrNoFinger)
+	case n.patches < poorPatches:
+		return fmt.Errorf("minutia: %w: %.0f mm2 of ridges", ErrPoor, n.patches*patchSize*patchSize*sq(25.4/workDPI))
+	case minutiae < poorMinutiae:
+		return fmt.Errorf("minutia: %w: %d minutiae, want %d", ErrPoor, minutiae, poorMinutiae)
+	}
+	return nil
+}
+
+// quality is 0 to 100, and rises with the area that is clear to read.
+func (n *ridgeness) quality() uint8 {
+	return uint8(math.Round(100 * (1 - math.Exp(-n.clear/qualityArea))))
+}
+
+// patch is one patch's wave and how much of the signal's energy it explains,
+// 0..1.
+func (a *analysis) patch(px, py int) (Patch, float64) {
+	const side = patchSize / 2 // of the planes' pixels
+	cx, cy := px*side+side/2, py*side+side/2
+	if cx >= a.re.w || cy >= a.re.h {
+		return Patch{}, 0
+	}
+	const perSub = subSize / 2
+	mid := cy/perSub*a.guide.w + cx/perSub
+	if !a.guide.on[mid] {
+		return Patch{}, 0
+	}
+	// The signal of the patch, all seen from the side that the middle looks
+	// from, and zero off the finger.
+	dir := a.guide.dir[mid]
+	var re, im [side + 1][side + 1]float32
+	for y := range side + 1 {
+		for x := range side + 1 {
+			X, Y := px*side+x, py*side+y
+			if X >= a.re.w || Y >= a.re.h {
 				continue
 			}
-			i := a.re.at(x, y)
-			phase := math.Atan2(float64(a.im.pix[i]), float64(a.re.pix[i]))
-			c := y/cellSize*a.field.w + x/cellSize
-			r.Patches[py*r.Width+px] = Patch{
-				On:        true,
-				Direction: a.guide.dir[s] / (directions / patchDirections),
-				Period:    periodCode(a.field.period[c]),
-				Phase:     uint8(int(math.Round(phase/(2*math.Pi)*patchPhases)+patchPhases) % patchPhases),
+			i := a.re.at(X, Y)
+			re[y][x], im[y][x] = a.re.pix[i], a.im.pix[i]
+			if flip(dir, a.guide.dir[Y/perSub*a.guide.w+X/perSub]) {
+				im[y][x] = -im[y][x]
 			}
 		}
 	}
-	return r
+	var xr, xi, yr, yi float32
+	for y := range side {
+		for x := range side {
+			u, v := re[y][x], im[y][x]
+			xr += u*re[y][x+1] + v*im[y][x+1]
+			xi += u*im[y][x+1] - v*re[y][x+1]
+			yr += u*re[y+1][x] + v*im[y+1][x]
+			yi += u*im[y+1][x] - v*re[y+1][x]
+		}
+	}
+	// Radians a pixel of the planes.
+	kx, ky := math.Atan2(float64(xi), float64(xr)), math.Atan2(float64(yi), float64(yr))
+	// The ridges' direction is that whose normal (-sin, cos) the phase rises
+	// along.
+	angle := math.Atan2(-kx, ky)
+	direction := int(math.Round(angle/math.Pi*patchDirections)+2*patchDirections) % patchDirections
+	code := periodCode(float32(2 * math.Pi / max(math.Hypot(kx, ky)/2, 1e-3)))
+	// The wave that the template can say, taken out. It says directions of half
+	// a turn, so its normal may be the other one.
+	sin, cos := math.Sincos(float64(direction) * math.Pi / patchDirections)
+	step := 2 * 2 * math.Pi / periodOf(code)
+	if -sin*kx+cos*ky < 0 {
+		step = -step
+	}
+	var sr, si, energy float64
+	for y := range side {
+		for x := range side {
+			d := -sin*float64(x-side/2) + cos*float64(y-side/2)
+			s, c := math.Sincos(-step * d)
+			u, v := float64(re[y][x]), float64(im[y][x])
+			energy += u*u + v*v
+			sr += u*c - v*s
+			si += u*s + v*c
+		}
+	}
+	purity := (sr*sr + si*si) / (side*side*energy + 1e-9)
+	phase := math.Atan2(si, sr)
+	if step < 0 {
+		phase = -phase
+	}
+	return Patch{
+		On:        true,
+		Direction: uint8(direction),
+		Period:    code,
+		Phase:     uint8(int(math.Round(phase/(2*math.Pi)*patchPhases)+patchPhases) % patchPhases),
+	}, purity
 }
 
-// clarity is how strong and how parallel the ridges are around a point.
+// clarity is how strong and how parallel the ridges are around a point, 0..1.
 func (a *analysis) clarity(x, y int) float32 {
-	const r = 7
+	const r = 3.5 // of the planes' pixels
 	var s float64
 	n := 0
 	for k := range 16 {
 		sin, cos := math.Sincos(float64(k) * math.Pi / 8)
-		px, py := int(math.Round(float64(x)+r*cos)), int(math.Round(float64(y)+r*sin))
+		px, py := int(math.Round(float64(x)/2+r*cos)), int(math.Round(float64(y)/2+r*sin))
 		if px < 0 || py < 0 || px >= a.re.w || py >= a.re.h {
 			continue
 		}

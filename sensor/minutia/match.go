@@ -27,13 +27,16 @@ type match struct {
 	dx, dy float32 // where the candidate's is, from where the pose puts the probe's
 }
 
-// Match is the score of two fingers: see [FMR] for what it means.
+// Match is the score of two fingers, see [Evidence.Score] and [FMR]: of several
+// impressions, the best.
 func (m *Matcher) Match(a, b *Prepared) float64 {
-	best := math.Inf(-1)
+	best := NoScore
 	for i := range a.views {
 		for j := range b.views {
 			e := m.compare(&a.views[i], &b.views[j])
-			best = max(best, e.Score())
+			if e.Matched > 0 {
+				best = max(best, e.Score())
+			}
 		}
 	}
 	return best
@@ -50,10 +53,10 @@ func (m *Matcher) compare(a, b *view) Evidence {
 	if m.n == 0 {
 		return e
 	}
-	e.Similar = m.meanSimilarity()
 	m.relax(a, b)
 	e.Relaxed = m.meanRelaxed()
 	m.align(a, b, &e.Pose)
+	m.warp(a, b, &e.Pose)
 	m.measure(a, b, &e)
 	m.compareWaves(a, b, &e)
 	return e
@@ -106,14 +109,7 @@ func (m *Matcher) keep(p pair) {
 	m.pairs[i] = p
 }
 
-func (m *Matcher) meanSimilarity() float32 {
-	var s float32
-	for _, p := range m.pairs[:min(m.n, fewPairs)] {
-		s += p.similarity
-	}
-	return s / fewPairs
-}
-
+// meanRelaxed is over the pairs that were most alike before relaxation.
 func (m *Matcher) meanRelaxed() float32 {
 	var s float32
 	for _, p := range m.pairs[:min(m.n, fewPairs)] {
@@ -248,11 +244,7 @@ func (m *Matcher) suggest(a, b *view, k int, h *pose) {
 
 // count pairs up the minutiae that coincide at a pose.
 func (m *Matcher) count(a, b *view, h *pose) float32 {
-	m.round++
-	if m.round == 0 {
-		clear(m.used[:])
-		m.round = 1
-	}
+	m.nextRound()
 	m.matched = m.matched[:0]
 	rot := h.turned()
 	var sum float32
@@ -267,6 +259,15 @@ func (m *Matcher) count(a, b *view, h *pose) float32 {
 		}
 	}
 	return sum
+}
+
+// nextRound makes every minutia of the candidate free again.
+func (m *Matcher) nextRound() {
+	m.round++
+	if m.round == 0 {
+		clear(m.used[:])
+		m.round = 1
+	}
 }
 
 // nearest is the candidate's free minutia that fits a place and an angle best.

@@ -13,16 +13,17 @@ import "math"
 // The direction is that of the side with more ridges, which is how ISO/IEC
 // 19794-2 draws both: into the ending ridge, into the fork of a bifurcation.
 func spirals(re, im *plane, g *guide) []Minutia {
+	const perSub = subSize / 2 // of the planes' pixels
 	var out []Minutia
 	for y := 1; y < re.h-2; y++ {
-		row := y / subSize * g.w
-		rowBelow := (y + 1) / subSize * g.w
+		row := y / perSub * g.w
+		rowBelow := (y + 1) / perSub * g.w
 		for x := 1; x < re.w-2; x++ {
 			i := re.at(x, y)
 			i10, i11, i01 := i+1, i+1+re.stride, i+re.stride
 			a, b, c, d := im.pix[i], im.pix[i10], im.pix[i11], im.pix[i01]
-			s, s10 := row+x/subSize, row+(x+1)/subSize
-			s01, s11 := rowBelow+x/subSize, rowBelow+(x+1)/subSize
+			s, s10 := row+x/perSub, row+(x+1)/perSub
+			s01, s11 := rowBelow+x/perSub, rowBelow+(x+1)/perSub
 			if !g.on[s] || !g.on[s10] || !g.on[s01] || !g.on[s11] {
 				continue
 			}
@@ -49,10 +50,10 @@ func spirals(re, im *plane, g *guide) []Minutia {
 			if turn < 0 {
 				angle += math.Pi
 			}
-			m := Minutia{X: int16(x), Y: int16(y), Angle: uint8(int(math.Round(angle/(2*math.Pi)*256)) & 255)}
+			m := Minutia{X: int16(2*x + 1), Y: int16(2*y + 1), Angle: uint8(int(math.Round(angle/(2*math.Pi)*256)) & 255)}
 			// Dark ahead: a ridge ends here; light ahead: a valley does.
 			sin, cos := math.Sincos(angle)
-			ahead := re.at(int(math.Round(float64(x)+5*cos)), int(math.Round(float64(y)+5*sin)))
+			ahead := re.at(int(math.Round(float64(x)+0.5+2.5*cos)), int(math.Round(float64(y)+0.5+2.5*sin)))
 			if re.pix[ahead] <= 0 {
 				m.Kind = Ending
 			} else {

@@ -1,6 +1,9 @@
 package minutia
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Template is what is kept of one or several pictures of a finger.
 type Template struct {
@@ -35,4 +38,12 @@ func periodCode(p float32) uint8 {
 func periodOf(code uint8) float64 {
 	f := float64(code) / (patchPeriods - 1)
 	return 1 / (1/float64(maxPeriod) + f*(1/float64(minPeriod)-1/float64(maxPeriod)))
+}
+
+// sortAndLimit puts the best minutiae first and drops what is too many.
+func (t *Template) sortAndLimit() {
+	slices.SortStableFunc(t.Minutiae, func(x, y Minutia) int { return int(y.Quality) - int(x.Quality) })
+	if len(t.Minutiae) > maxMinutiae {
+		t.Minutiae = t.Minutiae[:maxMinutiae]
+	}
 }

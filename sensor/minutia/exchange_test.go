@@ -1,0 +1,77 @@
+package minutia
+
+import (
+	"errors"
+	"testing"
+)
+
+func TestRecordsKeepTheMinutiae(t *testing.T) {
+	own := print1(t, 1, 1)
+	for _, x := range []Exchange{ISO19794_2, ANSI378} {
+		data, err := own.Export(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ts, got, err := Import(data)
+		if err != nil || got != x || len(ts) != 1 {
+			t.Fatalf("%v: %d views of %v: %v", x, len(ts), got, err)
+		}
+		if len(ts[0].Minutiae) != len(own.Minutiae) {
+			t.Fatalf("%v: %d minutiae, want %d", x, len(ts[0].Minutiae), len(own.Minutiae))
+		}
+		for i, m := range ts[0].Minutiae {
+			o := own.Minutiae[i]
+			if m.X != o.X || m.Y != o.Y || m.Kind != o.Kind || turnDiff(m.Angle, o.Angle) > 1 || max(m.Quality, o.Quality)-min(m.Quality, o.Quality) > 1 {
+				t.Errorf("%v: minutia %d is %+v, was %+v", x, i, m, o)
+			}
+		}
+	}
+}
+
+// The header of ISO/IEC 19794-2:2005, 7.3, and of ANSI INCITS 378-2004, 6.4.
+func TestRecordHeaders(t *testing.T) {
+	tm := &Template{Width: 300, Height: 400, Quality: 77, Minutiae: []Minutia{{X: 5, Y: 260, Angle: 64, Quality: 15, Kind: Bifurcation}}}
+	iso, _ := tm.Export(ISO19794_2)
+	wantISO := "FMR\x00 20\x00" + "\x00\x00\x00\x24" + "\x00\x00" + "\x01\x2c\x01\x90" + "\x00\xc5\x00\xc5" + "\x01\x00" +
+		"\x00\x00\x4d\x01" + "\x80\x05\x01\x04\xc0\x64" + "\x00\x00"
+	if string(iso) != wantISO {
+		t.Errorf("ISO  % x\nwant % x", iso, wantISO)
+	}
+	ansi, _ := tm.Export(ANSI378)
+	wantANSI := "FMR\x00 20\x00" + "\x00\x26" + "\x00\x00\x00\x00" + "\x00\x00" + "\x01\x2c\x01\x90" + "\x00\xc5\x00\xc5" + "\x01\x00" +
+		"\x00\x00\x4d\x01" + "\x80\x05\x01\x04\x87\x64" + "\x00\x00"
+	if string(ansi) != wantANSI {
+		t.Errorf("ANSI % x\nwant % x", ansi, wantANSI)
+	}
+}
+
+func FuzzImport(f *testing.F) {
+	for _, x := range []Exchange{ISO19794_2, ANSI378} {
+		data, err := print1(f, 1, 1).Export(x)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+		f.Add(data[:len(data)-3])
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		ts, x, err := Import(b)
+		if err != nil {
+			if !errors.Is(err, ErrRecord) {
+				t.Fatalf("unnamed: %v", err)
+			}
+			return
+		}
+		for _, tm := range ts {
+			out, err := tm.Export(x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, _, err := Import(out)
+			if err != nil || len(again) != 1 || len(again[0].Minutiae) != len(tm.Minutiae) {
+				t.Fatalf("what was imported does not come back: %v", err)
+			}
+			Prepare(tm)
+		}
+	})
+}

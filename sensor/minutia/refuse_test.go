@@ -1,0 +1,131 @@
+package minutia
+
+import (
+	"errors"
+	"image"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/faceprint/faceprint/sensor/ridge"
+)
+
+func drawn(w, h int, f func(x, y int) float64) *image.Gray {
+	img := image.NewGray(image.Rect(0, 0, w, h))
+	for y := range h {
+		for x := range w {
+			img.Pix[y*img.Stride+x] = uint8(min(max(f(x, y), 0), 255))
+		}
+	}
+	return img
+}
+
+// blurred is a 2r+1 square mean, so that noise has the size of ridges.
+func blurred(in *image.Gray, r int) *image.Gray {
+	return drawn(in.Rect.Dx(), in.Rect.Dy(), func(x, y int) float64 {
+		var s, n float64
+		for dy := -r; dy <= r; dy++ {
+			for dx := -r; dx <= r; dx++ {
+				if p := image.Pt(x+dx, y+dy); p.In(in.Rect) {
+					s += float64(in.GrayAt(p.X, p.Y).Y)
+					n++
+				}
+			}
+		}
+		return 128 + (s/n-128)*float64(r+1)
+	})
+}
+
+func TestWhatIsNoFingerMakesNoTemplate(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	noise := drawn(388, 374, func(int, int) float64 { return 255 * r.Float64() })
+	stripes := func(turn, period float64) *image.Gray {
+		sin, cos := math.Sincos(turn)
+		return drawn(388, 374, func(x, y int) float64 {
+			return 128 + 100*math.Sin(2*math.Pi/period*(float64(x)*cos+float64(y)*sin))
+		})
+	}
+	finger := ridge.New(3).Impression(ridge.ImpressionOptions{Width: 388, Height: 374})
+	for name, c := range map[string]struct {
+		img  *image.Gray
+		dpi  float64
+		want error
+	}{
+		"white":                    {drawn(388, 374, func(int, int) float64 { return 255 }), 500, ErrNoFinger},
+		"black":                    {drawn(388, 374, func(int, int) float64 { return 0 }), 500, ErrNoFinger},
+		"ramp":                     {drawn(388, 374, func(x, _ int) float64 { return float64(x) / 2 }), 500, ErrNoFinger},
+		"noise":                    {noise, 500, ErrNoFinger},
+		"coarse noise":             {blurred(noise, 2), 500, ErrNoFinger},
+		"coarser noise":            {blurred(noise, 4), 500, ErrNoFinger},
+		"upright stripes":          {stripes(0, 9), 500, ErrNoFinger},
+		"slanted stripes":          {stripes(0.6, 9), 500, ErrNoFinger},
+		"wide stripes":             {stripes(1.2, 40), 500, ErrNoFinger},
+		"checks":                   {drawn(388, 374, func(x, y int) float64 { return float64((x/10 + y/10) % 2 * 255) }), 500, ErrNoFinger},
+		"inverted":                 {drawn(388, 374, func(x, y int) float64 { return 255 - float64(finger.GrayAt(x, y).Y) }), 500, ErrPicture},
+		"half its resolution":      {finger, 1000, ErrNoFinger},
+		"10 x 10":                  {drawn(10, 10, func(x, y int) float64 { return float64(x * y) }), 500, ErrPicture},
+		"20,000 wide":              {image.NewGray(image.Rect(0, 0, 20000, 300)), 500, ErrPicture},
+		"no resolution":            {finger, math.NaN(), ErrPicture},
+		"a stamp's worth of ridge": {crop(finger, 170, 160, 84, 84), 500, ErrPoor},
+	} {
+		if _, err := Extract(c.img, c.dpi); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v, want %v", name, err, c.want)
+		}
+	}
+}
+
+func crop(in *image.Gray, x0, y0, w, h int) *image.Gray {
+	return drawn(w, h, func(x, y int) float64 { return float64(in.GrayAt(x0+x, y0+y).Y) })
+}
+
+// A template without minutiae, however it came about, matches nothing, not
+// even itself.
+func TestEmptyTemplatesNeverMatch(t *testing.T) {
+	empty := Prepare(&Template{Width: 300, Height: 300, Ridges: Ridges{19, 19, make([]Patch, 19*19)}})
+	var m Matcher
+	if s := m.Match(empty, empty); FMR(s) != 1 {
+		t.Errorf("two empty templates score %g, FMR %g", s, FMR(s))
+	}
+	if s := m.Match(Prepare(), Prepare()); FMR(s) != 1 {
+		t.Errorf("two templates of nothing score %g, FMR %g", s, FMR(s))
+	}
+	if FMR(math.NaN()) != 1 {
+		t.Error("no number is a match")
+	}
+}
+
+func FuzzExtract(f *testing.F) {
+	small := ridge.New(5).Impression(ridge.ImpressionOptions{Width: 120, Height: 120})
+	f.Add(small.Pix, uint16(120), 500.0)
+	f.Add([]byte{0, 255}, uint16(97), 400.0)
+	f.Add(small.Pix[:5000], uint16(133), 1200.0)
+	f.Fuzz(func(t *testing.T, pix []byte, w uint16, dpi float64) {
+		if w == 0 || len(pix) == 0 || w > 400 {
+			return
+		}
+		// The bytes are repeated, so that short inputs make whole pictures.
+		img := image.NewGray(image.Rect(0, 0, int(w), 130))
+		for i := range img.Pix {
+			img.Pix[i] = pix[i%len(pix)]
+		}
+		tm, err := Extract(img, dpi)
+		if err != nil {
+			if !errors.Is(err, ErrPicture) && !errors.Is(err, ErrNoFinger) && !errors.Is(err, ErrPoor) {
+				t.Fatalf("not one of the three refusals: %v", err)
+			}
+			return
+		}
+		data, err := tm.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Decode(data); err != nil {
+			t.Fatalf("its own template: %v", err)
+		}
+		p := Prepare(tm)
+		var m Matcher
+		if s := m.Match(p, p); math.IsNaN(s) {
+			t.Fatal("no score")
+		}
+	})
+}
