@@ -5,6 +5,6 @@
 // Linking it costs a program half a second and 78 MiB before main begins, so
 // only the daemon and the evaluator do.
 //
-// Clips, GStreamer and everything around a source are tested; V4L2 only where
+// Clips and what happens around a source are tested; V4L2 only where
 // FACEPRINT_CAMERA names a device.
 package opencv
