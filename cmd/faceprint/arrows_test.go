@@ -29,6 +29,7 @@ var arrows = map[string][]string{
 	"device/phone/client": {"device/api/client"},
 	"device/*":            {"device", "device/api/client", "firmware/..."},
 	"store/tpm":           {"store"},
+	"sensor/host":         {"sensor", "sensor/minutia"},
 	"sensor/modsim":       {"sensor", "sensor/ridge", "sensor/minutia"},
 	"vision/opencv":       {"vision"},
 	"vision/ort":          {"vision"},
