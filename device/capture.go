@@ -120,7 +120,7 @@ func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
 		if faces, err = templates(tx, r.Who, store.KindFace); err != nil {
 			return err
 		}
-		fingers, err = templates(tx, r.Who, store.KindModule)
+		fingers, err = templates(tx, r.Who, d.hw.Prints)
 		return err
 	})
 	fingers = slices.DeleteFunc(fingers, func(t store.Template) bool {

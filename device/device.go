@@ -96,6 +96,7 @@ type Hardware struct {
 	Finger FingerReader
 	Match  FingerMatcher
 	Enrol  FingerEnroller
+	Prints store.Kind       // of Match's templates; 0: the module's own
 	Lock   Lock             // nil: there is no door
 	Phones Phones           // nil: there are none
 	Now    func() time.Time // nil: time.Now
@@ -222,6 +223,9 @@ type Device struct {
 func New(hw Hardware, v Vault, p Policy, o Options) (*Device, error) {
 	if hw.Now == nil {
 		hw.Now = time.Now
+	}
+	if hw.Prints == 0 {
+		hw.Prints = store.KindModule
 	}
 	if hw.Uptime == nil {
 		hw.Uptime = uptime

@@ -178,7 +178,7 @@ func (d *Device) enrollFinger(ctx context.Context, r EnrollRequest) (store.Templ
 	if err != nil {
 		return store.Template{}, fmt.Errorf("device: finger: %w", err)
 	}
-	t := store.Template{Kind: store.KindModule, Model: d.hw.Match.Family(), Label: r.Finger, Data: template}
+	t := store.Template{Kind: d.hw.Prints, Model: d.hw.Match.Family(), Label: r.Finger, Data: template}
 	if err := d.checkFinger(ctx, t, r); err != nil {
 		t.Wipe()
 		return store.Template{}, err
@@ -196,7 +196,7 @@ func (d *Device) checkFinger(ctx context.Context, t store.Template, r EnrollRequ
 	var ts []store.Template
 	defer func() { wipe(ts) }()
 	err := d.vault.View(func(tx *store.Tx) (err error) {
-		ts, err = tx.Templates(store.KindModule)
+		ts, err = tx.Templates(d.hw.Prints)
 		return err
 	})
 	if err != nil {

@@ -43,7 +43,7 @@ func TestEveryLanguageHasEveryWord(t *testing.T) {
 		needed["hint."+string(h)] = true
 	}
 	for _, r := range []device.Reason{
-		device.FaceNoMatch, device.FaceNotLive, device.FaceReplayed, device.FaceNoAnswer, device.FaceMissing, device.FaceNotEnrolled, device.FingerNoMatch,
+		device.FaceNoMatch, device.FaceNotLive, device.FaceMissing, device.FaceNotEnrolled, device.FingerNoMatch,
 		device.FingerMissing, device.FingerNotEnrolled, device.LockedOut, device.Disabled, device.NoPolicy, device.NobodyFound, device.FingerModule, device.PINNoMatch, device.PINForbidden,
 		device.PhoneNotEnrolled, device.PhoneMissing, device.PhoneDenied, device.PhoneNotAllowed,
 	} {
