@@ -80,7 +80,7 @@ type fingerConfig struct {
 	Baud         int    `toml:"baud" comment:"Bits a second; 0 tries the usual ones."`
 	Address      uint32 `toml:"address" comment:"The module's address."`
 	PasswordFile string `toml:"password_file" comment:"File that holds the module's password as a number; empty means 0."`
-	Match        string `toml:"match" comment:"Who compares: module."`
+	Match        string `toml:"match" comment:"Who compares: module (fast; its word is checked with decoys), or host (the picture is read, 2 to 7 s, and the module's word counts for nothing; for windows of 256x288 and more). Whoever changes it enrols fingers anew."`
 }
 
 type doorConfig struct {
@@ -390,7 +390,7 @@ func (c *Config) check() error {
 	}
 	oneOf("face.engine", c.Face.Engine, "auto", "opencv", "ort")
 	notEmpty("face.library", c.Face.Library)
-	oneOf("finger.match", c.Finger.Match, "module")
+	oneOf("finger.match", c.Finger.Match, matchModule, matchHost)
 	if c.Finger.Baud < 0 || c.Finger.Baud%9600 != 0 || c.Finger.Baud > 12*9600 {
 		wrong("finger.baud", "%d is no rate of these modules: a multiple of 9600 up to 115200, or 0", c.Finger.Baud)
 	}

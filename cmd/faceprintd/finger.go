@@ -13,7 +13,9 @@ import (
 
 	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/sensor/host"
 	"github.com/faceprint/faceprint/sensor/tty"
+	"github.com/faceprint/faceprint/store"
 )
 
 // finger is a fingerprint module that may be missing at the moment. It has
@@ -23,6 +25,28 @@ type finger struct {
 	trust   trust
 	scanned atomic.Uint64 // the opening of the module that scanned last
 }
+
+// fingers is what reads, compares and enrols them.
+type fingers interface {
+	device.FingerReader
+	device.FingerMatcher
+	device.FingerEnroller
+	device.FingerComparer
+}
+
+// matcherOf is who compares fingers, and the kind of their templates.
+func matcherOf(c fingerConfig, f *finger) (fingers, store.Kind) {
+	if c.Match == matchHost {
+		return host.New(f), store.KindMinutia
+	}
+	return f, store.KindModule
+}
+
+// Who compares (finger.match).
+const (
+	matchModule = "module"
+	matchHost   = "host"
+)
 
 // openModule finds the module on its port, where it is the one that was set up.
 func openModule(ctx context.Context, c fingerConfig, t trust) (*sensor.Module, error) {
@@ -73,6 +97,12 @@ func moduleDetail(m *sensor.Module) string {
 		s += ", without decoys"
 	}
 	return s
+}
+
+// pictureDetail is moduleDetail where the host compares.
+func pictureDetail(m *sensor.Module) string {
+	i := m.Info()
+	return fmt.Sprintf("%s on %s at %d baud, compared on the host", i.Family, i.Port, i.Baud)
 }
 
 // moduleNumbers are the link's, for status and metrics.
@@ -135,6 +165,24 @@ func (f *finger) Scan(ctx context.Context) (sensor.Print, error) {
 	p, err := m.Scan(ctx)
 	f.scanned.Store(gen)
 	return p, f.noted(gen, err)
+}
+
+func (f *finger) See(ctx context.Context) (sensor.Print, sensor.Picture, error) {
+	m, gen, err := f.part.get()
+	if err != nil {
+		return sensor.Print{}, sensor.Picture{}, err
+	}
+	p, pic, err := m.See(ctx)
+	f.scanned.Store(gen)
+	return p, pic, f.noted(gen, err)
+}
+
+func (f *finger) Lifted(ctx context.Context) error {
+	m, gen, err := f.part.get()
+	if err != nil {
+		return err
+	}
+	return f.noted(gen, m.Lifted(ctx))
 }
 
 func (f *finger) Match(ctx context.Context, probe sensor.Print, template []byte) (float64, error) {

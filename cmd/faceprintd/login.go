@@ -12,15 +12,19 @@ import (
 	"github.com/faceprint/faceprint/device/api/client"
 	"github.com/faceprint/faceprint/device/fprint"
 	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/sensor/host"
 )
 
 // openFprint is the part that stands in for fprintd. The bus may come later
 // than the daemon, and go away.
-func openFprint(d *device.Device, module *part[*sensor.Module], log *slog.Logger) *part[*fprint.Server] {
+func openFprint(d *device.Device, module *part[*sensor.Module], c fingerConfig, log *slog.Logger) *part[*fprint.Server] {
 	reader := func() (string, int, bool) {
 		m, _, err := module.get()
 		if err != nil {
 			return "", 0, false
+		}
+		if c.Match == matchHost {
+			return m.Info().Family, host.Captures, true
 		}
 		return m.Info().Family, m.Info().Buffers, true
 	}

@@ -57,15 +57,19 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	reader := &finger{trust: trust{vault, log}}
 	module := newPart("finger", log, func(ctx context.Context) (*sensor.Module, error) { return openModule(ctx, c.Finger, reader.trust) }, closeModule)
 	module.check, module.detail, module.advice, module.numbers = checkModule, moduleDetail, moduleAdvice, moduleNumbers
+	if c.Finger.Match == matchHost {
+		module.detail = pictureDetail
+	}
 	reader.part = module
 	running.Go(func() { module.run(ctx, func() {}) })
 
 	entrance := openDoor(c.Door, vault, log)
 	running.Go(func() { entrance.run(ctx) })
 
+	fingers, prints := matcherOf(c.Finger, reader)
 	ask := &asker{}
 	authenticator, err := device.New(device.Hardware{
-		Camera: camera, Faces: faces{models}, Finger: reader, Match: reader, Enrol: reader, Lock: entrance.lock, Phones: ask,
+		Camera: camera, Faces: faces{models}, Finger: fingers, Match: fingers, Enrol: fingers, Prints: prints, Lock: entrance.lock, Phones: ask,
 	}, vault, device.Policy{
 		Mode: device.Mode(c.Policy.Mode), Phone: device.PhoneWeight(c.Policy.Phone), FaceFMR: c.Policy.FaceFMR, FingerFMR: c.Policy.FingerFMR, Live: c.Policy.Live, Challenge: device.Challenge(c.Policy.Challenge), Adapt: c.Policy.Adapt, PIN: c.Policy.PIN,
 	}, device.Options{Timeout: c.Policy.Timeout.Duration, OpenFor: c.Door.Open.Duration, Recorded: c.Bench.Enabled || isFile(c.Camera.Source), Mirrored: c.Camera.Mirror, Log: log})
@@ -101,7 +105,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 		return []client.Part{cameraStatus(camera.State()), models.status(), module.status(), entrance.status(), storeStatus(vault), page.status()}
 	}}
 	if c.Login.Fprint {
-		bus, others := openFprint(authenticator, module, log), back.parts
+		bus, others := openFprint(authenticator, module, c.Finger, log), back.parts
 		back.parts = func() []client.Part { return append(others(), bus.status()) }
 		running.Go(func() { bus.run(ctx, func() {}) })
 	}
