@@ -94,6 +94,14 @@ func (t *tool) pairAndWait(ctx context.Context, cl *client.Client, in client.Inv
 		}
 		return nil
 	})
+	if invited.ID != "" && !errors.Is(err, paired) {
+		// Whoever comes by the terminal later must not find a good code there.
+		late, end := context.WithTimeout(context.WithoutCancel(ctx), withdrawTime)
+		defer end()
+		if err := cl.WithdrawInvite(late, invited.ID); err != nil {
+			fmt.Fprintf(t.err, "the code could not be withdrawn: %v; it is good until %s\n", err, invited.Expires.Local().Format(time.TimeOnly))
+		}
+	}
 	switch {
 	case errors.Is(err, paired):
 		return nil
@@ -106,6 +114,9 @@ func (t *tool) pairAndWait(ctx context.Context, cl *client.Client, in client.Inv
 	}
 	return err
 }
+
+// withdrawTime is how long a daemon that still runs takes at most.
+const withdrawTime = 2 * time.Second
 
 var errCodeOver = errors.New("nobody used the code within its minute; run it again for a new one")
 

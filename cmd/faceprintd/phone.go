@@ -234,6 +234,11 @@ func (b *backend) InvitePhone(ctx context.Context, i client.Invite, by api.Role)
 	return b.phones.Invite(ctx, i, by.String())
 }
 
+func (b *backend) WithdrawPhone(_ context.Context, id string) error {
+	b.phones.Withdraw(id)
+	return nil
+}
+
 func (b *backend) RenamePhone(_ context.Context, id, name string) (client.Phone, error) {
 	return b.phones.Rename(id, name)
 }

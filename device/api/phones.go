@@ -12,13 +12,15 @@ type PhoneBackend interface {
 	Phones(context.Context) (client.Phones, error)
 	// InvitePhone makes a code; by is the role of who asked.
 	InvitePhone(ctx context.Context, i client.Invite, by Role) (client.Invited, error)
+	// WithdrawPhone ends a code before its time; one that is over is no matter.
+	WithdrawPhone(ctx context.Context, id string) error
 	RenamePhone(ctx context.Context, id, name string) (client.Phone, error)
 	RevokePhone(ctx context.Context, id string) (client.Phone, error)
 }
 
 type (
 	ofPhone struct {
-		ID string `path:"id" maxLength:"64" doc:"A phone's id."`
+		ID string `path:"id" maxLength:"64" doc:"Of a phone, or of a code."`
 	}
 	ofRename struct {
 		ofPhone
@@ -32,6 +34,9 @@ func (s *Server) phoneRoutes() {
 	})
 	route(s, RoleKiosk, "invite-phone", http.MethodPost, "/v1/phones", "Make a code with which one phone can be paired", func(ctx context.Context, in *question[client.Invite]) (*answer[client.Invited], error) {
 		return reply(s.back.InvitePhone(ctx, in.Body, roleOf(ctx)))
+	})
+	route(s, RoleKiosk, "withdraw-phone", http.MethodDelete, "/v1/phones/codes/{id}", "End a code before its time", func(ctx context.Context, in *ofPhone) (*answer[struct{}], error) {
+		return reply(struct{}{}, s.back.WithdrawPhone(ctx, in.ID))
 	})
 	route(s, RoleAdmin, "rename-phone", http.MethodPatch, "/v1/phones/{id}", "Give a phone another name", func(ctx context.Context, in *ofRename) (*answer[client.Phone], error) {
 		return reply(s.back.RenamePhone(ctx, in.ID, in.Body.Name))

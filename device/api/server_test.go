@@ -140,6 +140,8 @@ func (f *fake) Login(_ context.Context, a client.LoginAttempt, hint func(string)
 func (f *fake) Events(context.Context) <-chan client.Event { return f.events }
 
 func (f *fake) Phones(context.Context) (client.Phones, error) { return client.Phones{}, f.err }
+func (f *fake) WithdrawPhone(context.Context, string) error   { return nil }
+
 func (f *fake) InvitePhone(_ context.Context, i client.Invite, by Role) (client.Invited, error) {
 	return client.Invited{Text: i.User + " by " + by.String()}, f.err
 }
@@ -194,6 +196,7 @@ var operations = []struct {
 	{"POST", "/v1/backup", `{"operator":["age1"]}`, RoleAdmin},
 	{"GET", "/v1/phones", "", RoleAdmin},
 	{"POST", "/v1/phones", `{"user":"u1"}`, RoleKiosk},
+	{"DELETE", "/v1/phones/codes/{id}", "", RoleKiosk},
 	{"PATCH", "/v1/phones/{id}", `{"name":"n"}`, RoleAdmin},
 	{"DELETE", "/v1/phones/{id}", "", RoleAdmin},
 	{"GET", "/v1/status", "", RoleLocal},

@@ -58,6 +58,12 @@ func (c *Client) Invite(ctx context.Context, i Invite) (Invited, error) {
 	return call[Invited](ctx, c, http.MethodPost, "/v1/phones", i)
 }
 
+// WithdrawInvite ends a code before its time, when nobody looks at it any more.
+func (c *Client) WithdrawInvite(ctx context.Context, id string) error {
+	_, err := call[struct{}](ctx, c, http.MethodDelete, "/v1/phones/codes/"+url.PathEscape(id), nil)
+	return err
+}
+
 // Phones lists those paired.
 func (c *Client) Phones(ctx context.Context) (Phones, error) {
 	return call[Phones](ctx, c, http.MethodGet, "/v1/phones", nil)
