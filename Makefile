@@ -103,6 +103,7 @@ nightly: ## what is too long for CI: long fuzzing, full fault and power-cut swee
 	$(MAKE) -s -C firmware coverage fuzz FUZZTIME=600
 	FACEPRINT_NIGHTLY=1 $(GO) test -v -run Greetd ./cmd/faceprintd
 	FACEPRINT_NIGHTLY=1 $(GO) test -v -run Kiosk ./cmd/faceprintd
+	FACEPRINT_NIGHTLY=1 $(GO) test -v -run Kotlin ./device/phone/client
 	$(MAKE) -C packaging/pam DIR=$(VAR)/pam fuzz
 	mkdir -p $(VAR)/pam/corpus
 	$(VAR)/pam/fuzz_answer -max_total_time=600 -dict=packaging/pam/answer.dict $(VAR)/pam/corpus
