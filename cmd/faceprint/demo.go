@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/faceprint/faceprint/device/api/client"
+	phone "github.com/faceprint/faceprint/device/phone/client"
 )
 
 // The people of the round, by the clips that show them (packaging/fetch.list).
@@ -186,12 +187,16 @@ func (r *round) play(ctx context.Context) error {
 	if d.Outcome != client.Granted {
 		return wrongOutcome(d, client.Granted)
 	}
-	amr, err := r.checkGrant(ctx, d.Grant, nonce)
+	amr, err := r.checkGrant(ctx, d.Grant, nonce, "face", "fpt")
 	if err != nil {
 		return err
 	}
 	r.pass("granted  %s", measured(d))
 	r.note("grant: ES256 good by the device's public key, amr %s; door open", strings.Join(amr, "+"))
+
+	if err := r.phone(ctx, nonce); err != nil {
+		return err
+	}
 
 	for _, refusal := range []struct{ title, clip, person, finger, reason string }{
 		{"a stranger's face with a stranger's finger", clipStranger, "franck", finger, "face"},
@@ -268,6 +273,56 @@ func (r *round) play(ctx context.Context) error {
 	return nil
 }
 
+// phone pairs a phone with alice, which takes the finger's place, and ends its
+// pairing.
+func (r *round) phone(ctx context.Context, nonce string) error {
+	r.title("alice's phone in the place of her finger")
+	for _, command := range []string{"lift", "camera " + filepath.Join(r.clips, clipSame)} {
+		if _, err := r.sim(ctx, command); err != nil {
+			return fmt.Errorf("sim %s: %w", command, err)
+		}
+	}
+	invited, err := r.api.Invite(ctx, client.Invite{User: r.alice})
+	if err != nil {
+		return err
+	}
+	code, err := phone.ParseInvitation(invited.Text)
+	if err != nil {
+		return err
+	}
+	identity, err := phone.NewIdentity("")
+	if err != nil {
+		return err
+	}
+	if err := identity.Pair(ctx, code, "Alice's phone", "this program"); err != nil {
+		return err
+	}
+	p := identity.Client()
+	defer p.Close()
+	d, err := patiently(r, func() (client.Decision, error) {
+		return p.Unlock(ctx, phone.Unlock{Audience: "demo", Nonce: nonce})
+	})
+	if err != nil {
+		return err
+	}
+	if d.Outcome != client.Granted {
+		return wrongOutcome(d, client.Granted)
+	}
+	amr, err := r.checkGrant(ctx, d.Grant, nonce, "face", "pop")
+	if err != nil {
+		return err
+	}
+	r.pass("paired over TLS 1.3 with the key of the code, then granted  %s", measured(d))
+	if _, err := r.api.RevokePhone(ctx, identity.ID); err != nil {
+		return err
+	}
+	if _, err := p.Me(ctx); !isProblem(err, client.ProblemRevoked) {
+		return fmt.Errorf("a revoked phone is answered with %w", orNil(err))
+	}
+	r.note("grant: amr %s; the phone is revoked, and refused from then on", strings.Join(amr, "+"))
+	return nil
+}
+
 // enrol enrols alice and shows how far it is, because it takes seconds.
 func (r *round) enrol(ctx context.Context, finger string) (client.Enrolled, error) {
 	watch, end := context.WithCancel(ctx)
@@ -333,11 +388,15 @@ func (r *round) refuse(ctx context.Context, factor string) error {
 // attempt authenticates alice; a hint (looking away, no finger yet) is what a
 // person would act on, so it is tried again, a few times.
 func (r *round) attempt(ctx context.Context, nonce string) (client.Decision, error) {
-	var d client.Decision
+	return patiently(r, func() (client.Decision, error) {
+		return r.api.Authenticate(ctx, client.Attempt{User: r.alice, Nonce: nonce, Audience: "demo", Factors: []string{"face", "finger"}})
+	})
+}
+
+// patiently asks again, a few times, while the answer is a hint.
+func patiently(r *round, ask func() (client.Decision, error)) (d client.Decision, err error) {
 	for range 4 {
-		var err error
-		d, err = r.api.Authenticate(ctx, client.Attempt{User: r.alice, Nonce: nonce, Audience: "demo", Factors: []string{"face", "finger"}})
-		if err != nil || d.Outcome != client.Retry {
+		if d, err = ask(); err != nil || d.Outcome != client.Retry {
 			return d, err
 		}
 		r.note("hint: %s", strings.Join(d.Hints, ", "))
@@ -346,8 +405,9 @@ func (r *round) attempt(ctx context.Context, nonce string) (client.Decision, err
 }
 
 // checkGrant verifies the grant as any asker would, with nothing but the
-// device's public keys, and returns its authentication methods (RFC 8176).
-func (r *round) checkGrant(ctx context.Context, grant, nonce string) ([]string, error) {
+// device's public keys, and returns its authentication methods (RFC 8176), which
+// must contain those that are wanted.
+func (r *round) checkGrant(ctx context.Context, grant, nonce string, want ...string) ([]string, error) {
 	keys, err := r.api.Keys(ctx)
 	if err != nil {
 		return nil, err
@@ -374,8 +434,10 @@ func (r *round) checkGrant(ctx context.Context, grant, nonce string) ([]string, 
 	if extra.Nonce != nonce {
 		return nil, fmt.Errorf("the grant carries the nonce %q, asked with %q", extra.Nonce, nonce)
 	}
-	if !slices.Contains(extra.AMR, "face") || !slices.Contains(extra.AMR, "fpt") {
-		return nil, fmt.Errorf("the grant's amr is %q", extra.AMR)
+	for _, method := range want {
+		if !slices.Contains(extra.AMR, method) {
+			return nil, fmt.Errorf("the grant's amr is %q", extra.AMR)
+		}
 	}
 	return extra.AMR, nil
 }
@@ -418,6 +480,10 @@ func measured(d client.Decision) string {
 	var b strings.Builder
 	for _, f := range d.Factors {
 		fmt.Fprintf(&b, "%s", f.Kind)
+		if f.Kind == "phone" { // nothing was measured: it signed
+			b.WriteString("  ")
+			continue
+		}
 		if f.Score != nil && !math.IsNaN(*f.Score) {
 			fmt.Fprintf(&b, " %.3g", *f.Score)
 		}
