@@ -138,7 +138,7 @@ In another terminal, in this folder:
   export %s=%s
   bin/faceprint status
   bin/faceprint sim camera %s
-  bin/faceprint enroll bob --consent &  bin/faceprint sim touch bob right-index-finger
+  bin/faceprint enroll bob --yes &  bin/faceprint sim touch bob right-index-finger
 
 Ctrl-C ends it and throws the bench's vault away.
 `, page, client.SocketVariable, r.socket(), filepath.Join(clips, clipSame))

@@ -404,7 +404,10 @@ real phone keeps it in hardware that does not give it away.`,
 		case errors.Is(err, context.Canceled):
 			return nil
 		case errors.Is(err, io.EOF):
-			return errors.New("the device hung up")
+			if _, err := cl.Me(ctx); err != nil {
+				return err // it says why, where it was a revocation
+			}
+			return errors.New("the device hung up; run it again")
 		}
 		return err
 	})

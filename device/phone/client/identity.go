@@ -70,7 +70,7 @@ const counterStep = 256
 func NewIdentity(path string) (*Identity, error) {
 	if path != "" {
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("phone: %s is there already; revoke that phone and remove the file, or name another", path)
+			return nil, fmt.Errorf("phone: %s is there already; revoke that phone and remove the file, or name another file", path)
 		}
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -85,8 +85,11 @@ func NewIdentity(path string) (*Identity, error) {
 // OpenIdentity reads the file of a phone.
 func OpenIdentity(path string) (*Identity, error) {
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("phone: there is no phone in %s; pair one first, or name another file: %w", path, fs.ErrNotExist)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("phone: %w; pair first", err)
+		return nil, fmt.Errorf("phone: %w", err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("phone: %s has mode %04o, others can read the key; revoke it and pair anew", path, info.Mode().Perm())
