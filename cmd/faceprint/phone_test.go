@@ -1,0 +1,89 @@
+package main
+
+import (
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"rsc.io/qr"
+
+	phone "github.com/faceprint/faceprint/device/phone/client"
+)
+
+// What the terminal shows is read by a decoder that nobody here wrote.
+func TestTerminalsCodeIsReadByZbar(t *testing.T) {
+	zbarimg, err := exec.LookPath("zbarimg")
+	if err != nil {
+		t.Skip("needs Debian's zbar-tools: make deps-test")
+	}
+	for _, addr := range []string{"192.168.1.20:7443", "[fd00:1234:5678:9abc:def0:1234:5678:9abc]:65535", "faceprint.local:7443"} {
+		i := phone.Invitation{Addr: addr, Secret: phone.NewSecret()}
+		code, err := qr.Encode(i.Text(), qr.M)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var rows []string
+		for y := range code.Size {
+			var row strings.Builder
+			for x := range code.Size {
+				row.WriteByte(map[bool]byte{true: '#', false: ' '}[code.Black(x, y)])
+			}
+			rows = append(rows, row.String())
+		}
+		file := filepath.Join(t.TempDir(), "terminal.png")
+		photograph(t, drawQR(rows), file)
+		out, err := exec.Command(zbarimg, "--quiet", "--raw", "--nodbus", "-Sdisable", "-Sqrcode.enable", file).Output()
+		if err != nil {
+			t.Fatalf("zbarimg: %v", err)
+		}
+		got, err := phone.ParseInvitation(strings.TrimSuffix(string(out), "\n"))
+		if err != nil || got != i {
+			t.Errorf("read %v, %v", got, err)
+		}
+	}
+}
+
+// photograph makes a picture of what a terminal with a dark ground shows, whose
+// characters are twice as high as they are wide.
+func photograph(t *testing.T, text, file string) {
+	t.Helper()
+	const w, h = 6, 12
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	for n, l := range lines {
+		l, ok := strings.CutPrefix(l, "\x1b[30;107m") // black on white
+		l, reset := strings.CutSuffix(l, "\x1b[0m")
+		if !ok || !reset {
+			t.Fatalf("line %d does not say its colours: %q", n, l)
+		}
+		lines[n] = l
+	}
+	width := len([]rune(lines[0]))
+	margin := 2 * h // of the terminal itself
+	picture := image.NewGray(image.Rect(0, 0, width*w+2*margin, len(lines)*h+2*margin))
+	for y, l := range lines {
+		for x, c := range []rune(l) {
+			for py := range h {
+				up := py < h/2
+				dark := c == '█' || c == '▀' && up || c == '▄' && !up
+				for px := range w {
+					if !dark {
+						picture.SetGray(margin+x*w+px, margin+y*h+py, color.Gray{255})
+					}
+				}
+			}
+		}
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := png.Encode(f, picture); err != nil {
+		t.Fatal(err)
+	}
+}
