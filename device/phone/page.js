@@ -130,6 +130,19 @@ async function ask(method, target, what) {
 
 // --- the page ---------------------------------------------------------------
 
+// The device's words as people say them; one that is new here is shown as it is.
+const words = {
+  "face-no-match": "the face is not yours", "face-not-live": "that was no living face", "face-missing": "no face could be compared",
+  "face-not-enrolled": "no face is enrolled", "finger-no-match": "the finger does not fit", "finger-missing": "no finger could be compared",
+  "finger-not-enrolled": "no finger is enrolled", "phone-not-allowed": "this device lets nobody in by phone", "locked-out": "too many tries; the device waits",
+  disabled: "only an administrator can let you try again", "no-face": "look at the camera", "press-finger": "lay your finger on the reader",
+  "press-again": "lay your finger down once more", "clean-finger": "wipe your finger and the reader", "press-flat": "lay your finger flat",
+  authenticate: "recognition", identify: "recognition", enrol: "enrolment", pin: "PIN", unlock: "unlocked by an administrator",
+  "phone-pair": "phone paired", "phone-rename": "phone renamed", "phone-revoke": "phone removed", granted: "let in", done: "",
+};
+const plain = (word) => words[word] ?? word.replaceAll("-", " ");
+const list = (some) => (some || []).filter((w) => !w.startsWith("phone:")).map(plain).join(", ");
+
 const at = (id) => document.getElementById(id);
 const say = (text) => { at("said").textContent = text; };
 
@@ -191,7 +204,7 @@ async function unlock() {
   say("Look at the camera, or touch the sensor.");
   try {
     const d = await (await ask("POST", "/v1/unlock", { audience: "door" })).json();
-    say({ granted: "Open.", refused: "Refused: " + (d.reasons || []).join(", "), retry: "Try again: " + (d.hints || []).join(", ") }[d.outcome] || d.outcome);
+    say({ granted: "Open.", refused: "Refused: " + list(d.reasons), retry: "Try again: " + list(d.hints) }[d.outcome] || d.outcome);
     document.body.dataset.outcome = d.outcome;
   } finally {
     at("unlock").disabled = false;
@@ -213,7 +226,7 @@ async function waiting() {
 async function past() {
   const { entries } = await (await ask("GET", "/v1/history?limit=20")).json();
   at("history").replaceChildren(...entries.map((e) =>
-    row(`${new Date(e.at).toLocaleString()}: ${e.kind} ${e.outcome} ${(e.reasons || []).join(", ")}`)));
+    row([`${new Date(e.at).toLocaleString()}: ${plain(e.kind)}`, plain(e.outcome), list(e.reasons)].filter(Boolean).join(", "))));
 }
 
 // listen shows what happens until the device hangs up, and begins again.
@@ -242,7 +255,7 @@ async function listen() {
 
 async function happened(e) {
   if (e.kind === "approve") return waiting();
-  if (e.kind === "hint") say(e.hint.replaceAll("-", " "));
+  if (e.kind === "hint") say(plain(e.hint));
   if (e.kind === "decision") await waiting();
 }
 
