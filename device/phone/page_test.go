@@ -188,9 +188,8 @@ func TestPageInChromium(t *testing.T) {
 
 func TestNoPageUnlessConfigured(t *testing.T) {
 	b := serve(t, newMemory("alice"), Options{Limits: many})
-	c := b.dial(t)
-	c.want(t, raw("GET", "/", "", ""), 404, wire.ProblemNotFound)
-	c.want(t, raw("POST", "/v1/session", "", ""), 403, wire.ProblemForbidden)
+	b.dial(t).want(t, raw("GET", "/", "", ""), 404, wire.ProblemNotFound) // which ends the connection
+	b.dial(t).want(t, raw("POST", "/v1/session", "", ""), 403, wire.ProblemForbidden)
 	i := identity(t)
 	inv := b.invite(t, wire.Invite{User: "alice"})
 	session, _ := b.sessions.open(noon())
@@ -202,6 +201,6 @@ func TestNoPageUnlessConfigured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c = b.dial(t)
+	c := b.dial(t)
 	c.want(t, sign(t, i, session, "POST", "/v1/pair", 1, string(body)), 403, wire.ProblemPairing)
 }
