@@ -14,10 +14,18 @@ type Evidence struct {
 	Pose     pose
 }
 
-// shift is how the skin moved at a place beyond the pose: what the matched
-// minutiae around it say, but for one of them, by local linear regression
-// (Cleveland, 1979) with a prior of no shift and no stretch.
-func (m *Matcher) shift(a *view, x, y float32, but int) (dx, dy float32) {
+// shift is how the skin moved around a place beyond the pose: an affine map.
+type shift struct{ dx, dy, xu, xv, yu, yv float32 }
+
+// at is the shift of a point u, v from the place.
+func (s *shift) at(u, v float32) (dx, dy float32) {
+	return s.dx + s.xu*u + s.xv*v, s.dy + s.yu*u + s.yv*v
+}
+
+// shift is what the matched minutiae around a place say, but for one of them,
+// by local linear regression (Cleveland, 1979) with a prior of no shift and no
+// stretch.
+func (m *Matcher) shift(x, y float32, but int) shift {
 	n, nu, nv := float32(shiftPrior), float32(0), float32(0)
 	uu, uv, vv := float32(stretchPrior), float32(0), float32(stretchPrior)
 	var xn, xu, xv, yn, yu, yv float32
@@ -26,8 +34,7 @@ func (m *Matcher) shift(a *view, x, y float32, but int) (dx, dy float32) {
 			continue
 		}
 		p := &m.best[i]
-		pa := &a.points[p.a]
-		u, v := pa.x-x, pa.y-y
+		u, v := p.x-x, p.y-y
 		w := 1 / (1 + (u*u+v*v)*(1/(shiftReach*shiftReach)))
 		w *= w
 		wu, wv := w*u, w*v
@@ -44,10 +51,15 @@ func (m *Matcher) shift(a *view, x, y float32, but int) (dx, dy float32) {
 		yu += wu * p.dy
 		yv += wv * p.dy
 	}
-	// The first row of the inverse of the symmetric 3 x 3 matrix.
+	// The inverse of the symmetric 3 x 3 matrix.
 	a0, a1, a2 := uu*vv-uv*uv, uv*nv-nu*vv, nu*uv-uu*nv
-	det := n*a0 + nu*a1 + nv*a2
-	return (a0*xn + a1*xu + a2*xv) / det, (a0*yn + a1*yu + a2*yv) / det
+	b1, b2, c2 := n*vv-nv*nv, nu*nv-n*uv, n*uu-nu*nu
+	det := 1 / (n*a0 + nu*a1 + nv*a2)
+	return shift{
+		(a0*xn + a1*xu + a2*xv) * det, (a0*yn + a1*yu + a2*yv) * det,
+		(a1*xn + b1*xu + b2*xv) * det, (a2*xn + b2*xu + c2*xv) * det,
+		(a1*yn + b1*yu + b2*yv) * det, (a2*yn + b2*yu + c2*yv) * det,
+	}
 }
 
 // warp pairs up the minutiae again, each where its neighbours say that it went:
@@ -66,12 +78,12 @@ func (m *Matcher) warp(a, b *view, h *pose) {
 				but = next
 				next++
 			}
-			dx, dy := m.shift(a, pa.x, pa.y, but)
+			sh := m.shift(pa.x, pa.y, but)
 			x, y := h.apply(pa.x, pa.y)
-			j, cost, ex, ey := m.nearest(b, x+dx, y+dy, pa.angle+rot, warpDistance)
+			j, cost, ex, ey := m.nearest(b, x+sh.dx, y+sh.dy, pa.angle+rot, warpDistance)
 			if j >= 0 {
 				m.used[j] = m.round
-				m.matched = append(m.matched, match{uint8(i), uint8(j), cost, dx + ex, dy + ey})
+				m.matched = append(m.matched, match{uint8(i), uint8(j), cost, pa.x, pa.y, sh.dx + ex, sh.dy + ey})
 			}
 		}
 		m.matched, m.best = m.best, m.matched
@@ -86,8 +98,8 @@ func (m *Matcher) measure(a, b *view, e *Evidence) {
 		p := &m.best[i]
 		pa, pb := &a.points[p.a], &b.points[p.b]
 		q := float32(math.Sqrt(float64(pa.quality * pb.quality)))
-		dx, dy := m.shift(a, pa.x, pa.y, i)
-		r := sq32(p.dx-dx) + sq32(p.dy-dy)
+		sh := m.shift(p.x, p.y, i)
+		r := sq32(p.dx-sh.dx) + sq32(p.dy-sh.dy)
 		e.Smooth += q / (1 + r*(1/(smoothScale*smoothScale)))
 	}
 	for i := range a.points {
@@ -116,8 +128,13 @@ func (m *Matcher) compareWaves(a, b *view, e *Evidence) {
 	c2, s2 := h.cos*h.cos-h.sin*h.sin, 2*h.sin*h.cos
 	var sum, n float32
 	var above [maxSide/patchSize + 1]step
+	var shifts [maxSide/(patchSize*shiftBlock) + 1]shift // of a row of blocks
+	var known [maxSide/(patchSize*shiftBlock) + 1]bool
 	for py := range a.waves.h {
 		var left step
+		if py%shiftBlock == 0 {
+			clear(known[:])
+		}
 		for px := range a.waves.w {
 			wa := &a.waves.at[py*a.waves.w+px]
 			up, before := above[px], left
@@ -131,7 +148,13 @@ func (m *Matcher) compareWaves(a, b *view, e *Evidence) {
 			if b.waves.patch(u, v) == nil {
 				continue
 			}
-			dx, dy := m.shift(a, x, y, -1)
+			const side = patchSize * shiftBlock
+			k := px / shiftBlock
+			mx, my := (float32(k)+0.5)*side, (float32(py/shiftBlock)+0.5)*side
+			if !known[k] {
+				known[k], shifts[k] = true, m.shift(mx, my, -1)
+			}
+			dx, dy := shifts[k].at(x-mx, y-my)
 			u, v = u+dx, v+dy
 			wb := b.waves.patch(u, v)
 			if wb == nil {

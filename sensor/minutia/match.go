@@ -24,6 +24,7 @@ type pair struct {
 type match struct {
 	a, b   uint8
 	cost   float32 // 0 exactly .. 1 at the tolerance
+	x, y   float32 // of the probe's
 	dx, dy float32 // where the candidate's is, from where the pose puts the probe's
 }
 
@@ -254,7 +255,7 @@ func (m *Matcher) count(a, b *view, h *pose) float32 {
 		j, cost, dx, dy := m.nearest(b, x, y, pa.angle+rot, matchDistance)
 		if j >= 0 {
 			m.used[j] = m.round
-			m.matched = append(m.matched, match{uint8(i), uint8(j), cost, dx, dy})
+			m.matched = append(m.matched, match{uint8(i), uint8(j), cost, pa.x, pa.y, dx, dy})
 			sum += (1 - cost) * (pa.quality + b.points[j].quality + 0.2)
 		}
 	}

@@ -115,6 +115,7 @@ const (
 	matchTurn        = 17
 	shiftPrior       = 0.06
 	stretchPrior     = 180.0
+	shiftBlock       = 3 // patches a side that share one affine shift
 	shiftReach       = 50.0
 	warpRounds       = 3
 	warpDistance     = 10.0
