@@ -34,6 +34,9 @@ type fingerOptions struct {
 	jobs   int
 	json   bool
 	plot   string
+
+	explain bool
+	out     string
 }
 
 // fingerReport is what the finger subcommand prints. Rates are percent.
@@ -57,15 +60,27 @@ type fingerReport struct {
 func fingerCommand() *cobra.Command {
 	var o fingerOptions
 	cmd := &cobra.Command{
-		Use:   "finger --dir DIR",
+		Use:   "finger --dir DIR | --explain A B --out DIR",
 		Short: "Measure the fingerprint matcher on a folder of pictures",
 		Long: `Compares every pair of pictures of a folder whose files are named
 FINGER_IMPRESSION.ext (tif, png, bmp, pgm, jpg), by the protocol of the
-Fingerprint Verification Competitions with all impostor pairs.`,
-		Args:          cobra.NoArgs,
+Fingerprint Verification Competitions with all impostor pairs. With --explain,
+draws every stage of two pictures, and what matched, into the folder --out.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			switch {
+			case o.explain && (len(args) != 2 || o.out == "" || o.dir != ""):
+				return errors.New("finger: --explain wants two pictures and --out, without --dir")
+			case !o.explain && (len(args) != 0 || o.dir == ""):
+				return errors.New("finger: want --dir, or --explain with two pictures")
+			}
+			return nil
+		},
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.explain {
+				return explain(cmd.OutOrStdout(), o, args)
+			}
 			r, run, err := evaluateFingers(o)
 			if err != nil {
 				return err
@@ -90,7 +105,8 @@ Fingerprint Verification Competitions with all impostor pairs.`,
 	f.IntVar(&o.jobs, "jobs", 1, "threads; times are honest with 1 only")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	f.StringVar(&o.plot, "plot", "", "draw the DET curve into `FILE.png`")
-	_ = cmd.MarkFlagRequired("dir")
+	f.BoolVar(&o.explain, "explain", false, "draw every stage of two pictures and their comparison")
+	f.StringVar(&o.out, "out", "", "folder that --explain draws into")
 	return cmd
 }
 

@@ -53,7 +53,7 @@ var sectionWeight = sync.OnceValue(func() *[256][mccSections]float64 {
 })
 
 // cylinders computes the code of every minutia of a template.
-func cylinders(t *Template) []cylinder {
+func cylinders(t *Template, ws *waves) []cylinder {
 	cells := cylinderCells()
 	weight := sectionWeight()
 	out := make([]cylinder, len(t.Minutiae))
@@ -90,7 +90,7 @@ func cylinders(t *Template) []cylinder {
 		valid := 0
 		for k, cell := range cells {
 			x, y := float64(m.X)+cos*cell.x-sin*cell.y, float64(m.Y)+sin*cell.x+cos*cell.y
-			if !t.Ridges.covers(x, y) {
+			if !ws.covers(float32(x), float32(y)) {
 				continue
 			}
 			valid++
@@ -105,15 +105,6 @@ func cylinders(t *Template) []cylinder {
 		c.ok = near >= mccMinNear && float64(valid) >= mccMinValid*float64(len(cells))
 	}
 	return out
-}
-
-// covers tells whether a point lies on the foreground.
-func (r *Ridges) covers(x, y float64) bool {
-	if x < 0 || y < 0 {
-		return false
-	}
-	px, py := int(x)/patchSize, int(y)/patchSize
-	return px < r.Width && py < r.Height && r.Patches[py*r.Width+px].On
 }
 
 var roots = func() (t [64*cylinderWords + 1]float32) {

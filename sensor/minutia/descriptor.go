@@ -10,8 +10,9 @@ import (
 // so that two can be compared without knowing how the fingers lay: a cylinder
 // code of the minutiae around it, and the ridge directions around it.
 type descriptor struct {
+	angle uint8 // of the minutia
+	flow  flow
 	cylinder
-	flow flow
 }
 
 // flow is a descriptor of the ridge directions at fixed places around a minutia
@@ -43,10 +44,11 @@ var johnson = [8]uint64{0b0000, 0b0001, 0b0011, 0b0111, 0b1111, 0b1110, 0b1100, 
 
 func describe(t *Template, ws *waves) []descriptor {
 	out := make([]descriptor, len(t.Minutiae))
-	for i, c := range cylinders(t) {
+	for i, c := range cylinders(t, ws) {
 		out[i].cylinder = c
 	}
 	for i, m := range t.Minutiae {
+		out[i].angle = m.Angle
 		sin, cos := math.Sincos(turn(m.Angle))
 		s, c := float32(sin), float32(cos)
 		s2, c2 := 2*s*c, c*c-s*s
@@ -65,25 +67,23 @@ func describe(t *Template, ws *waves) []descriptor {
 	return out
 }
 
-// similarity of two flows, 0..1, and how many places they share.
-func (a *flow) similarity(b *flow) (float32, int) {
-	var n, d int
-	for w := range flowWords {
-		v := a.valid[w] & b.valid[w]
-		n += bits.OnesCount64(v)
-		d += bits.OnesCount64((a.bits[w] ^ b.bits[w]) & v)
-	}
-	if n < flowMinShared*4 {
-		return 0, n / 4
-	}
-	return 1 - float32(d)*2/float32(n), n / 4
+// different counts the bits that differ of two flows, and those they share.
+func (a *flow) different(b *flow) (d, shared int) {
+	v0, v1 := a.valid[0]&b.valid[0], a.valid[1]&b.valid[1]
+	shared = bits.OnesCount64(v0) + bits.OnesCount64(v1)
+	d = bits.OnesCount64((a.bits[0]^b.bits[0])&v0) + bits.OnesCount64((a.bits[1]^b.bits[1])&v1)
+	return d, shared
 }
 
-// similarity of two neighbourhoods, 0..1.
-func (a *descriptor) similarity(b *descriptor) float32 {
-	f, _ := a.flow.similarity(&b.flow)
-	if f <= flowMin {
+// similarity of two neighbourhoods, 0..1. Where the ridges run otherwise, the
+// minutiae are not looked at.
+func (a *descriptor) similarity(b *descriptor, bare bool) float32 {
+	if bare {
+		return a.cylinder.similarity(&b.cylinder)
+	}
+	d, n := a.flow.different(&b.flow)
+	if d*flowLimit >= n || n < flowMinShared*4 {
 		return 0
 	}
-	return (1-flowWeight)*a.cylinder.similarity(&b.cylinder) + flowWeight*f
+	return (1-flowWeight)*a.cylinder.similarity(&b.cylinder) + flowWeight*(1-float32(2*d)/float32(n))
 }

@@ -67,10 +67,11 @@ func (m *Matcher) shift(x, y float32, but int) shift {
 // that their neighbours contradict go, and those that they predict come.
 func (m *Matcher) warp(a, b *view, h *pose) {
 	rot := h.turned()
+	w, height := float32(b.waves.w*patchSize), float32(b.waves.h*patchSize)
 	for range warpRounds {
 		m.nextRound()
 		m.matched = m.matched[:0]
-		next := 0
+		next, same := 0, true
 		for i := range a.points {
 			pa := &a.points[i]
 			but := -1
@@ -78,15 +79,22 @@ func (m *Matcher) warp(a, b *view, h *pose) {
 				but = next
 				next++
 			}
-			sh := m.shift(pa.x, pa.y, but)
 			x, y := h.apply(pa.x, pa.y)
+			if x < -matchDistance || y < -matchDistance || x > w+matchDistance || y > height+matchDistance {
+				continue
+			}
+			sh := m.shift(pa.x, pa.y, but)
 			j, cost, ex, ey := m.nearest(b, x+sh.dx, y+sh.dy, pa.angle+rot, warpDistance)
 			if j >= 0 {
 				m.used[j] = m.round
 				m.matched = append(m.matched, match{uint8(i), uint8(j), cost, pa.x, pa.y, sh.dx + ex, sh.dy + ey})
 			}
+			same = same && (but < 0) == (j < 0) && (but < 0 || int(m.best[but].b) == j)
 		}
 		m.matched, m.best = m.best, m.matched
+		if same {
+			break
+		}
 	}
 }
 
@@ -104,13 +112,13 @@ func (m *Matcher) measure(a, b *view, e *Evidence) {
 	}
 	for i := range a.points {
 		x, y := h.apply(a.points[i].x, a.points[i].y)
-		if b.waves.patch(x, y) != nil {
+		if b.waves.covers(x, y) {
 			e.OverlapA += a.points[i].quality
 		}
 	}
 	for j := range b.points {
 		x, y := b.points[j].x-h.x, b.points[j].y-h.y
-		if a.waves.patch(h.cos*x+h.sin*y, -h.sin*x+h.cos*y) != nil {
+		if a.waves.covers(h.cos*x+h.sin*y, -h.sin*x+h.cos*y) {
 			e.OverlapB += b.points[j].quality
 		}
 	}
@@ -145,9 +153,6 @@ func (m *Matcher) compareWaves(a, b *view, e *Evidence) {
 			}
 			x, y := (float32(px)+0.5)*patchSize, (float32(py)+0.5)*patchSize
 			u, v := h.apply(x, y)
-			if b.waves.patch(u, v) == nil {
-				continue
-			}
 			const side = patchSize * shiftBlock
 			k := px / shiftBlock
 			mx, my := (float32(k)+0.5)*side, (float32(py/shiftBlock)+0.5)*side

@@ -45,6 +45,28 @@ func TestRecordHeaders(t *testing.T) {
 	}
 }
 
+// Minutiae alone, as other programs send them, still tell fingers apart.
+func TestRecordsMatch(t *testing.T) {
+	bare := func(finger, touch uint64) *Prepared {
+		data, err := print1(t, finger, touch).Export(ISO19794_2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ts, _, err := Import(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Prepare(ts...)
+	}
+	var m Matcher
+	for f := range uint64(3) {
+		own := Prepare(print1(t, f, 1))
+		if same, other := m.Match(own, bare(f, 2)), m.Match(own, bare(f+10, 2)); same <= other {
+			t.Errorf("finger %d: itself %.2f, another %.2f", f, same, other)
+		}
+	}
+}
+
 func FuzzImport(f *testing.F) {
 	for _, x := range []Exchange{ISO19794_2, ANSI378} {
 		data, err := print1(f, 1, 1).Export(x)

@@ -64,21 +64,23 @@ func (m *Matcher) compare(a, b *view) Evidence {
 }
 
 // localPairs finds the pairs of minutiae whose neighbourhoods are most alike:
-// for every one of the probe the two best, and of these the best of all.
+// for every one of the probe the two best, and of these the best of all. The
+// first minutiae of a template are its clearest; the rest only coincide.
 func (m *Matcher) localPairs(a, b *view) {
 	m.n = 0
-	for i := range a.descriptors {
+	bare := a.waves.bare || b.waves.bare
+	db := b.descriptors[:min(len(b.descriptors), localMinutiae)]
+	for i := range a.descriptors[:min(len(a.descriptors), localMinutiae)] {
 		da := &a.descriptors[i]
 		if !da.ok {
 			continue
 		}
 		var first, second pair
-		for j := range b.descriptors {
-			db := &b.descriptors[j]
-			if !db.ok || turnDiff(a.points[i].angle, b.points[j].angle) > maxTurn {
+		for j := range db {
+			if !db[j].ok || turnDiff(da.angle, db[j].angle) > maxTurn {
 				continue
 			}
-			s := da.similarity(db)
+			s := da.similarity(&db[j], bare)
 			if s > first.similarity {
 				first, second = pair{a: uint8(i), b: uint8(j), similarity: s}, first
 			} else if s > second.similarity {

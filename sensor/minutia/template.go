@@ -19,6 +19,11 @@ type Ridges struct {
 	Patches       []Patch
 }
 
+// bare tells that nothing but minutiae is known.
+func (r *Ridges) bare() bool {
+	return !slices.ContainsFunc(r.Patches, func(p Patch) bool { return p.On })
+}
+
 // Patch is the wave in a square of patchSize px: cos(phase) of the ridges at
 // its middle, continued along the direction with the period.
 type Patch struct {

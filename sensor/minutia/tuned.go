@@ -86,7 +86,7 @@ const (
 // Ridge directions around a minutia.
 const (
 	flowMinShared = 12 // places
-	flowMin       = 0.2
+	flowLimit     = 4  // at most one in so many bits may differ: 22 degrees on average
 	flowWeight    = 0.5
 )
 
@@ -98,6 +98,7 @@ var (
 // Matching.
 const (
 	binSize          = 32 // px
+	localMinutiae    = 40
 	topPairs         = 32
 	fewPairs         = 8
 	maxTurn          = 64 // 256ths
@@ -108,7 +109,7 @@ const (
 	consistentNear   = 6.0 // px
 	consistentFar    = 0.08
 	consistentRadial = 0.90
-	hypotheses       = 6
+	hypotheses       = 4
 	refits           = 2
 	refitArm         = 20.0 // px
 	matchDistance    = 14.0

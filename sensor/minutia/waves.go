@@ -6,6 +6,7 @@ import "math"
 type waves struct {
 	w, h int
 	at   []wave
+	bare bool // of an imported record: minutiae alone
 }
 
 // wave is the ridges in one patch: cos(phase + k * distance along the normal).
@@ -18,7 +19,7 @@ type wave struct {
 }
 
 func newWaves(r *Ridges) waves {
-	ws := waves{w: r.Width, h: r.Height, at: make([]wave, len(r.Patches))}
+	ws := waves{w: r.Width, h: r.Height, at: make([]wave, len(r.Patches)), bare: r.bare()}
 	for i, p := range r.Patches {
 		if !p.On {
 			continue
@@ -32,6 +33,15 @@ func newWaves(r *Ridges) waves {
 		}
 	}
 	return ws
+}
+
+// covers tells whether a point lies on the finger; of a record that does not
+// say, whether it lies in the picture.
+func (ws *waves) covers(x, y float32) bool {
+	if ws.bare {
+		return x >= 0 && y >= 0 && x < float32(ws.w*patchSize) && y < float32(ws.h*patchSize)
+	}
+	return ws.patch(x, y) != nil
 }
 
 // patch is the patch that a point lies in, or nil off the finger.
