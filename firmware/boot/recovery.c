@@ -173,6 +173,7 @@ static bool take(uint8_t *byte, uint32_t ms)
 		if (hal_serial_get(byte)) {
 			return true;
 		}
+		hal_sleep(SLEEP_MS);
 	} while (hal_now() - start < ms);
 	return false;
 }

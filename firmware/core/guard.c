@@ -433,6 +433,20 @@ void guard_start(struct guard *g, enum slot running)
 	}
 }
 
+/* Sleep for the next byte, but not over the two times that shut the lock. */
+static void rest(const struct guard *g)
+{
+	uint32_t ms = SLEEP_MS;
+
+	if (g->left.hold != 0u && g->left.hold < ms) {
+		ms = g->left.hold;
+	}
+	if (g->left.beat != 0u && g->left.beat < ms) {
+		ms = g->left.beat;
+	}
+	hal_sleep(ms);
+}
+
 void guard_turn(struct guard *g)
 {
 	const uint32_t now = hal_now();
@@ -447,6 +461,7 @@ void guard_turn(struct guard *g)
 	read_inputs(g, ms);
 	outputs(g);
 	if (!hal_serial_get(&byte)) {
+		rest(g);
 		return;
 	}
 	switch (frame_take(&g->reader, byte, &n)) {

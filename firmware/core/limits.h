@@ -13,6 +13,7 @@
 #define WIPE_MS 10000u     /* service button held: the pairing is wiped */
 #define DEBOUNCE_MS 30u    /* switches bounce for 1 to 20 ms */
 #define BUZZER_MAX_MS 2000u
+#define SLEEP_MS 20u       /* at most, between two looks at inputs and timers */
 
 #define RECOVERY_MS 60000u  /* silence in recovery until an image is started */
 #define RECEIVE_MS 60000u   /* until the sender begins */

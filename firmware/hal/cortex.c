@@ -38,6 +38,20 @@ void cortex_started(enum hal_start chip)
 #endif
 }
 
+#define NVIC_ISER REG(0xE000E100u)
+#define NVIC_ICPR REG(0xE000E280u)
+
+void cortex_wakes(uint32_t interrupts)
+{
+	__asm__ volatile("cpsid i" ::: "memory");
+	NVIC_ISER = interrupts;
+}
+
+void cortex_clear_wakes(void)
+{
+	NVIC_ICPR = 0xFFFFFFFFu;
+}
+
 enum hal_start hal_started(void)
 {
 	return started;

@@ -2,9 +2,10 @@
  * touch. Three boards implement it: host/ (unit tests, and a process on a
  * terminal), nrf51/ (the reference, in QEMU) and rp2040/ (the Pico that ships).
  *
- * No interrupts: the program polls. The M0 of the nRF51 has no vector table
- * offset, so an image that runs in place could not have its own handlers
- * anyway, and a fault always lands in the loader's, which restarts. */
+ * The program polls, and sleeps in between: interrupts wake the processor but are
+ * never taken. The M0 of the nRF51 has no vector table offset, so an image that
+ * runs in place could not have its own handlers anyway, and a fault always lands
+ * in the loader's, which restarts. */
 #ifndef HAL_H
 #define HAL_H
 
@@ -42,6 +43,9 @@ uint32_t hal_now(void);
 
 /* One byte that has come, or false. */
 bool hal_serial_get(uint8_t *byte);
+
+/* Sleep until a byte has come, for at most ms (not 0): less is allowed. */
+void hal_sleep(uint32_t ms);
 
 /* Send n bytes; waits until the last is in the transmitter. */
 void hal_serial_put(const uint8_t *bytes, size_t n);

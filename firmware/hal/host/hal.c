@@ -30,6 +30,13 @@ bool hal_serial_get(uint8_t *byte)
 	return host.get != NULL && host.get(byte);
 }
 
+void hal_sleep(uint32_t ms)
+{
+	if (host.sleep != NULL) {
+		host.sleep(ms);
+	}
+}
+
 void hal_serial_put(const uint8_t *bytes, size_t n)
 {
 	if (host.put != NULL) {

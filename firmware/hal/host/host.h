@@ -28,6 +28,7 @@ struct host {
 	/* The wire; NULL: nothing comes, and nothing is heard. */
 	bool (*get)(uint8_t *byte);
 	void (*put)(const uint8_t *bytes, size_t n);
+	void (*sleep)(uint32_t ms); /* NULL: not at all */
 	void (*changed)(uint8_t outputs);
 
 	/* Called before each flash operation: a word's write, a page's erase. */

@@ -172,15 +172,19 @@ static uint64_t now_ms(void)
 	return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
 }
 
-/* Wait for a byte, a command or the next millisecond. */
-static bool get(uint8_t *byte)
+/* What came on the line and was not taken yet. */
+static struct {
+	uint8_t bytes[512];
+	size_t at;
+	size_t n;
+} input;
+
+/* Look at line and commands, for at most ms. */
+static void look(int ms)
 {
-	static uint8_t buffer[512];
-	static size_t at;
-	static size_t n;
 	static uint64_t start;
 	struct pollfd fds[2] = {
-		{ .fd = at < n ? -1 : line >= 0 ? line : listening, .events = POLLIN },
+		{ .fd = input.at < input.n ? -1 : line >= 0 ? line : listening, .events = POLLIN },
 		{ .fd = commands ? STDIN_FILENO : -1, .events = POLLIN },
 	};
 
@@ -188,30 +192,42 @@ static bool get(uint8_t *byte)
 		start = now_ms();
 	}
 	flush_flash();
-	(void)poll(fds, 2, at < n ? 0 : 1);
+	(void)poll(fds, 2, input.at < input.n ? 0 : ms);
 	host.now = (uint32_t)(now_ms() - start);
 	if ((fds[1].revents & (POLLIN | POLLHUP)) != 0) {
 		take_commands();
 	}
-	if (at == n && line < 0 && listening >= 0 && (fds[0].revents & POLLIN) != 0) {
+	if (input.at < input.n || (fds[0].revents & (POLLIN | POLLHUP)) == 0) {
+		return;
+	}
+	if (line < 0) {
 		line = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		return;
+	}
+
+	const ssize_t got = read(line, input.bytes, sizeof input.bytes);
+
+	input.at = 0;
+	input.n = got > 0 ? (size_t)got : 0u;
+	if (got == 0 && listening >= 0) {
+		close(line);
+		line = -1;
+	}
+}
+
+static bool get(uint8_t *byte)
+{
+	look(0);
+	if (input.at == input.n) {
 		return false;
 	}
-	if (at == n && line >= 0 && (fds[0].revents & (POLLIN | POLLHUP)) != 0) {
-		const ssize_t got = read(line, buffer, sizeof buffer);
+	*byte = input.bytes[input.at++];
+	return true;
+}
 
-		at = 0;
-		n = got > 0 ? (size_t)got : 0u;
-		if (got == 0 && listening >= 0) {
-			close(line);
-			line = -1;
-		}
-	}
-	if (at < n) {
-		*byte = buffer[at++];
-		return true;
-	}
-	return false;
+static void nap(uint32_t ms)
+{
+	look((int)ms);
 }
 
 static void put(const uint8_t *bytes, size_t n)
@@ -363,6 +379,7 @@ int main(int argc, char **argv)
 	(void)fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
 	host.get = get;
 	host.put = put;
+	host.sleep = nap;
 	host.changed = changed;
 	printf("ready %s\n", pty != NULL ? pty : path);
 	fflush(stdout);

@@ -24,6 +24,8 @@
 #define UART_STARTTX REG(UART + 0x008u)
 #define UART_RXDRDY REG(UART + 0x108u)
 #define UART_TXDRDY REG(UART + 0x11Cu)
+#define UART_INTENSET REG(UART + 0x304u)
+#define INT_RXDRDY (1u << 2)
 #define UART_ENABLE REG(UART + 0x500u)
 #define UART_PSELTXD REG(UART + 0x50Cu)
 #define UART_PSELRXD REG(UART + 0x514u)
@@ -35,9 +37,19 @@
 #define TIMER 0x40008000u
 #define TIMER_START REG(TIMER + 0x000u)
 #define TIMER_CAPTURE0 REG(TIMER + 0x040u)
+#define TIMER_CAPTURE1 REG(TIMER + 0x044u)
+#define TIMER_COMPARE1 REG(TIMER + 0x144u)
+#define TIMER_INTENSET REG(TIMER + 0x304u)
+#define INT_COMPARE1 (1u << 17)
 #define TIMER_BITMODE REG(TIMER + 0x508u)
 #define TIMER_PRESCALER REG(TIMER + 0x510u)
 #define TIMER_CC0 REG(TIMER + 0x540u)
+#define TIMER_CC1 REG(TIMER + 0x544u)
+#define TIMER_MASK 0xFFFFFFu
+
+/* Interrupts, by the identifiers of their peripherals. */
+#define IRQ_UART (1u << 2)
+#define IRQ_TIMER (1u << 8)
 
 #define CLOCK_HFCLKSTART REG(0x40000000u)
 #define CLOCK_HFCLKSTARTED REG(0x40000100u)
@@ -78,9 +90,10 @@ void hal_init(void)
 	CLOCK_HFCLKSTART = 1; /* the crystal: the RC oscillator is too far off for a UART */
 	while (CLOCK_HFCLKSTARTED == 0u) {
 	}
-	TIMER_BITMODE = 3;   /* 32 bits */
+	TIMER_BITMODE = 2;   /* 24 bits: in 32, QEMU takes a compare value just passed for reached */
 	TIMER_PRESCALER = 4; /* 16 MHz / 2^4 = 1 MHz */
 	TIMER_START = 1;
+	TIMER_INTENSET = INT_COMPARE1;
 
 	UART_PSELTXD = PIN_TX;
 	UART_PSELRXD = PIN_RX;
@@ -88,6 +101,8 @@ void hal_init(void)
 	UART_ENABLE = 4;
 	UART_STARTTX = 1;
 	UART_STARTRX = 1;
+	UART_INTENSET = INT_RXDRDY;
+	cortex_wakes(IRQ_UART | IRQ_TIMER);
 
 	cortex_started((POWER_RESETREAS & RESETREAS_DOG) != 0u ? HAL_START_WATCHDOG : HAL_START_POWER);
 	POWER_RESETREAS = RESETREAS_DOG;
@@ -95,7 +110,8 @@ void hal_init(void)
 
 uint32_t hal_now(void)
 {
-	/* The timer's microseconds wrap after 71 minutes; the program asks far more often. */
+	/* The timer's microseconds wrap after 16 s; the watchdog bites sooner than the
+	 * program would not ask for so long. */
 	static uint32_t last;
 	static uint32_t rest;
 	static uint32_t ms;
@@ -103,7 +119,7 @@ uint32_t hal_now(void)
 	TIMER_CAPTURE0 = 1;
 
 	const uint32_t now = TIMER_CC0;
-	const uint32_t us = rest + (now - last);
+	const uint32_t us = rest + ((now - last) & TIMER_MASK);
 
 	last = now;
 	ms += us / 1000u;
@@ -119,6 +135,17 @@ bool hal_serial_get(uint8_t *byte)
 	UART_RXDRDY = 0;
 	*byte = (uint8_t)UART_RXD;
 	return true;
+}
+
+void hal_sleep(uint32_t ms)
+{
+	TIMER_CAPTURE1 = 1;
+	TIMER_CC1 = (TIMER_CC1 + ms * 1000u) & TIMER_MASK;
+	TIMER_COMPARE1 = 0;
+	cortex_clear_wakes();
+	if (UART_RXDRDY == 0u) {
+		cortex_wait();
+	}
 }
 
 void hal_serial_put(const uint8_t *bytes, size_t n)

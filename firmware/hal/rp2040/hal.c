@@ -61,11 +61,22 @@
 #define UART_FBRD REG(UART + 0x28u)
 #define UART_LCR REG(UART + 0x2Cu)
 #define UART_CR REG(UART + 0x30u)
+#define UART_IMSC REG(UART + 0x38u)
+#define INT_RX (1u << 4)         /* half of the FIFO, 16 bytes, have come */
+#define INT_RX_TIMEOUT (1u << 6) /* fewer, and then silence for 32 bits: 0.3 ms */
 #define FR_RX_EMPTY (1u << 4)
 #define FR_TX_FULL (1u << 5)
 #define BAUD 115200u
 
-#define TIMER_LOW REG(0x40054028u)
+#define TIMER 0x40054000u
+#define TIMER_ALARM0 REG(TIMER + 0x10u)
+#define TIMER_LOW REG(TIMER + 0x28u)
+#define TIMER_INTR REG(TIMER + 0x34u)
+#define TIMER_INTE REG(TIMER + 0x38u)
+
+/* Interrupts by their numbers (datasheet 2.3.2). */
+#define IRQ_TIMER0 (1u << 0)
+#define IRQ_UART0 (1u << 20)
 
 #define WATCHDOG 0x40058000u
 #define WATCHDOG_CTRL REG(WATCHDOG + 0x00u)
@@ -150,6 +161,9 @@ void hal_init(void)
 	UART_FBRD = (HZ * 4u / BAUD) % 64u;
 	UART_LCR = 3u << 5 | 1u << 4;       /* 8 bits, FIFO */
 	UART_CR = 1u | 1u << 8 | 1u << 9; /* on, both ways */
+	UART_IMSC = INT_RX | INT_RX_TIMEOUT;
+	TIMER_INTE = 1;
+	cortex_wakes(IRQ_TIMER0 | IRQ_UART0);
 
 	cortex_started((WATCHDOG_REASON & 1u) != 0u ? HAL_START_WATCHDOG : HAL_START_POWER);
 }
@@ -176,6 +190,16 @@ bool hal_serial_get(uint8_t *byte)
 	}
 	*byte = (uint8_t)UART_DR;
 	return true;
+}
+
+void hal_sleep(uint32_t ms)
+{
+	TIMER_INTR = 1;
+	TIMER_ALARM0 = TIMER_LOW + ms * 1000u;
+	cortex_clear_wakes();
+	if ((UART_FR & FR_RX_EMPTY) != 0u) {
+		cortex_wait();
+	}
 }
 
 void hal_serial_put(const uint8_t *bytes, size_t n)
