@@ -28,7 +28,7 @@ var build = sync.OnceValue(func() error {
 	return nil
 })
 
-func built(t *testing.T, name string) []byte {
+func built(t testing.TB, name string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("..", "build", "microbit", name))
 	if err != nil {
@@ -38,7 +38,7 @@ func built(t *testing.T, name string) []byte {
 }
 
 // needs skips where the machine lacks what `make test` installs.
-func needs(t *testing.T, programs ...string) {
+func needs(t testing.TB, programs ...string) {
 	t.Helper()
 	for _, p := range append(programs, program, "arm-none-eabi-gcc") {
 		if _, err := exec.LookPath(p); err != nil {
@@ -51,7 +51,7 @@ func needs(t *testing.T, programs ...string) {
 }
 
 // bundle signs the built application again, with another version.
-func bundle(t *testing.T, version firmware.Version, rollback uint32) []byte {
+func bundle(t testing.TB, version firmware.Version, rollback uint32) []byte {
 	t.Helper()
 	board, err := firmware.BoardByName("microbit")
 	if err != nil {
@@ -77,7 +77,7 @@ func bundle(t *testing.T, version firmware.Version, rollback uint32) []byte {
 
 // withOld is a flash with loader and version 1.0.0, confirmed, in slot A, and the
 // pairing key of the tests.
-func withOld(t *testing.T) []byte {
+func withOld(t testing.TB) []byte {
 	t.Helper()
 	board, err := firmware.BoardByName("microbit")
 	if err != nil {
@@ -96,14 +96,14 @@ func withOld(t *testing.T) []byte {
 	return flash
 }
 
-func start(ctx context.Context, t *testing.T, flash []byte) *Board {
+func start(ctx context.Context, t testing.TB, flash []byte, more ...string) *Board {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "fp") // t.TempDir's path is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	b, err := Start(ctx, dir, flash)
+	b, err := Start(ctx, dir, flash, more...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func start(ctx context.Context, t *testing.T, flash []byte) *Board {
 	return b
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func must(t *testing.T, err error) {
 }
 
 // waitLock waits for a level of the lock line.
-func waitLock(t *testing.T, b *Board, want bool) {
+func waitLock(t testing.TB, b *Board, want bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; {
 		o, err := b.Outputs()
@@ -133,7 +133,7 @@ func waitLock(t *testing.T, b *Board, want bool) {
 	}
 }
 
-func lockIs(t *testing.T, b *Board, want bool, when string) {
+func lockIs(t testing.TB, b *Board, want bool, when string) {
 	t.Helper()
 	o, err := b.Outputs()
 	must(t, err)
@@ -144,7 +144,7 @@ func lockIs(t *testing.T, b *Board, want bool, when string) {
 
 // sx sends data with lrzsz's sx, which nobody here wrote. What the board says
 // behind the transfer is left on the line.
-func sx(ctx context.Context, t *testing.T, l *line, data []byte, args ...string) error {
+func sx(ctx context.Context, t testing.TB, l *line, data []byte, args ...string) error {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "image.fpb")
 	must(t, os.WriteFile(file, data, 0o600))
@@ -173,7 +173,7 @@ func sx(ctx context.Context, t *testing.T, l *line, data []byte, args ...string)
 }
 
 // press presses and releases the service button of a running board.
-func press(t *testing.T, b *Board, l *line) {
+func press(t testing.TB, b *Board, l *line) {
 	t.Helper()
 	must(t, b.SetInput(ServicePressed, true))
 	// The board debounces; the press is seen when pairing is no longer refused.
@@ -210,6 +210,11 @@ func TestBlankBoardIsLoadedBySxPairedAndUnlocks(t *testing.T) {
 	}
 	l.until("ok A 1.0.0\r\n")
 	lockIs(t, b, false, "after an update")
+	used, size := stack(t, b, "loader.elf")
+	if used == 0 || used >= size {
+		t.Errorf("the loader's stack: %d of %d bytes used", used, size)
+	}
+	t.Logf("loader stack: %d of %d bytes used", used, size)
 	l.command("boot")
 	l.until("boot A 1.0.0\r\n")
 	if slot, version, flags := l.info(); slot != 'A' || version != "1.0.0" || flags != 0 {
@@ -399,7 +404,7 @@ func TestPowerCut(t *testing.T) {
 		cuts, err = strconv.Atoi(s)
 		must(t, err)
 	}
-	hooks := symbols(t, "hal_flash_write", "hal_flash_erase", "write_word")
+	hooks := symbols(t, "loader.elf", "hal_flash_write", "hal_flash_erase", "write_word")
 	data := bundle(t, 2<<24, 1)
 	// Flash calls of an upgrade: header and trailer page are erased; each page of the
 	// body is erased, but for the first, and written; then trailer and header.
@@ -429,7 +434,7 @@ func TestPowerCut(t *testing.T) {
 
 // cutAt runs an upgrade up to a word of the n-th flash call, cuts the power, and
 // returns what the flash holds then. hooks are the two calls and the word.
-func cutAt(ctx context.Context, t *testing.T, hooks []uint32, data []byte, call, word int) []byte {
+func cutAt(ctx context.Context, t testing.TB, hooks []uint32, data []byte, call, word int) []byte {
 	t.Helper()
 	b := start(ctx, t, withOld(t))
 	l := dial(ctx, t, b)
@@ -461,9 +466,26 @@ func cutAt(ctx context.Context, t *testing.T, hooks []uint32, data []byte, call,
 	return flash
 }
 
-func symbols(t *testing.T, names ...string) []uint32 {
+// stack is how much of its stack a program has used since its start, which left
+// paint there, and how much there is.
+func stack(t testing.TB, b *Board, program string) (used, size int) {
 	t.Helper()
-	out, err := exec.Command("arm-none-eabi-nm", "../build/microbit/loader.elf").Output()
+	ends := symbols(t, program, "stack_start", "stack_end")
+	file := b.path("stack")
+	_, err := b.monitor("memsave", map[string]any{"val": ends[0], "size": ends[1] - ends[0], "filename": file})
+	must(t, err)
+	ram, err := os.ReadFile(file)
+	must(t, err)
+	paint := []byte{0xDE, 0xC0, 0xFE, 0x5A}
+	for used = len(ram); used > 0 && bytes.HasPrefix(ram[len(ram)-used:], paint); used -= len(paint) {
+	}
+	return used, len(ram)
+}
+
+// symbols are the addresses of functions of a built program.
+func symbols(t testing.TB, program string, names ...string) []uint32 {
+	t.Helper()
+	out, err := exec.Command("arm-none-eabi-nm", "../build/microbit/"+program).Output()
 	must(t, err)
 	found := map[string]uint32{}
 	for row := range strings.Lines(string(out)) {
@@ -477,7 +499,7 @@ func symbols(t *testing.T, names ...string) []uint32 {
 	for _, name := range names {
 		a, ok := found[name]
 		if !ok {
-			t.Fatalf("the loader has no symbol %s", name)
+			t.Fatalf("%s has no symbol %s", program, name)
 		}
 		at = append(at, a)
 	}

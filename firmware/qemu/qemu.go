@@ -81,8 +81,6 @@ type Board struct {
 	done chan struct{}
 	err  error // of the process, once done is closed
 
-	nudging sync.Once
-
 	mu    sync.Mutex
 	qmp   net.Conn
 	qmpR  *bufio.Reader
@@ -96,7 +94,8 @@ type Board struct {
 // before Run. Sockets lie in a new folder below dir, which Close removes; a
 // socket's path may have 107 bytes, so dir should be short.
 // A program that is killed before Close leaves the emulator running.
-func Start(ctx context.Context, dir string, flash []byte) (*Board, error) {
+// More arguments go to the emulator as they are.
+func Start(ctx context.Context, dir string, flash []byte, more ...string) (*Board, error) {
 	if err := Available(); err != nil {
 		return nil, err
 	}
@@ -109,11 +108,13 @@ func Start(ctx context.Context, dir string, flash []byte) (*Board, error) {
 	}
 	b := &Board{dir: own, done: make(chan struct{})}
 	socket := func(name string) string { return "socket,path=" + b.path(name) + ",server=on,wait=off,id=" + name }
-	b.cmd = exec.Command(program, "-M", "microbit", "-display", "none", "-nodefaults", "-S",
+	b.cmd = exec.Command(program, append([]string{
+		"-M", "microbit", "-display", "none", "-nodefaults", "-S",
 		"-chardev", socket("serial"), "-serial", "chardev:serial",
 		"-chardev", socket("gdb"), "-gdb", "chardev:gdb",
-		"-qmp", "unix:"+b.path("qmp")+",server=on,wait=off",
-		"-accel", "tcg", "-qtest", "unix:"+b.path("qtest")+",server=on,wait=off")
+		"-qmp", "unix:" + b.path("qmp") + ",server=on,wait=off",
+		"-accel", "tcg", "-qtest", "unix:" + b.path("qtest") + ",server=on,wait=off",
+	}, more...)...)
 	b.cmd.Stderr = &b.log
 	if err := b.cmd.Start(); err != nil {
 		_ = os.RemoveAll(own)
@@ -201,26 +202,7 @@ func (b *Board) Dial(ctx context.Context) (net.Conn, error) { return b.dial(ctx,
 // Run lets the board go.
 func (b *Board) Run() error {
 	_, err := b.monitor("cont", nil)
-	b.nudging.Do(func() { go b.nudge() })
 	return err
-}
-
-// nudge keeps the emulator looking at the serial line. When the board was not
-// ready to receive while bytes came, as after a reset, QEMU does not look again
-// until something else wakes it, and nothing might.
-func (b *Board) nudge() {
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-b.done:
-			return
-		case <-tick.C:
-			if _, err := b.monitor("query-status", nil); err != nil {
-				return // it has ended
-			}
-		}
-	}
 }
 
 // Reset pulls the board's reset line. Flash and RAM keep what they hold.

@@ -18,7 +18,7 @@ import (
 // written out once more, so that the board is not tested by the client it was
 // written with.
 type line struct {
-	t    *testing.T
+	t    testing.TB
 	conn net.Conn
 	got  []byte // read and not yet taken
 
@@ -30,7 +30,7 @@ type line struct {
 // ends the wait.
 const patience = 30 * time.Second
 
-func dial(ctx context.Context, t *testing.T, b *Board) *line {
+func dial(ctx context.Context, t testing.TB, b *Board) *line {
 	t.Helper()
 	conn, err := b.Dial(ctx)
 	if err != nil {
