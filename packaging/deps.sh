@@ -31,7 +31,7 @@ test='qemu-system-arm=qemu-system-arm arm-none-eabi-gcc=gcc-arm-none-eabi libnew
 	sx=lrzsz libcmocka-dev socat=socat chromium=chromium zbarimg=zbar-tools swtpm=swtpm strace=strace
 	dbus-daemon=dbus-daemon fprintd libpam-fprintd pamtester=pamtester libpam0g-dev libsystemd-dev polkitd'
 pam='gcc=gcc libpam0g-dev libsystemd-dev'
-night='kotlinc=kotlin clang=clang libclang-rt-14-dev cage=cage Xwayland=xwayland'
+night='cppcheck=cppcheck kotlinc=kotlin clang=clang libclang-rt-14-dev cage=cage Xwayland=xwayland'
 
 want=
 for group in "$@"; do
