@@ -1,44 +1,19 @@
 package firmware
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/ed25519"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/faceprint/faceprint/firmware/vectors"
 )
 
-// vectors reads the lines of a kind from the file that the C half passes too.
-func vectors(t testing.TB, kind string) []map[string]string {
-	t.Helper()
-	f, err := os.Open("testdata/protocol.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var all []map[string]string
-	for s := bufio.NewScanner(f); s.Scan(); {
-		words := strings.Fields(s.Text())
-		if len(words) == 0 || words[0] != kind {
-			continue
-		}
-		v := map[string]string{}
-		for _, w := range words[1:] {
-			name, value, _ := strings.Cut(w, "=")
-			v[name] = value
-		}
-		all = append(all, v)
-	}
-	if len(all) == 0 {
-		t.Fatalf("no vectors of kind %s", kind)
-	}
-	return all
-}
+const vectorFile = "testdata/protocol.txt"
 
 func unhex(t testing.TB, s string) []byte {
 	t.Helper()
@@ -73,7 +48,7 @@ func body(link uint32, size int) []byte {
 }
 
 func keys(t testing.TB) (development, production ed25519.PrivateKey) {
-	for _, v := range vectors(t, "key") {
+	for _, v := range vectors.Read(t, vectorFile, "key") {
 		key := ed25519.NewKeyFromSeed(unhex(t, v["seed"]))
 		if !bytes.Equal(key.Public().(ed25519.PublicKey), unhex(t, v["public"])) {
 			t.Fatalf("key %s: other public key", v["name"])
@@ -92,7 +67,7 @@ func TestImageVectors(t *testing.T) {
 	if !development.Equal(DevelopmentKey()) {
 		t.Error("the development key is another")
 	}
-	for _, v := range vectors(t, "image") {
+	for _, v := range vectors.Read(t, vectorFile, "image") {
 		board, ok := BoardByID(number(t, v["board"]))
 		if !ok {
 			t.Fatalf("no board %s", v["board"])
@@ -125,7 +100,7 @@ func TestImageVectors(t *testing.T) {
 }
 
 func TestVerifyVectors(t *testing.T) {
-	for _, v := range vectors(t, "verify") {
+	for _, v := range vectors.Read(t, vectorFile, "verify") {
 		if got := ed25519.Verify(unhex(t, v["public"]), unhex(t, v["message"]), unhex(t, v["signature"])); got != (v["ok"] == "1") {
 			t.Errorf("%v: %v", v, got)
 		}

@@ -1,41 +1,15 @@
 package board
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/hex"
-	"os"
 	"strconv"
-	"strings"
 	"testing"
+
+	"github.com/faceprint/faceprint/firmware/vectors"
 )
 
-// vectors reads the lines of a kind from the file that the C half passes too.
-func vectors(t testing.TB, kind string) []map[string]string {
-	t.Helper()
-	f, err := os.Open("../testdata/protocol.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var all []map[string]string
-	for s := bufio.NewScanner(f); s.Scan(); {
-		words := strings.Fields(s.Text())
-		if len(words) == 0 || words[0] != kind {
-			continue
-		}
-		v := map[string]string{}
-		for _, w := range words[1:] {
-			name, value, _ := strings.Cut(w, "=")
-			v[name] = value
-		}
-		all = append(all, v)
-	}
-	if len(all) == 0 {
-		t.Fatalf("no vectors of kind %s", kind)
-	}
-	return all
-}
+const vectorFile = "../testdata/protocol.txt"
 
 func unhex(t testing.TB, s string) []byte {
 	t.Helper()
@@ -59,7 +33,7 @@ func number(t testing.TB, s string) uint32 {
 }
 
 func TestFrameVectors(t *testing.T) {
-	for _, v := range vectors(t, "cobs") {
+	for _, v := range vectors.Read(t, vectorFile, "cobs") {
 		raw, block := unhex(t, v["raw"]), unhex(t, v["block"])
 		if got := encode(raw); !bytes.Equal(got, append(append([]byte{0}, block...), 0)) {
 			t.Errorf("%x is encoded as %x", raw, got)
@@ -68,12 +42,12 @@ func TestFrameVectors(t *testing.T) {
 			t.Errorf("%x is decoded as %x, %v", block, got, err)
 		}
 	}
-	for _, v := range vectors(t, "badcobs") {
+	for _, v := range vectors.Read(t, vectorFile, "badcobs") {
 		if got, err := decode(unhex(t, v["block"])); err == nil {
 			t.Errorf("%s is taken as %x", v["block"], got)
 		}
 	}
-	for _, v := range vectors(t, "plain") {
+	for _, v := range vectors.Read(t, vectorFile, "plain") {
 		wire := unhex(t, v["wire"])
 		if got := encode(plain(byte(number(t, v["type"])), unhex(t, v["body"]))); !bytes.Equal(got, wire) {
 			t.Errorf("%v is %x", v, got)
@@ -90,12 +64,12 @@ func TestFrameVectors(t *testing.T) {
 }
 
 func TestSessionVectors(t *testing.T) {
-	s := vectors(t, "session")[0]
+	s := vectors.Read(t, vectorFile, "session")[0]
 	toBoard, toHost := sessionKeys(unhex(t, s["key"]), unhex(t, s["host"]), unhex(t, s["board"]), unhex(t, s["serial"]))
 	if !bytes.Equal(toBoard, unhex(t, s["toboard"])) || !bytes.Equal(toHost, unhex(t, s["tohost"])) {
 		t.Errorf("session keys are %x and %x", toBoard, toHost)
 	}
-	for _, v := range vectors(t, "sealed") {
+	for _, v := range vectors.Read(t, vectorFile, "sealed") {
 		key := toBoard
 		if v["to"] == "host" {
 			key = toHost
@@ -120,7 +94,7 @@ func TestSessionVectors(t *testing.T) {
 			raw[i] ^= 1
 		}
 	}
-	for _, v := range vectors(t, "pair") {
+	for _, v := range vectors.Read(t, vectorFile, "pair") {
 		if got := pairProof(unhex(t, v["key"]), unhex(t, v["serial"])); !bytes.Equal(got, unhex(t, v["proof"])) {
 			t.Errorf("proof is %x", got)
 		}
@@ -129,7 +103,7 @@ func TestSessionVectors(t *testing.T) {
 
 // FuzzDecode: a block that is taken is the one that would be written.
 func FuzzDecode(f *testing.F) {
-	for _, v := range vectors(f, "cobs") {
+	for _, v := range vectors.Read(f, vectorFile, "cobs") {
 		f.Add(unhex(f, v["block"]))
 	}
 	f.Fuzz(func(t *testing.T, block []byte) {
