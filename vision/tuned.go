@@ -58,6 +58,18 @@ const (
 	stillLevels  = 6
 	stillFor     = 3 * time.Second
 
+	// Camera chart. A Gaussian blur of 1 pixel leaves half of the contrast at
+	// 0.187 cycles a pixel, one of 2 pixels at 0.094. The face model looks at a
+	// face of 150 mm with 112 pixels: beyond 0.35 cycles a millimetre it sees
+	// nothing, however many pixels the camera has.
+	minResolution    = 0.10
+	enoughDetail     = 0.35
+	minChartContrast = 40
+	thresholdBelow   = 8   // grey levels under the surroundings is black
+	maxMarks         = 400 // candidates for finder marks
+	edgeReach        = 32  // pixels on either side of an edge
+	minEdge          = 0.01
+
 	// Liveness. In profile and looking down the net of profile faceplugin calls
 	// living people dead (every failure of a live clip was at 14 degrees of yaw or
 	// more), so such a frame says nothing.
