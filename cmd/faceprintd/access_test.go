@@ -49,6 +49,8 @@ var onSocket = map[string]string{
 	"POST /v1/audit/checkpoint":        "admin",
 	"POST /v1/backup":                  "admin",
 	"GET /v1/doctor":                   "admin",
+	"GET /v1/camera/chart":             "local",
+	"POST /v1/camera/measure":          "admin",
 	"GET /v1/config":                   "admin",
 	"GET /v1/phones":                   "admin",
 	"PATCH /v1/phones/{id}":            "admin",

@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/faceprint/faceprint/device/api/client"
 	"github.com/faceprint/faceprint/store"
@@ -28,7 +32,9 @@ func (b *backend) Diagnose(ctx context.Context) (client.Diagnosis, error) {
 	}
 	b.checkVault(add)
 	checkDisk(add, filepath.Dir(b.config.Store.File))
+	checkStorage(add, "/sys", filepath.Dir(b.config.Store.File))
 	checkClock(add, time.Now())
+	checkTPM(add, "/sys", b.vault.Key())
 	return d, ctx.Err()
 }
 
@@ -41,7 +47,11 @@ func (b *backend) checkVault(add addCheck) {
 	} else {
 		add("audit chain", "ok", "unbroken", "")
 	}
-	add("device key", "warn", b.vault.Key(), "")
+	if inTPM(b.vault.Key()) {
+		add("device key", "ok", b.vault.Key(), "")
+	} else {
+		add("device key", "warn", b.vault.Key(), "")
+	}
 	for _, f := range []string{b.config.Store.File, b.config.Store.KeyFile} {
 		if info, err := os.Stat(f); err != nil {
 			add("vault file", "fail", err.Error(), "")
@@ -76,5 +86,87 @@ func checkClock(add addCheck, now time.Time) {
 		add("clock", "fail", now.UTC().Format(time.RFC3339)+" is before this program was made", "set the clock: 'timedatectl'")
 		return
 	}
-	add("clock", "ok", now.UTC().Format(time.RFC3339), "")
+	if state, err := unix.Adjtimex(&unix.Timex{}); err != nil || state == unix.TIME_ERROR {
+		add("clock", "warn", now.UTC().Format(time.RFC3339)+", and no time server says so", "connect the network, or fit a real-time clock; 'timedatectl' tells")
+		return
+	}
+	add("clock", "ok", now.UTC().Format(time.RFC3339)+", by a time server", "")
+}
+
+// checkStorage reads what the kernel knows of the health of the disk on which a
+// folder is: errors of its file system, and how much of a card's or eMMC's life
+// is used (JEDEC 84-B51, EXT_CSD bytes 267 to 269). sys is /sys.
+func checkStorage(add addCheck, sys, dir string) {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		add("storage", "fail", fmt.Sprintf("%s: %v", dir, err), "")
+		return
+	}
+	link := filepath.Join(sys, "dev/block", fmt.Sprintf("%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev)))
+	block, err := filepath.EvalSymlinks(link)
+	if err != nil {
+		add("storage", "skip", dir+" is on no disk that the kernel shows", "")
+		return
+	}
+	name := filepath.Base(block)
+	if text, err := os.ReadFile(filepath.Join(sys, "fs/ext4", name, "errors_count")); err == nil {
+		if n := strings.TrimSpace(string(text)); n != "0" {
+			add("file system", "fail", fmt.Sprintf("%s has had %s errors", name, n), "back the vault up now, then 'sudo fsck -f /dev/"+name+"' from another system; replace the card if they come again")
+		} else {
+			add("file system", "ok", name+": no errors", "")
+		}
+	}
+	if _, err := os.Stat(filepath.Join(block, "partition")); err == nil {
+		block = filepath.Dir(block)
+	}
+	disk := filepath.Base(block)
+	life, err := os.ReadFile(filepath.Join(block, "device/life_time"))
+	if err != nil {
+		add("storage life", "skip", disk+" does not tell the kernel; SD cards never do", "'sudo smartctl -H /dev/"+disk+"' asks an SSD itself")
+		return
+	}
+	// Two estimates in steps of 10 %, 0x01 up to 10 %, 0x0B beyond its life; 0 is
+	// not told. End-of-life: 1 normal, 2 eight tenths of the reserve used, 3 urgent.
+	worst, reserve := uint64(0), uint64(0)
+	for f := range strings.FieldsSeq(string(life)) {
+		v, err := strconv.ParseUint(f, 0, 8)
+		if err != nil {
+			add("storage life", "warn", fmt.Sprintf("%s says %q", disk, life), "")
+			return
+		}
+		worst = max(worst, v)
+	}
+	if text, err := os.ReadFile(filepath.Join(block, "device/pre_eol_info")); err == nil {
+		reserve, _ = strconv.ParseUint(strings.TrimSpace(string(text)), 0, 8)
+	}
+	used := fmt.Sprintf("%s: at most %d %% of its life used", disk, 10*worst)
+	switch {
+	case worst == 0 && reserve == 0:
+		add("storage life", "skip", disk+" does not know", "")
+	case worst > 10 || reserve >= 3:
+		add("storage life", "fail", disk+": its life is over", "back the vault up and replace it now")
+	case worst > 8 || reserve == 2:
+		add("storage life", "warn", used, "plan to replace it")
+	default:
+		add("storage life", "ok", used, "")
+	}
+}
+
+// inTPM tells by a key's own words where it is.
+func inTPM(key string) bool { return strings.HasPrefix(key, "key in the TPM") }
+
+// checkTPM tells whether there is a TPM, and whether the vault's key is in it.
+func checkTPM(add addCheck, sys, key string) {
+	major, err := os.ReadFile(filepath.Join(sys, "class/tpm/tpm0/tpm_version_major"))
+	version := strings.TrimSpace(string(major))
+	switch {
+	case err != nil:
+		add("TPM", "skip", "there is none", "")
+	case version != "2":
+		add("TPM", "warn", "version "+version+" cannot keep the vault's key", "")
+	case !inTPM(key):
+		add("TPM", "warn", "version 2, but the vault's key is elsewhere: "+key, "docs tell how a vault moves to the TPM; a thief of the card then gets nothing")
+	default:
+		add("TPM", "ok", "version 2 keeps the vault's key", "")
+	}
 }

@@ -60,6 +60,8 @@ type Backend interface {
 	Audit(ctx context.Context, after uint64, limit int) (client.AuditPage, error)
 	Status(context.Context) (client.Status, error)
 	Diagnose(context.Context) (client.Diagnosis, error)
+	CameraChart() client.CameraChart
+	MeasureCamera(context.Context) (client.CameraMeasure, error)
 	Keys(context.Context) (client.Keys, error)
 	KioskCode(context.Context) (client.KioskCode, error)
 	Config(context.Context) (client.Config, error)
@@ -286,6 +288,12 @@ func (s *Server) routes() {
 	})
 	route(s, RoleAdmin, "diagnose", get, "/v1/doctor", "Examine the device's parts", func(ctx context.Context, _ *none) (*answer[client.Diagnosis], error) {
 		return reply(s.back.Diagnose(ctx))
+	})
+	route(s, RoleLocal, "camera-chart", get, "/v1/camera/chart", "The chart by which the camera is measured, to print", func(context.Context, *none) (*answer[client.CameraChart], error) {
+		return reply(s.back.CameraChart(), nil)
+	})
+	route(s, RoleAdmin, "measure-camera", post, "/v1/camera/measure", "Measure focus and exposure by the chart that is held before the camera", func(ctx context.Context, _ *none) (*answer[client.CameraMeasure], error) {
+		return reply(s.back.MeasureCamera(ctx))
 	})
 	route(s, RoleAdmin, "kiosk-code", post, "/v1/kiosk/code", "Make a code that lets one page of the kiosk enrol people", func(ctx context.Context, _ *none) (*answer[client.KioskCode], error) {
 		return reply(s.back.KioskCode(ctx))

@@ -92,6 +92,10 @@ func (f *fake) Status(context.Context) (client.Status, error) {
 func (f *fake) Diagnose(context.Context) (client.Diagnosis, error) {
 	return client.Diagnosis{}, f.err
 }
+func (f *fake) CameraChart() client.CameraChart { return client.CameraChart{SVG: "<svg/>"} }
+func (f *fake) MeasureCamera(context.Context) (client.CameraMeasure, error) {
+	return client.CameraMeasure{Fields: []float64{}, Checks: []client.Check{}}, f.err
+}
 func (f *fake) Keys(context.Context) (client.Keys, error) { return client.Keys{}, f.err }
 func (f *fake) AuthenticatePIN(_ context.Context, a client.PINAttempt) (client.Decision, error) {
 	return f.decision, f.err
@@ -201,6 +205,8 @@ var operations = []struct {
 	{"DELETE", "/v1/phones/{id}", "", RoleAdmin},
 	{"GET", "/v1/status", "", RoleLocal},
 	{"GET", "/v1/doctor", "", RoleAdmin},
+	{"GET", "/v1/camera/chart", "", RoleLocal},
+	{"POST", "/v1/camera/measure", "{}", RoleAdmin},
 	{"GET", "/v1/config", "", RoleAdmin},
 	{"GET", "/v1/keys", "", RoleLocal},
 	{"GET", "/v1/consent", "", RoleLocal},

@@ -258,6 +258,17 @@ func (c *Client) Diagnose(ctx context.Context) (Diagnosis, error) {
 	return call[Diagnosis](ctx, c, http.MethodGet, "/v1/doctor", nil)
 }
 
+// CameraChart returns the chart for MeasureCamera.
+func (c *Client) CameraChart(ctx context.Context) (CameraChart, error) {
+	return call[CameraChart](ctx, c, http.MethodGet, "/v1/camera/chart", nil)
+}
+
+// MeasureCamera waits some seconds for the chart to be held before the camera
+// and measures focus and exposure by it.
+func (c *Client) MeasureCamera(ctx context.Context) (CameraMeasure, error) {
+	return call[CameraMeasure](ctx, c, http.MethodPost, "/v1/camera/measure", struct{}{})
+}
+
 // Keys returns the public keys with which grants are checked.
 func (c *Client) Keys(ctx context.Context) (Keys, error) {
 	return call[Keys](ctx, c, http.MethodGet, "/v1/keys", nil)

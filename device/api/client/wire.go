@@ -251,6 +251,26 @@ type Check struct {
 	Advice string `json:"advice,omitempty"`
 }
 
+// CameraChart is the sheet that a technician prints and holds before the
+// camera.
+type CameraChart struct {
+	SVG string `json:"svg" doc:"One A4 page across, in its true size."`
+}
+
+// CameraMeasure is what the chart told of the camera.
+type CameraMeasure struct {
+	Found       bool      `json:"found"`
+	Across      float64   `json:"across" doc:"Half of the contrast is left at so many cycles a pixel, across upright edges; 0.5 is the most."`
+	Along       float64   `json:"along" doc:"The same across level edges."`
+	PixelsPerMM float64   `json:"pixels_per_mm" doc:"Where the chart was."`
+	White       float64   `json:"white" doc:"Mean grey of the paper, 0 to 255."`
+	Black       float64   `json:"black"`
+	Fields      []float64 `json:"fields" doc:"Mean grey of the six fields, the darkest first."`
+	Noise       float64   `json:"noise" doc:"Standard deviation in a grey field, grey levels."`
+	Even        float64   `json:"even" doc:"Light at the darkest corner over that at the brightest."`
+	Checks      []Check   `json:"checks"`
+}
+
 // Diagnosis is what the daemon found out about its own parts.
 type Diagnosis struct {
 	Checks []Check `json:"checks"`
@@ -303,7 +323,7 @@ type JWK struct {
 type Event struct {
 	Seq     uint64    `json:"seq"`
 	At      time.Time `json:"at"`
-	Kind    string    `json:"kind" doc:"Such as progress, hint, decision, door, part, enrolled, forgotten."`
+	Kind    string    `json:"kind" doc:"Such as progress, hint, decision, door, guard (what the guard board saw of the door), part, enrolled, forgotten."`
 	Step    string    `json:"step,omitempty" doc:"What the device is doing, such as face or finger."`
 	Done    int       `json:"done,omitempty" doc:"How much of the step is done, of Of."`
 	Of      int       `json:"of,omitempty"`
