@@ -24,7 +24,9 @@ type door struct {
 	run    func(context.Context)
 }
 
-func openDoor(c doorConfig, vault *store.Store, log *slog.Logger) door {
+// openDoor makes the door; announce is told what a guard board saw, and called
+// only while run runs.
+func openDoor(c doorConfig, vault *store.Store, announce func(device.Event), log *slog.Logger) door {
 	idle := func(context.Context) {}
 	switch c.Kind {
 	case "drawn":
@@ -32,7 +34,7 @@ func openDoor(c doorConfig, vault *store.Store, log *slog.Logger) door {
 	case "guard":
 		g := guard.New(guard.Config{
 			Open: func(context.Context) (guard.Line, error) { return tty.OpenLine(c.Port, board.Baud) },
-			Key:  func() ([]byte, error) { return readDoorKey(c.KeyFile) }, Journal: boardJournal{vault}, Log: log,
+			Key:  func() ([]byte, error) { return readDoorKey(c.KeyFile) }, Journal: boardJournal{vault, announce}, Log: log,
 		})
 		return door{g, func() client.Part { return guardStatus(c, g.State()) }, g.Run}
 	case "gpio":
@@ -125,8 +127,11 @@ func guardAdvice(c doorConfig, err error) string {
 }
 
 // boardJournal keeps a board's events in the audit chain, with the number of
-// the last in the same commit.
-type boardJournal struct{ vault *store.Store }
+// the last in the same commit, and then tells whoever listens.
+type boardJournal struct {
+	vault    *store.Store
+	announce func(device.Event)
+}
 
 type boardMark struct {
 	Last uint32 `json:"last"`
@@ -147,7 +152,7 @@ func (j boardJournal) Last(serial string) (last uint32, err error) {
 }
 
 func (j boardJournal) Record(serial string, missed uint32, events []board.Event) error {
-	return j.vault.Update(func(tx *store.Tx) error {
+	err := j.vault.Update(func(tx *store.Tx) error {
 		if missed > 0 {
 			if _, err := tx.Append(store.Entry{At: time.Now(), Kind: "door", Outcome: "missed", Scores: map[string]float64{"events": float64(missed)}}); err != nil {
 				return err
@@ -164,4 +169,11 @@ func (j boardJournal) Record(serial string, missed uint32, events []board.Event)
 		}
 		return boardMarks.Put(tx, "", serial, boardMark{events[len(events)-1].Sequence})
 	})
+	if err != nil {
+		return err
+	}
+	for _, e := range events {
+		j.announce(device.Event{Kind: "guard", Outcome: e.Code.String(), Detail: e.Detail()})
+	}
+	return nil
 }

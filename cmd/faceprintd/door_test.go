@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,33 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/firmware/board"
 	"github.com/faceprint/faceprint/firmware/board/boardtest"
 	"github.com/faceprint/faceprint/store"
 )
-
-// boardOn puts a board on a unix socket, for as many clients as come.
-func boardOn(t *testing.T, b *boardtest.Board) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "b.sock")
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			b.Serve(c)
-		}
-	}()
-	t.Cleanup(func() { l.Close(); <-done })
-	return "unix:" + path
-}
 
 // said is a log whose lines can be waited for.
 type said chan string
@@ -70,16 +47,17 @@ func TestGuardBoardHoldsTheDoor(t *testing.T) {
 	b := boardtest.New("microbit", 1)
 	b.Install(boardtest.Image("microbit", 'A', 1<<24, 4096))
 	b.SetKey(key)
-	c := doorConfig{Kind: "guard", Port: boardOn(t, b), KeyFile: filepath.Join(dir, "door.key")}
+	c := doorConfig{Kind: "guard", Port: b.Port(t), KeyFile: filepath.Join(dir, "door.key")}
 	vault, err := openStore(storeConfig{File: filepath.Join(dir, "v.db"), KeyFile: filepath.Join(dir, "v.key")}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer vault.Close()
 
-	for range 2 { // the second run finds its place in the events again
+	var told []string // only the door's goroutine appends, and it has ended when this is read
+	for range 2 {     // the second run finds its place in the events again
 		log := make(said, 1000)
-		d := openDoor(c, vault, slog.New(slog.NewTextHandler(log, nil)))
+		d := openDoor(c, vault, func(e device.Event) { told = append(told, strings.TrimSpace(e.Kind+" "+e.Outcome+" "+e.Detail)) }, slog.New(slog.NewTextHandler(log, nil)))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { d.run(ctx); close(done) }()
@@ -131,7 +109,13 @@ func TestGuardBoardHoldsTheDoor(t *testing.T) {
 		last = e.Scores["event"]
 		door = append(door, strings.Join(append([]string{e.Outcome}, e.Reasons...), " "))
 	}
-	for _, want := range []string{"start power", "session", "unlocked 1s", "locked host"} {
+	for i, d := range door {
+		door[i] = "guard " + d
+	}
+	if !slices.Equal(told, door) {
+		t.Errorf("told %q, recorded %q", told, door)
+	}
+	for _, want := range []string{"guard start power", "guard session", "guard unlocked 1s", "guard locked host"} {
 		if !slices.Contains(door, want) {
 			t.Errorf("%q is not in the audit chain: %q", want, door)
 		}
@@ -140,7 +124,7 @@ func TestGuardBoardHoldsTheDoor(t *testing.T) {
 
 func TestOtherDoorsHaveAStatus(t *testing.T) {
 	for kind, want := range map[string]string{"none": "off", "drawn": "ok", "gpio": "missing"} {
-		if s := openDoor(doorConfig{Kind: kind}, nil, slog.New(slog.DiscardHandler)).status(); s.State != want || s.Name != "door" {
+		if s := openDoor(doorConfig{Kind: kind}, nil, nil, slog.New(slog.DiscardHandler)).status(); s.State != want || s.Name != "door" {
 			t.Errorf("%s: %+v", kind, s)
 		}
 	}

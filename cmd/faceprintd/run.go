@@ -63,12 +63,12 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	reader.part = module
 	running.Go(func() { module.run(ctx, func() {}) })
 
-	entrance := openDoor(c.Door, vault, log)
-	running.Go(func() { entrance.run(ctx) })
+	var authenticator *device.Device
+	entrance := openDoor(c.Door, vault, func(e device.Event) { authenticator.Announce(e) }, log)
 
 	fingers, prints := matcherOf(c.Finger, reader)
 	ask := &asker{}
-	authenticator, err := device.New(device.Hardware{
+	authenticator, err = device.New(device.Hardware{
 		Camera: camera, Faces: faces{models}, Finger: fingers, Match: fingers, Enrol: fingers, Prints: prints, Lock: entrance.lock, Phones: ask,
 	}, vault, device.Policy{
 		Mode: device.Mode(c.Policy.Mode), Phone: device.PhoneWeight(c.Policy.Phone), FaceFMR: c.Policy.FaceFMR, FingerFMR: c.Policy.FingerFMR, Live: c.Policy.Live, Challenge: device.Challenge(c.Policy.Challenge), Adapt: c.Policy.Adapt, PIN: c.Policy.PIN,
@@ -77,6 +77,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, authenticator.Close()) }()
+	running.Go(func() { entrance.run(ctx) })
 	running.Go(func() { reader.light(ctx, authenticator.Subscribe(ctx)) })
 	running.Go(func() { authenticator.Keep(ctx, c.Keep.policy()) })
 	if onBench != nil {
