@@ -1,5 +1,6 @@
-// Package gpio drives what hangs on the board's own pins: a door strike behind
-// a relay, through periph and the kernel's GPIO character device.
+// Package gpio drives what hangs on the board's own pins, through periph and the
+// kernel's GPIO character device: a door strike behind a relay, and a fingerprint
+// module's power and wake line.
 //
 // A bare pin is the least that can hold a door: whoever cuts the cable finds
 // it shut, but whoever runs as root on the board can open it. The guard board
@@ -19,9 +20,7 @@ import (
 	"sync"
 	"time"
 
-	"periph.io/x/conn/v3/driver/driverreg"
 	"periph.io/x/conn/v3/gpio"
-	"periph.io/x/conn/v3/gpio/gpioreg"
 	_ "periph.io/x/host/v3/gpioioctl" // registers the lines of /dev/gpiochip*
 )
 
@@ -53,12 +52,9 @@ type Strike struct {
 
 // OpenStrike takes the pin of that name ("GPIO17") and drives it low.
 func OpenStrike(name string, log *slog.Logger) (*Strike, error) {
-	if _, err := driverreg.Init(); err != nil {
-		return nil, fmt.Errorf("gpio: %w: %w", ErrPin, err)
-	}
-	pin := gpioreg.ByName(name)
-	if pin == nil {
-		return nil, fmt.Errorf("gpio: there is no pin %q: names are like GPIO17, and /dev/gpiochip0 must be there for the daemon's user (group gpio): %w", name, ErrPin)
+	pin, err := byName(name)
+	if err != nil {
+		return nil, err
 	}
 	return newStrike(pin, log)
 }
