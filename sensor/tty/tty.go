@@ -188,7 +188,9 @@ func (p *Port) Connect(f physic.Frequency, stop uart.Stop, parity uart.Parity, f
 		return nil, fmt.Errorf("tty: %s: %d baud: %w", p.path, baud, err)
 	}
 	p.connected = true
-	return &Conn{port: p, baud: baud}, nil
+	c := &Conn{port: p, baud: baud}
+	c.before, _ = c.Lost()
+	return c, nil
 }
 
 // Line connects at a rate, as Connect does, for those who do not need periph's
@@ -254,8 +256,9 @@ func (p *Port) deadline(err error) error {
 
 // Conn is a connected line. It is an io.ReadWriter with deadlines, and periph's conn.Conn.
 type Conn struct {
-	port *Port
-	baud int
+	port   *Port
+	baud   int
+	before Lost // what the driver had counted when it was connected
 }
 
 // String names the port and the rate.
