@@ -207,3 +207,75 @@ func TestPictureRate(t *testing.T) {
 		}
 	}
 }
+
+// Other people's templates in place of decoys: a module that says yes to all is
+// caught, one's own template that matches while one claims to be another is no
+// attack, and what was lent is wiped.
+func TestBorrowedDecoys(t *testing.T) {
+	for _, model := range []string{"r307", "as608"} { // answers that it has no DownImage, and says nothing
+		synctest.Test(t, func(t *testing.T) {
+			s := newSim(t, model)
+			do(t, s, "quirk noimage")
+			m := wired(t, s)
+			w, h := m.Info().Window()
+			if _, _, err := m.MakeDecoy(t.Context(), sensor.Picture{Width: w, Height: h, Pix: make([]byte, w*h)}); !errors.Is(err, sensor.ErrTemplate) {
+				t.Errorf("%s: a decoy of a module that takes no pictures: %v", model, err)
+			}
+			templates := map[string][]byte{}
+			for _, p := range []string{"alice", "bob", "carol", "dave"} {
+				templates[p] = enrol(t, m, s, p, "thumb")
+			}
+			var lent [][]byte
+			err := m.Borrow(t.Context(), func(template []byte) ([][]byte, error) {
+				lent = nil
+				for _, p := range []string{"alice", "bob", "carol", "dave"} {
+					if !bytes.Equal(templates[p], template) {
+						lent = append(lent, bytes.Clone(templates[p]))
+					}
+				}
+				return lent, nil
+			})
+			if err != nil || !m.Borrows() || m.Guarded() {
+				t.Fatal(err)
+			}
+			claim := func(who, as string) (float64, error) {
+				do(t, s, "touch "+who+" thumb")
+				probe, err := m.Scan(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return m.Match(t.Context(), probe, templates[as])
+			}
+			for range 20 {
+				for _, who := range []string{"alice", "bob", "mallory"} {
+					score, err := claim(who, "alice")
+					if err != nil || (score > 0) != (who == "alice") {
+						t.Fatalf("%s: %s claims to be alice: %v, %v", model, who, score, err)
+					}
+				}
+			}
+			for _, b := range lent {
+				if bytes.Count(b, []byte{0}) != len(b) {
+					t.Error("a template that was lent is not wiped")
+				}
+			}
+			do(t, s, "lie yes")
+			attack := (*sensor.AttackError)(nil)
+			for range 20 {
+				if score, err := claim("mallory", "alice"); score > 0 || !errors.As(err, &attack) && !errors.Is(err, sensor.ErrDoubt) {
+					t.Fatalf("%s: mallory scores %v, %v", model, score, err)
+				}
+			}
+			if attack == nil {
+				t.Errorf("%s: never called an attack", model)
+			}
+			if err := m.Borrow(t.Context(), func([]byte) ([][]byte, error) { return nil, errors.New("sealed") }); err != nil {
+				t.Fatal(err)
+			}
+			do(t, s, "lie honest")
+			if score, err := claim("alice", "alice"); err == nil || score != 0 {
+				t.Errorf("%s: without what cannot be lent: %v, %v", model, score, err)
+			}
+		})
+	}
+}

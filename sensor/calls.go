@@ -3,6 +3,7 @@ package sensor
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 )
 
@@ -37,7 +38,7 @@ func (m *Module) set(ctx context.Context, register, value byte) error {
 func (m *Module) SetBaud(ctx context.Context, baud int) error {
 	n := baud / 9600
 	if n < 1 || n > 12 || baud%9600 != 0 {
-		return fmt.Errorf("sensor: %d baud is none of 9600 to 115200 in steps of 9600: %w", baud, ErrProtocol)
+		return fmt.Errorf("sensor: %d baud is none of 9600 to 115200 in steps of 9600: %w", baud, ErrValue)
 	}
 	_, err := m.do(ctx, SetSysPara, 4, byte(n))
 	return err
@@ -46,7 +47,7 @@ func (m *Module) SetBaud(ctx context.Context, baud int) error {
 // SetLevel sets the security level (register 5), 1 to 5: higher refuses more.
 func (m *Module) SetLevel(ctx context.Context, level int) error {
 	if level < 1 || level > 5 {
-		return fmt.Errorf("sensor: security level %d is not 1 to 5: %w", level, ErrProtocol)
+		return fmt.Errorf("sensor: security level %d is not 1 to 5: %w", level, ErrValue)
 	}
 	return m.set(ctx, 5, byte(level))
 }
@@ -59,7 +60,7 @@ func (m *Module) SetPacketSize(ctx context.Context, size int) error {
 			return m.set(ctx, 6, code)
 		}
 	}
-	return fmt.Errorf("sensor: packets of %d bytes are none of 32, 64, 128, 256: %w", size, ErrProtocol)
+	return fmt.Errorf("sensor: packets of %d bytes are none of 32, 64, 128, 256: %w", size, ErrValue)
 }
 
 // SetPassword changes the module's password (SetPwd, manual 5.3.1.2). It is in
@@ -79,19 +80,30 @@ func (m *Module) SetPassword(ctx context.Context, password uint32) error {
 }
 
 // SetAddress changes the module's address (SetAdder, manual 5.3.1.5). Which
-// address its answer carries is not written: both are taken.
+// address its answer carries is not written: both are taken. Where the answer was
+// lost, the module is looked for at the new address and then at the old one.
 func (m *Module) SetAddress(ctx context.Context, address uint32) error {
 	release, err := m.take(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
+	old := m.link.address
+	m.link.also = &address
 	_, err = m.link.command(ctx, SetAdder, word(address)...)
+	m.link.also = nil
 	if err != nil && !damaged(err) {
 		return err
 	}
 	m.link.address = address
-	return m.link.verify(ctx, answerTimeout)
+	if err = m.link.verify(ctx, answerTimeout); !damaged(err) {
+		return err
+	}
+	m.link.address = old
+	if e := m.link.verify(ctx, answerTimeout); e != nil {
+		return fmt.Errorf("sensor: %s: the module answers neither at the address %#08X nor at the old one, %#08X; switch it off and on, then look for it at both: %w", m.info.Port, address, old, errors.Join(err, e))
+	}
+	return fmt.Errorf("sensor: %s: the module is still at the address %#08X; try once more: %w", m.info.Port, old, err)
 }
 
 // Reset restarts the module (SoftRst, R503). What its buffers held is lost.
@@ -134,7 +146,7 @@ func (m *Module) Random(ctx context.Context) (uint32, error) {
 // Note reads a page of the notepad (ReadNotepad): 16 pages of 32 bytes in flash.
 func (m *Module) Note(ctx context.Context, page int) ([]byte, error) {
 	if page < 0 || page > 15 {
-		return nil, fmt.Errorf("sensor: notepad page %d is not 0 to 15: %w", page, ErrProtocol)
+		return nil, fmt.Errorf("sensor: notepad page %d is not 0 to 15: %w", page, ErrValue)
 	}
 	return m.do(ctx, ReadNotepad, byte(page))
 }
@@ -142,7 +154,7 @@ func (m *Module) Note(ctx context.Context, page int) ([]byte, error) {
 // SetNote writes a page of the notepad (WriteNotepad), 32 bytes.
 func (m *Module) SetNote(ctx context.Context, page int, note [32]byte) error {
 	if page < 0 || page > 15 {
-		return fmt.Errorf("sensor: notepad page %d is not 0 to 15: %w", page, ErrProtocol)
+		return fmt.Errorf("sensor: notepad page %d is not 0 to 15: %w", page, ErrValue)
 	}
 	_, err := m.do(ctx, WriteNotepad, append([]byte{byte(page)}, note[:]...)...)
 	return err
@@ -178,21 +190,7 @@ func (m *Module) Slots(ctx context.Context) ([]int, error) {
 		return nil, err
 	}
 	defer release()
-	var slots []int
-	for page := 0; page < 4 && page*256 < m.info.Capacity; page++ {
-		b, err := m.link.command(ctx, ReadIndex, byte(page))
-		if err != nil {
-			return nil, err
-		}
-		for i, x := range b {
-			for bit := range 8 {
-				if x>>bit&1 == 1 {
-					slots = append(slots, 256*page+8*i+bit)
-				}
-			}
-		}
-	}
-	return slots, nil
+	return m.index(ctx)
 }
 
 func (m *Module) slot(n int) ([]byte, error) {
@@ -217,7 +215,7 @@ func (m *Module) StoreTemplate(ctx context.Context, slot int, template []byte) e
 		return err
 	}
 	defer release()
-	m.loaded = true
+	m.library.used, m.library.sure, m.loaded = true, false, true
 	if err := m.put(ctx, 2, template); err != nil {
 		return err
 	}
@@ -227,8 +225,7 @@ func (m *Module) StoreTemplate(ctx context.Context, slot int, template []byte) e
 
 // LoadTemplate reads a slot of the library (LoadChar, UpChar).
 func (m *Module) LoadTemplate(ctx context.Context, slot int) ([]byte, error) {
-	at, err := m.slot(slot)
-	if err != nil {
+	if _, err := m.slot(slot); err != nil {
 		return nil, err
 	}
 	release, err := m.take(ctx)
@@ -236,14 +233,7 @@ func (m *Module) LoadTemplate(ctx context.Context, slot int) ([]byte, error) {
 		return nil, err
 	}
 	defer release()
-	m.loaded = true
-	m.scans++ // the R503 ignores which buffer UpChar names: both are spent
-	for _, buffer := range []byte{1, 2} {
-		if _, err := m.link.command(ctx, LoadChar, append([]byte{buffer}, at...)...); err != nil {
-			return nil, err
-		}
-	}
-	return m.link.fetch(ctx, maxTemplate, UpChar, 1)
+	return m.loadSlot(ctx, slot)
 }
 
 // DeleteTemplates empties n slots from the first on (DeletChar).
@@ -252,7 +242,13 @@ func (m *Module) DeleteTemplates(ctx context.Context, first, n int) error {
 	if err != nil || n < 1 || first+n > m.info.Capacity {
 		return fmt.Errorf("sensor: %d slots from %d, the library has %d: %w", n, first, m.info.Capacity, ErrTemplate)
 	}
-	_, err = m.do(ctx, DeletChar, append(at, byte(n>>8), byte(n))...)
+	release, err := m.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	m.library.sure = false
+	_, err = m.link.command(ctx, DeletChar, append(at, byte(n>>8), byte(n))...)
 	return err
 }
 
@@ -263,11 +259,7 @@ func (m *Module) EmptyLibrary(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	if _, err := m.link.command(ctx, Empty); err != nil {
-		return err
-	}
-	m.library = nil
-	return nil
+	return m.emptyLibrary(ctx)
 }
 
 // Search compares the scan with the whole library (Search, or HiSpeedSearch
@@ -329,7 +321,7 @@ func (m *Module) AutoIdentify(ctx context.Context, progress func(AutoStep)) (slo
 	return last.Slot, last.Score, err
 }
 
-// The last steps of the two; the manual prints AutoEnroll's tens in decimal.
+// The last steps of the two.
 const (
 	autoEnrollLast   = 0x0F
 	autoIdentifyLast = 3
@@ -351,6 +343,9 @@ func (m *Module) auto(ctx context.Context, i Instruction, progress func(AutoStep
 	defer release()
 	m.scans++
 	m.loaded = true
+	if i == AutoEnroll {
+		m.library.used, m.library.sure = true, false
+	}
 	b, err := m.link.command(ctx, i, params...)
 	for {
 		if ctx.Err() != nil {
@@ -364,6 +359,9 @@ func (m *Module) auto(ctx context.Context, i Instruction, progress func(AutoStep
 		}
 		step.Step = int(b[0])
 		if i == AutoEnroll {
+			if b[0] >= 0x10 && b[0] <= 0x12 { // as the manual prints 10, 11 and 12
+				step.Step -= 6
+			}
 			step.Slot = int(b[1])
 		} else {
 			step.Slot, step.Score = int(binary.BigEndian.Uint16(b[1:])), int(binary.BigEndian.Uint16(b[3:]))

@@ -108,6 +108,19 @@ func (e *RetryError) Error() string {
 
 func (e *RetryError) Unwrap() error { return e.Cause }
 
+// AddressError is a module that answers, but has another address than the one it
+// was called by. Most say nothing then.
+type AddressError struct {
+	Port    string
+	Address uint32
+}
+
+func (e *AddressError) Error() string {
+	return fmt.Sprintf("sensor: %s: the module there has the address 0x%08X; name it with --address, or as finger.address in the daemon's configuration", e.Port, e.Address)
+}
+
+func (e *AddressError) Unwrap() error { return ErrNoModule }
+
 // Faults. Every error of the driver that is no *RetryError wraps one of these
 // or is a *CodeError.
 var (
@@ -117,15 +130,18 @@ var (
 	ErrGone = errors.New("line is gone")
 	// ErrProtocol: an answer that does not fit the instruction.
 	ErrProtocol = errors.New("answer does not fit")
+	// ErrValue: what was asked for is nothing that a module can be set to.
+	ErrValue = errors.New("modules have no such setting")
 	// ErrNoModule: nothing that answers like a module on this port.
 	ErrNoModule = errors.New("no fingerprint module")
 	// ErrPassword: the module wants another password.
 	ErrPassword = errors.New("wrong module password")
 	// ErrTemplate: bytes that cannot be a template of this module.
 	ErrTemplate = errors.New("no template of this module")
-	// ErrDoubt: a decoy matched as the template before it did. A wire that loses
-	// packets can do that, and so can a module that lies: it counts as a failure.
-	ErrDoubt = errors.New("nobody's template matched as well; the wire loses packets, or the module lies")
+	// ErrDoubt: what a module answers that lies, and what a wire that loses
+	// packets makes of an honest answer: a decoy that matched as the template
+	// before it did, a slot that holds something else. It counts as a failure.
+	ErrDoubt = errors.New("the wire loses packets, or the module lies")
 	// ErrStale: the probe is no longer what lies in the module's buffer.
 	ErrStale = errors.New("probe is no longer in the module")
 )

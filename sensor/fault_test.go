@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,18 +39,26 @@ func decoys(t testing.TB, m *sensor.Module, n int) sensor.Decoys {
 	return d
 }
 
-// scripts is how many fault scripts to run: FACEPRINT_SCRIPTS, which the
-// nightly target sets to a million, or a few thousand.
-func scripts(t *testing.T) int {
+// scripts are the seeds of the fault scripts to run, from <= seed < to: the
+// first few thousand, or those that FACEPRINT_SCRIPTS names, "N" for the first N
+// (the nightly target's million) or "FROM-TO" for a piece of them.
+func scripts(t *testing.T) (from, to int) {
 	text := os.Getenv("FACEPRINT_SCRIPTS")
 	if text == "" {
-		return 4000
+		return 0, 4000
 	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("FACEPRINT_SCRIPTS: %v", err)
+	first, last, piece := strings.Cut(text, "-")
+	if !piece {
+		first, last = "0", text
 	}
-	return n
+	from, err := strconv.Atoi(first)
+	if err == nil {
+		to, err = strconv.Atoi(last)
+	}
+	if err != nil || from >= to {
+		t.Fatalf("FACEPRINT_SCRIPTS=%q is neither a number nor FROM-TO", text)
+	}
+	return from, to
 }
 
 // Bytes of one attempt, both ways, with decoys: faults fall anywhere in them.
@@ -60,11 +69,11 @@ const lateMost = 4 * time.Second
 
 // script is a few faults at random moments; late tells whether the module may
 // still be at it when the fault is over.
-func script(r *rand.Rand) (s []string, late bool) {
+func script(r *rand.Rand, in, out int) (s []string, late bool) {
 	for range 1 + r.IntN(4) {
-		way, most := "in", bytesIn
+		way, most := "in", in
 		if r.IntN(2) == 0 {
-			way, most = "out", bytesOut
+			way, most = "out", out
 		}
 		at := r.IntN(most)
 		kind, n := "", 0
@@ -84,7 +93,7 @@ func script(r *rand.Rand) (s []string, late bool) {
 		case 7:
 			kind, n = "dup", 1+r.IntN(3)
 		case 8:
-			way, at, kind = "out", r.IntN(bytesOut), "wrong"
+			way, at, kind = "out", r.IntN(out), "wrong"
 		}
 		s = append(s, fmt.Sprintf("fault %s %s %d %d", way, kind, at, n))
 	}
@@ -97,9 +106,9 @@ func script(r *rand.Rand) (s []string, late bool) {
 // with a panic.
 func TestFaultScripts(t *testing.T) {
 	const batch = 500
-	n := scripts(t)
-	for from := 0; from < n; from += batch {
-		count := min(batch, n-from)
+	from, to := scripts(t)
+	for ; from < to; from += batch {
+		count := min(batch, to-from)
 		synctest.Test(t, func(t *testing.T) {
 			model := []string{"r503", "r307", "as608"}[from/batch%3]
 			s, err := modsim.New(modsim.Config{Model: model, Seed: uint64(from)})
@@ -115,7 +124,7 @@ func TestFaultScripts(t *testing.T) {
 			for i := range count {
 				seed := uint64(from + i)
 				r := rand.New(rand.NewPCG(seed, 2))
-				faults, late := script(r)
+				faults, late := script(r, bytesIn, bytesOut)
 				mallory := r.IntN(3) > 0
 				if mallory {
 					do(t, s, "touch mallory thumb")
@@ -154,6 +163,77 @@ func TestFaultScripts(t *testing.T) {
 			}
 			if testing.Verbose() {
 				t.Logf("%s: %d scripts, alice got through %d of them, %+v", model, count, yes, m.Stats())
+			}
+		})
+	}
+}
+
+// The same of a search in the library, where templates are stored, deleted and
+// read back: an honest module behind a bad wire is never called an attacker, and
+// never names the wrong person.
+func TestLibraryFaultScripts(t *testing.T) {
+	const batch, in, out = 250, 9000, 4000
+	from, to := scripts(t)
+	for to = from + (to-from)/4; from < to; from += batch {
+		synctest.Test(t, func(t *testing.T) {
+			s, err := modsim.New(modsim.Config{Model: []string{"r503", "r307", "as608"}[from/batch%3], Seed: uint64(from)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := wired(t, s)
+			people := []string{"alice", "bob", "carol"}
+			var templates [][]byte
+			for _, p := range people {
+				templates = append(templates, enrol(t, m, s, p, "thumb"))
+			}
+			d := decoys(t, m, 3)
+			if d.Keeps, err = m.Keeps(t.Context(), d.Templates[0]); err != nil || !d.Keeps {
+				t.Fatal(err)
+			}
+			if err := m.Guard(t.Context(), d); err != nil {
+				t.Fatal(err)
+			}
+			identify := func(d time.Duration, among [][]byte) (int, error) {
+				ctx, cancel := context.WithTimeout(t.Context(), d)
+				defer cancel()
+				probe, err := m.Scan(ctx)
+				if err != nil {
+					return -1, err
+				}
+				i, _, err := m.Identify(ctx, probe, among)
+				return i, err
+			}
+			found := 0
+			for i := range batch {
+				seed := uint64(from + i)
+				r := rand.New(rand.NewPCG(seed, 3))
+				faults, late := script(r, in, out)
+				who := r.IntN(4) // the last is nobody's
+				do(t, s, "touch "+append(people, "mallory")[who]+" thumb", "fault clear")
+				do(t, s, faults...)
+				got, err := identify(20*time.Second, templates[:1+r.IntN(3)]) // people come and go
+				if attack := (*sensor.AttackError)(nil); errors.As(err, &attack) {
+					t.Fatalf("script %d %q: an honest module is called an attacker: %v", seed, faults, err)
+				}
+				if got >= 0 && got != who {
+					t.Fatalf("script %d %q: person %d is found to be %d", seed, faults, who, got)
+				}
+				if got >= 0 {
+					found++
+				}
+				do(t, s, "fault clear")
+				if _, err := m.TemplateCount(t.Context()); err != nil && late {
+					time.Sleep(2 * lateMost)
+				} else if err != nil {
+					t.Fatalf("script %d %q: the next instruction fails: %v", seed, faults, err)
+				}
+			}
+			do(t, s, "touch carol thumb")
+			if got, err := identify(time.Minute, templates); got != 2 || err != nil {
+				t.Errorf("scripts from %d: carol is %d afterwards, %v", from, got, err)
+			}
+			if testing.Verbose() {
+				t.Logf("%d scripts from %d: somebody was found in %d, %+v", batch, from, found, m.Stats())
 			}
 		})
 	}

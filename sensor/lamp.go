@@ -73,7 +73,7 @@ func (m *Module) findLamp(ctx context.Context) error {
 func (m *Module) Show(ctx context.Context, l Lamp) error {
 	a, ok := auras[l]
 	if !ok {
-		return fmt.Errorf("sensor: lamp %d: %w", l, ErrProtocol)
+		return fmt.Errorf("sensor: lamp %d: %w", l, ErrValue)
 	}
 	for {
 		release, err := m.take(ctx)

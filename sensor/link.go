@@ -21,11 +21,20 @@ type Line interface {
 // discarder is a Line that can throw away what has arrived and was not read.
 type discarder interface{ Discard() (n int, err error) }
 
+// counter is a Line whose driver counts what the hardware lost.
+type counter interface {
+	// LineErrors are characters that were overrun, and that had no stop bit; ok
+	// is false where nobody counts.
+	LineErrors() (overruns, framing uint64, ok bool)
+}
+
 // link speaks packets over a line. It is used by one goroutine at a time.
 type link struct {
 	line      Line
 	name      string
 	address   uint32
+	also      *uint32 // another address that answers may carry, nil for none
+	foreign   *uint32 // the address of a module that answered though it was not called
 	password  uint32
 	baud      int // 0 where unknown
 	in        Reassembler
@@ -120,7 +129,8 @@ func (l *link) drain(ctx context.Context) (heard int, err error) {
 		case err != nil:
 			return heard, l.fault(err)
 		case time.Now().After(end):
-			return heard, fmt.Errorf("sensor: %s never falls silent%s: %w", l.name, l.meter.chatter(), ErrNoModule)
+			what, _ := l.meter.chatter()
+			return heard, fmt.Errorf("sensor: %s never falls silent: %s: %w", l.name, what, ErrNoModule)
 		}
 	}
 }
@@ -216,12 +226,15 @@ func (l *link) next() (Packet, error) {
 		p, err := l.in.Next()
 		l.meter.count(&l.meter.s.Skipped, l.in.Skipped-before)
 		switch {
-		case err == nil && p.Address == l.address:
+		case err == nil && (p.Address == l.address || l.also != nil && p.Address == *l.also):
 			l.meter.count(&l.meter.s.Answers, 1)
 			return p, nil
 		case err == nil:
 			// Another module's on a shared line, or a damaged address, which no
 			// checksum covers.
+			if p.PID == PIDAck && p.Address != l.address {
+				l.foreign = &p.Address
+			}
 			l.in.Skipped += uint64(headerSize + len(p.Content) + sumSize)
 			continue
 		case errors.Is(err, ErrSum):

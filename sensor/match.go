@@ -12,59 +12,6 @@ import (
 	"time"
 )
 
-// AttackError says that the module cannot be what it says it is. It is a
-// refusal that counts, never a fault.
-type AttackError struct {
-	Kind   string // stable: see the constants
-	Detail string
-}
-
-// Kinds of attacks.
-const (
-	AttackDecoy   = "decoy-matched"  // nobody's finger matched
-	AttackHaste   = "match-too-fast" // before it can have been compared
-	AttackSwapped = "module-swapped" // another serial number or parameter block
-)
-
-func (e *AttackError) Error() string { return "sensor: attack: " + e.Kind + ": " + e.Detail }
-
-// Decoys are templates of nobody's fingers, made by this module, and what was
-// learnt while they were made. They are secrets: a module that knew them could
-// tell them from people's.
-type Decoys struct {
-	Templates [][]byte
-	// Compare is the shortest time that a comparison took, without the wire's.
-	Compare time.Duration
-}
-
-// guard is what Match holds against a module that lies.
-type guard struct {
-	decoys  [][]byte
-	fastest time.Duration // 0 where unknown
-}
-
-// Guard makes Match mix the decoys in. Fewer than MinDecoys are refused.
-func (m *Module) Guard(ctx context.Context, d Decoys) error {
-	release, err := m.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	for _, t := range d.Templates {
-		if err := checkTemplate(t); err != nil {
-			return err
-		}
-	}
-	if len(d.Templates) < MinDecoys {
-		return fmt.Errorf("sensor: %d decoys, at least %d are needed: %w", len(d.Templates), MinDecoys, ErrTemplate)
-	}
-	m.guard = guard{decoys: d.Templates, fastest: min(d.Compare/2, haste)}
-	return nil
-}
-
-// Guarded tells whether Match mixes decoys in.
-func (m *Module) Guarded() bool { return len(m.guard.decoys) > 0 }
-
 // Match compares the scan with a template of this module (DownChar, Match) and
 // returns the module's score, 0 for no match. Nothing is stored in the module
 // beyond its buffers. ErrStale: there was another scan since, or the module was
@@ -88,15 +35,26 @@ func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float
 	if stale() {
 		return 0, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
 	}
-	score, doubt, err := m.compareAll(ctx, m.lineup(template))
+	others, lent := m.guard.decoys, false
+	if len(others) == 0 && m.guard.lend != nil {
+		if others, err = m.guard.lend(template); err != nil {
+			return 0, err
+		}
+		lent = true
+		defer func() {
+			for _, t := range others {
+				clear(t)
+			}
+		}()
+	}
+	score, doubt, err := m.compareAll(ctx, lineup(template, others), lent)
 	if err == nil && stale() {
 		err = fmt.Errorf("sensor: %s was reset meanwhile: %w; scan again", m.info.Port, ErrStale)
 	}
 	if attack := (*AttackError)(nil); doubt && !errors.As(err, &attack) {
 		// Whatever else went wrong: a liar that falls silent after a wrong guess
 		// has guessed all the same.
-		m.link.meter.count(&m.link.meter.s.Doubts, 1)
-		err = errors.Join(fmt.Errorf("sensor: %s: %w", m.info.Port, ErrDoubt), err)
+		err = errors.Join(m.doubt("a decoy matched"), err)
 	}
 	if err != nil {
 		return 0, err
@@ -105,9 +63,11 @@ func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float
 }
 
 // compareAll compares the scan with a line-up, whose first is the template, in
-// random order. doubt tells that a decoy seemed to match.
-func (m *Module) compareAll(ctx context.Context, lineup [][]byte) (score float64, doubt bool, err error) {
+// random order. doubt tells that a decoy seemed to match. Of decoys that were
+// lent, one may match: that is no attack where the template does not.
+func (m *Module) compareAll(ctx context.Context, lineup [][]byte, lent bool) (score float64, doubt bool, err error) {
 	decoyed := 0 // which decoy seemed to match
+	decoy := ""  // how one did for sure
 	var attack error
 	// In place of a decoy that was lost on the wire, a person's template may lie
 	// in the buffer: one of before, or this one after its turn. Whoever it is of
@@ -137,18 +97,23 @@ func (m *Module) compareAll(ctx context.Context, lineup [][]byte) (score float64
 		case before, after && got == score:
 			decoyed = at
 		default:
-			attack = errors.Join(attack, &AttackError{AttackDecoy, fmt.Sprintf("a decoy scored %g", got)})
+			decoy = fmt.Sprintf("a decoy scored %g", got)
 		}
 	}
-	if decoyed > 0 && attack == nil { // now that nothing can be learnt from it
+	if decoyed > 0 && decoy == "" && attack == nil { // now that nothing can be learnt from it
 		m.loaded = true
 		got, _, err := m.compare(ctx, lineup[decoyed])
 		if err != nil {
 			return 0, doubt, err
 		}
 		if got > 0 && got != score {
-			attack = &AttackError{AttackDecoy, fmt.Sprintf("a decoy scored %g, twice", got)}
+			decoy = fmt.Sprintf("a decoy scored %g, twice", got)
 		}
+	}
+	if lent && score == 0 {
+		doubt = false
+	} else if decoy != "" {
+		attack = errors.Join(attack, &AttackError{AttackDecoy, decoy})
 	}
 	// Is it still the same module? And an answer that was late, or came twice, has
 	// shifted all that followed; it shows here at the latest.
@@ -190,30 +155,8 @@ func (m *Module) Same(ctx context.Context, template []byte, others [][]byte) (in
 	return -1, nil
 }
 
-// same asks the module again who it is.
-func (m *Module) same(ctx context.Context) error {
-	i, now := ReadSysPara, m.info
-	if m.info.Serial != "" {
-		i = ReadProdInfo
-	}
-	b, err := m.link.command(ctx, i)
-	if err != nil {
-		return err
-	}
-	if i == ReadProdInfo {
-		now.product(b)
-	} else if err := now.parameters(b); err != nil {
-		return err
-	}
-	if what := now.Differs(m.info); what != "" {
-		return &AttackError{AttackSwapped, what}
-	}
-	return nil
-}
-
-// lineup is the template and the decoys that go with it.
-func (m *Module) lineup(template []byte) [][]byte {
-	decoys := m.guard.decoys
+// lineup is the template and those of the decoys that go with it.
+func lineup(template []byte, decoys [][]byte) [][]byte {
 	lineup := [][]byte{template}
 	if len(decoys) == 0 {
 		return lineup
@@ -297,61 +240,4 @@ func (m *Module) FMR(score float64) float64 {
 		return 1
 	}
 	return claimedFMR
-}
-
-// MakeDecoy makes a template of a picture of nobody's finger: DownImage, then
-// its features into both buffers, and a merge. took is how long a comparison
-// took beyond the wire's time. ErrTemplate: this module cannot.
-//
-// The picture must be of the module's window (Window), grey, dark ridges.
-func (m *Module) MakeDecoy(ctx context.Context, p Picture) (template []byte, took time.Duration, err error) {
-	release, err := m.take(ctx)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer release()
-	m.scans++
-	m.loaded = true
-	if err := m.putPicture(ctx, p); err != nil {
-		return nil, 0, err
-	}
-	for buffer := range byte(2) {
-		if _, err := m.link.command(ctx, Img2Tz, buffer+1); err != nil {
-			return nil, 0, err
-		}
-	}
-	if template, err = m.merge(ctx); err != nil {
-		return nil, 0, err
-	}
-	score, took, err := m.compare(ctx, template)
-	if err == nil && score == 0 {
-		err = fmt.Errorf("sensor: %s: a template does not match itself: %w", m.info.Port, ErrTemplate)
-	}
-	m.loaded = false
-	return template, took, err
-}
-
-// Differs names the first thing in which a module is not the one that was
-// known, "" where there is none. The rate and the port may change.
-func (i Info) Differs(known Info) string {
-	for _, f := range []struct {
-		name     string
-		was, now any
-	}{
-		{"family", known.Family, i.Family},
-		{"serial number", known.Serial, i.Serial},
-		{"system id", known.SystemID, i.SystemID},
-		{"library size", known.Capacity, i.Capacity},
-		{"security level", known.Level, i.Level},
-		{"window", [2]int{known.Width, known.Height}, [2]int{i.Width, i.Height}},
-		{"template size", known.Template, i.Template},
-		{"hardware", known.Hardware, i.Hardware},
-		{"algorithm", known.Algorithm, i.Algorithm},
-		{"firmware", known.Firmware, i.Firmware},
-	} {
-		if f.was != f.now {
-			return fmt.Sprintf("%s was %v, is %v", f.name, f.was, f.now)
-		}
-	}
-	return ""
 }

@@ -21,6 +21,11 @@ type Stats struct {
 	Reverifies uint64 `json:"reverifies"` // times the module had forgotten its password (21)
 	Doubts     uint64 `json:"doubts"`     // comparisons that ended in ErrDoubt
 
+	// What the port's driver counted, 0 where it does not: characters that came
+	// before there was room for them, and that had no stop bit.
+	Overruns uint64 `json:"overruns"`
+	Framing  uint64 `json:"framing"`
+
 	// Round trips of the last 256 instructions, the silicon's time included.
 	Median time.Duration `json:"median_ns"`
 	P99    time.Duration `json:"p99_ns"`
@@ -84,9 +89,9 @@ func (m *meter) snapshot() Stats {
 	return s
 }
 
-// chatter says what the noise on the line looks like, with a leading comma, or
-// nothing.
-func (m *meter) chatter() string {
+// chatter says what the noise on the line looks like and what to do about it, ""
+// where there is none; known tells that it is something that speaks there.
+func (m *meter) chatter() (what string, known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b := m.heard
@@ -95,13 +100,13 @@ func (m *meter) chatter() string {
 	}
 	switch {
 	case len(b) == 0:
-		return ""
+		return "", false
 	case has("$GP", "$GN", "$GL", "$GA", "$BD"):
-		return ", a satellite receiver (NMEA) speaks here; name another port"
+		return "a satellite receiver (NMEA) speaks here; name another port", true
 	case has("login:", "Password:", "raspberrypi", "Linux version", "[    0.", "# ", "$ "):
-		return ", a console is on this port; on a Pi: raspi-config, Interface Options, Serial Port, no login shell"
+		return "a console is on this port; on a Pi: raspi-config, Interface Options, Serial Port, no login shell", true
 	case has("AT\r", "RING", "NO CARRIER", "\r\nOK\r\n", "\r\nERROR\r\n", "+CME"):
-		return ", a modem answers here; name another port"
+		return "a modem answers here; name another port", true
 	}
-	return ", what is heard there is noise: another baud rate, or a loose wire"
+	return "what is heard there is noise: another baud rate, or a loose wire", false
 }

@@ -94,8 +94,16 @@ func (m *Module) putPicture(ctx context.Context, p Picture) error {
 	if w, h := m.info.Window(); p.Width != w || p.Height != h || len(p.Pix) != w*h {
 		return fmt.Errorf("sensor: %s: a picture of %dx%d, the window has %dx%d: %w", m.info.Port, p.Width, p.Height, w, h, ErrTemplate)
 	}
-	if _, err := m.link.command(ctx, DownImage); err != nil {
-		return err
+	// A module that has no DownImage says so, or nothing, twice.
+	var has bool
+	for try := 0; !has && try < 2; try++ {
+		var err error
+		if _, has, err = m.probe(ctx, DownImage); err != nil {
+			return err
+		}
+	}
+	if !has {
+		return fmt.Errorf("sensor: %s takes no pictures from the host: %w", m.info.Port, ErrTemplate)
 	}
 	b := pack(p.Pix)
 	defer clear(b)

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Print is one scan. What was scanned stays in the module's buffer until the
@@ -59,7 +60,7 @@ func (m *Module) watch(ctx context.Context, look func() (Print, error)) (Print, 
 		if !isCode(err, NoFinger) {
 			return p, waited(ctx, retry(err))
 		}
-		if err := sleep(ctx, poll); err != nil {
+		if err := m.rest(ctx, poll, true); err != nil {
 			return Print{}, waited(ctx, err)
 		}
 	}
@@ -82,14 +83,23 @@ func (m *Module) extract(ctx context.Context, buffer byte) (Print, error) {
 	return Print{serial: m.scans, resets: m.link.resets}, nil
 }
 
-// await is scan for somebody who has the wire: it waits for a finger.
-func (m *Module) await(ctx context.Context, buffer byte) error {
+// await is scan for somebody who has the wire: it waits for a finger. taken is
+// called between the picture and its features, for which some units use the
+// picture's memory.
+func (m *Module) await(ctx context.Context, buffer byte, taken func() error) error {
 	for poll := pollFirst; ; poll = min(2*poll, pollMost) {
-		_, err := m.scan(ctx, buffer)
+		m.scans++
+		_, err := m.link.command(ctx, GenImg)
+		if err == nil {
+			err = taken()
+		}
+		if err == nil {
+			_, err = m.extract(ctx, buffer)
+		}
 		if !isCode(err, NoFinger) {
 			return waited(ctx, retry(err))
 		}
-		if err := sleep(ctx, poll); err != nil {
+		if err := m.rest(ctx, poll, true); err != nil {
 			return waited(ctx, err)
 		}
 	}
@@ -132,10 +142,24 @@ func (m *Module) waitLifted(ctx context.Context) error {
 		if e := (*CodeError)(nil); err != nil && !errors.As(err, &e) {
 			return err
 		}
-		if err := sleep(ctx, pollFirst); err != nil {
+		if err := m.rest(ctx, pollFirst, false); err != nil {
 			return err
 		}
 	}
+}
+
+// rest waits for a finger to come, or to go: until the wake line says so, else
+// for the time between two looks. The line is not believed alone: rain wakes a
+// sensor, and a wire breaks.
+func (m *Module) rest(ctx context.Context, poll time.Duration, touched bool) error {
+	if m.wake == nil || m.wake.Touched() == touched {
+		return sleep(ctx, poll)
+	}
+	m.wake.Wait(ctx, wakePoll)
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("sensor: %w", err)
+	}
+	return nil
 }
 
 // checkTemplate refuses what cannot be a template.
@@ -155,6 +179,9 @@ func checkTemplate(t []byte) error {
 type EnrolStep struct {
 	Done, Of int  // captures
 	Hint     Hint // what the person should do now, empty when nothing
+	// Coverage is what the capture that was just taken saw, nil where the module
+	// gives no pictures or they would take too long (Config.Coverage).
+	Coverage *Coverage
 }
 
 // Enrol takes the captures of one finger, with the finger lifted in between,
@@ -176,20 +203,35 @@ func (m *Module) Enrol(ctx context.Context, captures int, progress func(EnrolSte
 		captures = m.info.Buffers
 	}
 	resets := m.link.resets
+	var covered coverage
 	for done := 0; done < captures; {
 		progress(EnrolStep{Done: done, Of: captures, Hint: HintNoFinger})
-		err := m.await(ctx, byte(done+1))
+		var p Picture
+		err := m.await(ctx, byte(done+1), func() (err error) {
+			if m.covers() { // the finger may go while its picture is read
+				progress(EnrolStep{Done: done, Of: captures, Hint: HintLift})
+				p, err = m.glance(ctx)
+			}
+			return err
+		})
+		var seen *Coverage
 		if r := (*RetryError)(nil); errors.As(err, &r) && ctx.Err() == nil {
 			progress(EnrolStep{Done: done, Of: captures, Hint: r.Hint})
 		} else if err != nil {
 			return nil, err
 		} else {
 			done++
+			if p.Pix != nil {
+				c := covered.add(p)
+				seen = &c
+			}
 		}
+		clear(p.Pix)
 		if m.link.resets != resets { // the captures so far are gone
 			done, resets = 0, m.link.resets
+			covered, seen = coverage{}, nil
 		}
-		progress(EnrolStep{Done: done, Of: captures, Hint: HintLift})
+		progress(EnrolStep{Done: done, Of: captures, Hint: HintLift, Coverage: seen})
 		if err := m.waitLifted(ctx); err != nil {
 			return nil, waited(ctx, err)
 		}
@@ -200,6 +242,28 @@ func (m *Module) Enrol(ctx context.Context, captures int, progress func(EnrolSte
 	}
 	progress(EnrolStep{Done: captures, Of: captures})
 	return template, nil
+}
+
+// covers tells whether an enrolment reads pictures: where it is asked for, and
+// one is through the wire before the person has lost patience.
+func (m *Module) covers() bool {
+	w, h := m.info.Window()
+	return m.coverage && m.link.airtime(w*h/2) <= coverageMost
+}
+
+// glance reads the picture that was just taken. A module that has none to give
+// is not asked again; one that is damaged on the wire is left out, for it only
+// advises.
+func (m *Module) glance(ctx context.Context) (Picture, error) {
+	p, err := m.upImage(ctx)
+	e := (*CodeError)(nil)
+	switch {
+	case errors.As(err, &e):
+		m.coverage = false
+	case err == nil || ctx.Err() != nil || !damaged(err):
+		return p, err
+	}
+	return Picture{}, nil
 }
 
 // merge makes a template of the captures in the buffers and reads it. The size

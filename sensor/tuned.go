@@ -43,6 +43,14 @@ const (
 	pollFirst = 20 * time.Millisecond
 	pollMost  = 200 * time.Millisecond
 
+	// A picture of an enrolment is read where it takes no longer on the wire: at
+	// 57600 baud that leaves out the optical units, whose pictures take 7 s.
+	coverageMost = 4 * time.Second
+
+	// With a wake line, a look all the same after this long: a person at a reader
+	// whose wire came off waits no longer. The R503 answers a touch within 120 ms.
+	wakePoll = 2 * time.Second
+
 	// Some modules send a spurious 01 before the answer to Match.
 	spuriousWait = 200 * time.Millisecond
 

@@ -15,6 +15,8 @@ garble PERCENT               damage that share of the bytes both ways; 0 stops i
 quirk NAME [off|N]           a habit of bad units; "quirk" alone lists them
 fault in|out KIND AT [N]     something that happens to the line once; "fault" alone lists it
 lie HOW                      a malicious module: yes, fast, guess; honest ends it
+hang                         hear nothing until the power is cut: unplug, plug
+plant SLOT PERSON FINGER     put a template into the library behind the host's back
 swap [MODEL]                 exchange the module for a factory-new one: r503, r307, as608
 state                        what the module is doing`
 
@@ -42,8 +44,10 @@ func (s *Sim) Command(line string) (string, error) {
 		}
 		s.touches++
 		s.touch = &touch{finger: newFinger(args[0], args[1]), number: s.touches, press: press}
+		s.wakes()
 	case word == "lift" && len(args) == 0:
 		s.touch = nil
+		s.wakes()
 	case word == "unplug" && len(args) == 0:
 		s.plugged = false
 	case word == "plug" && len(args) == 0:
@@ -53,6 +57,14 @@ func (s *Sim) Command(line string) (string, error) {
 		s.mute = true
 	case word == "unmute" && len(args) == 0:
 		s.mute = false
+	case word == "hang" && len(args) == 0:
+		s.hung = true
+	case word == "plant" && len(args) == 3:
+		slot, err := strconv.Atoi(args[0])
+		if err != nil || slot < 0 || slot >= s.p.Capacity {
+			return bad()
+		}
+		s.library[slot] = encode(s.p.Model, newFinger(args[1], args[2]).features(0, 1), s.p.Buffers, s.p.TemplateSize)
 	case word == "garble" && len(args) == 1:
 		v, err := strconv.ParseFloat(strings.TrimSuffix(args[0], "%"), 64)
 		if err != nil || !(v >= 0 && v <= 100) {
@@ -95,6 +107,6 @@ func (s *Sim) state() string {
 	if lie == "" {
 		lie = "honest"
 	}
-	return fmt.Sprintf("model %s serial %s baud %d plugged %v started %v mute %v garble %g%% finger %s library %d commands %d %s lamp %s",
-		strings.ToLower(s.p.Model), s.serial, s.baud(), s.plugged, s.ready.IsZero(), s.mute, 100*s.garble, finger, len(s.library), s.commands, lie, s.lamp)
+	return fmt.Sprintf("model %s serial %s baud %d plugged %v started %v mute %v hung %v garble %g%% finger %s library %d commands %d %s lamp %s",
+		strings.ToLower(s.p.Model), s.serial, s.baud(), s.plugged, s.ready.IsZero(), s.mute, s.hung, 100*s.garble, finger, len(s.library), s.commands, lie, s.lamp)
 }

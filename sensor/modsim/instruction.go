@@ -12,7 +12,7 @@ import (
 
 // command carries out one instruction and says how long the silicon takes.
 func (s *Sim) command(i sensor.Instruction, a []byte) ([]sensor.Packet, time.Duration) {
-	if !s.p.has(i) {
+	if !s.p.has(i) || i == sensor.DownImage && s.quirks["noimage"] > 0 {
 		if s.p.Unknown == sensor.OK {
 			return nil, 0
 		}
@@ -39,8 +39,12 @@ func (s *Sim) command(i sensor.Instruction, a []byte) ([]sensor.Packet, time.Dur
 		s.password = be.Uint32(a)
 		return s.ack(sensor.OK), s.p.Flash
 	case sensor.SetAdder:
+		out := s.ack(sensor.OK)
 		s.address = be.Uint32(a)
-		return s.ack(sensor.OK), s.p.Flash
+		if s.quirks["oldaddress"] == 0 {
+			out = s.ack(sensor.OK)
+		}
+		return out, s.p.Flash
 	case sensor.SetSysPara:
 		return s.setParameter(a[0], uint16(a[1])), s.p.Flash
 	case sensor.ReadSysPara:
@@ -458,10 +462,19 @@ func (w *wire) locked(ctx context.Context, report bool, f func() ([]sensor.Packe
 	return code, w.send(ctx, out)
 }
 
+func (w *wire) quirk(name string) bool {
+	w.sim.mu.Lock()
+	defer w.sim.mu.Unlock()
+	return w.sim.quirks[name] > 0
+}
+
 func (w *wire) autoEnroll(ctx context.Context, a []byte) error {
 	s := w.sim
 	id, overwrite, duplicate, report, lift := int(a[0]), a[1] == 1, a[2] == 1, a[3] == 1, a[4] == 1
 	step := func(n byte, last bool, f func() sensor.Code) (bool, error) {
+		if n >= 10 && n <= 12 && w.quirk("decimal") {
+			n += 6
+		}
 		code, err := w.locked(ctx, report || last, func() ([]sensor.Packet, time.Duration) {
 			c := f()
 			return s.ack(c, n, byte(id)), 0

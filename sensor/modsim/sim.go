@@ -14,6 +14,9 @@ import (
 type Config struct {
 	Model string // key of Personalities; "" means r503
 	Seed  uint64 // of touches, faults and the serial number
+	// Wake is the R503's WAKEUP wire: it is told when a finger is laid on or
+	// lifted, under the module's lock; may be nil.
+	Wake func(touched bool)
 	// Sleep paces the line and the silicon. nil sleeps in real time; a test may
 	// give one that does nothing.
 	Sleep func(context.Context, time.Duration)
@@ -22,6 +25,7 @@ type Config struct {
 // Sim is one module. Its methods may be called concurrently.
 type Sim struct {
 	sleep func(context.Context, time.Duration)
+	wake  func(touched bool)
 	boot  chan struct{} // has a token when the module is starting
 
 	mu       sync.Mutex
@@ -32,6 +36,7 @@ type Sim struct {
 	touches  uint64
 	plugged  bool
 	mute     bool
+	hung     bool // until the power is cut
 	quirks   map[string]int
 	lie      string
 	garble   float64 // share of bytes that are damaged on the wire
@@ -91,7 +96,7 @@ func New(c Config) (*Sim, error) {
 		c.Sleep = realSleep
 	}
 	s := &Sim{
-		sleep: c.Sleep, boot: make(chan struct{}, 1), rand: rand.New(rand.NewPCG(c.Seed, 503)),
+		sleep: c.Sleep, wake: c.Wake, boot: make(chan struct{}, 1), rand: rand.New(rand.NewPCG(c.Seed, 503)),
 		p: p, plugged: true, quirks: make(map[string]int),
 	}
 	s.factory()
@@ -124,7 +129,14 @@ func (s *Sim) reset() {
 	s.baudN = s.newN
 	s.verified, s.image, s.fresh, s.waitFor, s.incoming = s.password == 0, nil, false, 0, nil
 	s.buffers = make(map[byte][]byte)
-	s.lamp = "off"
+	s.lamp, s.hung = "off", false
+}
+
+// wakes tells the wake line whether a finger is there.
+func (s *Sim) wakes() {
+	if s.wake != nil {
+		s.wake(s.touch != nil)
+	}
 }
 
 // start begins the start-up: deaf until it is over.

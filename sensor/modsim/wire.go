@@ -172,7 +172,7 @@ func (w *wire) mismatched() bool {
 func (s *Sim) hears(b []byte, mismatched bool) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.plugged || s.mute || !s.ready.IsZero() {
+	if !s.plugged || s.mute || s.hung || !s.ready.IsZero() {
 		return nil
 	}
 	if mismatched {
@@ -200,6 +200,8 @@ func (w *wire) answer(ctx context.Context, p sensor.Packet, damage error) error 
 		s.badData = true // of a transfer nothing is acknowledged
 	case damage != nil:
 		out = s.ack(sensor.PacketError)
+	case p.Address != s.address && s.quirks["foreign"] > 0:
+		out = s.ack(sensor.WrongAddress)
 	case p.Address != s.address:
 		// no answer
 	case p.PID == sensor.PIDCommand && len(p.Content) > 0:
@@ -253,7 +255,7 @@ func (w *wire) say(ctx context.Context, b []byte) error {
 	s := w.sim
 	mismatched := w.mismatched()
 	s.mu.Lock()
-	if !s.plugged || s.mute {
+	if !s.plugged || s.mute || s.hung {
 		b = nil
 	}
 	if mismatched {

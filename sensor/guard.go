@@ -1,0 +1,137 @@
+package sensor
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// AttackError says that the module cannot be what it says it is. It is a
+// refusal that counts, never a fault.
+type AttackError struct {
+	Kind   string // stable: see the constants
+	Detail string
+}
+
+// Kinds of attacks.
+const (
+	AttackDecoy   = "decoy-matched"   // nobody's finger matched
+	AttackHaste   = "match-too-fast"  // before it can have been compared
+	AttackSwapped = "module-swapped"  // another serial number or parameter block
+	AttackLibrary = "library-changed" // its library holds what was not put there
+)
+
+func (e *AttackError) Error() string { return "sensor: attack: " + e.Kind + ": " + e.Detail }
+
+// Decoys are templates of nobody's fingers, made by this module, and what was
+// learnt while they were made. They are secrets: a module that knew them could
+// tell them from people's.
+type Decoys struct {
+	Templates [][]byte
+	// Compare is the shortest time that a comparison took, without the wire's.
+	Compare time.Duration
+	// Keeps: the library returned one of them as it was stored (Module.Keeps).
+	Keeps bool
+}
+
+// guard is what Match holds against a module that lies.
+type guard struct {
+	decoys  [][]byte
+	fastest time.Duration // 0 where unknown
+	keeps   bool          // the library returns what it was given
+	lend    func(template []byte) ([][]byte, error)
+}
+
+// Guard makes Match mix the decoys in. Fewer than MinDecoys are refused.
+func (m *Module) Guard(ctx context.Context, d Decoys) error {
+	release, err := m.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	for _, t := range d.Templates {
+		if err := checkTemplate(t); err != nil {
+			return err
+		}
+	}
+	if len(d.Templates) < MinDecoys {
+		return fmt.Errorf("sensor: %d decoys, at least %d are needed: %w", len(d.Templates), MinDecoys, ErrTemplate)
+	}
+	m.guard = guard{lend: m.guard.lend, decoys: d.Templates, fastest: min(d.Compare/2, haste), keeps: d.Keeps}
+	return nil
+}
+
+// Guarded tells whether Match mixes decoys in.
+func (m *Module) Guarded() bool { return len(m.guard.decoys) > 0 }
+
+// Borrows tells whether Match mixes other people's templates in (Borrow).
+func (m *Module) Borrows() bool { return !m.Guarded() && m.guard.lend != nil }
+
+// Borrow makes Match mix in templates of other people where there are no decoys:
+// lend returns those of everybody but whose template it is given. It stops less:
+// somebody who claims to be another matches their own template honestly, so that
+// only a module for which the scan is two people's finger is caught.
+//
+// Match wipes what it was lent.
+func (m *Module) Borrow(ctx context.Context, lend func(template []byte) ([][]byte, error)) error {
+	release, err := m.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	m.guard.lend = lend
+	return nil
+}
+
+// same asks the module again who it is.
+func (m *Module) same(ctx context.Context) error {
+	i, now := ReadSysPara, m.info
+	if m.info.Serial != "" {
+		i = ReadProdInfo
+	}
+	b, err := m.link.command(ctx, i)
+	if err != nil {
+		return err
+	}
+	if i == ReadProdInfo {
+		now.product(b)
+	} else if err := now.parameters(b); err != nil {
+		return err
+	}
+	if what := now.Differs(m.info); what != "" {
+		return &AttackError{AttackSwapped, what}
+	}
+	return nil
+}
+
+// MakeDecoy makes a template of a picture of nobody's finger: DownImage, then
+// its features into both buffers, and a merge. took is how long a comparison
+// took beyond the wire's time. ErrTemplate: this module cannot.
+//
+// The picture must be of the module's window (Window), grey, dark ridges.
+func (m *Module) MakeDecoy(ctx context.Context, p Picture) (template []byte, took time.Duration, err error) {
+	release, err := m.take(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer release()
+	m.scans++
+	m.loaded = true
+	if err := m.putPicture(ctx, p); err != nil {
+		return nil, 0, err
+	}
+	for buffer := range byte(2) {
+		if _, err := m.link.command(ctx, Img2Tz, buffer+1); err != nil {
+			return nil, 0, err
+		}
+	}
+	if template, err = m.merge(ctx); err != nil {
+		return nil, 0, err
+	}
+	score, took, err := m.compare(ctx, template)
+	if err == nil && score == 0 {
+		err = fmt.Errorf("sensor: %s: a template does not match itself: %w", m.info.Port, ErrTemplate)
+	}
+	m.loaded = false
+	return template, took, err
+}

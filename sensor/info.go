@@ -1,0 +1,110 @@
+package sensor
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strings"
+)
+
+// Info is what a module says about itself.
+type Info struct {
+	Port       string `json:"port"`
+	Baud       int    `json:"baud"`
+	Family     string `json:"family"`           // model from ReadProdInfo, else zfm-<system id>
+	Serial     string `json:"serial,omitempty"` // empty where the module has none
+	SystemID   uint16 `json:"system_id"`
+	Capacity   int    `json:"capacity"`    // templates in its library
+	Level      int    `json:"level"`       // security level, 1 to 5
+	PacketSize int    `json:"packet_size"` // bytes of data in a packet: 32, 64, 128 or 256
+	BaudSet    int    `json:"baud_set"`    // the rate of its next power-up
+	Width      int    `json:"width"`       // pixels of the sensor, 0 where unknown
+	Height     int    `json:"height"`
+	Buffers    int    `json:"buffers"`             // char buffers: how many captures an enrolment merges at most
+	Template   int    `json:"template"`            // bytes of a template, 0 where unknown
+	Hardware   string `json:"hardware,omitempty"`  // batch, version and sensor
+	Algorithm  string `json:"algorithm,omitempty"` // GetAlgVer
+	Firmware   string `json:"firmware,omitempty"`  // GetFwVer
+	Lamp       string `json:"lamp"`                // aura, light or none
+}
+
+// Kinds of lamps.
+const (
+	LampNone  = "none"
+	LampAura  = "aura"  // a ring of colours
+	LampLight = "light" // on or off
+)
+
+// readParameters is ReadSysPara (manual 5.3.1.4): status, system id, library
+// size, security level, address, packet size code, baud/9600, two bytes each
+// but for the address.
+func (m *Module) readParameters(ctx context.Context) error {
+	b, err := m.link.command(ctx, ReadSysPara)
+	if err != nil {
+		return err
+	}
+	return m.info.parameters(b)
+}
+
+func (i *Info) parameters(b []byte) error {
+	be := binary.BigEndian
+	i.SystemID, i.Capacity, i.Level = be.Uint16(b[2:]), int(be.Uint16(b[4:])), int(be.Uint16(b[6:]))
+	i.BaudSet = 9600 * int(be.Uint16(b[14:]))
+	code := be.Uint16(b[12:])
+	if code > 3 || i.Capacity == 0 {
+		return fmt.Errorf("sensor: %s: packet size code %d, library of %d: %w", i.Port, code, i.Capacity, ErrProtocol)
+	}
+	i.PacketSize = 32 << code
+	return nil
+}
+
+// product reads the 46 bytes of ReadProdInfo (manual 5.3.4): model 16, batch 4,
+// serial 8, hardware 2, sensor 8, width 2, height 2, template size 2,
+// templates 2.
+func (i *Info) product(b []byte) {
+	be := binary.BigEndian
+	i.Family = strings.ToLower(cString(b[0:16]))
+	i.Serial = cString(b[20:28])
+	i.Hardware = fmt.Sprintf("%s %d.%d %s", cString(b[16:20]), b[28], b[29], cString(b[30:38]))
+	i.Width, i.Height = int(be.Uint16(b[38:])), int(be.Uint16(b[40:]))
+	i.Template = int(be.Uint16(b[42:]))
+	i.Buffers = 6
+}
+
+// cString reads a padded field; what is not printable is left out, since it
+// ends up on screens.
+func cString(b []byte) string {
+	b, _, _ = bytes.Cut(b, []byte{0})
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, string(b)))
+}
+
+// Differs names the first thing in which a module is not the one that was
+// known, "" where there is none. The rate and the port may change.
+func (i Info) Differs(known Info) string {
+	for _, f := range []struct {
+		name     string
+		was, now any
+	}{
+		{"family", known.Family, i.Family},
+		{"serial number", known.Serial, i.Serial},
+		{"system id", known.SystemID, i.SystemID},
+		{"library size", known.Capacity, i.Capacity},
+		{"security level", known.Level, i.Level},
+		{"window", [2]int{known.Width, known.Height}, [2]int{i.Width, i.Height}},
+		{"template size", known.Template, i.Template},
+		{"hardware", known.Hardware, i.Hardware},
+		{"algorithm", known.Algorithm, i.Algorithm},
+		{"firmware", known.Firmware, i.Firmware},
+	} {
+		if f.was != f.now {
+			return fmt.Sprintf("%s was %v, is %v", f.name, f.was, f.now)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,178 @@
+package sensor_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/creack/pty"
+
+	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/sensor/modsim"
+	"github.com/faceprint/faceprint/sensor/tty"
+)
+
+// wakeLine is the module's WAKEUP wire in memory.
+type wakeLine struct {
+	mu      sync.Mutex
+	touched bool
+	broken  bool // says nothing any more
+	change  chan struct{}
+}
+
+func (w *wakeLine) set(touched bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.broken {
+		return
+	}
+	w.touched = touched
+	select {
+	case w.change <- struct{}{}:
+	default:
+	}
+}
+
+func (w *wakeLine) Touched() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.touched
+}
+
+func (w *wakeLine) Wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-w.change:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// With a wake line an idle reader hardly uses the wire, a touch is noticed at
+// once, and one that broke only costs time.
+func TestWakeLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wire := &wakeLine{change: make(chan struct{}, 1)}
+		s, err := modsim.New(modsim.Config{Wake: wire.set})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := wiredAs(t, s, sensor.Config{Baud: 57600, Wake: wire})
+		scan := func(after time.Duration, touch string) (took time.Duration, commands uint64) {
+			before := m.Stats().Commands
+			touching := time.AfterFunc(after, func() { do(t, s, touch) })
+			defer touching.Stop()
+			start := time.Now()
+			if _, err := m.Scan(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			return time.Since(start) - after, m.Stats().Commands - before
+		}
+		took, commands := scan(10*time.Minute, "touch alice thumb")
+		if took > 400*time.Millisecond { // picture and features take 300 ms
+			t.Errorf("a touch was noticed after %v", took)
+		}
+		if most := uint64(10*time.Minute/(2*time.Second) + 3); commands > most {
+			t.Errorf("%d instructions in ten idle minutes, at most %d", commands, most)
+		}
+		do(t, s, "lift")
+		template := enrol(t, m, s, "alice", "thumb") // lifts are seen, too
+		do(t, s, "touch alice thumb")
+		if ok, err := attempt(t, m, template, time.Minute); !ok {
+			t.Errorf("after an enrolment with a wake line: %v", err)
+		}
+		do(t, s, "lift")
+		for _, stuck := range []bool{false, true} { // the wire came off, or is shorted
+			wire.set(stuck)
+			wire.mu.Lock()
+			wire.broken = true
+			wire.mu.Unlock()
+			if took, _ := scan(time.Minute, "touch alice thumb"); took > 3*time.Second {
+				t.Errorf("with a wake line stuck at %v a touch was noticed after %v", stuck, took)
+			}
+			do(t, s, "lift")
+			wire.mu.Lock()
+			wire.broken = false
+			wire.mu.Unlock()
+		}
+	})
+}
+
+// power cuts a simulated module's.
+type power struct {
+	t    *testing.T
+	s    *modsim.Sim
+	cuts int
+}
+
+func (p *power) Cycle(context.Context) error {
+	p.cuts++
+	do(p.t, p.s, "unplug", "plug")
+	return nil
+}
+
+// A module that hangs is found again where its power can be cut, and one that
+// takes a new rate at its next power-up only gets that at once.
+func TestPowerIsCut(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, "r307")
+	p := &power{t: t, s: s}
+	do(t, s, "hang")
+	m, err := terminal(t, s, sensor.Config{Power: p, Raise: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := m.Info().Baud; got != 115200 || p.cuts != 2 {
+		t.Errorf("at %d baud after %d cuts, want 115200 after 2", got, p.cuts)
+	}
+	do(t, s, "hang")
+	if _, err := terminal(t, s, sensor.Config{Baud: 115200}); err == nil {
+		t.Error("it answers while it hangs")
+	}
+}
+
+// What speaks on the line in a module's place is named, through a real port.
+func TestStrangersAreNamed(t *testing.T) {
+	for name, c := range map[string]struct{ says, want string }{
+		"gps":     {"$GPRMC,123519,A,4807.038,N,01131.000,E,022.4,084.4,230394,003.1,W*6A\r\n", "satellite receiver"},
+		"console": {"\r\nraspberrypi login: ", "no login shell"},
+		"modem":   {"\r\nERROR\r\n", "a modem"},
+		"noise":   {"\x80\x00\xf8\x78\x80", "noise"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			master, slave, err := pty.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer master.Close()
+			// It answers whatever it is sent, as a login prompt and a modem do.
+			var speaking sync.WaitGroup
+			defer speaking.Wait()
+			defer slave.Close() // which ends its reading
+			speaking.Go(func() {
+				var b [64]byte
+				for {
+					if _, err := master.Read(b[:]); err != nil {
+						return
+					}
+					if _, err := master.WriteString(c.says); err != nil {
+						return
+					}
+				}
+			})
+			if err := tty.Register(slave.Name()); err != nil {
+				t.Fatal(err)
+			}
+			_, err = sensor.Open(t.Context(), sensor.Config{Port: slave.Name(), Baud: 57600})
+			if !errors.Is(err, sensor.ErrNoModule) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v does not say %q", err, c.want)
+			}
+		})
+	}
+}

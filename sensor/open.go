@@ -1,0 +1,314 @@
+package sensor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"periph.io/x/conn/v3/physic"
+	"periph.io/x/conn/v3/uart"
+	"periph.io/x/conn/v3/uart/uartreg"
+)
+
+// Config says where a module is and how it is spoken to.
+type Config struct {
+	Port     string // a name that periph's uartreg knows
+	Baud     int    // 0 tries the usual ones
+	Address  uint32 // 0 means DefaultAddress
+	Password uint32
+	// Raise sets the module to the fastest rate that works without a fault, and
+	// back where it does not. The module keeps it in flash.
+	Raise bool
+	// Coverage reads a picture after each capture of an enrolment and tells how
+	// much of the finger was seen.
+	Coverage bool
+	Power    Power // cuts the module's power, nil where nothing does
+	Wake     Wake  // the module's wake line, nil where it is not wired
+}
+
+// Power is the module's supply. Cycle cuts it for as long as the module needs to
+// forget everything, and gives it back.
+type Power interface {
+	Cycle(context.Context) error
+}
+
+// Wake is the line by which a module says that it is touched.
+type Wake interface {
+	// Touched tells whether a finger is there now.
+	Touched() bool
+	// Wait returns when that changed, when d is over, or soon after the context
+	// ends.
+	Wait(ctx context.Context, d time.Duration)
+}
+
+// Open finds the module on the port and introduces itself: it tries the baud
+// rates, waits for the ready byte, verifies the password and reads the
+// parameters. It returns ErrNoModule where nothing answers like a module,
+// ErrPassword where it wants another password.
+func Open(ctx context.Context, c Config) (*Module, error) {
+	m, err := find(ctx, c)
+	if err != nil || !c.Raise {
+		return m, err
+	}
+	return m.settle(ctx, c)
+}
+
+// find looks for the module at every rate. One that hangs answers at none: where
+// its power can be cut, that is done once.
+func find(ctx context.Context, c Config) (*Module, error) {
+	m, err := search(ctx, c)
+	if c.Power == nil || !errors.Is(err, ErrNoModule) || ctx.Err() != nil {
+		return m, err
+	}
+	if e := c.Power.Cycle(ctx); e != nil {
+		return nil, errors.Join(err, fmt.Errorf("sensor: %s: %w", c.Port, e))
+	}
+	return search(ctx, c)
+}
+
+func search(ctx context.Context, c Config) (*Module, error) {
+	try := bauds
+	if c.Baud != 0 {
+		try = []int{c.Baud}
+	}
+	var failed []attempt
+	for _, baud := range try {
+		m, err := openAt(ctx, c, baud)
+		if err == nil {
+			return m, nil
+		}
+		if e := (*portError)(nil); errors.As(err, &e) {
+			return nil, fmt.Errorf("sensor: %w", e.error)
+		}
+		if e := (*AddressError)(nil); ctx.Err() != nil || errors.Is(err, ErrPassword) || errors.As(err, &e) {
+			return nil, err
+		}
+		failed = append(failed, attempt{baud, err})
+	}
+	err := together(failed)
+	if s := (*stranger)(nil); errors.As(err, &s) {
+		return nil, fmt.Errorf("sensor: %s: %w: %s", c.Port, ErrNoModule, s.what)
+	}
+	return nil, fmt.Errorf("sensor: %s: %w; check power, TX and RX (they cross), and that no console uses the port: %w", c.Port, ErrNoModule, err)
+}
+
+// stranger is something that is known and is no module.
+type stranger struct {
+	what string // and what to do about it
+	error
+}
+
+func (s *stranger) Error() string { return s.error.Error() + ", " + s.what }
+
+func (s *stranger) Unwrap() error { return s.error }
+
+// attempt is how a rate failed.
+type attempt struct {
+	baud int
+	err  error
+}
+
+// together says what failed alike once, with the rates at which it did.
+func together(failed []attempt) error {
+	var errs []error
+	for len(failed) > 0 {
+		first := failed[0]
+		var rates []string
+		failed = slices.DeleteFunc(failed, func(a attempt) bool {
+			same := a.err.Error() == first.err.Error()
+			if same {
+				rates = append(rates, strconv.Itoa(a.baud))
+			}
+			return same
+		})
+		errs = append(errs, fmt.Errorf("at %s baud: %w", strings.Join(rates, ", "), first.err))
+	}
+	return errors.Join(errs...)
+}
+
+// portError is a port that cannot be opened, at whatever rate.
+type portError struct{ error }
+
+func openAt(ctx context.Context, c Config, baud int) (*Module, error) {
+	port, err := uartreg.Open(c.Port)
+	if err != nil {
+		return nil, &portError{err}
+	}
+	m, err := connect(ctx, port, c, baud)
+	if err != nil {
+		return nil, errors.Join(err, port.Close())
+	}
+	return m, nil
+}
+
+func connect(ctx context.Context, port uart.PortCloser, c Config, baud int) (*Module, error) {
+	conn, err := port.Connect(physic.Frequency(baud)*physic.Hertz, uart.One, uart.NoParity, uart.NoFlow, 8)
+	if err != nil {
+		return nil, fmt.Errorf("sensor: %w", err)
+	}
+	line, ok := conn.(Line)
+	if !ok {
+		return nil, fmt.Errorf("sensor: port %s reads without deadlines; use one of sensor/tty", port)
+	}
+	c.Baud = baud
+	m, err := New(ctx, line, c)
+	if err != nil {
+		return nil, err
+	}
+	m.port = port
+	return m, nil
+}
+
+// New introduces itself to a module on a line that is open already, at the
+// rate Baud where that is not 0. Close does not close the line.
+func New(ctx context.Context, line Line, c Config) (*Module, error) {
+	if c.Address == 0 {
+		c.Address = DefaultAddress
+	}
+	if c.Port == "" {
+		c.Port = "line"
+	}
+	m := &Module{
+		turn: make(chan struct{}, 1),
+		link: &link{line: line, name: c.Port, address: c.Address, password: c.Password, baud: c.Baud, dirty: true},
+	}
+	m.info.Port, m.info.Baud, m.wake = c.Port, c.Baud, c.Wake
+	m.coverage = c.Coverage
+	if err := m.introduce(ctx); err != nil {
+		return nil, err
+	}
+	m.turn <- struct{}{}
+	return m, nil
+}
+
+// introduce verifies the password and reads what the module is. A module that
+// was just powered does not answer yet, so silence is waited out once.
+func (m *Module) introduce(ctx context.Context) error {
+	err := m.link.verify(ctx, probeTimeout)
+	if damaged(err) {
+		err = m.link.verify(ctx, startUp)
+	}
+	if err != nil {
+		if m.link.foreign != nil && damaged(err) {
+			return &AddressError{m.link.name, *m.link.foreign}
+		}
+		if noise, known := m.link.meter.chatter(); noise != "" && damaged(err) {
+			if known {
+				return &stranger{noise, err}
+			}
+			return fmt.Errorf("%w, %s", err, noise)
+		}
+		return err
+	}
+	m.link.known = true
+	if err := m.readParameters(ctx); err != nil {
+		return err
+	}
+	i := &m.info
+	i.Family = fmt.Sprintf("zfm-%d", i.SystemID)
+	i.Buffers, i.Lamp = 2, LampNone // what every family has
+	if b, has, err := m.probe(ctx, ReadProdInfo); err != nil {
+		return err
+	} else if has {
+		i.product(b)
+	}
+	if i.Serial != "" { // the generation without ReadProdInfo has neither
+		for _, v := range []struct {
+			text *string
+			Instruction
+		}{{&i.Algorithm, GetAlgVer}, {&i.Firmware, GetFwVer}} {
+			b, _, err := m.probe(ctx, v.Instruction)
+			if err != nil {
+				return err
+			}
+			*v.text = cString(b)
+		}
+	}
+	return m.findLamp(ctx)
+}
+
+// probe asks for something that a module may not have: has is false where it
+// says so or says nothing.
+func (m *Module) probe(ctx context.Context, i Instruction, params ...byte) (b []byte, has bool, err error) {
+	for range 2 {
+		b, err = m.link.once(ctx, probeTimeout, i, params)
+		e := (*CodeError)(nil)
+		switch {
+		case err == nil:
+			return b, true, nil
+		case ctx.Err() != nil, errors.Is(err, ErrGone):
+			return nil, false, err
+		case errors.As(err, &e), errors.Is(err, ErrTimeout):
+			return nil, false, nil
+		}
+		// Damaged on the wire: that says nothing about what the module has.
+	}
+	return nil, false, err
+}
+
+// settle raises the rate where that works: it is set, the module restarted
+// where it can be told to or its power can be cut, and then looked for at the
+// new rate. One that takes a new rate at its next power-up only stays at the old
+// one until then. A rate at which anything is damaged is taken back.
+func (m *Module) settle(ctx context.Context, c Config) (*Module, error) {
+	if m.info.Baud > settledBaud {
+		if m.steady(ctx) == nil {
+			return m, nil
+		}
+		return m.move(ctx, c, settledBaud)
+	}
+	if m.info.BaudSet == fastestBaud && c.Power == nil {
+		return m, nil // from the next power-up on
+	}
+	before := m.info.Baud
+	m, err := m.move(ctx, c, fastestBaud)
+	if err != nil || m.info.Baud == before || m.steady(ctx) == nil {
+		return m, err
+	}
+	return m.move(ctx, c, before)
+}
+
+// move sets another rate and looks for the module again.
+func (m *Module) move(ctx context.Context, c Config, baud int) (*Module, error) {
+	err := m.SetBaud(ctx, baud)
+	if e := (*CodeError)(nil); errors.As(err, &e) {
+		return m, nil // it does not do that rate
+	}
+	switch {
+	case err != nil:
+	case m.info.Serial != "":
+		err = m.Reset(ctx)
+	case c.Power != nil:
+		err = c.Power.Cycle(ctx)
+	}
+	if err := errors.Join(err, m.Close()); err != nil {
+		return nil, err
+	}
+	c.Baud = baud
+	if moved, err := find(ctx, c); err == nil || ctx.Err() != nil {
+		return moved, err
+	}
+	c.Baud = 0
+	return find(ctx, c)
+}
+
+// steady is nil where a stretch of talk went without any damage.
+func (m *Module) steady(ctx context.Context) error {
+	before := m.Stats()
+	for range steadyTalks {
+		if err := m.HandShake(ctx); err != nil {
+			return err
+		}
+	}
+	if _, err := m.InfoPage(ctx); err != nil {
+		return err
+	}
+	if after := m.Stats(); after.BadSums != before.BadSums || after.Skipped != before.Skipped || after.Timeouts != before.Timeouts || after.Repeats != before.Repeats {
+		return fmt.Errorf("sensor: %s: at %d baud bytes are damaged: %w", m.info.Port, m.info.Baud, ErrSum)
+	}
+	return nil
+}
