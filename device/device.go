@@ -56,6 +56,11 @@ type FingerSearcher interface {
 	Identify(ctx context.Context, probe sensor.Print, templates [][]byte) (int, float64, error)
 }
 
+// FingerCache is a FingerMatcher that keeps templates outside the vault to search
+// them. What it keeps of a person who was forgotten is gone when Purge returns,
+// or, where the part is not there, before it is used again.
+type FingerCache interface{ Purge(context.Context) }
+
 // FingerEnroller makes a template of several captures.
 type FingerEnroller interface {
 	Enrol(ctx context.Context, captures int, progress func(sensor.EnrolStep)) ([]byte, error)
@@ -123,6 +128,7 @@ const (
 	defaultTimeout = 15 * time.Second
 	defaultOpen    = 5 * time.Second
 	enrolTimeout   = 90 * time.Second
+	purgeTimeout   = 5 * time.Second // a module's library takes seconds to erase
 )
 
 // Errors. What is none of these, no *RetryError and no Decision is a fault.
@@ -657,7 +663,18 @@ func (d *Device) Forget(ctx context.Context, user store.UserID) (store.Receipt, 
 		return r, fmt.Errorf("device: %w", ErrUnknown)
 	}
 	if r.Audit != 0 {
+		d.purge()
 		d.send(Event{Kind: "forgotten", User: user})
 	}
 	return r, err
+}
+
+// purge empties the finger reader's cache. Whoever calls it has the turn, or an
+// attempt under way would fill it again.
+func (d *Device) purge() {
+	if c, ok := d.hw.Match.(FingerCache); ok {
+		ctx, cancel := context.WithTimeout(d.ctx, purgeTimeout)
+		defer cancel()
+		c.Purge(ctx)
+	}
 }

@@ -40,6 +40,7 @@ type world struct {
 	look   func() // called for every frame
 	fail   error  // of the camera
 	opened chan struct{}
+	purged int // times that the finger reader's cache was emptied
 }
 
 const model = "fake"
@@ -139,6 +140,13 @@ func (w *world) FMR(score float64) float64 {
 }
 
 func (w *world) Family() string { return "fake" }
+
+func (w *world) Purge(context.Context) {
+	if !w.d.Busy() {
+		w.t.Error("the cache is emptied while an attempt may fill it")
+	}
+	w.purged++
+}
 
 func (w *world) Enrol(_ context.Context, _ int, progress func(sensor.EnrolStep)) ([]byte, error) {
 	progress(sensor.EnrolStep{Done: 1, Of: 1})
@@ -445,8 +453,11 @@ func TestEnrolmentRefuses(t *testing.T) {
 func TestTheForgottenAreUnknown(t *testing.T) {
 	w := newWorld(t, DefaultPolicy())
 	alice := w.enrol("Alice", 1, "alice")
-	if _, err := w.d.Forget(t.Context(), alice); err != nil {
-		t.Fatal(err)
+	if n, err := w.d.ForgetFinger(alice, "", "none"); n != 1 || err != nil || w.purged != 1 {
+		t.Errorf("%d fingers are deleted, %v; the reader's cache is emptied %d times", n, err, w.purged)
+	}
+	if _, err := w.d.Forget(t.Context(), alice); err != nil || w.purged != 2 {
+		t.Fatalf("%v; the reader's cache is emptied %d times", err, w.purged)
 	}
 	if _, err := w.d.Authenticate(t.Context(), Request{Who: alice}); !errors.Is(err, ErrUnknown) {
 		t.Errorf("%v", err)

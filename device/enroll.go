@@ -167,7 +167,11 @@ func (d *Device) enrollFinger(ctx context.Context, r EnrollRequest) (store.Templ
 		return store.Template{}, fmt.Errorf("device: finger reader: %w", ErrPart)
 	}
 	template, err := d.hw.Enrol.Enrol(ctx, d.opts.Captures, func(s sensor.EnrolStep) {
-		d.tell(r.Notify, Event{Kind: "progress", Step: Finger, Done: s.Done, Of: s.Of})
+		e := Event{Kind: "progress", Step: Finger, Done: s.Done, Of: s.Of}
+		if s.Coverage != nil {
+			e.Detail = s.Coverage.String()
+		}
+		d.tell(r.Notify, e)
 		if s.Hint != "" {
 			d.tell(r.Notify, Event{Kind: "hint", Step: Finger, Hint: string(s.Hint)})
 		}

@@ -185,9 +185,14 @@ func (d *Device) ForgetFinger(user store.UserID, label string, keep ...string) (
 		_, err = tx.Append(store.Entry{At: d.hw.Now(), Kind: "forget-finger", User: user, Outcome: "done"})
 		return err
 	})
-	if err != nil {
+	if err != nil || len(gone) == 0 {
 		return 0, err
 	}
+	// What an attempt under way stores again goes with the next one.
+	if _, end, err := d.begin(d.ctx, d.opts.Timeout, true); err == nil {
+		defer end()
+	}
+	d.purge()
 	return len(gone), nil
 }
 
