@@ -190,14 +190,18 @@ func (t *tool) events() *cobra.Command {
 }
 
 func (t *tool) doctor() *cobra.Command {
-	return &cobra.Command{
+	var ports []string
+	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Find what is missing or wrong and say what to do",
 		Long: `Examine this machine and, when it runs, the daemon: devices, groups, models,
-the serial line, the store. Exits with 4 when something must be mended.`,
+the serial line, the store. Exits with 4 when something must be mended.
+
+--port examines a serial port for a fingerprint module as well, which needs a
+port that no program has.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d := t.diagnose(cmd.Context())
+			d := t.diagnose(cmd.Context(), ports...)
 			if err := t.print(d, func(w io.Writer) { printDiagnosis(w, d) }); err != nil {
 				return err
 			}
@@ -209,6 +213,11 @@ the serial line, the store. Exits with 4 when something must be mended.`,
 			return nil
 		},
 	}
+	c.Flags().StringArrayVarP(&ports, "port", "p", nil, "serial port to look for a fingerprint module on; may be given more than once")
+	_ = c.RegisterFlagCompletionFunc("port", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return serialPorts(), cobra.ShellCompDirectiveDefault
+	})
+	return c
 }
 
 func printDiagnosis(w io.Writer, d client.Diagnosis) {

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/sensor/tty"
 )
 
@@ -25,13 +26,16 @@ const (
 
 // diagnose examines what can be seen without the daemon, then asks it about
 // what only it can see.
-func (t *tool) diagnose(ctx context.Context) client.Diagnosis {
+func (t *tool) diagnose(ctx context.Context, ports ...string) client.Diagnosis {
 	var d client.Diagnosis
 	add := func(name, state, detail, advice string) {
 		d.Checks = append(d.Checks, client.Check{Name: name, State: state, Detail: detail, Advice: advice})
 	}
 	checkCameras(add)
 	checkSerial(add)
+	for _, p := range ports {
+		checkModule(ctx, add, p)
+	}
 	cl := t.client()
 	defer cl.Close()
 	s, err := cl.Status(ctx)
@@ -88,8 +92,45 @@ func checkSerial(add addCheck) {
 			add("serial port", checkFail, f+": "+tty.Holder(f), "raspi-config, or 'sudo systemctl disable --now serial-getty@"+filepath.Base(f)+"'")
 			continue
 		}
+		if lost, ok := tty.LostOn(f); ok && lost.String() != "" {
+			add("serial port", checkWarn, f+": since the start "+lost.String(), tty.LostAdvice(f))
+			continue
+		}
 		access(add, "serial port", f, "dialout")
 	}
+}
+
+// checkModule opens a port and looks for a fingerprint module.
+func checkModule(ctx context.Context, add addCheck, port string) {
+	const name = "finger module"
+	r, err := look(ctx, sensor.Config{Port: port, Address: sensor.DefaultAddress}, nil, nil)
+	switch {
+	case err == nil && r.Address != nil:
+		add(name, checkWarn, fmt.Sprintf("%s: %s at %d baud, at the address 0x%08X", port, r.Info.Family, r.Info.Baud, *r.Address), fmt.Sprintf("set finger.address = 0x%08X", *r.Address))
+	case err == nil:
+		add(name, checkOK, fmt.Sprintf("%s: %s at %d baud", port, r.Info.Family, r.Info.Baud), "")
+	case errors.Is(err, tty.ErrBusy) && strings.Contains(err.Error(), "faceprintd"):
+		add(name, checkSkip, port+": the daemon has it", "its own checks tell about the module; to examine the port, 'sudo systemctl stop faceprintd'")
+	default:
+		add(name, checkFail, r.Problem, moduleCure(port, err))
+	}
+}
+
+// moduleCure is what to do where no module could be opened.
+func moduleCure(port string, err error) string {
+	switch {
+	case errors.Is(err, tty.ErrNoPort):
+		return "plug it in, or name another port: 'faceprint sensor find' looks at all; on a Pi: raspi-config, Interface Options, Serial Port: no login shell, hardware enabled"
+	case errors.Is(err, tty.ErrPermission):
+		return "run it with sudo, or as a user of the group that the port names"
+	case errors.Is(err, tty.ErrBusy):
+		return "stop the program that has it, or name another port"
+	case errors.Is(err, sensor.ErrPassword):
+		return "'faceprint sensor find " + port + " --password-list FILE' tries those that may be it; there is no reset"
+	case errors.Is(err, sensor.ErrNoModule):
+		return "see what is said of the line; where nothing answers: 3.3 V, ground, TX and RX crossed, then 'faceprint sensor find " + port + " --address-list FILE', for a module with another address says nothing"
+	}
+	return "name the serial port that the module is wired to"
 }
 
 // access says whether this user could open the device.

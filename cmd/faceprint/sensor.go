@@ -77,19 +77,23 @@ type found struct {
 	Port     string       `json:"port"`
 	Info     *sensor.Info `json:"module,omitempty"`
 	Password *uint32      `json:"password,omitempty"` // where it was in the list
+	Address  *uint32      `json:"address,omitempty"`  // where it is another than was asked for
 	Problem  string       `json:"problem,omitempty"`
 }
 
 func (t *tool) sensorFind() *cobra.Command {
 	var f moduleFlags
-	var list string
+	var list, addresses string
 	c := &cobra.Command{
 		Use:   "find [PORT...]",
 		Short: "Look for a module at every rate on every port, or on these",
 		Long: `Look for a module on every serial port of this machine, or on those named.
 
 A lost password: --password-list names a file with one number a line, which are
-tried in turn. There is no other way; the password cannot be read or reset.`,
+tried in turn. There is no other way; the password cannot be read or reset.
+
+A lost address: some modules answer whoever calls another one, and are found so.
+The others say nothing: --address-list names a file of addresses to call.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			if len(args) == 0 {
@@ -103,7 +107,11 @@ tried in turn. There is no other way; the password cannot be read or reset.`,
 			if len(args) == 0 {
 				return errors.New("there is no serial port; on a Pi: raspi-config, Interface Options, Serial Port: no login shell, hardware enabled")
 			}
-			passwords, err := passwordList(list)
+			passwords, err := numberList("--password-list", list)
+			if err != nil {
+				return err
+			}
+			called, err := numberList("--address-list", addresses)
 			if err != nil {
 				return err
 			}
@@ -115,7 +123,7 @@ tried in turn. There is no other way; the password cannot be read or reset.`,
 				if err != nil {
 					return err
 				}
-				r := look(ctx, conf, passwords)
+				r, _ := look(ctx, conf, passwords, called) // why not is in it
 				any = any || r.Info != nil
 				all = append(all, r)
 			}
@@ -124,10 +132,15 @@ tried in turn. There is no other way; the password cannot be read or reset.`,
 					switch {
 					case r.Info == nil:
 						fmt.Fprintf(w, "%s: %s\n", r.Port, r.Problem)
-					case r.Password != nil:
-						fmt.Fprintf(w, "%s: %s at %d baud, its password is 0x%08X\n", r.Port, r.Info.Family, r.Info.Baud, *r.Password)
 					default:
-						fmt.Fprintf(w, "%s: %s at %d baud\n", r.Port, r.Info.Family, r.Info.Baud)
+						fmt.Fprintf(w, "%s: %s at %d baud", r.Port, r.Info.Family, r.Info.Baud)
+						if r.Password != nil {
+							fmt.Fprintf(w, ", its password is 0x%08X", *r.Password)
+						}
+						if r.Address != nil {
+							fmt.Fprintf(w, ", its address is 0x%08X (finger.address)", *r.Address)
+						}
+						fmt.Fprintln(w)
 					}
 				}
 			})
@@ -139,13 +152,28 @@ tried in turn. There is no other way; the password cannot be read or reset.`,
 	}
 	f.add(c)
 	c.Flags().StringVar(&list, "password-list", "", "file of passwords to try, one number a line")
+	c.Flags().StringVar(&addresses, "address-list", "", "file of addresses to call, one number a line")
 	return c
 }
 
-// look opens a port, with every password of the list where it needs another.
-func look(ctx context.Context, c sensor.Config, passwords []uint32) found {
+// look opens a port, with every address of the list where nothing answers, and
+// every password where it needs another.
+func look(ctx context.Context, c sensor.Config, passwords, addresses []uint32) (found, error) {
 	r := found{Port: c.Port}
 	m, err := openModule(ctx, c)
+	for _, a := range addresses {
+		if !errors.Is(err, sensor.ErrNoModule) {
+			break
+		}
+		c.Address = a
+		m, err = openModule(ctx, c)
+		r.Address = &c.Address
+	}
+	if e := (*sensor.AddressError)(nil); errors.As(err, &e) {
+		c.Address = e.Address
+		m, err = openModule(ctx, c)
+		r.Address = &c.Address
+	}
 	for _, p := range passwords {
 		if !errors.Is(err, sensor.ErrPassword) {
 			break
@@ -157,21 +185,21 @@ func look(ctx context.Context, c sensor.Config, passwords []uint32) found {
 	}
 	if err != nil {
 		r.Problem = err.Error()
-		return r
+		return r, err
 	}
 	defer m.Close()
 	info := m.Info()
 	r.Info = &info
-	return r
+	return r, nil
 }
 
-func passwordList(file string) ([]uint32, error) {
+func numberList(flag, file string) ([]uint32, error) {
 	if file == "" {
 		return nil, nil
 	}
 	text, err := os.Open(file)
 	if err != nil {
-		return nil, fmt.Errorf("--password-list: %w", err)
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	defer text.Close()
 	var all []uint32
@@ -229,13 +257,22 @@ func (t *tool) sensorPicture() *cobra.Command {
 	return t.withModule(&cobra.Command{
 		Use:   "picture PORT FILE.png",
 		Short: "Save what the sensor sees, to judge its window and its supply",
-		Long: `Save a picture of what lies on the sensor. A picture of a finger is that person's:
+		Long: `Wait for a finger and save a picture of what lies on the sensor. A picture of a finger is that person's:
 ask them first, and delete it when the window is judged. The file is readable by
 its owner alone.`,
 		Args: cobra.ExactArgs(2),
 	}, &moduleFlags{}, func(ctx context.Context, m *sensor.Module, args []string) error {
 		start := time.Now()
 		p, err := m.Capture(ctx)
+		for told := false; noFinger(err) && time.Since(start) < pictureWait; p, err = m.Capture(ctx) {
+			if !told {
+				t.progress("lay a finger on the sensor, and leave it there")
+				told = true
+			}
+		}
+		if noFinger(err) {
+			return fmt.Errorf("no finger was laid on the sensor within %v; where one was, wipe the sensor and try 'faceprint sensor info %s'", pictureWait, m.Info().Port)
+		}
 		if err != nil {
 			return err
 		}
@@ -246,9 +283,17 @@ its owner alone.`,
 		if err := os.WriteFile(args[0], b.Bytes(), 0o600); err != nil {
 			return fmt.Errorf("picture: %w", err)
 		}
-		t.progress("%dx%d pixels in %v: %s", p.Width, p.Height, time.Since(start).Round(10*time.Millisecond), args[0])
+		t.progress("%dx%d pixels: %s", p.Width, p.Height, args[0])
 		return nil
 	})
+}
+
+// pictureWait is how long a technician has to lay a finger on the sensor.
+const pictureWait = 20 * time.Second
+
+func noFinger(err error) bool {
+	r := (*sensor.RetryError)(nil)
+	return errors.As(err, &r) && r.Hint == sensor.HintNoFinger
 }
 
 func (t *tool) sensorSet() *cobra.Command {
@@ -288,6 +333,7 @@ differs is another one.`,
 			if err := m.SetPassword(ctx, n); err != nil {
 				return err
 			}
+			t.progress("the password is 0x%08X now; write it down, it cannot be read or reset. The daemon: a file that holds it, named in finger.password_file", n)
 		}
 		if address != "" {
 			n, err := number("--new-address", address)
@@ -297,10 +343,15 @@ differs is another one.`,
 			if err := m.SetAddress(ctx, n); err != nil {
 				return err
 			}
+			t.progress("the address is 0x%08X now; the daemon: finger.address = 0x%08X", n, n)
 		}
 		if baud != 0 {
-			return m.SetBaud(ctx, baud)
+			if err := m.SetBaud(ctx, baud); err != nil {
+				return err
+			}
+			t.progress("the rate is %d baud from the next power-up on; some modules change at once", baud)
 		}
+		t.progress("to the daemon it is another module now: when it is back, faceprint sensor trust")
 		return nil
 	})
 	c.Flags().IntVar(&baud, "new-baud", 0, "rate from the next power-up on: 9600, 19200, 38400, 57600, 115200")
@@ -401,7 +452,8 @@ func (t *tool) sensorTrust() *cobra.Command {
 		Use:   "trust",
 		Short: "Tell the daemon that the module that is there now is the right one",
 		Long: `After a module was exchanged, or was caught lying, the daemon refuses it until an
-admin has looked at it. This sets it up anew: who it is, and its decoys.
+admin has looked at it. This sets it up anew: who it is, and its decoys. What
+rests in its library is removed.
 Fingers that were enrolled on another module have to be enrolled again.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -81,6 +81,10 @@ type fingerConfig struct {
 	Address      uint32 `toml:"address" comment:"The module's address."`
 	PasswordFile string `toml:"password_file" comment:"File that holds the module's password as a number; empty means 0."`
 	Match        string `toml:"match" comment:"Who compares: module (fast; its word is checked with decoys), or host (the picture is read, 2 to 7 s, and the module's word counts for nothing; for windows of 256x288 and more). Whoever changes it enrols fingers anew."`
+	PowerPin     string `toml:"power_pin" comment:"Pin that switches the module's power, high is on, such as GPIO23: a module that hangs is cut off for 2 s. Empty where it is not wired."`
+	WakePin      string `toml:"wake_pin" comment:"Pin of the module's wake wire (R503, blue), low while touched, such as GPIO24: an idle reader then leaves the line alone. Empty where it is not wired."`
+	Coverage     bool   `toml:"coverage" comment:"Tell at enrolment how much of the finger each capture saw: 2 s a capture while the finger is lifted, at 115200 baud. Off on the bench."`
+	BorrowDecoys bool   `toml:"borrow_decoys" comment:"Where the module takes no pictures from the host, mix in templates of other people in place of decoys. It catches less."`
 }
 
 type doorConfig struct {
@@ -167,7 +171,7 @@ func defaults() Config {
 		Store:  storeConfig{File: "faceprint.db", Key: "file", KeyFile: "device.key", TPMDevice: "/dev/tpmrm0"},
 		Camera: cameraConfig{Source: "/dev/video0"},
 		Face:   faceConfig{Models: "/usr/share/faceprint/models", Profile: vision.DefaultProfile, Engine: "auto", Library: "/usr/lib/faceprint/libonnxruntime.so.1"},
-		Finger: fingerConfig{Port: "/dev/serial0", Address: 0xFFFFFFFF, Match: "module"},
+		Finger: fingerConfig{Port: "/dev/serial0", Address: 0xFFFFFFFF, Match: "module", Coverage: true},
 		Door:   doorConfig{Kind: "none", Open: duration{Duration: 5 * time.Second}, KeyFile: "door.key"},
 		Kiosk:  kioskConfig{Preview: true, Enrol: "code", Away: duration{Duration: 5 * time.Second}},
 		Policy: policyConfig{Mode: "both", Phone: "second", FaceFMR: 1e-4, FingerFMR: 1e-4, Live: 0.5, Challenge: "auto", Timeout: duration{Duration: 15 * time.Second}},
@@ -184,7 +188,7 @@ func benchDefaults() Config {
 	c := defaults()
 	c.Dir = ""
 	c.API.Socket = "api.sock"
-	c.Finger.Port = c.Bench.Link
+	c.Finger.Port, c.Finger.Coverage = c.Bench.Link, false
 	c.Policy.PIN = true
 	c.Policy.Challenge = "off" // the clips do nothing on request
 	c.Kiosk.Listen, c.Kiosk.Enrol = "127.0.0.1:0", "open"
@@ -393,6 +397,13 @@ func (c *Config) check() error {
 	oneOf("finger.match", c.Finger.Match, matchModule, matchHost)
 	if c.Finger.Baud < 0 || c.Finger.Baud%9600 != 0 || c.Finger.Baud > 12*9600 {
 		wrong("finger.baud", "%d is no rate of these modules: a multiple of 9600 up to 115200, or 0", c.Finger.Baud)
+	}
+	pins := map[string]string{}
+	for _, p := range []struct{ key, pin string }{{"finger.power_pin", c.Finger.PowerPin}, {"finger.wake_pin", c.Finger.WakePin}, {"door.pin", c.Door.Pin}} {
+		if other := pins[p.pin]; p.pin != "" && other != "" {
+			wrong(p.key, "%s is the pin of %s already", p.pin, other)
+		}
+		pins[p.pin] = p.key
 	}
 	oneOf("door.kind", c.Door.Kind, "none", "drawn", "gpio", "guard")
 	if c.Door.Kind == "gpio" {

@@ -30,6 +30,7 @@ func (b *backend) Diagnose(ctx context.Context) (client.Diagnosis, error) {
 		state := map[string]string{"ok": "ok", "missing": "fail", "off": "skip"}[p.State]
 		add(p.Name, state, p.Detail, p.Advice)
 	}
+	b.finger.checkLine(add)
 	b.checkVault(add)
 	checkDisk(add, filepath.Dir(b.config.Store.File))
 	checkStorage(add, "/sys", filepath.Dir(b.config.Store.File))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/faceprint/faceprint/device"
+	"github.com/faceprint/faceprint/device/gpio"
 	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/sensor/host"
 	"github.com/faceprint/faceprint/sensor/tty"
@@ -48,8 +50,40 @@ const (
 	matchHost   = "host"
 )
 
+// fingerPins are the module's wires besides the serial line. They are taken when
+// the module is opened first and kept until the daemon stops.
+type fingerPins struct {
+	power *gpio.Supply
+	wake  *gpio.Wake
+}
+
+func (p *fingerPins) open(c fingerConfig, log *slog.Logger) (err error) {
+	if c.PowerPin != "" && p.power == nil {
+		if p.power, err = gpio.OpenSupply(c.PowerPin, log); err != nil {
+			return fmt.Errorf("finger.power_pin: %w", err)
+		}
+	}
+	if c.WakePin != "" && p.wake == nil {
+		if p.wake, err = gpio.OpenWake(c.WakePin); err != nil {
+			return fmt.Errorf("finger.wake_pin: %w", err)
+		}
+	}
+	return nil
+}
+
+func (p *fingerPins) close() error {
+	var errs []error
+	if p.power != nil {
+		errs = append(errs, p.power.Close())
+	}
+	if p.wake != nil {
+		errs = append(errs, p.wake.Close())
+	}
+	return errors.Join(errs...)
+}
+
 // openModule finds the module on its port, where it is the one that was set up.
-func openModule(ctx context.Context, c fingerConfig, t trust) (*sensor.Module, error) {
+func openModule(ctx context.Context, c fingerConfig, p *fingerPins, t trust) (*sensor.Module, error) {
 	if err := t.refused(); err != nil {
 		return nil, err
 	}
@@ -57,17 +91,43 @@ func openModule(ctx context.Context, c fingerConfig, t trust) (*sensor.Module, e
 	if err != nil {
 		return nil, err
 	}
+	if err := p.open(c, t.log); err != nil {
+		return nil, err
+	}
 	if err := tty.Register(c.Port); err != nil {
 		return nil, err
 	}
-	m, err := sensor.Open(ctx, sensor.Config{Port: c.Port, Baud: c.Baud, Address: c.Address, Password: password, Raise: c.Baud == 0})
+	s := sensor.Config{Port: c.Port, Baud: c.Baud, Address: c.Address, Password: password, Raise: c.Baud == 0, Coverage: c.Coverage}
+	if p.power != nil {
+		s.Power = p.power
+	}
+	if p.wake != nil {
+		s.Wake = p.wake
+	}
+	m, err := sensor.Open(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.admit(ctx, m); err != nil {
+	err = t.admit(ctx, m)
+	if err == nil && c.BorrowDecoys && !m.Guarded() {
+		err = m.Borrow(ctx, t.others)
+	}
+	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
+}
+
+// checkLine warns of characters that the module's port lost.
+func (f *finger) checkLine(add addCheck) {
+	m, _, err := f.part.get()
+	if err != nil {
+		return
+	}
+	s, port := m.Stats(), m.Info().Port
+	if lost := (tty.Lost{Overruns: s.Overruns, Framing: s.Framing}).String(); lost != "" {
+		add("finger line", "warn", port+": since the module was opened "+lost, tty.LostAdvice(port))
+	}
 }
 
 // password reads the module's password; 0, the factory's, where no file is
@@ -93,7 +153,11 @@ func moduleDetail(m *sensor.Module) string {
 	if i.Serial != "" {
 		s += ", serial " + i.Serial
 	}
-	if !m.Guarded() {
+	switch {
+	case m.Guarded():
+	case m.Borrows():
+		s += ", with other people's templates for decoys"
+	default:
 		s += ", without decoys"
 	}
 	return s
@@ -112,15 +176,20 @@ func moduleNumbers(m *sensor.Module) map[string]float64 {
 		"commands": float64(s.Commands), "answers": float64(s.Answers), "bad_sums": float64(s.BadSums), "skipped_bytes": float64(s.Skipped),
 		"timeouts": float64(s.Timeouts), "drains": float64(s.Drains), "stale": float64(s.Stale), "early": float64(s.Early),
 		"repeats": float64(s.Repeats), "reverifies": float64(s.Reverifies), "doubts": float64(s.Doubts),
+		"overruns": float64(s.Overruns), "framing_errors": float64(s.Framing),
 		"median_seconds": s.Median.Seconds(), "p99_seconds": s.P99.Seconds(), "baud": float64(m.Info().Baud),
 	}
 }
 
 func moduleAdvice(err error) string {
-	attack := (*sensor.AttackError)(nil)
+	attack, address := (*sensor.AttackError)(nil), (*sensor.AddressError)(nil)
 	switch {
 	case errors.As(err, &attack):
 		return "look at the module and its cable; when it is the right one, 'faceprint sensor trust' sets it up anew"
+	case errors.Is(err, gpio.ErrPin):
+		return "name a free pin (GPIO23) and put the daemon's user into the group gpio; an empty key goes without the wire"
+	case errors.As(err, &address):
+		return fmt.Sprintf("set finger.address = 0x%08X", address.Address)
 	case errors.Is(err, sensor.ErrPassword):
 		return "put the module's password into a file and name it in finger.password_file; a lost password cannot be reset"
 	case errors.Is(err, tty.ErrPermission):
@@ -230,15 +299,19 @@ func (f *finger) Identify(ctx context.Context, probe sensor.Print, templates [][
 func closeModule(m *sensor.Module) error {
 	ctx, cancel := context.WithTimeout(context.Background(), checkTime)
 	defer cancel()
-	return errors.Join(empty(ctx, m), m.Close())
+	return errors.Join(m.Purge(ctx), m.Close())
 }
 
-// empty removes what a 1:N search stored.
-func empty(ctx context.Context, m *sensor.Module) error {
-	if n, err := m.Cached(ctx); err != nil || n == 0 {
-		return err
+// Purge takes what a search stored out of the module. One that does not do it is
+// opened anew, and emptied then (trust.admit).
+func (f *finger) Purge(ctx context.Context) {
+	m, gen, err := f.part.get()
+	if err != nil {
+		return
 	}
-	return m.EmptyLibrary(ctx)
+	if err := m.Purge(ctx); err != nil {
+		f.part.lost(gen, fmt.Errorf("finger: templates of somebody who was forgotten may rest in the module: %w", err))
+	}
 }
 
 func (f *finger) Same(ctx context.Context, template []byte, others [][]byte) (int, error) {
@@ -253,8 +326,7 @@ func (f *finger) Same(ctx context.Context, template []byte, others [][]byte) (in
 // How long a yes or a no stays on the lamp.
 const lampAnswer = 2 * time.Second
 
-// light lets the module's lamp say what the device does, and takes whoever is
-// forgotten out of the module, until the events end.
+// light lets the module's lamp say what the device does, until the events end.
 func (f *finger) light(ctx context.Context, events <-chan device.Event) {
 	idle := time.NewTimer(0)
 	defer idle.Stop()
@@ -264,11 +336,6 @@ func (f *finger) light(ctx context.Context, events <-chan device.Event) {
 		case e, ok := <-events:
 			if !ok {
 				return
-			}
-			if m, gen, err := f.part.get(); e.Kind == "forgotten" && err == nil {
-				c, cancel := context.WithTimeout(ctx, checkTime)
-				_ = f.noted(gen, empty(c, m))
-				cancel()
 			}
 			if show, ok = lampOf(e); !ok {
 				continue

@@ -55,13 +55,21 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 		}
 	}
 	reader := &finger{trust: trust{vault, log}}
-	module := newPart("finger", log, func(ctx context.Context) (*sensor.Module, error) { return openModule(ctx, c.Finger, reader.trust) }, closeModule)
+	pins := &fingerPins{}
+	module := newPart("finger", log, func(ctx context.Context) (*sensor.Module, error) {
+		return openModule(ctx, c.Finger, pins, reader.trust)
+	}, closeModule)
 	module.check, module.detail, module.advice, module.numbers = checkModule, moduleDetail, moduleAdvice, moduleNumbers
 	if c.Finger.Match == matchHost {
 		module.detail = pictureDetail
 	}
 	reader.part = module
-	running.Go(func() { module.run(ctx, func() {}) })
+	running.Go(func() {
+		module.run(ctx, func() {})
+		if err := pins.close(); err != nil {
+			log.Warn("the fingerprint module's pins were not given back", "err", err)
+		}
+	})
 
 	var authenticator *device.Device
 	entrance := openDoor(c.Door, vault, func(e device.Event) { authenticator.Announce(e) }, log)

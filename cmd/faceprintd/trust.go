@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/subtle"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/faceprint/faceprint/sensor"
@@ -140,13 +142,43 @@ func (t trust) setUp(ctx context.Context, m *sensor.Module) error {
 			k.Decoys.Compare = took
 		}
 	}
-	if len(k.Decoys.Templates) > 0 {
+	if len(k.Decoys.Templates) == 0 {
+		if err := m.EmptyLibrary(ctx); err != nil { // whatever it was used for before
+			return err
+		}
+	} else {
+		var err error
+		if k.Decoys.Keeps, err = m.Keeps(ctx, k.Decoys.Templates[0]); err != nil {
+			return err
+		}
 		if err := m.Guard(ctx, k.Decoys); err != nil {
 			return err
 		}
 	}
 	t.log.Info("the finger module was set up", "family", k.Info.Family, "decoys", len(k.Decoys.Templates))
 	return t.save(k, store.Entry{Outcome: "set-up"})
+}
+
+// others are the templates of the module's family of everybody but the one whose
+// template it is: decoys for a module that takes no pictures.
+func (t trust) others(template []byte) (others [][]byte, err error) {
+	var all []store.Template
+	err = t.vault.View(func(tx *store.Tx) error {
+		all, err = tx.Templates(store.KindModule)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("finger module: borrowed decoys: %w", err)
+	}
+	at := slices.IndexFunc(all, func(o store.Template) bool { return subtle.ConstantTimeCompare(o.Data, template) == 1 })
+	for i := range all {
+		if at >= 0 && all[i].User != all[at].User && all[i].Model == all[at].Model {
+			others = append(others, all[i].Data) // Match wipes it
+		} else {
+			all[i].Wipe()
+		}
+	}
+	return others, nil
 }
 
 // nobody is the picture of a finger that nobody has and nobody can foresee.

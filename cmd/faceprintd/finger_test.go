@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"periph.io/x/conn/v3/gpio"
+	"periph.io/x/conn/v3/gpio/gpioreg"
+	"periph.io/x/conn/v3/gpio/gpiotest"
+
+	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/sensor/modsim"
+	"github.com/faceprint/faceprint/store"
+)
+
+func newTrust(t *testing.T) trust {
+	t.Helper()
+	dir := t.TempDir()
+	v, err := store.Open(filepath.Join(dir, "v.db"), store.KeyFile(filepath.Join(dir, "key")), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v.Close() })
+	return trust{v, slog.New(slog.DiscardHandler)}
+}
+
+// switched is a pin that switches a simulated module's power.
+type switched struct {
+	*gpiotest.Pin
+	t   *testing.T
+	sim *modsim.Sim
+}
+
+func (p *switched) Out(l gpio.Level) error {
+	if l != p.Read() {
+		if _, err := p.sim.Command(map[gpio.Level]string{gpio.Low: "unplug", gpio.High: "plug"}[l]); err != nil {
+			p.t.Error(err)
+		}
+	}
+	return p.Pin.Out(l)
+}
+
+// A module that hangs is cut off and found, the wake wire brings a touch, and
+// both pins are named in the configuration.
+func TestFingerPins(t *testing.T) {
+	t.Parallel()
+	wake := &gpiotest.Pin{N: "TESTWAKE", Num: 9024, EdgesChan: make(chan gpio.Level, 8)}
+	sim, err := modsim.New(modsim.Config{Model: "r307", Wake: func(touched bool) { wake.EdgesChan <- gpio.Level(!touched) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	power := &switched{&gpiotest.Pin{N: "TESTPOWER", Num: 9023, L: gpio.High}, t, sim}
+	for _, p := range []gpio.PinIO{wake, power} {
+		if err := gpioreg.Register(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []string{"quirk noimage", "hang"} {
+		if _, err := sim.Command(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pty, err := modsim.OpenPTY(filepath.Join(t.TempDir(), "module"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pty.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer cancel()
+	serving.Go(func() {
+		if err := pty.Serve(ctx, sim); err != nil {
+			t.Error(err)
+		}
+	})
+
+	pins := &fingerPins{}
+	c := fingerConfig{Port: pty.Path(), Baud: 57600, PowerPin: "TESTPOWER", WakePin: "TESTWAKE", BorrowDecoys: true}
+	m, err := openModule(ctx, c, pins, newTrust(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if d := moduleDetail(m); !strings.Contains(d, "other people's templates") {
+		t.Error(d)
+	}
+	before := m.Stats().Commands
+	touching := time.AfterFunc(1200*time.Millisecond, func() {
+		if _, err := sim.Command("touch alice thumb"); err != nil {
+			t.Error(err)
+		}
+	})
+	defer touching.Stop()
+	if _, err := m.Scan(ctx); err != nil {
+		t.Error(err)
+	}
+	// Without the wire it would have looked eight times.
+	if n := m.Stats().Commands - before; n > 4 {
+		t.Errorf("%d instructions while nobody was there", n)
+	}
+	if err := pins.close(); err != nil || power.Read() != gpio.High {
+		t.Errorf("closed: %v, power %v", err, power.Read())
+	}
+	if err := (&fingerPins{}).open(fingerConfig{PowerPin: "GPIO9999"}, slog.Default()); err == nil || !strings.Contains(err.Error(), "finger.power_pin") || !strings.Contains(moduleAdvice(err), "gpio") {
+		t.Errorf("a pin that is not there: %v", err)
+	}
+}
+
+// What is lent for decoys is nobody's whose template it goes with, and of the
+// same family.
+func TestBorrowedDecoysAreOtherPeoples(t *testing.T) {
+	tr := newTrust(t)
+	template := func(n byte) []byte { return bytes.Repeat([]byte{n}, 300) }
+	now := time.Now()
+	err := tr.vault.Update(func(tx *store.Tx) error {
+		for i, fingers := range []map[byte]string{{1: "r307", 2: "r307"}, {3: "r307", 4: "as608"}, {5: "r307"}} {
+			id := store.NewUserID()
+			if err := tx.AddPerson(store.Person{ID: id, Name: string(rune('A' + i)), Created: now, Consent: store.Consent{At: now, TextVersion: "1"}}); err != nil {
+				return err
+			}
+			for n, family := range fingers {
+				if _, err := tx.AddTemplate(store.Template{User: id, Kind: store.KindModule, Model: family, Label: string(rune('a' + n)), Created: now, Data: template(n)}); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for of, want := range map[byte]string{1: "3 5", 3: "1 2 5", 9: ""} {
+		others, err := tr.others(template(of))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for n := range byte(9) {
+			for _, o := range others {
+				if bytes.Equal(o, template(n)) {
+					got = append(got, string(rune('0'+n)))
+				}
+			}
+		}
+		if s := strings.Join(got, " "); s != want || len(got) != len(others) {
+			t.Errorf("with template %d go %q, want %q", of, s, want)
+		}
+	}
+}
+
+func TestLineErrorsAreExplained(t *testing.T) {
+	for err, want := range map[error]string{
+		&sensor.AddressError{Port: "p", Address: 0x11}:       "finger.address = 0x00000011",
+		&sensor.AttackError{Kind: sensor.AttackLibrary}:      "sensor trust",
+		error(sensor.ErrPassword):                            "password_file",
+		error(&sensor.CodeError{Instruction: sensor.GenImg}): "doctor",
+	} {
+		if got := moduleAdvice(err); !strings.Contains(got, want) {
+			t.Errorf("%v: %q", err, got)
+		}
+	}
+}
