@@ -3,6 +3,7 @@ package sensor_test
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 
 	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/sensor/modsim"
@@ -151,17 +153,27 @@ func TestStrangersAreNamed(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer master.Close()
+			defer slave.Close()
+			// On the runtime's poller, where closing it ends a read.
+			fd, err := unix.FcntlInt(master.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.SetNonblock(fd, true); err != nil {
+				t.Fatal(err)
+			}
+			end := os.NewFile(uintptr(fd), "master")
 			// It answers whatever it is sent, as a login prompt and a modem do.
 			var speaking sync.WaitGroup
 			defer speaking.Wait()
-			defer slave.Close() // which ends its reading
+			defer end.Close()
 			speaking.Go(func() {
 				var b [64]byte
 				for {
-					if _, err := master.Read(b[:]); err != nil {
+					if _, err := end.Read(b[:]); err != nil {
 						return
 					}
-					if _, err := master.WriteString(c.says); err != nil {
+					if _, err := end.WriteString(c.says); err != nil {
 						return
 					}
 				}
