@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -168,12 +169,21 @@ func (t *tool) phoneList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return t.print(list, func(w io.Writer) { printPhones(w, list.Phones) })
+			people, err := cl.People(cmd.Context())
+			if err != nil {
+				return err
+			}
+			names := make(map[string]string, len(people.People))
+			for _, p := range people.People {
+				names[p.User] = p.Name
+			}
+			return t.print(list, func(w io.Writer) { printPhones(w, list.Phones, names) })
 		},
 	}
 }
 
-func printPhones(w io.Writer, phones []client.Phone) {
+// printPhones prints phones; names are of people, by their ids.
+func printPhones(w io.Writer, phones []client.Phone, names map[string]string) {
 	if len(phones) == 0 {
 		fmt.Fprintln(w, "no phone is paired")
 		return
@@ -191,7 +201,7 @@ func printPhones(w io.Writer, phones []client.Phone) {
 		if p.Schedule != "" {
 			when = p.Schedule
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s, %s\t%s\t%s\t%s\n", p.ID, p.User, p.Name, p.Kind, p.Platform, strings.Join(p.Rights, ","), when, state)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s, %s\t%s\t%s\t%s\n", p.ID, cmp.Or(names[p.User], p.User), p.Name, p.Kind, p.Platform, strings.Join(p.Rights, ","), when, state)
 	}
 	tw.Flush()
 }
