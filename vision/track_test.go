@@ -1,6 +1,7 @@
 package vision
 
 import (
+	"errors"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -132,5 +133,68 @@ func TestStillness(t *testing.T) {
 	}
 	if s.Still(&Frame{}) {
 		t.Error("a broken frame is still")
+	}
+}
+
+func TestTrackingStaysWhereTheFaceWas(t *testing.T) {
+	m, p, e := openFake(t, DefaultProfile)
+	f := grey(640, 480)
+	faces, err := m.Detect(f)
+	if err != nil || len(faces) != 1 {
+		t.Fatalf("%d faces, %v", len(faces), err)
+	}
+	answers := func(at func(k int) float32) {
+		points := make([]float32, 136)
+		for k := range points {
+			points[k] = at(k)
+		}
+		e.answer[p.Points.File.File] = func([]float32) [][]float32 { return [][]float32{points} }
+	}
+	was := around(faces[0].Landmarks, 1)
+	crop := around(faces[0].Landmarks, p.Points.Again)
+	// The same points, moved by a tenth of the crop.
+	moved := func(by float32) func(k int) float32 {
+		return func(k int) float32 {
+			l := faces[0].Landmarks[k/2]
+			if k%2 == 0 {
+				return (l.X-crop.X0)/crop.Width() + by
+			}
+			return (l.Y - crop.Y0) / crop.Height()
+		}
+	}
+	for name, tt := range map[string]struct {
+		at func(k int) float32
+		ok bool
+	}{
+		"it moves a little":     {moved(0.1), true},
+		"it stays":              {moved(0), true},
+		"it jumps":              {moved(0.6), false},
+		"all in one place":      {func(int) float32 { return 0.5 }, false},
+		"far outside the frame": {moved(1e9), false},
+	} {
+		answers(tt.at)
+		face := faces[0]
+		ok, err := m.Track(f, &face)
+		if err != nil || ok != tt.ok {
+			t.Errorf("%s: %v, %v", name, ok, err)
+		}
+		if !ok {
+			continue
+		}
+		dx := around(face.Landmarks, 1).Center().X - was.Center().X
+		if got := face.Box.Center().X - faces[0].Box.Center().X; got-dx > 0.1 || dx-got > 0.1 || len(face.Rigid) != len(p.Points.Rigid) || face.Quality.Size == 0 || face.Embedding != nil {
+			t.Errorf("%s: the box moved by %g, the points by %g: %+v", name, got, dx, face.Quality)
+		}
+	}
+	face := Face{} // nobody was detected
+	if ok, err := m.Track(f, &face); ok || err != nil {
+		t.Errorf("without points: %v, %v", ok, err)
+	}
+	if ok, err := m.Track(&Frame{}, &faces[0]); ok || !errors.Is(err, ErrFrame) {
+		t.Errorf("no frame: %v, %v", ok, err)
+	}
+	m.Close()
+	if ok, err := m.Track(f, &faces[0]); ok || !errors.Is(err, ErrModel) {
+		t.Errorf("closed: %v, %v", ok, err)
 	}
 }
