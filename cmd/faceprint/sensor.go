@@ -306,14 +306,18 @@ func (t *tool) sensorSet() *cobra.Command {
 		Long: `Change what the module keeps in its flash. A password cannot be read back or reset:
 write it down. Neither password nor address is secret from whoever has the wire.
 
-After any change 'faceprint sensor trust' is needed: to the daemon, a module that
-differs is another one.`,
+After a change of the level 'faceprint sensor trust' is needed: to the daemon, a
+module that differs is another one.`,
 		Args: cobra.ExactArgs(1),
 	}, &moduleFlags{}, func(ctx context.Context, m *sensor.Module, _ []string) error {
+		if level == 0 && packet == 0 && !empty && password == "" && address == "" && baud == 0 {
+			return usage("nothing is to be changed; name what: --level, --packet, --new-password, --new-address, --new-baud or --empty-library")
+		}
 		if level != 0 {
 			if err := m.SetLevel(ctx, level); err != nil {
 				return err
 			}
+			t.progress("the level is %d now; to the daemon it is another module: when it is back, faceprint sensor trust", level)
 		}
 		if packet != 0 {
 			if err := m.SetPacketSize(ctx, packet); err != nil {
@@ -351,7 +355,6 @@ differs is another one.`,
 			}
 			t.progress("the rate is %d baud from the next power-up on; some modules change at once", baud)
 		}
-		t.progress("to the daemon it is another module now: when it is back, faceprint sensor trust")
 		return nil
 	})
 	c.Flags().IntVar(&baud, "new-baud", 0, "rate from the next power-up on: 9600, 19200, 38400, 57600, 115200")
