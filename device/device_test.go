@@ -9,6 +9,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -149,7 +150,7 @@ func (w *world) Purge(context.Context) {
 }
 
 func (w *world) Enrol(_ context.Context, _ int, progress func(sensor.EnrolStep)) ([]byte, error) {
-	progress(sensor.EnrolStep{Done: 1, Of: 1})
+	progress(sensor.EnrolStep{Done: 1, Of: 1, Coverage: &sensor.Coverage{Area: 82, Seen: 82}})
 	return []byte(w.finger), nil
 }
 
@@ -447,6 +448,23 @@ func TestEnrolmentRefuses(t *testing.T) {
 	var people []store.UserID
 	if err := w.vault.View(func(tx *store.Tx) (err error) { people, err = tx.Users(); return err }); err != nil || !slices.Equal(people, []store.UserID{alice}) {
 		t.Errorf("%v are enrolled, %v", people, err)
+	}
+}
+
+func TestEnrolmentTellsHowMuchOfTheFingerWasSeen(t *testing.T) {
+	w := newWorld(t, DefaultPolicy())
+	w.pose(1, "alice")
+	var said []string
+	_, err := w.d.Enroll(t.Context(), EnrollRequest{
+		Name: "A", Consent: store.Consent{At: w.clock(), TextVersion: "1"}, Factors: []Factor{Finger},
+		Notify: func(e Event) {
+			if e.Kind == "progress" && e.Detail != "" {
+				said = append(said, e.Detail)
+			}
+		},
+	})
+	if err != nil || len(said) != 1 || !strings.Contains(said[0], "82 % of the window") {
+		t.Errorf("%q, %v", said, err)
 	}
 }
 
