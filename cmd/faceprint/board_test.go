@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,30 +20,6 @@ import (
 	"github.com/faceprint/faceprint/firmware/board/boardtest"
 	"github.com/faceprint/faceprint/sensor/modsim"
 )
-
-// boardOn puts a board on a unix socket, as an emulator does, for as many
-// clients as come.
-func boardOn(t *testing.T, b *boardtest.Board) (port string) {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "b.sock")
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			b.Serve(c)
-		}
-	}()
-	t.Cleanup(func() { l.Close(); <-done })
-	return "unix:" + path
-}
 
 func bundle(t *testing.T, kind string, v firmware.Version) string {
 	t.Helper()
@@ -79,7 +56,7 @@ func microbit(serial byte) *boardtest.Board {
 func TestFlashPutsAnImageOnABoard(t *testing.T) {
 	t.Parallel()
 	b := microbit(1)
-	port := boardOn(t, b)
+	port := b.Port(t)
 	code, out, said := faceprint(t, "--json", "flash", bundle(t, "microbit", 1<<24+1), "--port", port)
 	var r flashResult
 	if err := json.Unmarshal([]byte(out), &r); err != nil || code != exitOK {
@@ -97,7 +74,7 @@ func TestFlashPutsAnImageOnABoard(t *testing.T) {
 func TestPairMonitorAndWipe(t *testing.T) {
 	t.Parallel()
 	b := microbit(2)
-	port := boardOn(t, b)
+	port := b.Port(t)
 	key := filepath.Join(t.TempDir(), "door.key")
 	b.Press()
 	if code, _, said := faceprint(t, "board", "pair", "--port", port, "--key", key); code != exitOK {
@@ -174,7 +151,7 @@ func TestBadInputIsNamed(t *testing.T) {
 	hung := microbit(5)
 	hung.Hang = 1<<24 + 1
 	other := file(t, "other.key", []byte(strings.Repeat("5a", 32)))
-	plain := boardOn(t, microbit(6))
+	plain := microbit(6).Port(t)
 	for name, c := range map[string]struct {
 		args []string
 		code int
@@ -188,11 +165,12 @@ func TestBadInputIsNamed(t *testing.T) {
 		"no such socket":   {[]string{"flash", good, "--port", "unix:nothing.sock"}, exitFault, []string{"nothing.sock", "emulator"}},
 		"no port":          {[]string{"flash", good, "--port", "board_test.go"}, exitFault, []string{"no serial port"}},
 		"other board":      {[]string{"flash", bundle(t, "pico", 1<<24), "--port", plain}, exitFault, []string{"the board is a microbit, the file is for [pico]", "another board"}},
-		"paired, no key":   {[]string{"flash", good, "--port", boardOn(t, withKey)}, exitFault, []string{"paired", "--key", "service button"}},
-		"wrong key":        {[]string{"flash", good, "--port", boardOn(t, withKey), "--key", other}, exitFault, []string{"does not know the pairing key", "key file of this board"}},
+		"paired, no key":   {[]string{"flash", good, "--port", withKey.Port(t)}, exitFault, []string{"paired", "--key", "service button"}},
+		"wrong key":        {[]string{"flash", good, "--port", withKey.Port(t), "--key", other}, exitFault, []string{"does not know the pairing key", "key file of this board"}},
+		"no key file":      {[]string{"board", "selftest", "--port", plain, "--key", "nothing.key"}, exitFault, []string{"nothing.key", "board pair"}},
 		"key file is none": {[]string{"board", "selftest", "--port", plain, "--key", good}, exitFault, []string{"larger than"}},
-		"cable pulled":     {[]string{"flash", good, "--port", boardOn(t, cut)}, exitFault, []string{"is gone", "run the same command again"}},
-		"image hangs":      {[]string{"flash", good, "--port", boardOn(t, hung)}, exitFault, []string{"does not start", "version 1.0.0 runs again"}},
+		"cable pulled":     {[]string{"flash", good, "--port", cut.Port(t)}, exitFault, []string{"is gone", "run the same command again"}},
+		"image hangs":      {[]string{"flash", good, "--port", hung.Port(t)}, exitFault, []string{"does not start", "version 1.0.0 runs again"}},
 		"unpaired":         {[]string{"board", "selftest", "--port", plain, "--key", other}, exitFault, []string{"not paired", "board pair"}},
 		"full disk":        {[]string{"flash", good, "--port", plain, "--batch", "/dev/full", "--count", "1"}, exitFault, []string{"/dev/full", "disk is full"}},
 	} {
@@ -255,7 +233,7 @@ func TestBatchWritesALineForEachBoard(t *testing.T) {
 	broken.Mute = 1<<24 + 1
 	list := filepath.Join(t.TempDir(), "list.csv")
 	code, out, said := faceprint(t, "flash", bundle(t, "microbit", 1<<24+1), "--batch", list, "--count", "3",
-		"--port", boardOn(t, microbit(7)), "--port", boardOn(t, broken), "--port", boardOn(t, microbit(8)))
+		"--port", microbit(7).Port(t), "--port", broken.Port(t), "--port", microbit(8).Port(t))
 	if code != exitFault || !strings.Contains(out, "2 boards flashed, 1 failed") {
 		t.Fatalf("exit %d: %s%s", code, out, said)
 	}
@@ -268,10 +246,48 @@ func TestBatchWritesALineForEachBoard(t *testing.T) {
 	if err != nil || len(rows) != 4 {
 		t.Fatalf("%d rows, %v", len(rows), err)
 	}
-	for i, want := range []string{"result", "flashed", "rolled back", "flashed"} {
-		if rows[i][9] != want {
-			t.Errorf("row %d: %v", i, rows[i])
+	results := map[string]string{} // by serial number: boards end in any order
+	for _, row := range rows[1:] {
+		results[row[3]] = row[9]
+	}
+	for serial, want := range map[string]string{"0700000000000001": "flashed", "0900000000000001": "rolled back", "0800000000000001": "flashed"} {
+		if results[serial] != want {
+			t.Errorf("board %s: %q, want %q", serial, results[serial], want)
 		}
+	}
+}
+
+// meeting is a line on which no byte of an upload goes through before all
+// others are as far.
+type meeting struct {
+	net.Conn
+	heard int
+	all   *sync.WaitGroup
+}
+
+func (m *meeting) Read(p []byte) (int, error) {
+	n, err := m.Conn.Read(p)
+	if before := m.heard; before <= 500 && before+n > 500 { // more than questions: a block
+		m.all.Done()
+		m.all.Wait()
+	}
+	m.heard += n
+	return n, err
+}
+
+// Boards on several ports are flashed at the same time: each waits for the other.
+func TestBatchFlashesAllPortsAtOnce(t *testing.T) {
+	t.Parallel()
+	var all sync.WaitGroup
+	args := []string{"flash", bundle(t, "microbit", 1<<24+1), "--batch", filepath.Join(t.TempDir(), "l.csv"), "--count", "3"}
+	for i := range 3 {
+		b := microbit(byte(20 + i))
+		all.Add(1)
+		m := &meeting{all: &all}
+		args = append(args, "--port", boardtest.Listen(t, func(c net.Conn) { m.Conn = c; b.Serve(m) }))
+	}
+	if code, out, said := faceprint(t, args...); code != exitOK || !strings.Contains(out, "3 boards flashed, 0 failed") {
+		t.Errorf("exit %d: %s%s", code, out, said)
 	}
 }
 
@@ -288,7 +304,7 @@ func TestConsole(t *testing.T) {
 	b := microbit(10)
 	k := bytes.Repeat([]byte{0x5A}, 32)
 	b.SetKey(k)
-	port, key := boardOn(t, b), file(t, "door.key", board.FormatKey(k))
+	port, key := b.Port(t), file(t, "door.key", board.FormatKey(k))
 	code, out, said := say(t, "help\ninfo\nstatus\nunlock 2s\nlock\nevents\nselftest\nlamp blink\nbuzz 100ms\n", "--port", port, "--key", key)
 	if code != exitOK {
 		t.Fatalf("exit %d: %s%s", code, out, said)
@@ -330,7 +346,7 @@ func TestConsole(t *testing.T) {
 // in the next console.
 func TestConsoleKeepsItsHistory(t *testing.T) {
 	b := microbit(11)
-	port := boardOn(t, b)
+	port := b.Port(t)
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	t.Setenv("TERM", "xterm")
 	for _, typed := range []string{"help\rquit\r", "\x1b[A\x1b[A\rquit\r"} {

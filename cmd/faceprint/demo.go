@@ -40,6 +40,7 @@ type round struct {
 	clips  string // where the clips are
 	daemon *exec.Cmd
 	exited chan error
+	board  *roundBoard // nil: the door is drawn
 	api    *client.Client
 	sim    func(ctx context.Context, command string) (string, error)
 	step   int
@@ -53,8 +54,9 @@ func (t *tool) demo() *cobra.Command {
 		Use:   "demo",
 		Short: "Show one whole round on the bench: enrol, recognise, refuse, lock out, forget",
 		Long: `Starts a daemon of its own on the bench (a clip of a real person as the camera,
-a software module on a real serial line as the finger, a drawn door) and plays
-one round on it. Exits 0 only if every step came out as stated.
+a software module on a real serial line as the finger, an emulated guard board
+at the door) and plays one round on it. The board is the real firmware in QEMU;
+its host build where QEMU is missing, and a drawn door where it is not built. Exits 0 only if every step came out as stated.
 
 With --stay the bench goes on serving after the round, until Ctrl-C.`,
 		Args: cobra.NoArgs,
@@ -107,6 +109,14 @@ func playDemo(ctx context.Context, out io.Writer, models, clips string, stay boo
 	defer os.RemoveAll(dir)
 
 	r := &round{out: out, dir: dir, clips: clips}
+	defer func() {
+		if r.board != nil { // behind the daemon, which shuts the door as it goes
+			err = errors.Join(err, r.board.stop())
+		}
+	}()
+	if err := r.startBoard(ctx); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
 	if err := r.configure(models); err != nil {
 		return err
 	}
@@ -192,7 +202,15 @@ func (r *round) play(ctx context.Context) error {
 		return err
 	}
 	r.pass("granted  %s", measured(d))
-	r.note("grant: ES256 good by the device's public key, amr %s; door open", strings.Join(amr, "+"))
+	r.note("grant: ES256 good by the device's public key, amr %s", strings.Join(amr, "+"))
+	if r.board == nil {
+		r.note("the door is a drawn one")
+	} else {
+		if err := r.board.lock(ctx, 1); err != nil {
+			return err
+		}
+		r.note("the guard board's lock line rose (%s)", r.board.about)
+	}
 
 	if err := r.phone(ctx, nonce); err != nil {
 		return err

@@ -28,10 +28,15 @@ const (
 func (r *round) socket() string { return filepath.Join(r.dir, "api.sock") }
 
 // configure writes the configuration of the bench: an ordinary one, whose
-// camera is a clip and whose module and door are simulated.
+// camera is a clip, whose module is simulated and whose door is held by the
+// emulated board, or drawn.
 func (r *round) configure(models string) error {
 	if _, err := os.Stat(filepath.Join(models, "fr_detect.onnx")); err != nil {
 		return fmt.Errorf("demo: the face models are not in %s; run `make fetch`", models)
+	}
+	door := ""
+	if r.board != nil {
+		door = fmt.Sprintf("[door]\nkind = \"guard\"\nport = %q\nkey_file = %q\n\n", r.board.port, r.board.keyFile)
 	}
 	text := fmt.Sprintf(`# A bench of one round. faceprintd --print-config lists all keys.
 dir = %q
@@ -43,9 +48,9 @@ source = %q
 models = %q
 library = %q
 
-[bench]
+%s[bench]
 enabled = true
-`, r.dir, filepath.Join(r.clips, clipEnrol), models, fetched("FACEPRINT_ORT", filepath.Join("lib", "libonnxruntime.so.1")))
+`, r.dir, filepath.Join(r.clips, clipEnrol), models, fetched("FACEPRINT_ORT", filepath.Join("lib", "libonnxruntime.so.1")), door)
 	if err := os.WriteFile(r.config(), []byte(text), 0o600); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}

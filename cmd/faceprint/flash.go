@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,8 +32,9 @@ The cable may be pulled at any moment: run the same command again.
 A paired board takes an update from the owner of its key (--key), or in its
 loader: hold the service button while you switch it on.
 
---batch FILE.csv flashes every board that is plugged in, one after the other,
-until Ctrl-C or --count boards are done, and adds a line for each to the file.`,
+--batch FILE.csv flashes every board that is plugged in, all ports at the same
+time, until Ctrl-C or --count boards are done, and adds a line for each to the
+file.`,
 		Example: "  faceprint flash pico-1.0.1.fpb --key /var/lib/faceprint/door.key\n  faceprint flash pico-1.0.1.fpb --batch today.csv",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -49,7 +51,7 @@ until Ctrl-C or --count boards are done, and adds a line for each to the file.`,
 				return explainBoard(err)
 			}
 			defer f.line.Close()
-			done, err := t.flashOne(cmd.Context(), f, u)
+			done, err := t.flashOne(cmd.Context(), f, u, "")
 			if err != nil {
 				return explainBoard(err)
 			}
@@ -58,7 +60,7 @@ until Ctrl-C or --count boards are done, and adds a line for each to the file.`,
 	}
 	port.flags(c, true)
 	productionFlag(c, &production)
-	c.Flags().StringVar(&batch, "batch", "", "flash board after board, with a line for each in this CSV file")
+	c.Flags().StringVar(&batch, "batch", "", "flash every board that is plugged in, with a line for each in this CSV file")
 	c.Flags().IntVar(&count, "count", 0, "with --batch: stop after so many boards")
 	return c
 }
@@ -85,21 +87,27 @@ func (t *tool) update(file, production string, port *boardPort) (board.Update, e
 	return board.Update{Images: images, Production: public, Key: key}, nil
 }
 
-func (t *tool) flashOne(ctx context.Context, f *foundBoard, u board.Update) (board.Flashed, error) {
-	t.progress("%s: %s %s", f.line, f.Name(), f.Serial())
+// flashOne flashes one board. With a prefix, several are flashed at a time, each
+// line of what is said begins with it, and no bar is drawn.
+func (t *tool) flashOne(ctx context.Context, f *foundBoard, u board.Update, prefix string) (board.Flashed, error) {
+	if prefix == "" {
+		t.progress("%s: %s %s", f.line, f.Name(), f.Serial())
+	} else {
+		t.progress("%s%s %s", prefix, f.Name(), f.Serial())
+	}
 	b := &bar{w: t.err, terminal: isTerminal(t.err), now: time.Now}
 	said := ""
 	u.Report = func(step string, done, total int) {
 		if t.quiet || t.json {
 			return
 		}
-		if step == board.StepUpload && total > 0 {
+		if step == board.StepUpload && total > 0 && prefix == "" {
 			b.draw(step, done, total)
 			return
 		}
 		if step != said && step != board.StepFind {
 			b.end()
-			t.progress("%s", stepWords[step])
+			t.progress("%s%s", prefix, stepWords[step])
 		}
 		said = step
 	}
@@ -109,6 +117,7 @@ func (t *tool) flashOne(ctx context.Context, f *foundBoard, u board.Update) (boa
 }
 
 var stepWords = map[string]string{
+	board.StepUpload:   "uploading",
 	board.StepEnter:    "restarting into the loader",
 	board.StepStart:    "starting the new image",
 	board.StepConfirm:  "confirming it",
@@ -173,6 +182,22 @@ const lookEvery = time.Second
 
 var batchHeader = []string{"time", "port", "board", "serial", "from", "to", "slot", "bytes", "seconds", "result", "error"}
 
+// batch is the boards of one --batch, several of them at a time: each port has
+// its own cable, so none waits for another.
+type batch struct {
+	t      *tool
+	u      board.Update
+	record *csvFile
+	count  int // boards wanted, 0 for no end
+
+	mu        sync.Mutex
+	busy      map[string]bool // ports at which somebody is
+	seen      map[board.Serial]bool
+	good, bad int
+	begun     int
+	err       error // the list could not be written: nothing more is begun
+}
+
 // flashBatch flashes each board once, as they are plugged in.
 func (t *tool) flashBatch(ctx context.Context, port *boardPort, u board.Update, file string, count int) error {
 	record, err := openCSV(file)
@@ -180,63 +205,127 @@ func (t *tool) flashBatch(ctx context.Context, port *boardPort, u board.Update, 
 		return err
 	}
 	defer record.close()
-	seen := map[board.Serial]bool{}
-	good, bad := 0, 0
+	shared := *t
+	shared.err = &wholeLines{w: t.err}
+	b := &batch{t: &shared, u: u, record: record, count: count, busy: map[string]bool{}, seen: map[board.Serial]bool{}}
+	t.progress("plug boards in, as many as there are ports; Ctrl-C ends")
+	var ports sync.WaitGroup
+	last := make(chan struct{}, 1) // the last board is done
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	t.progress("plug boards in, one after the other; Ctrl-C ends")
-	for count == 0 || good+bad < count {
+	for ctx.Err() == nil && !b.done() {
 		names := port.names
 		if len(names) == 0 {
 			names = serialPorts()
 		}
 		for _, name := range names {
-			f, err := ask(ctx, name, askEach)
-			if err != nil || seen[f.Serial()] {
-				if err == nil {
-					_ = f.line.Close()
-				}
+			if !b.take(name) {
 				continue
 			}
-			done, err := t.flashOne(ctx, f, u)
-			_ = f.line.Close()
-			if ctx.Err() != nil {
-				break
-			}
-			err = explainBoard(err)
-			seen[f.Serial()] = true
-			if err == nil {
-				good++
-			} else {
-				bad++
-				t.progress("%s %s: %v", done.Board, done.Serial, err)
-			}
-			if err := record.add(name, done, err); err != nil {
-				return fmt.Errorf("%w; %s %s was flashed but is not in the list", err, done.Board, done.Serial)
-			}
-			t.progress("%d boards done, %d failed; next, please", good, bad)
-			if count > 0 && good+bad >= count {
-				break
-			}
+			ports.Go(func() {
+				b.attend(ctx, name)
+				if b.done() {
+					select {
+					case last <- struct{}{}:
+					default:
+					}
+				}
+			})
 		}
 		select {
 		case <-ctx.Done():
-			count = -1
+		case <-last:
 		case <-tick.C:
 		}
-		if count < 0 {
-			break
-		}
 	}
-	if err := t.print(map[string]int{"flashed": good, "failed": bad}, func(w io.Writer) {
-		fmt.Fprintf(w, "%d boards flashed, %d failed; the list is %s\n", good, bad, file)
+	ports.Wait() // what was begun is ended, also where the list is full
+	if b.err != nil {
+		return b.err
+	}
+	if err := t.print(map[string]int{"flashed": b.good, "failed": b.bad}, func(w io.Writer) {
+		fmt.Fprintf(w, "%d boards flashed, %d failed; the list is %s\n", b.good, b.bad, file)
 	}); err != nil {
 		return err
 	}
-	if bad > 0 {
+	if b.bad > 0 {
 		return &exitError{code: exitFault}
 	}
 	return nil
+}
+
+// wholeLines is a writer for several at a time.
+type wholeLines struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *wholeLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
+func (b *batch) done() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err != nil || b.count > 0 && b.good+b.bad >= b.count
+}
+
+// take reserves a port for one look.
+func (b *batch) take(name string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.busy[name] || b.err != nil || b.count > 0 && b.begun >= b.count {
+		return false
+	}
+	b.busy[name] = true
+	return true
+}
+
+// begin tells whether this board is to be flashed.
+func (b *batch) begin(serial board.Serial) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.seen[serial] || b.err != nil || b.count > 0 && b.begun >= b.count {
+		return false
+	}
+	b.seen[serial] = true
+	b.begun++
+	return true
+}
+
+// attend looks at a port once, and flashes the board that is there and new.
+func (b *batch) attend(ctx context.Context, name string) {
+	defer func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.busy[name] = false
+	}()
+	f, err := ask(ctx, name, askEach)
+	if err != nil {
+		return // nobody, or nobody yet
+	}
+	defer f.line.Close()
+	if !b.begin(f.Serial()) {
+		return
+	}
+	done, err := b.t.flashOne(ctx, f, b.u, name+": ")
+	if ctx.Err() != nil {
+		return
+	}
+	err = explainBoard(err)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err == nil {
+		b.good++
+	} else {
+		b.bad++
+		b.t.progress("%s: %s %s: %v", name, done.Board, done.Serial, err)
+	}
+	if err := b.record.add(name, done, err); err != nil {
+		b.err = errors.Join(b.err, fmt.Errorf("%w; %s %s was flashed but is not in the list", err, done.Board, done.Serial))
+	}
+	b.t.progress("%d boards done, %d failed; next, please", b.good, b.bad)
 }
 
 // csvFile is a list that is on the disk after each line.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -158,6 +159,9 @@ func (p *boardPort) key() ([]byte, error) {
 		return nil, nil
 	}
 	info, err := os.Stat(p.keyFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: there is no such key file; 'faceprint board pair' makes a board's, and the daemon's is door.key_file of its configuration", p.keyFile)
+	}
 	if err != nil {
 		return nil, err
 	}

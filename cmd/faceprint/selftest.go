@@ -13,6 +13,7 @@ import (
 	"html/template"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,15 +38,16 @@ type selfTest struct {
 
 // selfTestReport is the part that is signed.
 type selfTestReport struct {
-	At       time.Time      `json:"at"`
-	Host     string         `json:"host"`
-	Version  string         `json:"version"`
-	By       string         `json:"by,omitempty"` // who tested
-	Bench    bool           `json:"bench"`        // nothing of it was hardware
-	Checks   []client.Check `json:"checks"`
-	Attempt  *testAttempt   `json:"attempt,omitempty"`
-	Question []testQuestion `json:"questions"`
-	Passed   bool           `json:"passed"`
+	At       time.Time             `json:"at"`
+	Host     string                `json:"host"`
+	Version  string                `json:"version"`
+	By       string                `json:"by,omitempty"` // who tested
+	Bench    bool                  `json:"bench"`        // nothing of it was hardware
+	Checks   []client.Check        `json:"checks"`
+	Camera   *client.CameraMeasure `json:"camera,omitempty"`
+	Attempt  *testAttempt          `json:"attempt,omitempty"`
+	Question []testQuestion        `json:"questions"`
+	Passed   bool                  `json:"passed"`
 }
 
 // testAttempt is what a real attempt measured.
@@ -56,7 +58,8 @@ type testAttempt struct {
 	Factors []client.Factor `json:"factors"`
 	TookMs  float64         `json:"took_ms"`
 	Audit   uint64          `json:"audit"`
-	Door    string          `json:"door"` // open, fault, or empty where none said anything
+	Door    string          `json:"door"`              // open, fault, or empty where none said anything
+	Contact string          `json:"contact,omitempty"` // of a guard board: opened, or shut where its contact saw nothing
 }
 
 // testQuestion is what only a person can see.
@@ -68,7 +71,8 @@ type testQuestion struct {
 const selfTestNonce = "faceprint-selftest:"
 
 func (t *tool) selftest() *cobra.Command {
-	var by, file, page, check string
+	var by, file, page, check, chart string
+	var camera bool
 	c := &cobra.Command{
 		Use:   "selftest [PERSON]",
 		Short: "Test the whole device, with a signed report for the file",
@@ -77,19 +81,26 @@ enrolled one who stands before it, with camera, finger module, decision and
 door; then what only somebody on the spot can see. PERSON's last touch signs
 the report: the device's grant carries its digest.
 
+--camera measures focus and exposure by a chart that is held where a face would
+be; --chart FILE.svg writes the chart, to be printed at 100 %. With a guard board
+the tester is asked to open the door when the lock clicks: its contact tells.
+
 Without PERSON only the checks are made, and the report is not signed.
 --check FILE verifies a report against the keys of the device that runs here.`,
-		Example: "  faceprint selftest alice --by 'B. Meier' --output report.json --html report.html\n  faceprint selftest --check report.json",
+		Example: "  faceprint selftest --chart chart.svg\n  faceprint selftest alice --camera --by 'B. Meier' --output report.json --html report.html\n  faceprint selftest --check report.json",
 		Args:    cobra.MaximumNArgs(1), ValidArgsFunction: t.completePerson,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if check != "" {
 				return t.checkSelfTest(cmd.Context(), check)
 			}
+			if chart != "" {
+				return t.writeChart(cmd.Context(), chart)
+			}
 			person := ""
 			if len(args) == 1 {
 				person = args[0]
 			}
-			s, r, err := t.runSelfTest(cmd.Context(), person, by)
+			s, r, err := t.runSelfTest(cmd.Context(), person, by, camera)
 			if err != nil {
 				return err
 			}
@@ -123,11 +134,28 @@ Without PERSON only the checks are made, and the report is not signed.
 	c.Flags().StringVar(&by, "by", "", "who tests; goes into the report")
 	c.Flags().StringVarP(&file, "output", "o", "", "write the report (JSON) here")
 	c.Flags().StringVar(&page, "html", "", "write a page for the file here")
+	c.Flags().BoolVar(&camera, "camera", false, "measure the camera by the chart, which is held where a face would be")
+	c.Flags().StringVar(&chart, "chart", "", "write the camera chart (SVG) here, for the printer, and do nothing else")
 	c.Flags().StringVar(&check, "check", "", "verify the report in this file")
 	return c
 }
 
-func (t *tool) runSelfTest(ctx context.Context, person, by string) (selfTest, selfTestReport, error) {
+// writeChart fetches the sheet that --camera looks for.
+func (t *tool) writeChart(ctx context.Context, file string) error {
+	cl := t.client()
+	defer cl.Close()
+	chart, err := cl.CameraChart(ctx)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(file, []byte(chart.SVG), 0o644); err != nil {
+		return err
+	}
+	t.progress("%s: print it at 100 %%, landscape, on matt paper", file)
+	return nil
+}
+
+func (t *tool) runSelfTest(ctx context.Context, person, by string, camera bool) (selfTest, selfTestReport, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return selfTest{}, selfTestReport{}, err
@@ -142,6 +170,15 @@ func (t *tool) runSelfTest(ctx context.Context, person, by string) (selfTest, se
 		r.Bench = s.Bench
 		r.Checks = append(r.Checks, clockCheck(time.Now(), s.Now))
 	}
+	if camera {
+		t.progress("hold the chart upright where a face would be, and keep still")
+		m, err := cl.MeasureCamera(ctx)
+		if err != nil {
+			return selfTest{}, r, err
+		}
+		r.Camera = &m
+		r.Checks = append(r.Checks, m.Checks...)
+	}
 	for _, c := range r.Checks {
 		r.Passed = r.Passed && c.State != checkFail
 	}
@@ -151,10 +188,10 @@ func (t *tool) runSelfTest(ctx context.Context, person, by string) (selfTest, se
 			return selfTest{}, r, err
 		}
 		t.progress("%s, please look and touch", person)
-		if r.Attempt, err = t.testAttempt(ctx, cl, user); err != nil {
+		if r.Attempt, err = t.testAttempt(ctx, cl, user, guarded(s)); err != nil {
 			return selfTest{}, r, err
 		}
-		r.Passed = r.Passed && r.Attempt.Outcome == client.Granted && r.Attempt.Door != "fault"
+		r.Passed = r.Passed && r.Attempt.Outcome == client.Granted && r.Attempt.Door != "fault" && r.Attempt.Contact != contactShut
 		t.ask(&r, "did the lamp of the finger module light?")
 		if r.Attempt.Door != "" {
 			t.ask(&r, "did the lock click?")
@@ -192,49 +229,84 @@ func clockCheck(here, there time.Time) client.Check {
 	return c
 }
 
-// testAttempt makes one real attempt and listens for the door.
-func (t *tool) testAttempt(ctx context.Context, cl *client.Client, user string) (*testAttempt, error) {
-	var mu sync.Mutex
-	door, told := "", make(chan struct{}, 1)
+// guarded tells whether a guard board holds the door: it has a door contact.
+func guarded(s client.Status) bool {
+	return slices.ContainsFunc(s.Parts, func(p client.Part) bool {
+		return p.Name == "door" && p.State == "ok" && strings.HasPrefix(p.Detail, "guard board")
+	})
+}
+
+// What a door contact said.
+const (
+	contactOpened = "opened"
+	contactShut   = "shut"
+)
+
+// testAttempt makes one real attempt and listens for the door: for its lock, and
+// where a guard board has a contact for the leaf that the tester pulls open.
+func (t *tool) testAttempt(ctx context.Context, cl *client.Client, user string, contact bool) (*testAttempt, error) {
 	events, stop := context.WithCancel(ctx)
+	heard := make(chan client.Event, 64)
 	subscribed := make(chan struct{})
 	var once sync.Once
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		defer close(heard)
 		ready := func() { once.Do(func() { close(subscribed) }) }
 		defer ready()
 		_ = cl.Events(events, ready, func(e client.Event) error {
 			t.show(e)
-			if e.Kind == "door" {
-				mu.Lock()
-				door = e.Outcome
-				mu.Unlock()
+			if e.Kind == "door" || e.Kind == "guard" {
 				select {
-				case told <- struct{}{}:
-				default:
+				case heard <- e:
+				case <-events.Done():
 				}
 			}
 			return nil
 		})
 	})
+	defer wg.Wait()
+	defer stop()
 	<-subscribed
 	d, err := cl.Authenticate(ctx, client.Attempt{User: user, Audience: "selftest"})
-	if err == nil && d.Outcome == client.Granted {
-		select {
-		case <-told:
-		case <-time.After(doorTime): // there may be no door
-		case <-ctx.Done():
-		}
-	}
-	stop()
-	wg.Wait()
 	if err != nil {
 		return nil, err
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	return &testAttempt{Outcome: d.Outcome, Reasons: d.Reasons, Hints: d.Hints, Factors: d.Factors, TookMs: d.TookMs, Audit: d.Audit, Door: door}, nil
+	a := &testAttempt{Outcome: d.Outcome, Reasons: d.Reasons, Hints: d.Hints, Factors: d.Factors, TookMs: d.TookMs, Audit: d.Audit}
+	if d.Outcome != client.Granted {
+		return a, nil
+	}
+	limit := time.NewTimer(doorTime) // there may be no door
+	defer limit.Stop()
+	for a.Door == "" || a.Door == "open" && contact && a.Contact == "" {
+		select {
+		case e, ok := <-heard:
+			switch {
+			case !ok:
+				return a, nil // the daemon went away; the next question says so
+			case e.Kind == "door":
+				if a.Door = e.Outcome; a.Door == "open" && contact {
+					t.progress("pull the door open now")
+					limit.Reset(pullTime)
+				}
+			case e.Outcome == contactOpened:
+				a.Contact = contactOpened
+			}
+		case <-limit.C:
+			if a.Door == "open" && contact {
+				a.Contact = contactShut
+			}
+			return a, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return a, nil
 }
+
+// pullTime is how long the tester has to pull the door open, which is longer than
+// the lock is open by default.
+const pullTime = 8 * time.Second
 
 // doorTime is how long a door has to say that it opened.
 const doorTime = 3 * time.Second
@@ -339,6 +411,9 @@ func printSelfTest(w io.Writer, s selfTest, r selfTestReport) {
 		printDecision(w, client.Decision{Outcome: a.Outcome, Reasons: a.Reasons, Hints: a.Hints, Factors: a.Factors, TookMs: a.TookMs, Audit: a.Audit})
 		if a.Door != "" {
 			fmt.Fprintf(w, "  door    %s\n", a.Door)
+		}
+		if a.Contact != "" {
+			fmt.Fprintf(w, "  contact %s\n", a.Contact)
 		}
 	}
 	for _, q := range r.Question {
