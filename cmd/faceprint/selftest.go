@@ -276,32 +276,39 @@ func (t *tool) testAttempt(ctx context.Context, cl *client.Client, user string, 
 	if d.Outcome != client.Granted {
 		return a, nil
 	}
+	a.Door, a.Contact, err = watchDoor(ctx, heard, contact, func() { t.progress("pull the door open now") })
+	return a, err
+}
+
+// watchDoor follows the door through what the daemon tells: whether it opened
+// the lock, and with a contact, whether the leaf came open when it was pulled.
+func watchDoor(ctx context.Context, heard <-chan client.Event, contact bool, pull func()) (door, leaf string, err error) {
 	limit := time.NewTimer(doorTime) // there may be no door
 	defer limit.Stop()
-	for a.Door == "" || a.Door == "open" && contact && a.Contact == "" {
+	for door == "" || door == "open" && contact && leaf == "" {
 		select {
 		case e, ok := <-heard:
 			switch {
 			case !ok:
-				return a, nil // the daemon went away; the next question says so
+				return door, leaf, errors.New("the daemon ended during the attempt; 'journalctl -u faceprintd' tells why")
 			case e.Kind == "door":
-				if a.Door = e.Outcome; a.Door == "open" && contact {
-					t.progress("pull the door open now")
+				if door = e.Outcome; door == "open" && contact && leaf == "" {
+					pull()
 					limit.Reset(pullTime)
 				}
 			case e.Outcome == contactOpened:
-				a.Contact = contactOpened
+				leaf = contactOpened
 			}
 		case <-limit.C:
-			if a.Door == "open" && contact {
-				a.Contact = contactShut
+			if door == "open" && contact {
+				leaf = contactShut
 			}
-			return a, nil
+			return door, leaf, nil
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return door, leaf, ctx.Err()
 		}
 	}
-	return a, nil
+	return door, leaf, nil
 }
 
 // pullTime is how long the tester has to pull the door open, which is longer than

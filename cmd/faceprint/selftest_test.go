@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/json"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -99,5 +101,46 @@ func TestSelfTestReportIsWhatWasSigned(t *testing.T) {
 		if bytes.Contains(page, []byte(bad)) {
 			t.Errorf("%q is on the page", bad)
 		}
+	}
+}
+
+// What the door does after a grant, as the daemon tells it.
+func TestSelfTestFollowsTheDoor(t *testing.T) {
+	lock := func(outcome string) client.Event { return client.Event{Kind: "door", Outcome: outcome} }
+	board := func(outcome string) client.Event { return client.Event{Kind: "guard", Outcome: outcome} }
+	for name, c := range map[string]struct {
+		events     []client.Event
+		contact    bool
+		door, leaf string
+		pulls      int
+	}{
+		"no door":                  {nil, false, "", "", 0},
+		"a lock alone":             {[]client.Event{lock("open")}, false, "open", "", 0},
+		"a fault":                  {[]client.Event{lock("fault")}, true, "fault", "", 0},
+		"pulled open":              {[]client.Event{board("unlocked"), lock("open"), board("opened")}, true, "open", contactOpened, 1},
+		"pulled before it is told": {[]client.Event{board("opened"), lock("open")}, true, "open", contactOpened, 0},
+		"it stays shut":            {[]client.Event{lock("open"), board("unlocked"), board("locked")}, true, "open", contactShut, 1},
+		"forced is not opened":     {[]client.Event{lock("open"), board("forced")}, true, "open", contactShut, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			heard, pulls := make(chan client.Event, 8), 0
+			for _, e := range c.events {
+				heard <- e
+			}
+			door, leaf, err := watchDoor(t.Context(), heard, c.contact, func() { pulls++ })
+			if err != nil || door != c.door || leaf != c.leaf || pulls != c.pulls {
+				t.Errorf("%s: door %q, contact %q, asked %d times, %v", name, door, leaf, pulls, err)
+			}
+		})
+	}
+	gone := make(chan client.Event)
+	close(gone)
+	if _, _, err := watchDoor(t.Context(), gone, true, nil); err == nil {
+		t.Error("a daemon that ended was not missed")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := watchDoor(ctx, nil, true, nil); err == nil {
+		t.Error("an interrupted test went on")
 	}
 }
