@@ -22,10 +22,13 @@ func printed(t *testing.T) *vision.Frame {
 		f.Pix[i] = 250
 	}
 	for line := range strings.Lines(vision.ChartSVG()) {
-		var grey int
+		var grey, green, blue int
 		var p [4][2]float64
-		if n, _ := fmt.Sscanf(line, `<polygon fill="#%2x%4x`, &grey, new(int)); n < 1 {
+		if !strings.HasPrefix(line, "<polygon") {
 			continue
+		}
+		if _, err := fmt.Sscanf(line, `<polygon fill="#%2x%2x%2x" points=`, &grey, &green, &blue); err != nil || green != grey || blue != grey {
+			t.Fatalf("%q: %v", line, err)
 		}
 		_, points, _ := strings.Cut(line, `points="`)
 		if _, err := fmt.Sscanf(points, "%f,%f %f,%f %f,%f %f,%f", &p[0][0], &p[0][1], &p[1][0], &p[1][1], &p[2][0], &p[2][1], &p[3][0], &p[3][1]); err != nil {

@@ -79,7 +79,7 @@ func ChartSVG() string {
 <rect x="-148.5" y="-105" width="297" height="210" fill="#fff"/>
 `)
 	for _, s := range chartShapes() {
-		fmt.Fprintf(&b, `<polygon fill="#%02x%[1]02x%[1]02x" points="`, s.grey)
+		fmt.Fprintf(&b, `<polygon fill="#%02[1]x%02[1]x%02[1]x" points="`, s.grey)
 		for _, p := range s.at {
 			fmt.Fprintf(&b, "%.3f,%.3f ", p.X, p.Y)
 		}
