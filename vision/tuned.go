@@ -98,9 +98,10 @@ const (
 	pauseMost         = 1200 * time.Millisecond
 
 	// Relief, in distances of the eyes. Sheets made of the clips' faces and turned by
-	// 35 degrees either way are foreshortened 1.14 to 1.18 times and have 0.003 to
-	// 0.006; heads that are foreshortened as much have 0.006 and more in all but one
-	// of 50 spans of three seconds (faceprint-eval liveness --paper).
+	// 35 degrees either way are foreshortened 1.16 to 1.20 times and have 0.0025 to
+	// 0.0041, bent ones 0.007 and more; 4 of 97 spans of three seconds of living
+	// people are taken for sheets (faceprint-eval liveness --paper, on the demo's and
+	// the liveness clips).
 	reliefFrames = 6
 	flatTurn     = 1.13
 	flatDepth    = 0.006
