@@ -31,7 +31,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo picture build test bench report nightly lint race cross fuzz vuln firmware pam deps deps-test fetch clean
+.PHONY: help run demo picture build install test bench report nightly lint race cross fuzz vuln firmware pam deps deps-test fetch clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,23 @@ build: deps fetch ## the three programs, in bin/
 	@CGO_ENABLED=0 $(GO) build -o bin/faceprint ./cmd/faceprint
 	@$(GO) build -o bin/faceprintd ./cmd/faceprintd
 	@$(GO) build -o bin/faceprint-eval ./cmd/faceprint-eval
+
+# Where it is installed. The daemon's defaults name the same places.
+DESTDIR ?=
+SHARE := $(DESTDIR)/usr/share
+
+install: build ## programs, models, the systemd unit and its account's groups, below DESTDIR
+	install -d $(DESTDIR)/usr/bin $(SHARE)/faceprint/models $(DESTDIR)/usr/lib/faceprint $(DESTDIR)/etc/faceprint
+	install bin/faceprintd bin/faceprint bin/faceprint-eval $(DESTDIR)/usr/bin
+	install -m 644 $(VAR)/models/*.onnx $(SHARE)/faceprint/models
+	install -m 644 $(FACEPRINT_ORT) $(DESTDIR)/usr/lib/faceprint
+	install -D -m 644 -t $(DESTDIR)/lib/systemd/system packaging/systemd/faceprintd.service
+	install -D -m 644 packaging/systemd/faceprint.sysusers $(DESTDIR)/usr/lib/sysusers.d/faceprint.conf
+	install -D -m 644 -t $(SHARE)/dbus-1/system.d packaging/dbus/net.faceprint.conf
+	install -D -m 644 -t $(SHARE)/doc/faceprint README.md SECURITY.md CHANGELOG.md
+	@[ -e $(DESTDIR)/etc/faceprint/faceprint.toml ] || bin/faceprintd --print-config > $(DESTDIR)/etc/faceprint/faceprint.toml
+	@[ -n "$(DESTDIR)" ] || { systemd-sysusers faceprint.conf && systemctl daemon-reload; }
+	@echo "install: set /etc/faceprint/faceprint.toml to what is there, then 'systemctl enable --now faceprintd' and 'faceprint doctor'"
 
 test: build firmware ## set up, then every test
 	$(MAKE) -s -C firmware GO=$(GO) test
