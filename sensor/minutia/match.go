@@ -11,6 +11,7 @@ type Matcher struct {
 	round   uint16
 	matched []match
 	best    []match
+	ranked  []ranked // of a search
 }
 
 // pair is two minutiae whose neighbourhoods look alike.
@@ -35,9 +36,7 @@ func (m *Matcher) Match(a, b *Prepared) float64 {
 	for i := range a.views {
 		for j := range b.views {
 			e := m.compare(&a.views[i], &b.views[j])
-			if e.Matched > 0 {
-				best = max(best, e.Score())
-			}
+			best = max(best, e.Score())
 		}
 	}
 	return best
@@ -56,6 +55,9 @@ func (m *Matcher) compare(a, b *view) Evidence {
 	}
 	m.relax(a, b)
 	e.Relaxed = m.meanRelaxed()
+	if e.Relaxed < hopelessRelaxed && a.area >= hopelessArea && b.area >= hopelessArea {
+		return e // of large prints of one finger, more must agree
+	}
 	m.align(a, b, &e.Pose)
 	m.warp(a, b, &e.Pose)
 	m.measure(a, b, &e)

@@ -85,3 +85,47 @@ func BenchmarkMatch(b *testing.B) {
 		m.Match(all[i%8], all[(i/8%7+1+i%8)%8])
 	}
 }
+
+// A gallery of strangers, the time of one of them.
+func BenchmarkSearch(b *testing.B) {
+	var gallery []*Prepared
+	for f := range uint64(8) {
+		gallery = append(gallery, Prepare(print1(b, f, 1)))
+	}
+	for len(gallery) < 4096 {
+		gallery = append(gallery, gallery...)
+	}
+	probe := Prepare(print1(b, 20, 1))
+	var m Matcher
+	m.Search(probe, gallery)
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Search(probe, gallery)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(gallery)), "ns/finger")
+}
+
+// Whoever is in the gallery is found, by the impression that scores best of all.
+func TestSearchFindsWhatComparingAllFinds(t *testing.T) {
+	var gallery []*Prepared
+	for f := range uint64(40) {
+		gallery = append(gallery, Prepare(print1(t, f, 1)))
+	}
+	var m Matcher
+	for f := uint64(0); f < 40; f += 8 {
+		probe := Prepare(print1(t, f, 2))
+		at, score := m.Search(probe, gallery)
+		best, top := -1, NoScore
+		for i, g := range gallery {
+			if s := m.Match(probe, g); s > top {
+				best, top = i, s
+			}
+		}
+		if at != best || score != top || at != int(f) {
+			t.Errorf("finger %d: found %d (%.2f), comparing all finds %d (%.2f)", f, at, score, best, top)
+		}
+	}
+	if at, score := m.Search(gallery[0], nil); at != -1 || FMR(score) != 1 {
+		t.Errorf("found %d in nothing", at)
+	}
+}

@@ -14,6 +14,7 @@ type view struct {
 	descriptors []descriptor
 	bins        bins
 	waves       waves
+	area        int // patches of ridges
 }
 
 // point is a minutia in the numbers that matching needs.
@@ -44,6 +45,11 @@ func newView(t *Template) view {
 		}
 	}
 	v.descriptors = describe(t, &v.waves)
+	for i := range v.waves.at {
+		if v.waves.at[i].on {
+			v.area++
+		}
+	}
 	v.bins = newBins(v.points, t.Width, t.Height)
 	return v
 }

@@ -27,6 +27,9 @@ func (e *Evidence) Terms() (t [Terms]float64) {
 // regression with weights that no more evidence can lower. It is a number to
 // rank by: what it means as an error rate is in [FMR].
 func (e *Evidence) Score() float64 {
+	if e.Relaxed == 0 {
+		return NoScore
+	}
 	s := scoreBias
 	for i, t := range e.Terms() {
 		s += scoreWeight[i] * t
