@@ -171,9 +171,10 @@ func evaluateFingers(o fingerOptions) (*fingerReport, fingerRun, error) {
 	for i := range pics {
 		p := &pics[i]
 		if p.err != nil {
-			if !errors.Is(p.err, minutia.ErrNoFinger) && !errors.Is(p.err, minutia.ErrPoor) {
+			if !errors.Is(p.err, minutia.ErrNoFinger) && !errors.Is(p.err, minutia.ErrPoor) && !errors.Is(p.err, minutia.ErrPicture) {
 				return nil, nil, fmt.Errorf("%s: %w", p.path, p.err)
 			}
+			fmt.Fprintf(os.Stderr, "faceprint-eval: %s counts as a failure: %v\n", p.path, p.err)
 			r.Failures++
 			continue
 		}

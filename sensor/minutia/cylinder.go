@@ -126,7 +126,7 @@ func (a *cylinder) similarity(b *cylinder) float32 {
 		nx += bits.OnesCount64(x ^ y)
 		nv += bits.OnesCount64(v)
 	}
-	if nv < 140 || na+nb == 0 {
+	if nv < mccMinShared || na+nb == 0 {
 		return 0
 	}
 	return 1 - roots[nx]/(roots[na]+roots[nb])

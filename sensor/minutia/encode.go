@@ -103,8 +103,13 @@ func (r *bitReader) step(k uint, n uint32) uint8 {
 // seal them before they rest anywhere.
 func (t *Template) MarshalBinary() ([]byte, error) {
 	if t.Width <= 0 || t.Height <= 0 || t.Width > maxSide || t.Height > maxSide ||
-		len(t.Minutiae) > maxMinutiae || len(t.Ridges.Patches) != t.Ridges.Width*t.Ridges.Height {
+		len(t.Minutiae) > maxMinutiae || t.Quality > 100 || len(t.Ridges.Patches) != t.Ridges.Width*t.Ridges.Height {
 		return nil, fmt.Errorf("minutia: %w: not a template of this package", ErrTemplate)
+	}
+	for _, m := range t.Minutiae {
+		if m.X < 0 || m.Y < 0 || int(m.X) >= t.Width || int(m.Y) >= t.Height || m.Quality > 15 || m.Kind > Bifurcation {
+			return nil, fmt.Errorf("minutia: %w: a minutia off the picture or of no kind", ErrTemplate)
+		}
 	}
 	w := &bitWriter{b: append(make([]byte, 0, 1024), templateMagic[0], templateMagic[1], templateVersion, t.Quality)}
 	w.put(uint32(t.Width), 11)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"math"
+	"slices"
 )
 
 // What keeps a picture from becoming a template. Errors wrap one of these.
@@ -69,18 +70,18 @@ func analyse(img *image.Gray, dpi float64) (*analysis, error) {
 
 	f := newField(cells(w), cells(h))
 	a.field = f
-	f.measure(a.norm, 2, nil)
+	f.measure(a.norm, firstRounds, nil)
 	f.foreground(deviation)
 
 	a.guide = guideOf(f, w, h)
 	s := along(a.norm, a.guide)
 	second := newField(f.w, f.h)
-	second.measure(s, 1, f.mask)
+	second.measure(s, secondRounds, f.mask)
 	for c := range f.mask {
 		second.mask[c] = f.mask[c] && second.coherence[c] > maskCoherence
 	}
 	second.mask = vote(second.mask, f.w, f.h, 5)
-	components(second.mask, f.w, f.h, 0.15, 200)
+	components(second.mask, f.w, f.h, maskPart, maskHole)
 	a.field = second
 	a.guide = guideOf(second, w, h)
 	s = along(a.norm, a.guide)
@@ -105,7 +106,8 @@ func inverted(g *image.Gray, f *field) bool {
 		}
 		return float64(sum) / float64(n)
 	}
-	var finger, ground, fingers, grounds, rim float64
+	var finger, ground []float64
+	rim := 0
 	for cy := range f.h {
 		for cx := range f.w {
 			onRim := cx == 0 || cy == 0 || cx == f.w-1 || cy == f.h-1
@@ -113,15 +115,19 @@ func inverted(g *image.Gray, f *field) bool {
 				rim++
 			}
 			if f.mask[cy*f.w+cx] {
-				finger += mean(cx, cy)
-				fingers++
+				finger = append(finger, mean(cx, cy))
 			} else if onRim {
-				ground += mean(cx, cy)
-				grounds++
+				ground = append(ground, mean(cx, cy))
 			}
 		}
 	}
-	return grounds > groundShare*rim && fingers > 0 && ground/grounds < finger/fingers-groundDarker
+	if len(finger) == 0 || float64(len(ground)) < groundShare*float64(rim) {
+		return false
+	}
+	// Medians: a black frame or a smear is not the ground.
+	slices.Sort(finger)
+	slices.Sort(ground)
+	return ground[len(ground)/2] < finger[len(finger)/2]-groundDarker
 }
 
 func (a *analysis) template() (*Template, error) {
@@ -295,7 +301,7 @@ func (a *analysis) patch(px, py int) (Patch, float64) {
 
 // clarity is how strong and how parallel the ridges are around a point, 0..1.
 func (a *analysis) clarity(x, y int) float32 {
-	const r = 3.5 // of the planes' pixels
+	const r = clarityRadius / 2
 	var s float64
 	n := 0
 	for k := range 16 {
@@ -323,7 +329,7 @@ func Centroid(img *image.Gray, dpi float64) (x, y float64) {
 	gray := atWorkDPI(img, dpi)
 	norm, deviation := normalise(gray)
 	f := newField(cells(norm.w), cells(norm.h))
-	f.measure(norm, 2, nil)
+	f.measure(norm, firstRounds, nil)
 	f.foreground(deviation)
 	var sx, sy, n float64
 	for c, on := range f.mask {

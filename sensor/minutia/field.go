@@ -91,7 +91,7 @@ func (f *field) foreground(deviation []float32) {
 		f.mask[c] = deviation[c] > contrast && f.coherence[c] > maskCoherence
 	}
 	f.mask = vote(f.mask, f.w, f.h, 5)
-	components(f.mask, f.w, f.h, 0.15, 200)
+	components(f.mask, f.w, f.h, maskPart, maskHole)
 }
 
 // smoothCells is the separable 1-4-6-4-1 filter; outside is the nearest cell.

@@ -240,7 +240,7 @@ func (m *Matcher) suggest(a, b *view, k int, h *pose) {
 	p := &m.pairs[k]
 	m.matched = append(m.matched, match{a: p.a, b: p.b})
 	for j, s := range m.support[k*topPairs:][:m.n] {
-		if s > 0.2 {
+		if s > suggestSupport {
 			m.matched = append(m.matched, match{a: m.pairs[j].a, b: m.pairs[j].b, cost: 1 - s})
 		}
 	}
@@ -299,7 +299,7 @@ func (m *Matcher) nearest(b *view, x, y float32, angle uint8, radius float32) (b
 			if t > matchTurn {
 				continue
 			}
-			c := d*(0.6/(radius*radius)) + float32(t*t)*(0.4/(matchTurn*matchTurn))
+			c := d*((1-matchTurnShare)/(radius*radius)) + float32(t*t)*(matchTurnShare/(matchTurn*matchTurn))
 			if c < cost {
 				best, cost, dx, dy = int(j), c, ex, ey
 			}
@@ -313,7 +313,7 @@ func (m *Matcher) refit(a, b *view, h *pose) bool {
 	var ax, ay, bx, by, n float32
 	for i := range m.matched {
 		p := &m.matched[i]
-		w := 1.2 - p.cost
+		w := refitWorst - p.cost
 		pa, pb := &a.points[p.a], &b.points[p.b]
 		ax += w * pa.x
 		ay += w * pa.y
@@ -325,7 +325,7 @@ func (m *Matcher) refit(a, b *view, h *pose) bool {
 	var c, s float32
 	for i := range m.matched {
 		p := &m.matched[i]
-		w := 1.2 - p.cost
+		w := refitWorst - p.cost
 		pa, pb := &a.points[p.a], &b.points[p.b]
 		x, y, u, v := pa.x-ax, pa.y-ay, pb.x-bx, pb.y-by
 		c += w * (x*u + y*v)

@@ -1,6 +1,9 @@
 package minutia
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // spirals finds minutiae where the ridges' phase winds once around a point.
 //
@@ -96,29 +99,25 @@ func winds(ar, ai, br, bi float32) int {
 
 // undo drops pairs of opposite spirals that are too close to be two minutiae:
 // together they are a pore, a speck or a ridge that breaks and goes on.
+// The nearest go first. The spirals come row by row.
 func undo(ms []Minutia, distance float64) []Minutia {
+	type dipole struct{ i, j, d int }
+	var ds []dipole
+	for i := range ms {
+		for j := i + 1; j < len(ms) && float64(ms[j].Y-ms[i].Y) < distance; j++ {
+			dx, dy := int(ms[i].X)-int(ms[j].X), int(ms[i].Y)-int(ms[j].Y)
+			d := dx*dx + dy*dy
+			if float64(d) < distance*distance && turnDiff(ms[i].Angle, ms[j].Angle) > dipoleTurn {
+				ds = append(ds, dipole{i, j, d})
+			}
+		}
+	}
+	slices.SortStableFunc(ds, func(a, b dipole) int { return a.d - b.d })
 	gone := make([]bool, len(ms))
-	for {
-		bi, bj, best := -1, -1, distance*distance
-		for i := range ms {
-			if gone[i] {
-				continue
-			}
-			for j := i + 1; j < len(ms); j++ {
-				if gone[j] {
-					continue
-				}
-				dx, dy := float64(ms[i].X-ms[j].X), float64(ms[i].Y-ms[j].Y)
-				d := dx*dx + dy*dy
-				if d < best && turnDiff(ms[i].Angle, ms[j].Angle) > 85 {
-					bi, bj, best = i, j, d
-				}
-			}
+	for _, d := range ds {
+		if !gone[d.i] && !gone[d.j] {
+			gone[d.i], gone[d.j] = true, true
 		}
-		if bi < 0 {
-			break
-		}
-		gone[bi], gone[bj] = true, true
 	}
 	kept := ms[:0]
 	for i, m := range ms {
