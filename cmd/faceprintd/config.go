@@ -120,6 +120,12 @@ type appConfig struct {
 	Name       string   `toml:"name" comment:"As people see it."`
 	SecretFile string   `toml:"secret_file" comment:"File that holds the client_secret; empty: a public client, which PKCE alone protects."`
 	Redirects  []string `toml:"redirects" comment:"Exactly these addresses: https, or http on loopback."`
+	Front      string   `toml:"frontchannel_logout" comment:"Address that the page loads in a frame when the person walked away; empty: none."`
+	Back       string   `toml:"backchannel_logout" comment:"Address of the application's server that is called when the person walks away; empty: none."`
+}
+
+func (a appConfig) app() openid.App {
+	return openid.App{ID: a.ID, Name: a.Name, Redirects: a.Redirects, FrontChannel: a.Front, BackChannel: a.Back}
 }
 
 type loginConfig struct {
@@ -446,7 +452,7 @@ func (c *Config) check() error {
 	oneOf("kiosk.enrol", c.Kiosk.Enrol, "off", "code", "open")
 	positive("kiosk.away", c.Kiosk.Away)
 	for _, a := range c.Kiosk.Apps {
-		if err := (openid.App{ID: a.ID, Name: a.Name, Redirects: a.Redirects}).Check(); err != nil {
+		if err := a.app().Check(); err != nil {
 			wrong("kiosk.app", "%q: %v", a.ID, err)
 		}
 	}

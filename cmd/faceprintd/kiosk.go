@@ -65,12 +65,13 @@ func (k *kioskPage) start(ctx context.Context, running *sync.WaitGroup, back *ba
 	if back.config.Phone.Listen != "" && back.config.Policy.Phone != "none" {
 		o.Phones = kioskPhones{back}
 	}
-	applications, err := k.applications(back)
+	applications, err := k.applications(back, log)
 	if err != nil {
 		return err
 	}
 	if applications != nil {
 		o.Logins = applications
+		running.Go(func() { applications.Run(ctx) })
 		running.Go(func() {
 			for e := range back.device.Subscribe(ctx) {
 				if e.Kind == "presence" && e.Outcome == "left" {
@@ -97,20 +98,20 @@ func (k *kioskPage) start(ctx context.Context, running *sync.WaitGroup, back *ba
 }
 
 // applications answers web applications; nil where none is configured.
-func (k *kioskPage) applications(back *backend) (*openid.Provider, error) {
+func (k *kioskPage) applications(back *backend, log *slog.Logger) (*openid.Provider, error) {
 	if len(k.config.Apps) == 0 {
 		return nil, nil
 	}
 	page := kiosk.URL(k.listener)
 	o := openid.Options{
-		Issuer: page + "oidc", Login: page, Keys: back.device.Keys,
+		Issuer: page + "oidc", Login: page, Keys: back.device.Keys, Log: log,
 		Name: func(ctx context.Context, user string) (string, error) {
 			p, err := back.Person(ctx, user)
 			return p.Name, err
 		},
 	}
 	for _, a := range k.config.Apps {
-		app := openid.App{ID: a.ID, Name: a.Name, Redirects: a.Redirects}
+		app := a.app()
 		if a.SecretFile != "" {
 			b, err := os.ReadFile(a.SecretFile)
 			if err != nil {

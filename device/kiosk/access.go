@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -31,11 +32,21 @@ var headers = map[string]string{
 	"Cache-Control":                "no-store",
 }
 
+// framing is the headers of a page that may load frames of these origins, for
+// the front-channel logout of applications. They need not say that they may be
+// embedded, as Cross-Origin-Embedder-Policy would have it.
+func framing(origins []string) map[string]string {
+	h := maps.Clone(headers)
+	h["Content-Security-Policy"] += "; frame-src " + strings.Join(origins, " ")
+	delete(h, "Cross-Origin-Embedder-Policy")
+	return h
+}
+
 // checked lets only requests through that this machine's own browser made for
 // the page itself.
 func (s *Server) checked(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for k, v := range headers {
+		for k, v := range s.headers {
 			w.Header().Set(k, v)
 		}
 		if err := s.refuse(r); err != nil {
@@ -90,7 +101,7 @@ type userKey struct{}
 
 // connUser is used as http.Server.ConnContext: a connection is of one user.
 func (s *Server) connUser(ctx context.Context, c net.Conn) context.Context {
-	uid, err := s.peer(c)
+	uid, err := s.opts.Peer(c)
 	if err != nil {
 		s.log.Warn("a connection to the kiosk is nobody's", "err", err)
 		return ctx

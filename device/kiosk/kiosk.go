@@ -70,6 +70,14 @@ type Logins interface {
 	Answer(id, grant string) (next string, err error)
 	// Decline is the address that leads back without an answer.
 	Decline(id string) (next string)
+	// Leave ends what somebody who walked away was signed in to.
+	Leave()
+	// SignedOut hands over addresses of applications that the page has to load
+	// in frames, since somebody who was signed in there has left. Each is handed
+	// over once.
+	SignedOut() []string
+	// Frames are the origins of those addresses.
+	Frames() []string
 }
 
 // Enrolling says who may start an enrolment at the kiosk.
@@ -97,8 +105,11 @@ type Options struct {
 	// Allow tells whether a process of this user may use the page; nil allows
 	// nobody.
 	Allow func(uid int) bool
-	Log   *slog.Logger // nil = slog.Default
-	Now   func() time.Time
+	// Peer tells whose process is at the other end of a connection; nil asks the
+	// kernel.
+	Peer func(net.Conn) (uid int, err error)
+	Log  *slog.Logger // nil = slog.Default
+	Now  func() time.Time
 }
 
 // Server serves the page.
@@ -112,8 +123,8 @@ type Server struct {
 	codes   codes
 	turn    chan struct{} // holds a token while no page has an attempt under way
 	frames  preview
+	headers map[string]string
 	handler http.Handler
-	peer    func(net.Conn) (uid int, err error)
 }
 
 // New makes a server of the backend. Events and presence end with the context.
@@ -124,10 +135,13 @@ func New(back Backend, o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Peer == nil {
+		o.Peer = peerUser
+	}
 	if o.Enrol == "" {
 		o.Enrol = EnrolOff
 	}
-	s := &Server{back: back, opts: o, log: o.Log, turn: make(chan struct{}, 1), peer: peerUser}
+	s := &Server{back: back, opts: o, log: o.Log, turn: make(chan struct{}, 1)}
 	s.turn <- struct{}{}
 	s.pages.now, s.codes.now = o.Now, o.Now
 	var err error
@@ -135,6 +149,10 @@ func New(back Backend, o Options) (*Server, error) {
 		return nil, err
 	}
 	s.frames.picture = o.Picture
+	s.headers = headers
+	if o.Logins != nil && len(o.Logins.Frames()) > 0 {
+		s.headers = framing(o.Logins.Frames())
+	}
 	s.handler = s.routes()
 	return s, nil
 }

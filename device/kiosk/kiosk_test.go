@@ -252,7 +252,7 @@ func TestOtherUsersOfTheMachineAreTurnedAway(t *testing.T) {
 		t.Errorf("%d: %s", status, body)
 	}
 	_, _, url = open(t, Options{}, func(s *Server) {
-		s.peer = func(net.Conn) (int, error) { return 0, errNoSocket }
+		s.opts.Peer = func(net.Conn) (int, error) { return 0, errNoSocket }
 	})
 	if status, _ := call(t, "GET", url+"/", "", "", nil); status != http.StatusForbidden {
 		t.Errorf("a connection that is nobody's: %d", status)

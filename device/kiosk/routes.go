@@ -30,6 +30,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /pin", s.inUse(answer(s.pin)))
 	mux.HandleFunc("PUT /own-pin", s.inUse(answer(s.setPIN)))
 	mux.HandleFunc("GET /login/{id}", s.inUse(s.login))
+	mux.HandleFunc("POST /signed-out", s.inUse(answer(s.signedOut)))
 	mux.HandleFunc("POST /enrol", s.inUse(answer(s.enrol)))
 	mux.HandleFunc("POST /code", s.inUse(answer(s.redeem)))
 	mux.HandleFunc("POST /leave", s.inUse(answer(s.leave)))
@@ -158,6 +159,9 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 				}
 				return
 			}
+			if next.Kind == "presence" && next.Outcome == "left" && s.opts.Logins != nil {
+				s.opts.Logins.Leave() // before the page asks what that ended
+			}
 			switch {
 			case next.Kind == "phone-paired":
 				next = p.pairedEvent(next, s.opts.Now())
@@ -270,6 +274,15 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request, p *page) error {
 		}
 		return asked{app, s.opts.Logins.Decline(id)}, nil
 	})(w, r, p)
+}
+
+// signedOut hands the page the addresses of applications that somebody who left
+// was signed in to, for it to load.
+func (s *Server) signedOut(context.Context, *page, none) ([]string, error) {
+	if s.opts.Logins == nil {
+		return nil, nil
+	}
+	return s.opts.Logins.SignedOut(), nil
 }
 
 var errNoLogin = problem{http.StatusNotFound, "no-login", "no application waits for an answer any more", "open the application again"}

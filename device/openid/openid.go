@@ -9,7 +9,9 @@
 // The ID token says how somebody was recognised: amr by RFC 8176 (face, fpt,
 // pin, mfa), and acr, one of the ACR values below. Sessions are short and live
 // in memory: keys, codes and tokens end with the daemon, and tokens end when
-// the person walks away.
+// the person walks away. Applications are told then: by their server's
+// back-channel address (OpenID Connect Back-Channel Logout 1.0), and through the
+// browser by a front-channel one (OpenID Connect Front-Channel Logout 1.0).
 //
 // Applications call from their own server; there is no CORS for scripts.
 package openid
@@ -24,6 +26,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -47,6 +50,10 @@ const (
 	tokens   = 256              // good at once
 	maxAge   = 60 * time.Second // of a grant, which is the device's own limit
 	idBytes  = 24               // of random names
+	sessions = 256              // open at once, and to be ended; the oldest makes room
+
+	logoutFor     = 2 * time.Minute // that a logout token is good, as the standard recommends
+	logoutTimeout = 5 * time.Second // for an application to answer one
 )
 
 // ACR values, the authentication context class of a login.
@@ -63,6 +70,9 @@ type App struct {
 	Name      string   // as people see it
 	Secret    string   // empty: a public client, which PKCE alone protects
 	Redirects []string // exactly these
+	// FrontChannel is loaded in the browser, BackChannel called by this
+	// provider, when the person walks away; either may be empty.
+	FrontChannel, BackChannel string
 }
 
 // Check tells what is wrong with an application's registration.
@@ -71,13 +81,28 @@ func (a App) Check() error {
 		return errors.New("an application needs an id, a name and a redirect address")
 	}
 	for _, r := range a.Redirects {
-		u, err := url.Parse(r)
-		if err != nil || u.Host == "" || u.Fragment != "" {
-			return fmt.Errorf("%q is no redirect address", r)
+		if err := checkAddress(r); err != nil {
+			return fmt.Errorf("redirect: %w", err)
 		}
-		if _, loopback := op.HTTPLoopbackOrLocalhost(r); !loopback && u.Scheme != "https" {
-			return fmt.Errorf("%q sends people over the network in the clear; only https, or http on loopback", r)
+	}
+	for _, r := range []string{a.FrontChannel, a.BackChannel} {
+		if r == "" {
+			continue
 		}
+		if err := checkAddress(r); err != nil {
+			return fmt.Errorf("logout: %w", err)
+		}
+	}
+	return nil
+}
+
+func checkAddress(r string) error {
+	u, err := url.Parse(r)
+	if err != nil || u.Host == "" || u.Fragment != "" {
+		return fmt.Errorf("%q is no address", r)
+	}
+	if _, loopback := op.HTTPLoopbackOrLocalhost(r); !loopback && u.Scheme != "https" {
+		return fmt.Errorf("%q goes over the network in the clear; only https, or http on loopback", r)
 	}
 	return nil
 }
@@ -90,6 +115,7 @@ type Options struct {
 	Keys   func() jose.JSONWebKeySet                              // that the device's grants are checked with
 	Name   func(ctx context.Context, user string) (string, error) // what a person is called
 	Now    func() time.Time
+	Log    *slog.Logger // nil = slog.Default
 }
 
 // Provider answers applications.
@@ -100,9 +126,12 @@ type Provider struct {
 	inner   *op.Provider
 	handler http.Handler
 
-	mu     sync.Mutex
-	logins []*login
-	tokens []token
+	mu       sync.Mutex
+	logins   []*login
+	tokens   []token
+	sessions []session
+	frames   []string // front-channel addresses that a browser has yet to load
+	ended    chan session
 }
 
 // login is one question of an application.
@@ -112,6 +141,7 @@ type login struct {
 	asked       *oidc.AuthRequest
 	since       time.Time
 
+	session   string
 	user      string
 	amr       []string
 	at        time.Time
@@ -138,6 +168,9 @@ func New(o Options) (*Provider, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
 	for i, a := range o.Apps {
 		if err := a.Check(); err != nil {
 			return nil, fmt.Errorf("openid: application %q: %w", a.ID, err)
@@ -150,11 +183,12 @@ func New(o Options) (*Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("openid: %w", err)
 	}
-	p := &Provider{opts: o, key: key, keyID: random()}
+	p := &Provider{opts: o, key: key, keyID: random(), ended: make(chan session, sessions)}
 	config := &op.Config{
 		CodeMethodS256: true, AuthMethodPost: true, CryptoKeyId: random(),
 		DefaultLogoutRedirectURI: o.Login, SupportedScopes: []string{oidc.ScopeOpenID, oidc.ScopeProfile},
-		SupportedClaims: []string{"sub", "aud", "exp", "iat", "iss", "auth_time", "nonce", "acr", "amr", "name"},
+		SupportedClaims:            []string{"sub", "aud", "exp", "iat", "iss", "auth_time", "nonce", "acr", "amr", "name", "sid"},
+		BackChannelLogoutSupported: true, BackChannelLogoutSessionSupported: true,
 	}
 	rand.Read(config.CryptoKey[:])
 	options := []op.Option{op.WithCORSOptions(nil), op.WithAllowInsecure()} // http, on loopback
@@ -182,6 +216,9 @@ func (p *Provider) inBrowser(next http.Handler) http.Handler {
 			name = c.Value
 		}
 		switch r.URL.Path {
+		case oidc.DiscoveryEndpoint:
+			p.discover(w, r)
+			return
 		case "/authorize":
 			if name == "" {
 				name = random()
@@ -238,21 +275,14 @@ func (p *Provider) Answer(id, grant string) (next string, err error) {
 	if l == nil || l.user != "" {
 		return "", ErrLogin
 	}
-	l.user, l.amr, l.at = standard.Subject, claims.AMR, standard.IssuedAt.Time()
+	p.end(func(s session) bool { return s.user != standard.Subject }) // who stands there now is somebody else
+	l.user, l.amr, l.at, l.session = standard.Subject, claims.AMR, standard.IssuedAt.Time(), random()
 	return p.opts.Issuer + "/authorize/callback?id=" + url.QueryEscape(id), nil
 }
 
 // Decline is the address that leads back to the application without an answer.
 func (p *Provider) Decline(id string) string {
 	return p.opts.Issuer + "/decline?id=" + url.QueryEscape(id)
-}
-
-// Leave ends all that is good for somebody who walked away.
-func (p *Provider) Leave() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.tokens = nil
-	p.logins = slices.DeleteFunc(p.logins, func(l *login) bool { return l.user != "" })
 }
 
 // get is find with p.mu held; nil where there is none.

@@ -257,6 +257,139 @@ func TestCodesAreRefused(t *testing.T) {
 	refusedCode(t, "a code of somebody who left", a, code, oauth2.VerifierOption(a.pkce))
 }
 
+// Applications are told when somebody leaves, and when somebody else is
+// recognised in their place: each of the session that ended, once.
+func TestApplicationsAreToldWhoLeft(t *testing.T) {
+	told := make(chan string, 8)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/x-www-form-urlencoded" {
+			t.Errorf("%s with %s", r.Method, r.Header.Get("Content-Type"))
+		}
+		told <- r.PostFormValue("logout_token")
+	}))
+	defer server.Close()
+	b := newBench(t)
+	for i := range b.p.opts.Apps {
+		b.p.opts.Apps[i].FrontChannel, b.p.opts.Apps[i].BackChannel = "http://127.0.0.1:9/out?from=kiosk", server.URL
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan struct{})
+	go func() { defer close(ran); b.p.Run(ctx) }()
+	defer func() { cancel(); <-ran }()
+
+	a, browser := b.app("ward", "s3cret"), b.browser()
+	signIn := func(user string) (session string, access oauth2.TokenSource) {
+		t.Helper()
+		id := b.ask(browser, a)
+		next, err := b.p.Answer(id, b.grant(id, Audience, user, "face"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, at := visit(t, browser, next)
+		tokens, err := a.Exchange(t.Context(), at.Query().Get("code"), oauth2.VerifierOption(a.pkce))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, _ := tokens.Extra("id_token").(string)
+		token, err := a.verifier.Verify(t.Context(), raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var claims struct{ SID string }
+		if err := token.Claims(&claims); err != nil || claims.SID == "" {
+			t.Fatalf("an ID token without a session: %v", err)
+		}
+		return claims.SID, oauth2.StaticTokenSource(tokens)
+	}
+	leaves := func(user, session string) {
+		t.Helper()
+		token, err := a.verifier.Verify(t.Context(), <-told)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var claims struct {
+			SID, JTI, Nonce string
+			Events          map[string]map[string]any
+		}
+		if err := token.Claims(&claims); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := claims.Events["http://schemas.openid.net/event/backchannel-logout"]; !ok || claims.SID != session || claims.JTI == "" || claims.Nonce != "" || token.Subject != user {
+			t.Errorf("the application was told %+v of %s, want %s of %s", claims, token.Subject, session, user)
+		}
+		want := "http://127.0.0.1:9/out?from=kiosk&iss=" + url.QueryEscape(b.url) + "&sid=" + session
+		if frames := b.p.SignedOut(); !slices.Equal(frames, []string{want}) {
+			t.Errorf("the browser is to load %q, want %s", frames, want)
+		}
+		if frames := b.p.SignedOut(); len(frames) != 0 {
+			t.Errorf("and once more %q", frames)
+		}
+	}
+
+	first, _ := signIn("u1")
+	again, _ := signIn("u1") // the same person: both sessions go on
+	if again == first {
+		t.Error("two sign-ins are one session")
+	}
+	if frames := b.p.SignedOut(); len(frames) != 0 {
+		t.Errorf("while she is there the browser is to load %q", frames)
+	}
+	b.p.mu.Lock()
+	b.p.end(func(s session) bool { return s.id == first })
+	b.p.mu.Unlock()
+	leaves("u1", first)
+
+	second, access := signIn("u2")
+	leaves("u1", again)
+	if _, err := a.provider.UserInfo(t.Context(), access); err != nil {
+		t.Errorf("who came is signed out with who was there: %v", err)
+	}
+	b.p.Leave()
+	leaves("u2", second)
+	if _, err := a.provider.UserInfo(t.Context(), access); err == nil {
+		t.Error("the token outlived the stay")
+	}
+	b.p.Leave()
+	select {
+	case more := <-told:
+		t.Errorf("told once more: %s", more)
+	default:
+	}
+}
+
+// Where an application does not answer, the others are told all the same, and
+// the provider ends when it is asked to.
+func TestASilentApplicationKeepsNobodyWaiting(t *testing.T) {
+	hang := make(chan struct{})
+	asked, told := make(chan struct{}, 1), make(chan struct{}, 1)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/silent", func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		select {
+		case <-hang:
+		case <-r.Context().Done():
+		}
+	})
+	mux.HandleFunc("/good", func(http.ResponseWriter, *http.Request) { told <- struct{}{} })
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	defer close(hang)
+	b := newBench(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan struct{})
+	go func() { defer close(ran); b.p.Run(ctx) }()
+	b.p.mu.Lock()
+	for _, path := range []string{"/silent", "/good"} {
+		b.p.open(session{id: path, user: "u1", app: App{ID: path, BackChannel: server.URL + path}})
+	}
+	b.p.mu.Unlock()
+	b.p.Leave()
+	<-asked
+	<-told
+	cancel()
+	<-ran
+}
+
 func TestQuestionsAreRefused(t *testing.T) {
 	b := newBench(t)
 	a := b.app("ward", "s3cret")

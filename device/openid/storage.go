@@ -96,6 +96,7 @@ func (s storage) CreateAccessToken(_ context.Context, r op.TokenRequest) (string
 	t := token{id: random(), user: l.user, app: l.app.ID, scopes: l.asked.Scopes, until: s.p.opts.Now().Add(tokenFor)}
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
+	s.p.open(session{l.session, l.user, l.app})
 	if s.p.tokens = append(s.p.tokens, t); len(s.p.tokens) > tokens {
 		s.p.tokens = s.p.tokens[1:]
 	}
@@ -105,7 +106,7 @@ func (s storage) CreateAccessToken(_ context.Context, r op.TokenRequest) (string
 func (s storage) TerminateSession(_ context.Context, user, app string) error {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	s.p.tokens = slices.DeleteFunc(s.p.tokens, func(t token) bool { return t.user == user && (app == "" || t.app == app) })
+	s.p.end(func(x session) bool { return x.user == user && (app == "" || x.app.ID == app) })
 	return nil
 }
 
@@ -139,6 +140,9 @@ func (s storage) SetUserinfoFromToken(ctx context.Context, info *oidc.UserInfo, 
 // SetUserinfoFromRequest puts the name into the ID token of those who asked for
 // the profile.
 func (s storage) SetUserinfoFromRequest(ctx context.Context, info *oidc.UserInfo, r op.IDTokenRequest, scopes []string) error {
+	if l, ok := r.(*login); ok {
+		info.AppendClaims("sid", l.session)
+	}
 	return s.fill(ctx, info, r.GetSubject(), scopes)
 }
 

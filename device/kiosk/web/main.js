@@ -395,20 +395,19 @@ async function listen() {
       }, stop.signal);
     } catch (e) {
       if (e instanceof Problem && e.kind === 'stale') {
-        location.reload();
+        if (screen?.name !== 'elsewhere') location.reload(); // there, it would take over
         return;
       }
       elsewhere = e instanceof Problem && e.kind === 'elsewhere';
     }
     clearTimeout(watch);
     if (elsewhere) {
-      show(() => ({
+      wait = 2000; // when the other window is closed, this one goes on
+      if (screen?.name !== 'elsewhere') show(() => ({
         name: 'elsewhere',
         view: stage(oval().view, title('elsewhere.title'), el('p', { class: 'big' }, say('elsewhere.text')), button(say('elsewhere.take'), () => location.reload(), 'main')),
       }));
-      return;
-    }
-    if (screen?.name !== 'lost') {
+    } else if (screen?.name !== 'lost') {
       show(() => {
         const shape = oval();
         shape.tone('waits');
@@ -419,6 +418,22 @@ async function listen() {
   }
 }
 
+/**
+ * Ends what somebody who left was signed in to: each application has an address
+ * for it, which is loaded in a frame that nobody sees.
+ */
+async function signOut() {
+  try {
+    for (const address of (await post('/signed-out')) ?? []) {
+      const frame = el('iframe', { src: address, class: 'unseen', 'aria-hidden': 'true', tabindex: -1, sandbox: 'allow-scripts allow-same-origin' });
+      const gone = () => frame.remove();
+      frame.addEventListener('load', gone);
+      setTimeout(gone, 10_000);
+      document.body.append(frame);
+    }
+  } catch { /* the stream notices */ }
+}
+
 /** Tells the application that nobody will be recognised. */
 function decline() {
   if (asked) location.replace(asked.decline);
@@ -426,6 +441,8 @@ function decline() {
 
 /** @param {boolean} somebody is there already */
 async function hello(somebody) {
+  here = somebody; // before anything is waited for: they may come or leave meanwhile
+  tired = false;
   try {
     await refresh();
     if (login && !asked) {
@@ -433,8 +450,7 @@ async function hello(somebody) {
         asked = await get(`/login/${encodeURIComponent(login)}`);
       } catch { /* it is over; this is an ordinary kiosk now */ }
     }
-    here = somebody;
-    tired = false;
+    void signOut();
     resume();
   } catch { /* the stream ends as well */ }
 }
@@ -446,6 +462,7 @@ function happened(e) {
     here = e.outcome === 'came';
     if (e.outcome === 'left') {
       if (screen?.name === 'granted' || screen?.name === 'person') idle(); // the device has forgotten them already
+      void signOut();
       if (!tired && language !== own() && screen?.name === 'idle') void turn(own());
       tired = false;
     }

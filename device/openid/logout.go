@@ -1,0 +1,172 @@
+package openid
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"github.com/zitadel/oidc/v3/pkg/oidc"
+	"github.com/zitadel/oidc/v3/pkg/op"
+)
+
+// session is somebody in an application.
+type session struct {
+	id, user string
+	app      App
+}
+
+// open notes a session, with p.mu held.
+func (p *Provider) open(s session) {
+	if p.sessions = append(p.sessions, s); len(p.sessions) > sessions {
+		p.sessions = p.sessions[1:]
+	}
+}
+
+// end ends the sessions of which it is true, and their tokens, with p.mu held.
+func (p *Provider) end(over func(session) bool) {
+	p.sessions = slices.DeleteFunc(p.sessions, func(s session) bool {
+		if !over(s) {
+			return false
+		}
+		p.tokens = slices.DeleteFunc(p.tokens, func(t token) bool { return t.user == s.user && t.app == s.app.ID })
+		if s.app.FrontChannel != "" {
+			if p.frames = append(p.frames, p.frame(s)); len(p.frames) > sessions {
+				p.frames = p.frames[1:]
+			}
+		}
+		if s.app.BackChannel != "" {
+			select {
+			case p.ended <- s:
+			default:
+				p.opts.Log.Error("an application is not told that somebody left: too many wait", "app", s.app.ID)
+			}
+		}
+		return true
+	})
+}
+
+// frame is the application's front-channel address for the end of a session.
+func (p *Provider) frame(s session) string {
+	u, err := url.Parse(s.app.FrontChannel)
+	if err != nil {
+		return "" // App.Check read it
+	}
+	q := u.Query()
+	q.Set("iss", p.opts.Issuer)
+	q.Set("sid", s.id)
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// Leave ends all that is good for somebody who walked away.
+func (p *Provider) Leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.end(func(session) bool { return true })
+	p.tokens = nil
+	p.logins = slices.DeleteFunc(p.logins, func(l *login) bool { return l.user != "" })
+}
+
+// SignedOut hands over the addresses that a browser has to load, in frames, for
+// the sessions that ended. Each is handed over once.
+func (p *Provider) SignedOut() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	frames := p.frames
+	p.frames = nil
+	return frames
+}
+
+// Frames are the origins of those addresses.
+func (p *Provider) Frames() []string {
+	var origins []string
+	for _, a := range p.opts.Apps {
+		if u, err := url.Parse(a.FrontChannel); err == nil && a.FrontChannel != "" {
+			origins = append(origins, u.Scheme+"://"+u.Host)
+		}
+	}
+	slices.Sort(origins)
+	return slices.Compact(origins)
+}
+
+// Run tells the applications' servers whose sessions ended, until the context
+// ends.
+func (p *Provider) Run(ctx context.Context) {
+	caller := &http.Client{
+		Timeout:       logoutTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	defer caller.CloseIdleConnections()
+	var calls sync.WaitGroup // one that hangs keeps no other waiting
+	defer calls.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-p.ended:
+			calls.Go(func() {
+				if err := p.tell(ctx, caller, s); err != nil {
+					p.opts.Log.Warn("an application was not told that somebody left", "app", s.app.ID, "err", err)
+				}
+			})
+		}
+	}
+}
+
+// tell sends a logout token.
+func (p *Provider) tell(ctx context.Context, caller *http.Client, s session) error {
+	text, err := p.logoutToken(s)
+	if err != nil {
+		return err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.app.BackChannel, strings.NewReader(url.Values{"logout_token": {text}}.Encode()))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := caller.Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNoContent {
+		return fmt.Errorf("it answers %s", resp.Status)
+	}
+	return nil
+}
+
+// logoutToken says that the session is over.
+func (p *Provider) logoutToken(s session) (string, error) {
+	o := (&jose.SignerOptions{}).WithType("logout+jwt")
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: p.key, KeyID: p.keyID}}, o)
+	if err != nil {
+		return "", fmt.Errorf("openid: %w", err)
+	}
+	now := p.opts.Now()
+	claims := oidc.NewLogoutTokenClaims(p.opts.Issuer, s.user, oidc.Audience{s.app.ID}, now.Add(logoutFor), random(), s.id, 0)
+	claims.IssuedAt = oidc.FromTime(now)
+	text, err := jwt.Signed(signer).Claims(claims).Serialize()
+	if err != nil {
+		return "", fmt.Errorf("openid: %w", err)
+	}
+	return text, nil
+}
+
+// discover answers with the provider's document, which says more of logging out
+// than the library knows.
+func (p *Provider) discover(w http.ResponseWriter, r *http.Request) {
+	d := op.CreateDiscoveryConfig(op.ContextWithIssuer(r.Context(), p.opts.Issuer), p.inner, storage{p})
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(struct {
+		*oidc.DiscoveryConfiguration
+		Frontchannel        bool `json:"frontchannel_logout_supported"`
+		FrontchannelSession bool `json:"frontchannel_logout_session_supported"`
+	}{d, true, true}) // the caller may have left
+}
