@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/faceprint/faceprint/device/api/client"
 )
 
 func (t *tool) kiosk() *cobra.Command {
@@ -32,5 +35,35 @@ one before.`,
 			})
 		},
 	})
+	c.AddCommand(&cobra.Command{
+		Use:   "left",
+		Short: "Wait until whoever is before the device has left",
+		Long: `Wait until whoever is before the device has left: nobody was seen for as long
+as kiosk.away says. It exits 0 then, and with another code when the device stops
+answering, so that a session can be locked or ended:
+
+  until faceprint kiosk left; do sleep 2; done; loginctl lock-session`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cl := t.client()
+			defer cl.Close()
+			err := cl.Events(cmd.Context(), func() {}, func(e client.Event) error {
+				if e.Kind == "presence" && e.Outcome == "left" {
+					return errLeft
+				}
+				return nil
+			})
+			switch {
+			case errors.Is(err, errLeft):
+				return nil
+			case errors.Is(err, io.EOF):
+				err = errors.New("the device stopped answering")
+			}
+			return err
+		},
+	})
 	return c
 }
+
+// errLeft ends the wait.
+var errLeft = errors.New("they left")

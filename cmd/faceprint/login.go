@@ -26,15 +26,16 @@ accounts and of people are never compared. Passwords go on working.`,
 			if err != nil {
 				return err
 			}
+			names := t.names(cmd.Context(), cl)
 			return t.print(all, func(w io.Writer) {
 				if len(all.Logins) == 0 {
 					fmt.Fprintln(w, "no account is anybody's; 'faceprint login allow PERSON ACCOUNT' gives one")
 					return
 				}
 				tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-				fmt.Fprintln(tw, "ACCOUNT\tPERSON\tSINCE")
+				fmt.Fprintln(tw, "ACCOUNT\tNAME\tID\tSINCE")
 				for _, l := range all.Logins {
-					fmt.Fprintf(tw, "%s\t%s\t%s\n", l.Account, l.User, l.Since.Local().Format(time.DateOnly))
+					fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", l.Account, names[l.User], l.User, l.Since.Local().Format(time.DateOnly))
 				}
 				tw.Flush()
 			})

@@ -108,13 +108,21 @@ func (t *tool) people() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			logins, err := cl.Logins(cmd.Context())
+			if err != nil {
+				return err
+			}
+			accounts := make(map[string][]string)
+			for _, l := range logins.Logins {
+				accounts[l.User] = append(accounts[l.User], l.Account)
+			}
 			return t.print(p, func(w io.Writer) {
 				if len(p.People) == 0 {
 					fmt.Fprintln(w, "nobody is enrolled; 'faceprint enroll NAME' begins")
 					return
 				}
 				tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-				fmt.Fprintln(tw, "ID\tNAME\tSINCE\tTEMPLATES\tLOCKED")
+				fmt.Fprintln(tw, "ID\tNAME\tSINCE\tTEMPLATES\tACCOUNTS\tLOCKED")
 				for _, x := range p.People {
 					kinds := make([]string, len(x.Templates))
 					for i, y := range x.Templates {
@@ -126,7 +134,7 @@ func (t *tool) people() *cobra.Command {
 					} else if x.Failures > 0 {
 						locked = fmt.Sprintf("no, %d failed", x.Failures)
 					}
-					fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", x.User, x.Name, x.Created.Local().Format(time.DateOnly), strings.Join(kinds, " "), locked)
+					fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", x.User, x.Name, x.Created.Local().Format(time.DateOnly), strings.Join(kinds, " "), strings.Join(accounts[x.User], " "), locked)
 				}
 				tw.Flush()
 			})
@@ -251,6 +259,17 @@ func (t *tool) resolve(ctx context.Context, cl *client.Client, who string) (stri
 		return found[0], nil
 	}
 	return "", usage("%d people are called %q; use an id: %s", len(found), who, strings.Join(found, ", "))
+}
+
+// names of those enrolled, by id; empty for a caller who may not list people.
+func (t *tool) names(ctx context.Context, cl *client.Client) map[string]string {
+	names := make(map[string]string)
+	if p, err := cl.People(ctx); err == nil {
+		for _, x := range p.People {
+			names[x.User] = x.Name
+		}
+	}
+	return names
 }
 
 // completePerson offers the ids of those enrolled, with their names, to a
