@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/store"
@@ -43,6 +46,9 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 	}
 	if len(r.Factors) == 0 || r.Who == "" && r.Name == "" {
 		return Enrollment{}, fmt.Errorf("device: an enrolment needs a person and a factor: %w", ErrRequest)
+	}
+	if err := checkName(r.Name); r.Who == "" && err != nil {
+		return Enrollment{}, err
 	}
 	if r.Timeout <= 0 {
 		r.Timeout = enrolTimeout
@@ -112,6 +118,18 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 	out.Took = d.hw.Now().Sub(start)
 	d.send(Event{Kind: "enrolled", User: out.User})
 	return out, nil
+}
+
+// checkName refuses, before anybody is measured, what is no name: nothing to
+// see, too long for the vault, or marks that rearrange the text around it.
+func checkName(name string) error {
+	hidden := func(r rune) bool {
+		return unicode.IsControl(r) || r == utf8.RuneError || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 // bidirectional controls
+	}
+	if strings.TrimSpace(name) == "" || len(name) > store.MaxName || strings.ContainsFunc(name, hidden) {
+		return fmt.Errorf("device: a name has 1 to %d bytes and no control characters: %w", store.MaxName, ErrRequest)
+	}
+	return nil
 }
 
 func factorWords(fs []Factor) []string {

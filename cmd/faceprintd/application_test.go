@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +18,7 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 
+	"github.com/faceprint/faceprint/device/api/client"
 	"github.com/faceprint/faceprint/device/openid"
 )
 
@@ -24,13 +28,17 @@ import (
 type application struct {
 	*httptest.Server
 	mu       sync.Mutex
+	issuer   string
 	config   oauth2.Config
 	verifier *oidc.IDTokenVerifier
 	pkce     string
+	people   map[string]string // who is signed in, by session
+	server   chan string       // sessions that the kiosk's server ended
+	browser  chan string       // and those that the browser did
 }
 
 func newApplication(t *testing.T) *application {
-	a := &application{pkce: oauth2.GenerateVerifier()}
+	a := &application{pkce: oauth2.GenerateVerifier(), people: make(map[string]string), server: make(chan string, 16), browser: make(chan string, 16)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /start", func(w http.ResponseWriter, r *http.Request) {
 		a.mu.Lock()
@@ -38,15 +46,43 @@ func newApplication(t *testing.T) *application {
 		http.Redirect(w, r, a.config.AuthCodeURL("state-1", oauth2.S256ChallengeOption(a.pkce), oidc.Nonce("nonce-1")), http.StatusFound)
 	})
 	mux.HandleFunc("GET /callback", func(w http.ResponseWriter, r *http.Request) {
-		greeting, err := a.greet(r)
+		greeting, session, err := a.greet(r)
 		if err != nil {
 			greeting = "nobody: " + err.Error()
+		} else {
+			http.SetCookie(w, &http.Cookie{Name: "ward", Value: session, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
 		}
 		fmt.Fprint(w, greeting)
+	})
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "here is "+a.signedIn(r))
+	})
+	mux.HandleFunc("POST /backchannel", func(w http.ResponseWriter, r *http.Request) {
+		session, err := a.ended(r.Context(), r.PostFormValue("logout_token"))
+		if err != nil {
+			t.Errorf("the kiosk's logout token: %v", err)
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		a.server <- session
+	})
+	mux.HandleFunc("GET /frontchannel", func(w http.ResponseWriter, r *http.Request) {
+		session := r.FormValue("sid")
+		if c, err := r.Cookie("ward"); err != nil || c.Value != session || r.FormValue("iss") != a.issuer {
+			t.Errorf("a front-channel logout of %s at %s with the cookie %v", session, r.FormValue("iss"), c)
+		}
+		http.SetCookie(w, &http.Cookie{Name: "ward", Path: "/", MaxAge: -1})
+		a.browser <- session
 	})
 	a.Server = httptest.NewServer(mux)
 	t.Cleanup(a.Close)
 	return a
+}
+
+// registration of the application at the kiosk, as its configuration has it.
+func (a *application) registration() string {
+	return fmt.Sprintf("[[kiosk.app]]\nid = \"ward\"\nname = \"The ward\"\nredirects = [%q]\nfrontchannel_logout = %q\nbackchannel_logout = %q\n",
+		a.URL+"/callback", a.URL+"/frontchannel", a.URL+"/backchannel")
 }
 
 // discover reads the provider's document; it makes the application ready.
@@ -57,44 +93,83 @@ func (a *application) discover(ctx context.Context, issuer string) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.issuer = issuer
 	a.config = oauth2.Config{ClientID: "ward", Endpoint: p.Endpoint(), RedirectURL: a.URL + "/callback", Scopes: []string{oidc.ScopeOpenID, "profile"}}
 	a.verifier = p.Verifier(&oidc.Config{ClientID: "ward", SupportedSigningAlgs: []string{"ES256"}})
 	return nil
 }
 
-func (a *application) greet(r *http.Request) (string, error) {
+func (a *application) greet(r *http.Request) (claims, session string, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	q := r.URL.Query()
 	if e := q.Get("error"); e != "" {
-		return "", fmt.Errorf("%s", e)
+		return "", "", fmt.Errorf("%s", e)
 	}
 	if q.Get("state") != "state-1" {
-		return "", fmt.Errorf("the state is %q", q.Get("state"))
+		return "", "", fmt.Errorf("the state is %q", q.Get("state"))
 	}
 	tokens, err := a.config.Exchange(r.Context(), q.Get("code"), oauth2.VerifierOption(a.pkce))
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	raw, _ := tokens.Extra("id_token").(string)
 	token, err := a.verifier.Verify(r.Context(), raw)
 	if err != nil {
+		return "", "", err
+	}
+	var all map[string]any
+	if err := token.Claims(&all); err != nil || token.Nonce != "nonce-1" {
+		return "", "", fmt.Errorf("claims %v, %w", all, err)
+	}
+	b, err := json.Marshal(all)
+	session, _ = all["sid"].(string)
+	a.people[session], _ = all["name"].(string)
+	return string(b), session, err
+}
+
+// signedIn tells who is, by their cookie.
+func (a *application) signedIn(r *http.Request) string {
+	c, err := r.Cookie("ward")
+	if err != nil {
+		return "nobody"
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if name := a.people[c.Value]; name != "" {
+		return name
+	}
+	return "nobody"
+}
+
+// ended ends a session as OpenID Connect Back-Channel Logout 1.0 has it.
+func (a *application) ended(ctx context.Context, raw string) (session string, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	token, err := a.verifier.Verify(ctx, raw)
+	if err != nil {
 		return "", err
 	}
-	var claims map[string]any
-	if err := token.Claims(&claims); err != nil || token.Nonce != "nonce-1" {
-		return "", fmt.Errorf("claims %v, %w", claims, err)
+	var claims struct {
+		SID    string `json:"sid"`
+		JTI    string `json:"jti"`
+		Nonce  *string
+		Events map[string]struct{} `json:"events"`
 	}
-	b, err := json.Marshal(claims)
-	return string(b), err
+	if err := token.Claims(&claims); err != nil {
+		return "", err
+	}
+	if _, ok := claims.Events["http://schemas.openid.net/event/backchannel-logout"]; !ok || claims.JTI == "" || claims.Nonce != nil {
+		return "", fmt.Errorf("%+v is no logout token", claims)
+	}
+	delete(a.people, claims.SID)
+	return claims.SID, nil
 }
 
 // Somebody opens a web application, looks and touches, and is known there by
 // name; who turns back is not.
-func TestKioskSignsInToAnApplication(t *testing.T) {
-	atNight(t)
-	a := newApplication(t)
-	k := newKiosk(t, fmt.Sprintf("[[kiosk.app]]\nid = \"ward\"\nname = \"The ward\"\nredirects = [%q]\n", a.URL+"/callback"))
+func (k *kioskBench) application() {
+	t, a := k.t, k.app
 	alice := k.alice()
 	k.camera(clipAgain)
 	if err := a.discover(k.ctx, k.url+"oidc"); err != nil {
@@ -122,8 +197,8 @@ func TestKioskSignsInToAnApplication(t *testing.T) {
 		k.until(back)
 	}
 	var claims struct {
-		Sub, Name, ACR string
-		AMR            []string
+		Sub, Name, ACR, SID string
+		AMR                 []string
 	}
 	text := js[string](k, "document.body.innerText")
 	if err := json.Unmarshal([]byte(text), &claims); err != nil {
@@ -138,5 +213,41 @@ func TestKioskSignsInToAnApplication(t *testing.T) {
 	k.until("document.readyState === 'complete'")
 	if text := js[string](k, "document.body.innerText"); !strings.HasPrefix(text, "nobody: ") {
 		t.Errorf("the same code again: %q", text)
+	}
+
+	// She walks away while the kiosk's page is open beside the application: both
+	// the application's server and the browser are told, and nobody is signed in
+	// any more.
+	k.do(chromedp.Navigate(a.URL + "/"))
+	if text := js[string](k, "document.body.innerText"); text != "here is Alice" {
+		t.Errorf("the application says %q", text)
+	}
+	lock := exec.CommandContext(k.ctx, filepath.Join(bin, "faceprint"), "kiosk", "left") // what locks a session
+	lock.Env = append(os.Environ(), client.SocketVariable+"="+k.path("api.sock"))
+	if err := lock.Start(); err != nil {
+		t.Fatal(err)
+	}
+	page, cancel := chromedp.NewContext(k.ctx)
+	defer cancel()
+	if err := chromedp.Do(page, chromedp.Navigate(k.url)); err != nil {
+		t.Fatal(err)
+	}
+	k.camera("off")
+	for where, told := range map[string]chan string{"server": a.server, "browser": a.browser} {
+		select {
+		case session := <-told:
+			if session != claims.SID || session == "" {
+				t.Errorf("the application's %s was told of the session %q, hers is %q", where, session, claims.SID)
+			}
+		case <-k.ctx.Done():
+			t.Fatalf("the application's %s was not told that she left", where)
+		}
+	}
+	if err := lock.Wait(); err != nil {
+		t.Errorf("the session is not locked: %v", err)
+	}
+	k.do(chromedp.Reload())
+	if text := js[string](k, "document.body.innerText"); text != "here is nobody" {
+		t.Errorf("after she left, the application says %q", text)
 	}
 }

@@ -207,7 +207,7 @@ func (k *kioskBench) scanned() string {
 	return zbar(k.ctx, k.t, file)
 }
 
-func zbar(ctx context.Context, t *testing.T, file string) string {
+func zbar(ctx context.Context, t testing.TB, file string) string {
 	t.Helper()
 	program, err := exec.LookPath("zbarimg")
 	if err != nil {

@@ -98,7 +98,7 @@ function naming(state, given) {
     form.addEventListener('submit', (e) => {
       e.preventDefault();
       const called = name.value.trim();
-      if (!called || new TextEncoder().encode(called).length > 128) {
+      if (!called || new TextEncoder().encode(called).length > 128 || /[\p{Cc}\u202a-\u202e\u2066-\u2069]/u.test(called)) {
         wrong.hidden = false;
         wrong.textContent = say('naming.wrong');
         name.focus();
