@@ -187,7 +187,7 @@ func (d *Device) enrollFinger(ctx context.Context, r EnrollRequest) (store.Templ
 	template, err := d.hw.Enrol.Enrol(ctx, d.opts.Captures, func(s sensor.EnrolStep) {
 		e := Event{Kind: "progress", Step: Finger, Done: s.Done, Of: s.Of}
 		if s.Coverage != nil {
-			e.Detail = s.Coverage.String()
+			e.Coverage, e.Detail = s.Coverage.Seen, s.Coverage.String()
 		}
 		d.tell(r.Notify, e)
 		if s.Hint != "" {

@@ -10,17 +10,18 @@ import (
 
 // Event is something that happened. It carries no picture, template or name.
 type Event struct {
-	Seq     uint64
-	At      time.Time
-	Kind    string // progress, hint, decision, attack, door, guard (what the board saw), presence, enrolled, forgotten
-	Step    Factor
-	Done    int
-	Of      int
-	Hint    string
-	User    store.UserID
-	Outcome string
-	Reasons []Reason
-	Detail  string
+	Seq      uint64
+	At       time.Time
+	Kind     string // progress, hint, decision, attack, door, guard (what the board saw), presence, enrolled, forgotten
+	Step     Factor
+	Done     int
+	Of       int
+	Coverage int // of a finger that the captures of an enrolment saw so far, percent of the reader's window; 0 = not told
+	Hint     string
+	User     store.UserID
+	Outcome  string
+	Reasons  []Reason
+	Detail   string
 }
 
 // eventBuffer is how many events a slow subscriber may be behind; then it

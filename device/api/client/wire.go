@@ -321,17 +321,18 @@ type JWK struct {
 // Event is something that happened, in the order in which it happened. It
 // carries no picture, template or name.
 type Event struct {
-	Seq     uint64    `json:"seq"`
-	At      time.Time `json:"at"`
-	Kind    string    `json:"kind" doc:"Such as progress, hint, decision, door, guard (what the guard board saw of the door), part, enrolled, forgotten."`
-	Step    string    `json:"step,omitempty" doc:"What the device is doing, such as face or finger."`
-	Done    int       `json:"done,omitempty" doc:"How much of the step is done, of Of."`
-	Of      int       `json:"of,omitempty"`
-	Hint    string    `json:"hint,omitempty" doc:"What the person can do."`
-	User    string    `json:"user,omitempty" doc:"Only admins see it."`
-	Outcome string    `json:"outcome,omitempty"`
-	Reasons []string  `json:"reasons,omitempty"`
-	Detail  string    `json:"detail,omitempty"`
+	Seq      uint64    `json:"seq"`
+	At       time.Time `json:"at"`
+	Kind     string    `json:"kind" doc:"Such as progress, hint, decision, door, guard (what the guard board saw of the door), part, enrolled, forgotten."`
+	Step     string    `json:"step,omitempty" doc:"What the device is doing, such as face or finger."`
+	Done     int       `json:"done,omitempty" doc:"How much of the step is done, of Of."`
+	Of       int       `json:"of,omitempty"`
+	Coverage int       `json:"coverage,omitempty" doc:"How much of the finger an enrolment saw so far, percent of the reader's window; told by readers that can."`
+	Hint     string    `json:"hint,omitempty" doc:"What the person can do."`
+	User     string    `json:"user,omitempty" doc:"Only admins see it."`
+	Outcome  string    `json:"outcome,omitempty"`
+	Reasons  []string  `json:"reasons,omitempty"`
+	Detail   string    `json:"detail,omitempty"`
 }
 
 // LoginAttempt asks whether whose account it is, is here.

@@ -94,7 +94,7 @@ export function look(state, factors, heading, announce) {
     const step = steps[f];
     if (!step || !e.of) return;
     const done = e.done ?? 0;
-    const share = e.coverage ?? done / e.of;
+    const share = e.coverage ? e.coverage / 100 : done / e.of;
     if (f === 'face') {
       eye.turn('');
       eye.fill(share);
@@ -102,7 +102,7 @@ export function look(state, factors, heading, announce) {
     }
     if (f === 'finger') {
       tip.fill(share);
-      if (done > 0 && done < e.of) tell(e.coverage === undefined ? say('scan.captures', { done, of: e.of }) : say('scan.covered', { percent: Math.round(100 * share) }));
+      if (done > 0 && done < e.of) tell(e.coverage ? say('scan.covered', { done, of: e.of, percent: Math.min(e.coverage, 100) }) : say('scan.captures', { done, of: e.of }));
     }
     if (done < e.of) return;
     step.lamp.className = 'lamp done';
