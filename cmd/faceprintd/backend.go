@@ -105,6 +105,11 @@ func (b *backend) People(context.Context) (all client.People, err error) {
 		}
 		return nil
 	})
+	for i := range all.People {
+		if err == nil {
+			all.People[i].PIN, err = b.device.HasPIN(store.UserID(all.People[i].User))
+		}
+	}
 	return all, err
 }
 
