@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	said        = regexp.MustCompile(`(?:say|title|known|table|words|field)\('([a-z.-]+)'`)
+	said        = regexp.MustCompile(`(?:say|title|named|known|table|words|field)\('([a-z.-]+)'`)
 	placeholder = regexp.MustCompile(`\{\w+\}`)
 )
 

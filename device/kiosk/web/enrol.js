@@ -4,7 +4,7 @@
 import { Problem, get, post } from './api.js';
 import { button, el } from './dom.js';
 import { look } from './look.js';
-import { announce, home, refresh, show, stage, title, trouble } from './main.js';
+import { announce, home, named, refresh, show, stage, title, trouble } from './main.js';
 import { ended } from './oval.js';
 import { known, language, languages, say, when } from './words.js';
 
@@ -165,7 +165,7 @@ function notEnrolled(e, state, wish) {
 function enrolled(state, made, tested) {
   show(() => ({
     name: 'receipt',
-    view: stage(ended('yes'), el('h1', { tabindex: -1 }, say('receipt.title'), ' ', el('bdi', {}, made.name)),
+    view: stage(ended('yes'), named('receipt.title', made.name),
       tested ? el('p', { class: tested === 'granted' ? 'note yes' : 'note no' }, say(tested === 'granted' ? 'receipt.tested' : 'receipt.not-tested')) : null,
       el('table', {}, el('tbody', {},
         el('tr', {}, el('th', { scope: 'row' }, say('receipt.kept')), el('td', {}, made.templates.map((t) => say(`template.${t.kind}`) + (t.label && known(`finger.${t.label}`) ? ` (${say(`finger.${t.label}`)})` : '')).join(', '))),

@@ -65,6 +65,15 @@ export function title(text, values) {
 }
 
 /**
+ * A title that ends with what somebody is called, which may be long.
+ * @param {string} text
+ * @param {string} name
+ */
+export function named(text, name) {
+  return el('h1', { tabindex: -1, class: name.length > 18 ? 'long' : '' }, say(text), ' ', el('bdi', {}, name));
+}
+
+/**
  * The oval and, beside it, the words.
  * @param {Element} shape
  * @param {...import('./dom.js').Child} words
@@ -269,7 +278,7 @@ function granted(answer) {
     const close = closing(left, home);
     return {
       name: 'granted',
-      view: stage(ended('yes'), el('h1', { tabindex: -1 }, say('granted.title'), ' ', el('bdi', {}, name)), open,
+      view: stage(ended('yes'), named('granted.title', name), open,
         ...account(state, name, Boolean(answer.pin)), button(say('done'), home, 'main'), left),
       on(e) {
         if (e.kind === 'door' && e.outcome === 'open') open.hidden = false;
