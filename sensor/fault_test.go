@@ -228,8 +228,14 @@ func TestLibraryFaultScripts(t *testing.T) {
 					t.Fatalf("script %d %q: the next instruction fails: %v", seed, faults, err)
 				}
 			}
+			// A template that was damaged on its way into the library is found out
+			// after two searches in vain: three slots, two of which are read each time.
 			do(t, s, "touch carol thumb")
-			if got, err := identify(time.Minute, templates); got != 2 || err != nil {
+			got, err := identify(time.Minute, templates)
+			for try := 0; got != 2 && try < 3; try++ {
+				got, err = identify(time.Minute, templates)
+			}
+			if got != 2 || err != nil {
 				t.Errorf("scripts from %d: carol is %d afterwards, %v", from, got, err)
 			}
 			if testing.Verbose() {

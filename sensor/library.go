@@ -26,12 +26,15 @@ import (
 // before the module is closed.
 func (m *Module) Identify(ctx context.Context, probe Print, templates [][]byte) (index int, score float64, err error) {
 	index, err = m.search(ctx, probe, templates)
-	if err != nil || index < 0 {
+	if err == nil && index >= 0 {
+		score, err = m.Match(ctx, probe, templates[index])
+	}
+	if err != nil {
 		return -1, 0, err
 	}
-	score, err = m.Match(ctx, probe, templates[index])
-	if err == nil && score > 0 {
-		err = m.readBack(ctx, templates)
+	err = m.readBack(ctx, templates, score > 0)
+	if attack := (*AttackError)(nil); score == 0 && !errors.As(err, &attack) && !errors.Is(err, ErrDoubt) {
+		err = nil // it is a no all the same
 	}
 	if err != nil || score == 0 {
 		return -1, 0, err
@@ -237,8 +240,11 @@ func (m *Module) index(ctx context.Context) ([]int, error) {
 // readBack reads random slots, one or two, and compares them with what was
 // stored. It spends the scan: the R503 ignores which buffer is read.
 //
+// After a search that found nobody, two of the slots are read that never were: a
+// person whose template was damaged on its way there is not refused for ever.
+//
 // Only modules that were seen to return what they store are asked (Keeps).
-func (m *Module) readBack(ctx context.Context, templates [][]byte) error {
+func (m *Module) readBack(ctx context.Context, templates [][]byte, found bool) error {
 	release, err := m.take(ctx)
 	if err != nil {
 		return err
@@ -251,8 +257,13 @@ func (m *Module) readBack(ctx context.Context, templates [][]byte) error {
 	for _, t := range templates {
 		of[sha256.Sum256(t)] = t
 	}
-	slots := slices.Sorted(maps.Keys(m.library.slots))
-	for range min(1+random(2), len(slots)) {
+	slots, n := slices.Sorted(maps.Keys(m.library.slots)), 2
+	if found {
+		n = 1 + random(2)
+	} else {
+		slots = slices.DeleteFunc(slots, func(slot int) bool { return m.library.slots[slot].read })
+	}
+	for range min(n, len(slots)) {
 		i := random(len(slots))
 		slot := slots[i]
 		slots = slices.Delete(slots, i, i+1)
