@@ -52,18 +52,48 @@ func (tx *Tx) openEntry(k, sealed []byte) (Entry, headRecord, error) {
 	return e, headRecord{Seq: e.Seq, Hash: sha256.Sum256(b)}, err
 }
 
-// Audit returns at most limit entries after the one numbered after.
+// Audit returns at most limit entries after the one numbered after, each of
+// which was found to follow from the one before.
 func (tx *Tx) Audit(after uint64, limit int) ([]Entry, error) {
-	var entries []Entry
-	c := tx.tx.Bucket(bucketAudit).Cursor()
-	for k, v := c.Seek(auditKey(after + 1)); k != nil && len(entries) < limit; k, v = c.Next() {
-		e, _, err := tx.openEntry(k, v)
-		if err != nil {
-			return entries, err
-		}
-		entries = append(entries, e)
+	base, err := tx.Base()
+	if err != nil || limit <= 0 {
+		return nil, err
 	}
-	return entries, nil
+	last := headRecord{Seq: base.Seq, Hash: base.Hash}
+	if after > base.Seq {
+		v := tx.tx.Bucket(bucketAudit).Get(auditKey(after))
+		if v == nil {
+			return nil, nil // beyond the end
+		}
+		if _, last, err = tx.openEntry(auditKey(after), v); err != nil {
+			return nil, err
+		}
+	}
+	var entries []Entry
+	err = tx.chain(last, func(e Entry) bool {
+		entries = append(entries, e)
+		return len(entries) < limit
+	})
+	return entries, err
+}
+
+// chain walks the entries after last until f is false, and checks that each
+// opens, is numbered without a gap and names the hash of the one before.
+func (tx *Tx) chain(last headRecord, f func(Entry) bool) error {
+	c := tx.tx.Bucket(bucketAudit).Cursor()
+	for k, v := c.Seek(auditKey(last.Seq + 1)); k != nil; k, v = c.Next() {
+		e, h, err := tx.openEntry(k, v)
+		if err != nil {
+			return err
+		}
+		if e.Seq != last.Seq+1 || e.Prev != last.Hash {
+			return fmt.Errorf("store: the audit chain breaks at entry %d: it does not follow entry %d: %w", e.Seq, last.Seq, ErrCorrupt)
+		}
+		if last = h; !f(e) {
+			return nil
+		}
+	}
+	return nil
 }
 
 // AuditHead is the number and the hash of the newest entry.
@@ -81,22 +111,63 @@ func (tx *Tx) VerifyAudit() error {
 	if err != nil {
 		return err
 	}
-	last := headRecord{Seq: base.Seq, Hash: base.Hash}
-	err = tx.each(bucketAudit, nil, func(k, v []byte) error {
-		e, h, err := tx.openEntry(k, v)
-		if err != nil {
-			return err
-		}
-		if e.Seq != last.Seq+1 || e.Prev != last.Hash {
-			return fmt.Errorf("store: the audit chain breaks at entry %d: it does not follow entry %d: %w", e.Seq, last.Seq, ErrCorrupt)
-		}
-		last = h
-		return nil
-	})
+	return tx.verifyFrom(headRecord{Seq: base.Seq, Hash: base.Hash})
+}
+
+// VerifyAuditEnd walks what came to the chain since this process last walked it:
+// where that ended must still be what it was, and the rest as in VerifyAudit.
+// What was walked before is looked at again by Audit, when it is read, and by
+// VerifyAudit; it costs what is new, not what there is.
+func (tx *Tx) VerifyAuditEnd() error {
+	base, err := tx.Base()
 	if err != nil {
 		return err
 	}
-	return tx.checkHead()
+	tx.s.heads.Lock()
+	last := tx.s.walked
+	tx.s.heads.Unlock()
+	if last.Seq <= base.Seq {
+		return tx.VerifyAudit() // the first time, or all that was walked is pruned
+	}
+	newest, err := tx.newest()
+	if err != nil {
+		return err
+	}
+	if newest.Seq < last.Seq {
+		return tx.VerifyAudit() // this transaction is older than that walk, or entries are gone
+	}
+	v := tx.tx.Bucket(bucketAudit).Get(auditKey(last.Seq))
+	if v == nil {
+		return fmt.Errorf("store: audit entry %d, which was there, is gone: %w", last.Seq, ErrCorrupt)
+	}
+	_, h, err := tx.openEntry(auditKey(last.Seq), v)
+	if err != nil {
+		return err
+	}
+	if h.Hash != last.Hash {
+		return fmt.Errorf("store: audit entry %d is not the one that was there: %w", last.Seq, ErrCorrupt)
+	}
+	return tx.verifyFrom(last)
+}
+
+// verifyFrom walks the rest of the chain and remembers where it ends.
+func (tx *Tx) verifyFrom(last headRecord) error {
+	end, err := tx.newest()
+	if err != nil {
+		return err
+	}
+	if err := tx.chain(last, func(Entry) bool { return true }); err != nil {
+		return err
+	}
+	if err := tx.checkHead(); err != nil {
+		return err
+	}
+	tx.s.heads.Lock()
+	defer tx.s.heads.Unlock()
+	if end.Seq > tx.s.walked.Seq {
+		tx.s.walked = end
+	}
+	return nil
 }
 
 // Checkpoint stands for the entries up to one number: whoever has an export of

@@ -45,7 +45,8 @@ type Store struct {
 	heads   sync.Mutex // guards what follows
 	head    *os.File   // what was last acknowledged, outside bbolt
 	seal    cipher.AEAD
-	written uint64 // the commit that head names
+	written uint64     // the commit that head names
+	walked  headRecord // up to where this process walked the audit chain and found it whole
 }
 
 // Open opens the vault at path and makes it where there is none. It refuses,
