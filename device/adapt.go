@@ -96,9 +96,9 @@ func follow(ts []store.Template, model string, look vision.Embedding, least floa
 		if t.Model != model || adapted(t) != "" {
 			continue
 		}
-		e, err := vision.UnmarshalEmbedding(t.Data)
+		e, err := asCaptured(t, len(look))
 		if err != nil {
-			return nil, fmt.Errorf("device: template %s: %w", t.ID, err)
+			return nil, err
 		}
 		if c := vision.Cosine(e, look); c >= best {
 			original.Wipe()
@@ -118,9 +118,9 @@ func follow(ts []store.Template, model string, look vision.Embedding, least floa
 		if since := now.Sub(t.Created); since.Abs() < adaptEvery {
 			return nil, nil
 		}
-		e, err := vision.UnmarshalEmbedding(t.Data)
+		e, err := asCaptured(t, len(look))
 		if err != nil {
-			return nil, fmt.Errorf("device: template %s: %w", t.ID, err)
+			return nil, err
 		}
 		defer e.Wipe()
 		before, base = t, e

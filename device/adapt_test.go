@@ -41,7 +41,7 @@ func faceTemplates(t *testing.T, d *Device, user store.UserID) (enrolled, follow
 	err := d.vault.View(func(tx *store.Tx) error {
 		ts, err := tx.TemplatesOf(user, store.KindFace)
 		for _, x := range ts {
-			e, err := vision.UnmarshalEmbedding(x.Data)
+			e, err := asCaptured(x, len(x.Data)/4)
 			if err != nil {
 				return err
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/store"
+	"github.com/faceprint/faceprint/store/isometry"
 	"github.com/faceprint/faceprint/vision"
 )
 
@@ -114,24 +115,39 @@ func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
 	mode := d.policy.modeWith(c.phone.Asked)
 	wants := func(f Factor) bool { return mode.Wants(f) || slices.Contains(r.Factors, f) }
 
+	// Only what will be compared is unsealed, and only while this attempt lasts.
 	var faces, fingers []store.Template
 	defer func() { wipe(faces); wipe(fingers) }()
-	err := d.vault.View(func(tx *store.Tx) (err error) {
-		if faces, err = templates(tx, r.Who, store.KindFace); err != nil {
+	unsealed := func(to *[]store.Template, who store.UserID, kind store.Kind) error {
+		err := d.vault.View(func(tx *store.Tx) (err error) { *to, err = templates(tx, who, kind); return err })
+		if err != nil {
+			return fmt.Errorf("device: templates: %w", err)
+		}
+		return nil
+	}
+	looks := wants(Face) || r.Who == "" && mode == phoneOnly // a search for whose phone it is
+	if looks {
+		if err := unsealed(&faces, r.Who, store.KindFace); err != nil {
+			return c, err
+		}
+	}
+	fingersOf := func(who store.UserID) error {
+		if err := unsealed(&fingers, who, d.hw.Prints); err != nil {
 			return err
 		}
-		fingers, err = templates(tx, r.Who, d.hw.Prints)
-		return err
-	})
-	fingers = slices.DeleteFunc(fingers, func(t store.Template) bool {
-		other := r.Finger != "" && t.Label != r.Finger
-		if other {
-			t.Wipe()
+		fingers = slices.DeleteFunc(fingers, func(t store.Template) bool {
+			other := r.Finger != "" && t.Label != r.Finger
+			if other {
+				t.Wipe()
+			}
+			return other
+		})
+		return nil
+	}
+	if wants(Finger) && (r.Who != "" || !looks) {
+		if err := fingersOf(r.Who); err != nil {
+			return c, err
 		}
-		return other
-	})
-	if err != nil {
-		return c, fmt.Errorf("device: templates: %w", err)
 	}
 
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -178,13 +194,16 @@ func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
 	}
 	c.phone.Enrolled = c.phone.Asked // nobody's is missing before somebody is found
 	people := func() float64 { return float64(max(c.gallery, 1)) }
-	if wants(Face) || mode == phoneOnly {
+	if looks {
 		faceErr = d.measureFace(ctx, cancel, c, faces, passed)
-		if c.user == "" && len(fingers) > 0 {
+		switch {
+		case !wants(Finger) || faceErr != nil:
+		case c.user == "":
 			// Nobody was seen, so nobody's finger was asked for: nothing failed.
 			c.finger.Enrolled, c.fingerHint = true, string(sensor.HintNoFinger)
+		default:
+			faceErr = fingersOf(c.user)
 		}
-		fingers = slices.DeleteFunc(fingers, func(t store.Template) bool { return t.User != c.user })
 		if !asked && faceErr == nil && d.policy.face(c.face, people()) == "" {
 			found()
 		}
@@ -237,35 +256,94 @@ func wipe(ts []store.Template) {
 	}
 }
 
-// gallery is unsealed face templates with whom they are of.
+// gallery is unsealed face templates with whom they are of. Each is kept turned
+// in a way of its own (store/isometry); what is compared must be turned alike.
+// The first stays as it is and gives the gallery its space: the others are
+// brought there once, and then a probe is turned once, however many they are.
+// An attempt of somebody with one template turns the probe alone.
 type gallery struct {
 	*vision.Gallery
 	users []store.UserID
+	space *isometry.Isometry
 }
 
 // unseal reads the templates that this model set made; others cannot be
-// compared and are passed over.
+// compared and are passed over. The gallery lives no longer than they do.
 func unseal(ts []store.Template, profile string) (*gallery, error) {
 	g := &gallery{}
 	for _, t := range ts {
 		if t.Model != profile {
 			continue
 		}
-		e, err := vision.UnmarshalEmbedding(t.Data)
-		if err == nil && g.Gallery == nil {
-			g.Gallery, err = vision.NewGallery(len(e), len(ts))
-		}
-		if err == nil {
-			_, err = g.Add(e)
-		}
-		e.Wipe()
-		if err != nil {
+		if err := g.add(t, len(ts)); err != nil {
 			g.wipe()
 			return nil, fmt.Errorf("device: template %s: %w", t.ID, err)
 		}
 		g.users = append(g.users, t.User)
 	}
 	return g, nil
+}
+
+// asCaptured is a face template as it was given to the vault, of dim numbers,
+// for what makes another template of it. The caller wipes it.
+func asCaptured(t store.Template, dim int) (vision.Embedding, error) {
+	e, err := vision.UnmarshalEmbedding(t.Data)
+	if err == nil && t.Isometry == nil {
+		err = fmt.Errorf("it was not read from the vault: %w", vision.ErrEmbedding)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("device: template %s: %w", t.ID, err)
+	}
+	defer e.Wipe()
+	plain, err := t.Isometry.Back(e)
+	if err == nil && len(plain) < dim {
+		err = vision.ErrEmbedding
+	}
+	if err != nil {
+		return nil, fmt.Errorf("device: template %s: %w", t.ID, err)
+	}
+	return plain[:dim], nil // the rest are the zeros that it was filled up with
+}
+
+func (g *gallery) add(t store.Template, room int) error {
+	e, err := vision.UnmarshalEmbedding(t.Data)
+	if err != nil {
+		return err
+	}
+	defer e.Wipe()
+	if t.Isometry == nil {
+		return fmt.Errorf("it was not read from the vault: %w", vision.ErrEmbedding)
+	}
+	if g.space == nil {
+		g.space = t.Isometry
+		if g.Gallery, err = vision.NewGallery(len(e), room); err != nil {
+			return err
+		}
+		_, err = g.Gallery.Add(e)
+		return err
+	}
+	plain, err := t.Isometry.Back(e)
+	if err != nil {
+		return err
+	}
+	defer clear(plain)
+	there, err := g.space.Turn(plain)
+	if err != nil {
+		return err
+	}
+	defer clear(there)
+	_, err = g.Gallery.Add(there)
+	return err
+}
+
+// search returns the k references most like the probe, the best first.
+func (g *gallery) search(probe vision.Embedding, k int) ([]vision.Match, error) {
+	turned, err := g.space.Turn(probe)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(turned)
+	return g.Search(turned, k)
 }
 
 func (g *gallery) wipe() {

@@ -168,7 +168,7 @@ func (d *Device) checkDuplicate(mean vision.Embedding, who store.UserID, profile
 			own++
 		}
 	}
-	best, err := refs.Search(mean, own+1)
+	best, err := refs.search(mean, own+1)
 	if err != nil {
 		return fmt.Errorf("device: %w", err)
 	}

@@ -266,7 +266,7 @@ func (c *captured) compareFace(s *vision.Sequence, refs *gallery, table vision.T
 	}
 	c.look.Wipe()
 	c.look = probe
-	best, err := refs.Search(probe, 1)
+	best, err := refs.search(probe, 1)
 	if err != nil || len(best) == 0 {
 		return fmt.Errorf("device: the probe compares with no template: %w", errors.Join(err, vision.ErrEmbedding))
 	}

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"crypto/rand"
 	"encoding/base32"
 	"fmt"
 	"os"
@@ -116,8 +115,7 @@ func BenchmarkLargeVault(b *testing.B) {
 		return UserID(encoding.EncodeToString(fmt.Appendf(nil, "%010d", i)))
 	}
 	fill := func(s *Store, people, entries int) {
-		data := make([]byte, 1024)
-		rand.Read(data)
+		data := unit(7)
 		for from := 0; from < max(people, entries); from += 5000 {
 			if err := s.Update(func(tx *Tx) error {
 				for i := from; i < min(from+5000, people); i++ {

@@ -376,16 +376,16 @@ func TestVaultThatIsGoneIsNotMadeAnew(t *testing.T) {
 	v.open(t)
 }
 
-// schema1 unpacks a vault that the first version of this package wrote.
-func schema1(t *testing.T) (path string, key KeyFile) {
+// released unpacks a vault that an earlier version of this package wrote.
+func released(t *testing.T, schema int) (path string, key KeyFile) {
 	t.Helper()
-	dir := t.TempDir()
+	dir, from := t.TempDir(), fmt.Sprintf("testdata/schema%d", schema)
 	for _, f := range []string{"vault.db.head", "key"} {
-		if err := copyFile(filepath.Join(dir, f), filepath.Join("testdata/schema1", f)); err != nil {
+		if err := copyFile(filepath.Join(dir, f), filepath.Join(from, f)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	f, err := os.Open("testdata/schema1/vault.db.gz")
+	f, err := os.Open(filepath.Join(from, "vault.db.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -403,14 +403,23 @@ func schema1(t *testing.T) (path string, key KeyFile) {
 	return path, KeyFile(filepath.Join(dir, "key"))
 }
 
-func TestSchema1IsMigrated(t *testing.T) {
-	path, key := schema1(t)
+// released schemas, oldest first.
+var releasedSchemas = []int{1, 2}
+
+func TestEveryReleasedSchemaIsMigrated(t *testing.T) {
+	for _, schema := range releasedSchemas {
+		t.Run(fmt.Sprint(schema), func(t *testing.T) { testMigration(t, schema) })
+	}
+}
+
+func testMigration(t *testing.T, schema int) {
+	path, key := released(t, schema)
 	before, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	from, err := Rehearse(path, key)
-	if err != nil || from != 1 {
+	if err != nil || from != uint32(schema) {
 		t.Fatalf("rehearsal: schema %d, %v", from, err)
 	}
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
@@ -426,7 +435,8 @@ func TestSchema1IsMigrated(t *testing.T) {
 		t.Helper()
 		says := v.whole(t)
 		for _, want := range []string{
-			"Name:alice", "Name:Боб", "Failures:6", "Kind:enrol", "Kind:forget", "Kind:migrate", "schema-1-to-2",
+			"Name:alice", "Name:Боб", "Failures:6", "Kind:enrol", "Kind:forget", "Kind:migrate", fmt.Sprintf("schema-%d-to-%d", schema, schema+1), "schema-2-to-3",
+			"face [1.000 ", "face [0.000 0.600 0.000 0.000 0.800 ",
 			fmt.Sprint(digest("template of alice")), fmt.Sprint(digest("template of bob")), fmt.Sprint([]byte("hash")), fmt.Sprint([]byte("strict")),
 		} {
 			if !strings.Contains(says, want) {
@@ -438,7 +448,16 @@ func TestSchema1IsMigrated(t *testing.T) {
 			if string(b) != "secret" {
 				t.Errorf("secret %q", b)
 			}
-			return err
+			ts, err2 := tx.Templates(KindFace)
+			if len(ts) != 2 {
+				t.Errorf("%d faces", len(ts))
+			}
+			for i := range ts {
+				if bytes.Equal(ts[i].Data, unit(0)) {
+					t.Error("a face is kept as it is")
+				}
+			}
+			return errors.Join(err, err2)
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -448,7 +467,7 @@ func TestSchema1IsMigrated(t *testing.T) {
 		t.Fatal(err)
 	}
 	check()
-	kept, err := os.ReadFile(path + copySuffix + "1")
+	kept, err := os.ReadFile(fmt.Sprint(path, copySuffix, schema))
 	if err != nil || checkPages("copy", bytes.NewReader(kept), int64(len(kept))) != nil {
 		t.Fatalf("no copy of before: %v", err)
 	}
@@ -456,13 +475,13 @@ func TestSchema1IsMigrated(t *testing.T) {
 	if r, err := v.Forget("aaaaaaaaaaaaaaaa", noon); err != nil || !r.Searched {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	if _, err := os.Stat(path + copySuffix + "1"); err == nil {
-		t.Error("the copy of before the migration is still there")
+	if left, _ := filepath.Glob(path + copySuffix + "*"); len(left) != 0 {
+		t.Errorf("left of before the migration: %v", left)
 	}
 }
 
 func TestRolledBackSchema1IsNotMigrated(t *testing.T) {
-	path, key := schema1(t)
+	path, key := released(t, 1)
 	head := `{"commit":9,"seq":0,"hash":"` + strings.Repeat("0", 64) + `"}`
 	write(t, path+headSuffix, []byte(head+strings.Repeat(" ", headSize-len(head))))
 	_, err := Open(path, key, Options{})

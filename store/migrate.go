@@ -16,14 +16,19 @@ import (
 // number of the schema. Forget removes it: it holds who was forgotten.
 const copySuffix = ".schema"
 
-// migrate brings a vault of an older schema up to date, in one transaction,
-// after a copy was made.
+// migrations by the schema that they begin with; each leads to the next.
+var migrations = map[uint32]func(*Store) error{1: (*Store).migrate1, 2: (*Store).migrate2}
+
+// migrate brings a vault of an older schema up to date, step by step, after a
+// copy was made.
 func (s *Store) migrate(from uint32) error {
 	if err := s.copyTo(fmt.Sprintf("%s%s%d", s.path, copySuffix, from)); err != nil {
 		return fmt.Errorf("store: vault %s has schema %d and cannot be copied before it is migrated: %w", s.path, from, err)
 	}
-	if err := s.migrate1(); err != nil {
-		return fmt.Errorf("store: vault %s of schema %d cannot be migrated and is unchanged: %w", s.path, from, err)
+	for schema := from; schema < Version; schema++ {
+		if err := migrations[schema](s); err != nil {
+			return fmt.Errorf("store: vault %s cannot be migrated from schema %d and keeps that: %w", s.path, schema, err)
+		}
 	}
 	return s.unlock()
 }
@@ -91,6 +96,105 @@ func (s *Store) migrate1() error {
 			tx.putNumber(keyStarts, 0),
 			tx.putNumber(keyCommits, binary.BigEndian.Uint64(n)+1))
 	})
+}
+
+// migrate2 turns the faces of a vault of schema 2, which kept them as they are,
+// some people in each transaction: those who have a seed are done.
+func (s *Store) migrate2() error {
+	var wrapped []byte
+	if err := s.db.View(func(tx *bbolt.Tx) error {
+		wrapped = slices.Clone(tx.Bucket(bucketMeta).Get(keyRoot))
+		return nil
+	}); err != nil {
+		return err
+	}
+	root, err := s.openWith(keyRoot, wrapped)
+	if err != nil {
+		return err
+	}
+	defer clear(root)
+	if len(root) != KeySize {
+		return fmt.Errorf("a root key of %d bytes: %w", len(root), ErrCorrupt)
+	}
+	opened := &Store{root: newAEAD(root)}
+	for left := true; left; {
+		if err := s.db.Update(func(btx *bbolt.Tx) error {
+			for _, name := range [][]byte{bucketKeys, bucketTemplates, bucketAudit} {
+				if btx.Bucket(name) == nil {
+					return fmt.Errorf("no bucket %s: %w", name, ErrCorrupt)
+				}
+			}
+			if _, err := btx.CreateBucketIfNotExists(bucketSeeds); err != nil {
+				return err
+			}
+			tx := &Tx{s: opened, tx: btx}
+			left, err = tx.turnSome()
+			if err != nil {
+				return err
+			}
+			n, err := tx.number(keyCommits)
+			if err != nil {
+				return err
+			}
+			if err := tx.putNumber(keyCommits, n+1); err != nil || left {
+				return err
+			}
+			if _, err := tx.Append(Entry{At: s.now(), Kind: "migrate", Outcome: "done", Reasons: []string{"schema-2-to-3"}}); err != nil {
+				return err
+			}
+			return btx.Bucket(bucketMeta).Put(keySchema, binary.BigEndian.AppendUint32(nil, 3))
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// turnSome turns the faces of some people who have no seed yet, and tells
+// whether others may be left.
+func (tx *Tx) turnSome() (left bool, err error) {
+	users, err := tx.Users()
+	if err != nil {
+		return false, err
+	}
+	done := 0
+	for _, user := range users {
+		if tx.tx.Bucket(bucketSeeds).Get([]byte(user)) != nil {
+			continue
+		}
+		if done++; done > renewBatch {
+			return true, nil
+		}
+		key, err := tx.personKey(user)
+		if err == nil {
+			err = tx.newSeed(key, user)
+		}
+		if err != nil {
+			return false, err
+		}
+		seed, err := tx.seed(key, user)
+		if err != nil {
+			return false, err
+		}
+		_, err = tx.turnAll(key, user, func(b []byte) ([]byte, error) {
+			t, err := decode[Template](b)
+			if err != nil {
+				return nil, err
+			}
+			defer clear(t.Data)
+			kept, err := turned(t, seed)
+			if err != nil {
+				return nil, err
+			}
+			defer kept.Wipe()
+			return encode(kept)
+		})
+		clear(seed)
+		if err != nil {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // keyCheck1 of schema 1 was sealed with the device key, to tell a wrong one.

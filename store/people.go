@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"crypto/cipher"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -36,10 +35,12 @@ func (tx *Tx) AddPerson(p Person) error {
 	if tx.tx.Bucket(bucketKeys).Get(id) != nil {
 		return fmt.Errorf("store: person %s: %w", p.ID, ErrExists)
 	}
-	key := make([]byte, KeySize)
-	rand.Read(key)
+	key := newKey()
 	defer clear(key)
 	if err := tx.put(bucketKeys, id, key); err != nil {
+		return err
+	}
+	if err := tx.newSeed(newAEAD(key), p.ID); err != nil {
 		return err
 	}
 	if err := tx.SetLockout(p.ID, Lockout{}); err != nil {
@@ -128,20 +129,35 @@ func (tx *Tx) People() ([]Person, error) {
 
 func templateKey(user UserID, id string) []byte { return []byte(string(user) + "/" + id) }
 
-// AddTemplate seals a template for its person and returns its id.
+// AddTemplate seals a template for its person, a face turned by a key of its
+// own, and returns its id.
 func (tx *Tx) AddTemplate(t Template) (string, error) {
 	if t.ID == "" {
 		t.ID = string(NewUserID())
+	}
+	if err := t.check(); err != nil {
+		return "", err
+	}
+	key, err := tx.personKey(t.User)
+	if err != nil {
+		return "", err
+	}
+	if t.Kind == KindFace {
+		seed, err := tx.seed(key, t.User)
+		if err != nil {
+			return "", err
+		}
+		defer clear(seed)
+		if t, err = turned(t, seed); err != nil {
+			return "", err
+		}
+		defer t.Wipe()
 	}
 	b, err := encode(t)
 	if err != nil {
 		return "", err
 	}
 	defer clear(b)
-	key, err := tx.personKey(t.User)
-	if err != nil {
-		return "", err
-	}
 	at := templateKey(t.User, t.ID)
 	if tx.tx.Bucket(bucketTemplates).Get(at) != nil {
 		return "", fmt.Errorf("store: template %s of %s: %w", t.ID, t.User, ErrExists)
@@ -174,7 +190,7 @@ func (tx *Tx) DeleteTemplate(user UserID, id string) error {
 }
 
 // TemplatesOf opens the person's templates of the kind; 0 means of every kind.
-// The caller wipes them.
+// Faces come turned. The caller wipes them.
 func (tx *Tx) TemplatesOf(user UserID, kind Kind) ([]Template, error) {
 	key, err := tx.personKey(user)
 	if err != nil {
@@ -183,6 +199,13 @@ func (tx *Tx) TemplatesOf(user UserID, kind Kind) ([]Template, error) {
 	p, err := tx.person(key, user)
 	if err != nil {
 		return nil, err
+	}
+	var seed []byte
+	if kind == 0 || kind == KindFace {
+		if seed, err = tx.seed(key, user); err != nil {
+			return nil, err
+		}
+		defer clear(seed)
 	}
 	seen := 0
 	var found []Template
@@ -200,11 +223,16 @@ func (tx *Tx) TemplatesOf(user UserID, kind Kind) ([]Template, error) {
 			return fmt.Errorf("store: template %q says that it is %s of %s: %w", k, t.ID, t.User, ErrCorrupt)
 		}
 		seen++
-		if kind == 0 || t.Kind == kind {
-			found = append(found, t)
-		} else {
+		if kind != 0 && t.Kind != kind {
 			t.Wipe()
+			return nil
 		}
+		if t.Kind == KindFace {
+			if t.Isometry, err = t.isometry(seed); err != nil {
+				return fmt.Errorf("%w: %w", err, ErrCorrupt)
+			}
+		}
+		found = append(found, t)
 		return nil
 	})
 	if err == nil && seen != p.Templates {
@@ -244,7 +272,7 @@ func (tx *Tx) erase(user UserID) (templates int, err error) {
 	if tx.tx.Bucket(bucketKeys).Get(id) == nil {
 		return 0, fmt.Errorf("store: person %s: %w", user, ErrNotFound)
 	}
-	for _, bucket := range [][]byte{bucketKeys, bucketPeople, bucketLockouts} {
+	for _, bucket := range [][]byte{bucketKeys, bucketSeeds, bucketPeople, bucketLockouts} {
 		if err := tx.delete(bucket, id); err != nil {
 			return 0, err
 		}

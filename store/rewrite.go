@@ -112,7 +112,8 @@ func (s *Store) MoveKey(to KeySource) error {
 }
 
 // Rotate replaces every key, of the device (where its source can), of the vault
-// and of every person, and seals everything anew. Nobody is enrolled again.
+// and of every person, seals everything anew and turns every face anew. Nobody
+// is enrolled again. Copies of before a migration go.
 func (s *Store) Rotate() error {
 	if err := s.note("rotate-keys", "begun"); err != nil {
 		return err
@@ -131,7 +132,8 @@ func (s *Store) Rotate() error {
 	defer clear(device)
 	root := newKey()
 	defer clear(root)
-	r := &rotation{old: s.root, root: newAEAD(root), people: map[UserID]pair{}}
+	r := &rotation{old: s.root, root: newAEAD(root), people: map[UserID]*pair{}}
+	defer r.wipe()
 	wrap := wrapRoot(device, root)
 	err = s.rewrite(func(bucket, key, value []byte) ([]byte, error) {
 		if bytes.Equal(bucket, bucketMeta) && bytes.Equal(key, keyRoot) {
@@ -147,6 +149,9 @@ func (s *Store) Rotate() error {
 			return err
 		}
 	}
+	if err := s.removeCopies(); err != nil {
+		return err
+	}
 	return s.note("rotate-keys", "done")
 }
 
@@ -157,13 +162,24 @@ func (s *Store) note(kind, outcome string) error {
 	})
 }
 
-type pair struct{ old, new cipher.AEAD }
+type pair struct {
+	old, new         cipher.AEAD
+	oldSeed, newSeed []byte // of the person's face templates
+}
 
-// rotation seals every record with new keys. The bucket of the persons' keys
-// comes before everything that is sealed with them.
+func (r *rotation) wipe() {
+	for _, p := range r.people {
+		clear(p.oldSeed)
+		clear(p.newSeed)
+	}
+}
+
+// rotation seals every record with new keys and turns every face anew. The
+// buckets of the persons' keys and seeds come before everything that is sealed
+// and turned with them.
 type rotation struct {
 	old, root cipher.AEAD
-	people    map[UserID]pair
+	people    map[UserID]*pair
 }
 
 func (r *rotation) reseal(bucket, key, value []byte) ([]byte, error) {
@@ -178,10 +194,10 @@ func (r *rotation) reseal(bucket, key, value []byte) ([]byte, error) {
 		defer clear(old)
 		fresh := newKey()
 		defer clear(fresh)
-		r.people[UserID(key)] = pair{newAEAD(old), newAEAD(fresh)}
+		r.people[UserID(key)] = &pair{old: newAEAD(old), new: newAEAD(fresh)}
 		return seal(r.root, bucket, key, fresh), nil
 	}
-	with := pair{r.old, r.root}
+	with := &pair{old: r.old, new: r.root}
 	if user := ownerOf(bucket, key); user != "" {
 		var ok bool
 		if with, ok = r.people[user]; !ok {
@@ -193,13 +209,28 @@ func (r *rotation) reseal(bucket, key, value []byte) ([]byte, error) {
 		return nil, err
 	}
 	defer clear(plain)
+	switch string(bucket) {
+	case string(bucketSeeds):
+		if len(plain) != KeySize {
+			return nil, fmt.Errorf("store: the seed of %s has %d bytes: %w", key, len(plain), ErrCorrupt)
+		}
+		with.oldSeed, with.newSeed = bytes.Clone(plain), newKey()
+		return seal(with.new, bucket, key, with.newSeed), nil
+	case string(bucketTemplates):
+		again, err := turnedAnew(plain, with.oldSeed, with.newSeed)
+		if err != nil {
+			return nil, err
+		}
+		defer clear(again)
+		return seal(with.new, bucket, key, again), nil
+	}
 	return seal(with.new, bucket, key, plain), nil
 }
 
 // ownerOf is the person whose key seals the record; empty for the root key.
 func ownerOf(bucket, key []byte) UserID {
 	switch string(bucket) {
-	case string(bucketPeople):
+	case string(bucketSeeds), string(bucketPeople):
 		return UserID(key)
 	case string(bucketTemplates):
 		user, _, _ := strings.Cut(string(key), "/")

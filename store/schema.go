@@ -7,17 +7,20 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"github.com/faceprint/faceprint/store/isometry"
 )
 
 // Version is the schema that this package reads and writes. A vault of a
 // newer schema is refused, never guessed at; an older one is migrated.
-const Version = 2
+const Version = 3
 
 // Top-level buckets. Every value but the schema's version is sealed; records
 // that belong to a person have keys that begin with the person's id.
 var (
 	bucketMeta      = []byte("meta")      // see below
 	bucketKeys      = []byte("keys")      // person -> data key, wrapped by the root key
+	bucketSeeds     = []byte("seeds")     // person -> what their face templates are turned by
 	bucketPeople    = []byte("people")    // person -> Person
 	bucketTemplates = []byte("templates") // person/id -> Template
 	bucketLockouts  = []byte("lockouts")  // person or "device" -> Lockout
@@ -25,7 +28,7 @@ var (
 	bucketRecords   = []byte("records")   // kind/person/key -> bytes, for the rooms above
 	bucketAudit     = []byte("audit")     // sequence, big-endian -> Entry
 
-	buckets = [][]byte{bucketMeta, bucketKeys, bucketPeople, bucketTemplates, bucketLockouts, bucketSecrets, bucketRecords, bucketAudit}
+	buckets = [][]byte{bucketMeta, bucketKeys, bucketSeeds, bucketPeople, bucketTemplates, bucketLockouts, bucketSecrets, bucketRecords, bucketAudit}
 
 	// In the meta bucket:
 	keySchema  = []byte("schema")  // in the clear
@@ -156,6 +159,9 @@ func isControl(r rune) bool { return r < ' ' || r == 0x7f || r == '�' }
 
 // Template is what a person is compared by. Data is a secret: wipe it after
 // use.
+//
+// A face is given to AddTemplate as it is, little-endian single precision, and
+// read back turned: Isometry turns what is to be compared with it.
 type Template struct {
 	ID      string    `json:"id"` // unique for the person; AddTemplate makes one when empty
 	User    UserID    `json:"user"`
@@ -164,10 +170,17 @@ type Template struct {
 	Label   string    `json:"label,omitempty"`
 	Created time.Time `json:"created"`
 	Data    []byte    `json:"data"`
+
+	Isometry *isometry.Isometry `json:"-"` // of a face that was read
 }
 
 // Wipe overwrites the template's data.
-func (t *Template) Wipe() { clear(t.Data) }
+func (t *Template) Wipe() {
+	clear(t.Data)
+	if t.Isometry != nil {
+		t.Isometry.Wipe()
+	}
+}
 
 func (t Template) check() error {
 	switch {
@@ -223,11 +236,15 @@ type Lockout struct {
 	Delay time.Duration `json:"delay,omitempty"`
 	Boot  string        `json:"boot,omitempty"` // id of that start
 	Due   time.Duration `json:"due,omitempty"`  // refuse until so long after it
+
+	// Since is up to when, after that start, old failures of the device were
+	// forgiven.
+	Since time.Duration `json:"since,omitempty"`
 }
 
 func (l Lockout) check() error {
-	if l.Delay < 0 || l.Due < 0 || len(l.Boot) > MaxLabel {
-		return fmt.Errorf("store: a delay of %v, due %v after start %.40q: %w", l.Delay, l.Due, l.Boot, ErrInvalid)
+	if l.Delay < 0 || l.Due < 0 || l.Since < 0 || len(l.Boot) > MaxLabel {
+		return fmt.Errorf("store: a delay of %v, due %v and forgiven %v after start %.40q: %w", l.Delay, l.Due, l.Since, l.Boot, ErrInvalid)
 	}
 	if l.Failures < 0 {
 		return fmt.Errorf("store: %d failures: %w", l.Failures, ErrInvalid)

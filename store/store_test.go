@@ -64,7 +64,7 @@ func (v *testVault) template(t *testing.T, user UserID, data []byte) string {
 	t.Helper()
 	var id string
 	err := v.Update(func(tx *Tx) (err error) {
-		id, err = tx.AddTemplate(Template{User: user, Kind: KindFace, Model: "m", Created: noon, Data: bytes.Clone(data)})
+		id, err = tx.AddTemplate(Template{User: user, Kind: KindModule, Model: "m", Created: noon, Data: bytes.Clone(data)})
 		return err
 	})
 	if err != nil {
@@ -118,6 +118,18 @@ func TestInvalidRecordsAreRefused(t *testing.T) {
 			_, err := tx.AddTemplate(Template{User: p.ID, Kind: KindFace, Model: "m", Created: noon, Data: make([]byte, MaxTemplate+1)})
 			return err
 		},
+		"a face that is no vector": func(tx *Tx) error {
+			_, err := tx.AddTemplate(Template{User: p.ID, Kind: KindFace, Model: "m", Created: noon, Data: []byte("12345")})
+			return err
+		},
+		"a face that is too long": func(tx *Tx) error {
+			_, err := tx.AddTemplate(Template{User: p.ID, Kind: KindFace, Model: "m", Created: noon, Data: vector(1.5)})
+			return err
+		},
+		"a face that is no number": func(tx *Tx) error {
+			_, err := tx.AddTemplate(Template{User: p.ID, Kind: KindFace, Model: "m", Created: noon, Data: vector(float32(math.NaN()))})
+			return err
+		},
 		"id with a slash": func(tx *Tx) error {
 			_, err := tx.AddTemplate(Template{ID: "a/b", User: p.ID, Kind: KindFace, Model: "m", Created: noon, Data: []byte{1}})
 			return err
@@ -161,11 +173,11 @@ func TestWhatWasWrittenIsReadAfterReopening(t *testing.T) {
 		if err != nil || got.Templates != 1 || got.Name != p.Name || got.Consent != p.Consent {
 			t.Errorf("person: %+v, %v", got, err)
 		}
-		ts, err := tx.TemplatesOf(p.ID, KindFace)
+		ts, err := tx.TemplatesOf(p.ID, KindModule)
 		if err != nil || len(ts) != 1 || ts[0].ID != id || string(ts[0].Data) != "secret-template" {
 			t.Errorf("templates: %+v, %v", ts, err)
 		}
-		if ts, err := tx.TemplatesOf(p.ID, KindModule); err != nil || len(ts) != 0 {
+		if ts, err := tx.TemplatesOf(p.ID, KindFace); err != nil || len(ts) != 0 {
 			t.Errorf("templates of another kind: %+v, %v", ts, err)
 		}
 		l, err := tx.Lockout(p.ID)
@@ -238,8 +250,8 @@ func TestForgetLeavesNothingThatOpens(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if len(sealed) != 6 { // key, person, two templates, lockout, PIN
-		t.Fatalf("%d records of the person, want 6", len(sealed))
+	if len(sealed) != 7 { // key, seed, person, two templates, lockout, PIN
+		t.Fatalf("%d records of the person, want 7", len(sealed))
 	}
 
 	r, err := v.Forget(p.ID, noon)

@@ -39,6 +39,7 @@ type model struct {
 
 type modeled struct {
 	Failures  int      `json:"failures"`
+	Face      int      `json:"face"` // which of the numbers is 1
 	Templates []string `json:"templates"`
 	PIN       string   `json:"pin"`
 }
@@ -60,7 +61,7 @@ func (m *model) String() string {
 	fmt.Fprintf(&b, "device %d\n", m.Device)
 	for _, id := range slices.Sorted(maps.Keys(m.People)) {
 		p := m.People[id]
-		fmt.Fprintf(&b, "%s %d %q %q\n", id, p.Failures, p.Templates, p.PIN)
+		fmt.Fprintf(&b, "%s %d %d %q %q\n", id, p.Failures, p.Face, p.Templates, p.PIN)
 	}
 	for i, e := range m.Entries[m.Base:] {
 		fmt.Fprintf(&b, "%d %s\n", m.Base+i+1, e)
@@ -87,7 +88,11 @@ func brief(tx *Tx) (string, error) {
 			return "", err
 		}
 		for _, t := range ts {
-			p.Templates = append(p.Templates, string(t.Data[:8]))
+			if t.Kind == KindFace {
+				p.Face = hottest(t)
+			} else {
+				p.Templates = append(p.Templates, string(t.Data[:8]))
+			}
 		}
 		slices.Sort(p.Templates)
 		r, err := tx.GetRecord(Record{Kind: "pin", User: id, Key: "1"})
@@ -145,15 +150,17 @@ func (m *model) next() (after []*model, do func(*Store) error) {
 		for i := range data {
 			data[i] = byte('a' + rng.IntN(26))
 		}
+		face := rng.IntN(faceSize)
 		return one(func(tx *Tx, n *model) error {
-			n.People[id] = &modeled{Templates: []string{string(data[:8])}}
+			n.People[id] = &modeled{Face: face, Templates: []string{string(data[:8])}}
 			err := add(n, tx, "enrol", "done")
 			if tx == nil {
 				return err
 			}
 			err = errors.Join(err, tx.AddPerson(Person{ID: id, Name: "n", Created: noon, Consent: Consent{At: noon, TextVersion: "1"}}))
-			_, e := tx.AddTemplate(Template{ID: "t", User: id, Kind: KindFace, Model: "m", Created: noon, Data: bytes.Clone(data)})
-			return errors.Join(err, e)
+			_, e := tx.AddTemplate(Template{ID: "t", User: id, Kind: KindModule, Model: "m", Created: noon, Data: bytes.Clone(data)})
+			_, e2 := tx.AddTemplate(Template{ID: "f", User: id, Kind: KindFace, Model: "m", Created: noon, Data: unit(face)})
+			return errors.Join(err, e, e2)
 		})
 	case what < 50: // an attempt is counted before it is made
 		id := pick()
@@ -199,8 +206,14 @@ func (m *model) next() (after []*model, do func(*Store) error) {
 		_ = add(n, nil, "rotate-keys", "begun")
 		_ = add(n, nil, "rotate-keys", "done")
 		return []*model{begun, n}, (*Store).Rotate
-	case what < 96:
+	case what < 94:
 		return []*model{n}, (*Store).Compact
+	case what < 97: // everybody's faces, in one batch and two notes
+		begun := m.clone()
+		_ = add(begun, nil, "renew", "begun")
+		_ = add(n, nil, "renew", "begun")
+		_ = add(n, nil, "renew", "done")
+		return []*model{begun, n}, func(s *Store) error { _, err := s.Renew("", noon); return err }
 	default:
 		keep := 15
 		n.Base = max(n.Base, len(n.Entries)-keep)
@@ -348,8 +361,8 @@ func TestKilledAtAnyMomentNothingAcknowledgedIsLost(t *testing.T) {
 func TestKilledWhileMigrating(t *testing.T) {
 	kills, _ := torture(120, 0)
 	rng := rand.New(rand.NewPCG(5, 6))
-	for range max(kills/20, 5) {
-		path, key := schema1(t)
+	for i := range max(kills/20, 6) {
+		path, key := released(t, releasedSchemas[i%len(releasedSchemas)])
 		dir := filepath.Dir(path)
 		cmd := child(t, dir, &model{}, 0)
 		if err := cmd.Start(); err != nil {
@@ -357,19 +370,26 @@ func TestKilledWhileMigrating(t *testing.T) {
 		}
 		time.AfterFunc(time.Duration(rng.IntN(20_000))*time.Microsecond, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait()
-		s, err := Open(path, key, Options{})
-		if err != nil {
-			t.Fatal(err)
+		migrated(t, path, key)
+	}
+}
+
+// migrated opens a released vault that was migrated, or was about to be.
+func migrated(t *testing.T, path string, key KeyFile) {
+	t.Helper()
+	s, err := Open(path, key, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.View(func(tx *Tx) error {
+		p, err := tx.People()
+		ts, err2 := tx.Templates(KindFace)
+		if len(p) != 2 || len(ts) != 2 || hottest(ts[0]) != 0 || hottest(ts[1]) != 4 {
+			t.Errorf("%d people, %d faces", len(p), len(ts))
 		}
-		err = s.View(func(tx *Tx) error {
-			p, err := tx.People()
-			if len(p) != 2 {
-				t.Errorf("%d people", len(p))
-			}
-			return errors.Join(err, tx.Verify())
-		})
-		if err := errors.Join(err, s.Close()); err != nil {
-			t.Fatal(err)
-		}
+		return errors.Join(err, err2, tx.Verify())
+	})
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
 	}
 }

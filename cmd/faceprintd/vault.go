@@ -51,6 +51,8 @@ Work on the vault while the daemon is stopped:
 
   check                      read everything; of an older schema, rehearse the migration on a copy
   rotate                     replace every key and seal everything anew; nobody is enrolled again
+  renew [ID]                 revoke the face templates of a person, or of everybody, and keep new ones
+                             in their place; nobody is enrolled again
   rekey --from KIND:FILE     move the vault from a key of another kind (file, tpm, systemd-creds)
                              to the one that the configuration names, and destroy that key
   restore FILE --identity KEYS [--recovery KEYS] [--replace]
@@ -62,7 +64,7 @@ Work on the vault while the daemon is stopped:
 // vaultCommand runs one of them.
 func vaultCommand(c Config, args []string, out, errout io.Writer) int {
 	run, ok := map[string]func(storeConfig, []string, io.Writer) error{
-		"check": vaultCheck, "rotate": vaultRotate, "rekey": vaultRekey, "restore": vaultRestore,
+		"check": vaultCheck, "rotate": vaultRotate, "renew": vaultRenew, "rekey": vaultRekey, "restore": vaultRestore,
 	}[strings.Join(args[:min(1, len(args))], "")]
 	if !ok {
 		fmt.Fprint(errout, vaultUsage)
@@ -118,6 +120,30 @@ func vaultRotate(c storeConfig, args []string, out io.Writer) (err error) {
 		return err
 	}
 	fmt.Fprintf(out, "every key was replaced; backups of before need their recovery key; %s\n", v.Key())
+	return nil
+}
+
+func vaultRenew(c storeConfig, args []string, out io.Writer) (err error) {
+	var user store.UserID
+	switch len(args) {
+	case 0:
+	case 1:
+		if user, err = store.ParseUserID(args[0]); err != nil {
+			return fmt.Errorf("%w: %w", errUsage, err)
+		}
+	default:
+		return noArguments(args[1:])
+	}
+	v, err := openStore(c, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, v.Close()) }()
+	n, err := v.Renew(user, time.Now())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%d face templates renewed; make a new backup and destroy those of before\n", n)
 	return nil
 }
 
