@@ -22,14 +22,15 @@ import (
 
 // faceOptions are the flags of the face subcommand.
 type faceOptions struct {
-	dir    string
-	pairs  string
-	enroll int
-	jobs   int
-	json   bool
-	plot   string
-	table  bool
-	model  modelOptions
+	dir     string
+	pairs   string
+	enroll  int
+	jobs    int
+	json    bool
+	plot    string
+	table   bool
+	protect bool
+	model   modelOptions
 }
 
 // faceReport is what the face subcommand prints. Rates are percent, times
@@ -62,6 +63,8 @@ type faceReport struct {
 	MsEmbed     float64    `json:"ms_embed"`
 	MsLiveness  float64    `json:"ms_liveness"`
 	MsTotal     float64    `json:"ms_total"` // detect, landmarks, embedding
+
+	Protected *protectedReport `json:"protected,omitempty"`
 }
 
 func faceCommand() *cobra.Command {
@@ -108,6 +111,7 @@ FILE: a first line "FOLDS N", then for every fold N lines "NAME I J" and N lines
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	f.StringVar(&o.plot, "plot", "", "draw the DET curve into `FILE.png`")
 	f.BoolVar(&o.table, "table", false, "print the threshold table for a profile instead")
+	f.BoolVar(&o.protect, "protect", false, "compare with references that are protected as in the vault as well, and try to link them")
 	o.model.flags(f)
 	_ = cmd.MarkFlagRequired("dir")
 	_ = cmd.MarkFlagRequired("pairs")
@@ -127,6 +131,9 @@ func (r *faceReport) print(w io.Writer) {
 	fmt.Fprintf(w, "  TAR @ 1e-4   %6.2f %%  (95 %%: %.2f to %.2f) at cosine %.3f\n", r.TAR4, r.TAR4_95[0], r.TAR4_95[1], r.Threshold4)
 	fmt.Fprintf(w, "  TAR @ 1e-5   %6.2f %%  (95 %%: %.2f to %.2f) at cosine %.3f\n", r.TAR5, r.TAR5_95[0], r.TAR5_95[1], r.Threshold5)
 	fmt.Fprintf(w, "  detect %.1f + landmarks %.1f + embed %.1f = %.1f ms, liveness %.1f ms\n", r.MsDetect, r.MsLandmark, r.MsEmbed, r.MsTotal, r.MsLiveness)
+	if r.Protected != nil {
+		r.Protected.print(w)
+	}
 }
 
 // portrait is one picture of somebody.
@@ -147,11 +154,19 @@ type pairList struct {
 	pairs     []facePair
 	portraits []portrait
 	people    []string
+
+	like func(a, b int) float32 // two portraits, by number
+}
+
+// plain compares embeddings as they are.
+func (l *pairList) plain(a, b int) float32 {
+	return similarity(l.portraits[a].embedding, l.portraits[b].embedding)
 }
 
 // readPairs reads LFW's pairs.txt.
 func readPairs(r io.Reader, dir string) (*pairList, error) {
 	l := &pairList{}
+	l.like = l.plain
 	names, pictures := map[string]int{}, map[string]int{}
 	picture := func(name, number string) (int, error) {
 		n, err := strconv.Atoi(number)
@@ -239,11 +254,20 @@ type faceRun struct {
 const topShare = 0.05
 
 func evaluateFaces(o faceOptions, progress io.Writer) (*faceReport, *faceRun, error) {
-	l, r, err := describeFaces(o, progress)
+	if o.protect && o.enroll > 0 {
+		return nil, nil, fmt.Errorf("face: --protect compares the pairs of the file, --enroll does not")
+	}
+	l, described, err := describeFaces(o, progress)
 	if err != nil {
 		return nil, nil, err
 	}
-	return l.compare(r, o.enroll)
+	r, run, err := l.compare(described, o.enroll)
+	if err == nil && o.protect {
+		if r.Protected, err = evaluateProtected(l); err != nil {
+			err = fmt.Errorf("face: %w", err)
+		}
+	}
+	return r, run, err
 }
 
 // describeFaces describes every picture of the pairs file once. The report has
@@ -366,8 +390,8 @@ func (l *pairList) compareAll() *faceRun {
 	run := &faceRun{weight: make([]float64, len(l.people)), against: make([]float64, len(l.people))}
 	for _, p := range l.pairs {
 		if p.genuine(l) {
-			a, b := &l.portraits[p.a], &l.portraits[p.b]
-			run.genuine = append(run.genuine, faceScore{similarity(a.embedding, b.embedding), int32(a.name), int32(a.name)})
+			a := &l.portraits[p.a]
+			run.genuine = append(run.genuine, faceScore{l.like(p.a, p.b), int32(a.name), int32(a.name)})
 		}
 	}
 	for i := range l.portraits {
@@ -385,7 +409,7 @@ func (l *pairList) compareAll() *faceRun {
 				a := &l.portraits[i]
 				for j := max(j0, i+1); j < min(j0+block, n); j++ {
 					if b := &l.portraits[j]; a.name != b.name {
-						impostors = append(impostors, faceScore{similarity(a.embedding, b.embedding), int32(a.name), int32(b.name)})
+						impostors = append(impostors, faceScore{l.like(i, j), int32(a.name), int32(b.name)})
 					}
 				}
 			}
@@ -611,7 +635,7 @@ func (l *pairList) accuracy(draws []float64) (mean, std float64) {
 	s := make([]scored, len(l.pairs))
 	for i, p := range l.pairs {
 		a, b := &l.portraits[p.a], &l.portraits[p.b]
-		s[i] = scored{similarity(a.embedding, b.embedding), p.genuine(l), p.fold, 1}
+		s[i] = scored{l.like(p.a, p.b), p.genuine(l), p.fold, 1}
 		switch {
 		case draws == nil:
 		case a.name == b.name:
