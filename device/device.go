@@ -414,12 +414,12 @@ func (d *Device) attempt(ctx context.Context, r Request, kind string) (Decision,
 		}
 		return Decision{}, &RetryError{Hints: ev.hints}
 	}
-	return d.conclude(kind, r, verdict, ev, start)
+	return d.conclude(kind, r, before, verdict, ev, start)
 }
 
 // conclude records a verdict and, where it is a yes, signs the grant and tells
 // the lock.
-func (d *Device) conclude(kind string, r Request, verdict Verdict, ev *captured, start time.Time) (Decision, error) {
+func (d *Device) conclude(kind string, r Request, before lockouts, verdict Verdict, ev *captured, start time.Time) (Decision, error) {
 	decision := Decision{
 		Granted: verdict.Granted, User: r.Who, Reasons: verdict.Reasons, FMR: verdict.FMR, Results: ev.results(verdict),
 	}
@@ -436,7 +436,7 @@ func (d *Device) conclude(kind string, r Request, verdict Verdict, ev *captured,
 			return Decision{}, fmt.Errorf("device: grant: %w", err)
 		}
 	}
-	if err := d.record(kind, r.Who, &decision, ev); err != nil {
+	if err := d.record(kind, r.Who, before, &decision, ev); err != nil {
 		return Decision{}, err // no record, no unlock
 	}
 	if decision.Granted {
@@ -468,6 +468,7 @@ func (d *Device) count(user store.UserID, kind string) (before lockouts, refused
 		if before.device, err = tx.Lockout(""); err != nil {
 			return err
 		}
+		before.device = forgiven(before.device, up)
 		if user != "" {
 			if _, err := tx.Person(user); err != nil {
 				return err
@@ -516,32 +517,53 @@ func (d *Device) restore(user store.UserID, before lockouts) error {
 // checked while the sensors wait, and nobody may get more tries at it by
 // letting an attempt run out beside it.
 func uncount(tx *store.Tx, user store.UserID, before lockouts) error {
-	one := func(user store.UserID, before store.Lockout) error {
-		l, err := tx.Lockout(user)
-		switch {
-		case err != nil:
-			return err
-		case l.Failures == before.Failures+1:
-			l = before
-		case l.Failures > 0:
-			l.Failures--
-		}
-		return tx.SetLockout(user, l)
-	}
 	if user != "" {
-		if err := one(user, before.person); err != nil {
+		if err := takeBack(tx, user, before.person); err != nil {
 			return err
 		}
 	}
-	return one("", before.device)
+	return takeBack(tx, "", before.device)
 }
 
-// clearLockouts forgets the failures of somebody who was let in.
-func clearLockouts(tx *store.Tx, user store.UserID) error {
+func takeBack(tx *store.Tx, user store.UserID, before store.Lockout) error {
+	l, err := tx.Lockout(user)
+	switch {
+	case err != nil:
+		return err
+	case l.Failures == before.Failures+1:
+		l = before
+	case l.Failures > 0:
+		l.Failures--
+	}
+	return tx.SetLockout(user, l)
+}
+
+// succeeded forgets the failures of somebody who was let in. On the device it
+// takes back this attempt alone: others' failures are not theirs to clear.
+func succeeded(tx *store.Tx, user store.UserID, before lockouts) error {
 	if err := tx.SetLockout(user, store.Lockout{}); err != nil {
 		return err
 	}
-	return tx.SetLockout("", store.Lockout{})
+	return takeBack(tx, "", before.device)
+}
+
+// Unlock ends the lock-out of a person, and the delay of the device with it,
+// because an administrator says so. The audit chain records it.
+func (d *Device) Unlock(user store.UserID) error {
+	err := d.vault.Update(func(tx *store.Tx) error {
+		if _, err := tx.Person(user); err != nil {
+			return err
+		}
+		if err := errors.Join(tx.SetLockout(user, store.Lockout{}), tx.SetLockout("", store.Lockout{})); err != nil {
+			return err
+		}
+		_, err := tx.Append(store.Entry{At: d.hw.Now(), Kind: "unlock", User: user, Outcome: "done"})
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("device: %w", ErrUnknown)
+	}
+	return err
 }
 
 // fault records an attempt that a part of the device, or the asker's hanging
@@ -566,7 +588,7 @@ func (d *Device) fault(user store.UserID, kind string, before lockouts, ev *capt
 
 // record makes the audit entry and, for a yes, clears the counters, in one
 // commit.
-func (d *Device) record(kind string, claimed store.UserID, dec *Decision, ev *captured) error {
+func (d *Device) record(kind string, claimed store.UserID, before lockouts, dec *Decision, ev *captured) error {
 	err := d.vault.Update(func(tx *store.Tx) error {
 		outcome, found := "refused", dec.User
 		if dec.Granted && claimed == "" {
@@ -582,7 +604,7 @@ func (d *Device) record(kind string, claimed store.UserID, dec *Decision, ev *ca
 		}
 		if dec.Granted {
 			outcome = "granted"
-			if err := clearLockouts(tx, dec.User); err != nil {
+			if err := succeeded(tx, dec.User, before); err != nil {
 				return err
 			}
 			p, err := tx.Person(dec.User)

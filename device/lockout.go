@@ -11,15 +11,21 @@ import (
 )
 
 // Limits of consecutive failures (NIST SP 800-63B-4, biometric verifiers:
-// after 5 a delay of at least 30 s that grows, and disabled at 50). The device
-// as a whole is slowed as well, so that nobody tries everybody in turn, but is
-// never disabled: that would let a stranger lock the house.
+// after 5 a delay of at least 30 s that grows, and disabled at 50). Only the
+// person's own success clears the person's count. The device as a whole is
+// slowed as well, so that nobody tries everybody in turn, but is never disabled:
+// that would let a stranger lock the house. No success clears the device's
+// count, or somebody who is enrolled could buy a stranger twenty tries whenever
+// they came in; it is forgiven with time, one failure each deviceForgives. That
+// bounds a stranger, over all people, to 20 tries and then 96 a day, and does not
+// slow a door that is used evenly, 400 times a day with one failure in five.
 const (
 	freeFailures       = 5
 	firstDelay         = 30 * time.Second
 	mostDelay          = time.Hour
 	disabledAt         = 50
 	deviceFreeFailures = 20
+	deviceForgives     = 15 * time.Minute
 )
 
 // Uptime is a clock that nobody can set: how long ago the system that bears the
@@ -57,6 +63,29 @@ func failed(l store.Lockout, now time.Time, up Uptime, free, disable int) store.
 	}
 	if disable > 0 && l.Failures >= disable {
 		l.Disabled = true
+	}
+	return l
+}
+
+// forgiven is the device's lock-out after the time that went by since its
+// failures. Of the time before a restart of the system none is certain, so that
+// the next one is forgiven a whole deviceForgives after it; a system that cannot
+// tell its starts apart forgives nothing.
+func forgiven(l store.Lockout, up Uptime) store.Lockout {
+	if up.Boot == "" {
+		return l
+	}
+	if l.Boot != up.Boot {
+		l.Due, l.Since, l.Boot = l.Delay, 0, up.Boot // a delay begins anew, as in wait
+	}
+	n := max(up.Since-l.Since, 0) / deviceForgives
+	l.Since += n * deviceForgives
+	l.Failures -= int(min(n, time.Duration(l.Failures)))
+	if l.Failures == 0 {
+		l.Since = up.Since // the next one has its whole time
+	}
+	if l.Failures < deviceFreeFailures && wait(l, up) == 0 {
+		l.Delay, l.Due, l.Until = 0, 0, time.Time{}
 	}
 	return l
 }

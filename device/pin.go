@@ -243,7 +243,7 @@ func (d *Device) AuthenticatePIN(ctx context.Context, r Request, name string, pi
 			return Decision{}, err
 		}
 	}
-	_, refused, err := d.count(r.Who, "pin")
+	before, refused, err := d.count(r.Who, "pin")
 	if err != nil {
 		return Decision{}, err
 	}
@@ -267,5 +267,5 @@ func (d *Device) AuthenticatePIN(ctx context.Context, r Request, name string, pi
 	default:
 		ev.pin.Enrolled, ev.pin.Right = true, kept.matches(pin)
 	}
-	return d.conclude("pin", r, d.policy.Decide(ev.evidence()), ev, start)
+	return d.conclude("pin", r, before, d.policy.Decide(ev.evidence()), ev, start)
 }

@@ -214,7 +214,7 @@ func (t *tool) unlock() *cobra.Command {
 	return &cobra.Command{
 		ValidArgsFunction: t.completePerson,
 		Use:               "unlock PERSON",
-		Short:             "End a person's lock-out",
+		Short:             "End a person's lock-out, and the device's own delay with it",
 		Args:              cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cl := t.client()

@@ -33,17 +33,7 @@ func (b *backend) Unlock(ctx context.Context, user string) (client.Person, error
 	if err != nil {
 		return client.Person{}, err
 	}
-	err = b.vault.Update(func(tx *store.Tx) error {
-		if _, err := tx.Person(id); err != nil {
-			return err
-		}
-		if err := tx.SetLockout(id, store.Lockout{}); err != nil {
-			return err
-		}
-		_, err := tx.Append(store.Entry{At: time.Now(), Kind: "unlock", User: id, Outcome: "done"})
-		return err
-	})
-	if err != nil {
+	if err := b.device.Unlock(id); err != nil {
 		return client.Person{}, problemOf(err)
 	}
 	return b.Person(ctx, user)

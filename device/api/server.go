@@ -250,7 +250,7 @@ func (s *Server) routes() {
 	route(s, RoleAdmin, "forget", del, "/v1/people/{user}", "Forget a person: destroy key and templates", func(ctx context.Context, in *ofUser) (*answer[client.Receipt], error) {
 		return reply(s.back.Forget(ctx, in.User))
 	})
-	route(s, RoleAdmin, "unlock", post, "/v1/people/{user}/unlock", "End a person's lock-out", func(ctx context.Context, in *ofUser) (*answer[client.Person], error) {
+	route(s, RoleAdmin, "unlock", post, "/v1/people/{user}/unlock", "End a person's lock-out, and the device's own delay with it", func(ctx context.Context, in *ofUser) (*answer[client.Person], error) {
 		return reply(s.back.Unlock(ctx, in.User))
 	})
 	route(s, RoleAdmin, "trust-module", post, "/v1/finger-module/trust", "Set up the fingerprint module that is there now: it is the right one", func(ctx context.Context, _ *none) (*answer[client.Status], error) {
