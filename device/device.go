@@ -84,6 +84,7 @@ type Vault interface {
 	View(func(*store.Tx) error) error
 	Update(func(*store.Tx) error) error
 	Forget(user store.UserID, at time.Time) (store.Receipt, error)
+	Renew(user store.UserID, at time.Time) (int, error)
 }
 
 // Phones are the paired phones of people.
@@ -699,4 +700,22 @@ func (d *Device) purge() {
 		defer cancel()
 		c.Purge(ctx)
 	}
+}
+
+// Renew revokes the person's face templates and keeps new ones in their place,
+// of which it returns the number.
+func (d *Device) Renew(ctx context.Context, user store.UserID) (int, error) {
+	if user == "" {
+		return 0, fmt.Errorf("device: nobody was named: %w", ErrRequest)
+	}
+	_, end, err := d.begin(ctx, d.opts.Timeout, false)
+	if err != nil {
+		return 0, err
+	}
+	defer end()
+	n, err := d.vault.Renew(user, d.hw.Now())
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("device: %w", ErrUnknown)
+	}
+	return n, err
 }

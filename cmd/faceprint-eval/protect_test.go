@@ -26,8 +26,8 @@ func normal(n int, mean float64) []float64 {
 	return v
 }
 
-// between integrates D_sys of two normal distributions, a distance apart.
-func between(apart float64) (d float64) {
+// gaussians integrates D_sys of two normal distributions, a distance apart.
+func gaussians(apart float64) (d float64) {
 	const step = 1e-3
 	for x := -8.0; x < 8+apart; x += step {
 		m, n := math.Exp(-x*x/2), math.Exp(-(x-apart)*(x-apart)/2)
@@ -50,15 +50,15 @@ func TestDSysIsWhatItIsDefinedAs(t *testing.T) {
 		{"half of the mated beyond all others", even(n, 0, 1), even(n, 0.5, 1.5), 0.5},
 		{"twice as dense, on half the range", even(n, 0, 0.5), even(n, 0, 1), 1.0 / 3},
 		{"mated spread over more than the others", even(n, 0, 1), even(n, 0, 0.5), 0.5},
-		{"normal, one deviation apart", normal(n, 0), normal(n, 1), between(1)},
-		{"normal, three apart", normal(n, 0), normal(n, 3), between(3)},
+		{"normal, one deviation apart", normal(n, 0), normal(n, 1), gaussians(1)},
+		{"normal, three apart", normal(n, 0), normal(n, 3), gaussians(3)},
 		{"all one score", make([]float64, 100), make([]float64, 200), 0},
 	} {
 		if got := dSys(tt.mated, tt.non); math.Abs(got-tt.want) > 0.01 {
 			t.Errorf("%s: D_sys %.3f, want %.3f", tt.name, got, tt.want)
 		}
 	}
-	if d := between(1); d < 0.1 || d > 0.3 {
+	if d := gaussians(1); d < 0.1 || d > 0.3 {
 		t.Errorf("the integral gives %.3f: the test does not test", d)
 	}
 }

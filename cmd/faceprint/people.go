@@ -140,7 +140,7 @@ func (t *tool) people() *cobra.Command {
 			})
 		},
 	}
-	c.AddCommand(t.peopleShow(), t.restoreTemplate())
+	c.AddCommand(t.peopleShow(), t.peopleRenew(), t.restoreTemplate())
 	return c
 }
 

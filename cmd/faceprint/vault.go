@@ -79,6 +79,34 @@ where the device may search for who it is.`,
 	return c
 }
 
+func (t *tool) peopleRenew() *cobra.Command {
+	return &cobra.Command{
+		ValidArgsFunction: t.completePerson,
+		Use:               "renew PERSON",
+		Short:             "Revoke a person's face templates and keep new ones in their place",
+		Long: `Revoke a person's face templates and keep new ones in their place: what leaked
+of the old ones is like nothing that is in this vault or in another. Nobody is
+enrolled again. Templates of fingers belong to the module's maker and cannot be
+renewed: enrol another finger. 'faceprintd vault renew' does it for everybody.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cl := t.client()
+			defer cl.Close()
+			user, err := t.resolve(cmd.Context(), cl, args[0])
+			if err != nil {
+				return err
+			}
+			r, err := cl.Renew(cmd.Context(), user)
+			if err != nil {
+				return err
+			}
+			return t.print(r, func(w io.Writer) {
+				fmt.Fprintf(w, "%d face templates renewed; make a new backup and destroy those of before\n", r.Templates)
+			})
+		},
+	}
+}
+
 func printReport(w io.Writer, r client.Report) {
 	p := r.Person
 	day := func(at time.Time) string { return at.Local().Format(time.DateTime) }

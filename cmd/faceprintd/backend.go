@@ -39,6 +39,15 @@ func (b *backend) Unlock(ctx context.Context, user string) (client.Person, error
 	return b.Person(ctx, user)
 }
 
+func (b *backend) Renew(ctx context.Context, user string) (client.Renewed, error) {
+	id, err := userID(user)
+	if err != nil {
+		return client.Renewed{}, err
+	}
+	n, err := b.device.Renew(ctx, id)
+	return client.Renewed{Templates: n}, problemOf(err)
+}
+
 func (b *backend) Status(context.Context) (client.Status, error) {
 	s := client.Status{
 		State: "ready", Version: version(), Started: b.started.UTC(), Now: time.Now().UTC(),
@@ -289,7 +298,7 @@ func (b *backend) Audit(_ context.Context, after uint64, limit int) (page client
 			return err
 		}
 		page.Total, page.Head, page.Verified = seq, head.String(), true
-		if err := tx.VerifyAudit(); err != nil {
+		if err := tx.VerifyAuditEnd(); err != nil {
 			page.Verified, page.Problem = false, err.Error()
 		}
 		return nil

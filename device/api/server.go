@@ -51,6 +51,7 @@ type Backend interface {
 	Person(ctx context.Context, user string) (client.Person, error)
 	Forget(ctx context.Context, user string) (client.Receipt, error)
 	Unlock(ctx context.Context, user string) (client.Person, error)
+	Renew(ctx context.Context, user string) (client.Renewed, error)
 	TrustModule(context.Context) (client.Status, error)
 	Report(ctx context.Context, user string) (client.Report, error)
 	OwnReport(context.Context, client.Attempt) (client.OwnReport, error)
@@ -252,6 +253,9 @@ func (s *Server) routes() {
 	})
 	route(s, RoleAdmin, "unlock", post, "/v1/people/{user}/unlock", "End a person's lock-out, and the device's own delay with it", func(ctx context.Context, in *ofUser) (*answer[client.Person], error) {
 		return reply(s.back.Unlock(ctx, in.User))
+	})
+	route(s, RoleAdmin, "renew", post, "/v1/people/{user}/renew", "Revoke a person's face templates and keep new ones in their place; nobody is enrolled again", func(ctx context.Context, in *ofUser) (*answer[client.Renewed], error) {
+		return reply(s.back.Renew(ctx, in.User))
 	})
 	route(s, RoleAdmin, "trust-module", post, "/v1/finger-module/trust", "Set up the fingerprint module that is there now: it is the right one", func(ctx context.Context, _ *none) (*answer[client.Status], error) {
 		return reply(s.back.TrustModule(ctx))

@@ -81,6 +81,10 @@ func (f *fake) Unlock(_ context.Context, user string) (client.Person, error) {
 	return client.Person{User: user}, f.err
 }
 
+func (f *fake) Renew(context.Context, string) (client.Renewed, error) {
+	return client.Renewed{Templates: 1}, f.err
+}
+
 func (f *fake) Audit(_ context.Context, after uint64, _ int) (client.AuditPage, error) {
 	return client.AuditPage{Total: after}, f.err
 }
@@ -192,6 +196,7 @@ var operations = []struct {
 	{"GET", "/v1/people/{user}", "", RoleAdmin},
 	{"DELETE", "/v1/people/{user}", "", RoleAdmin},
 	{"POST", "/v1/people/{user}/unlock", "", RoleAdmin},
+	{"POST", "/v1/people/{user}/renew", "", RoleAdmin},
 	{"POST", "/v1/finger-module/trust", "", RoleAdmin},
 	{"GET", "/v1/people/{user}/report", "", RoleAdmin},
 	{"POST", "/v1/own-report", "{}", RoleKiosk},

@@ -197,6 +197,11 @@ func (c *Client) Unlock(ctx context.Context, user string) (Person, error) {
 	return call[Person](ctx, c, http.MethodPost, "/v1/people/"+url.PathEscape(user)+"/unlock", nil)
 }
 
+// Renew revokes a person's face templates and keeps new ones in their place.
+func (c *Client) Renew(ctx context.Context, user string) (Renewed, error) {
+	return call[Renewed](ctx, c, http.MethodPost, "/v1/people/"+url.PathEscape(user)+"/renew", nil)
+}
+
 // TrustModule sets up whatever fingerprint module is there now, after one that
 // lied or was exchanged.
 func (c *Client) TrustModule(ctx context.Context) (Status, error) {

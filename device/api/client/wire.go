@@ -159,6 +159,11 @@ type Receipt struct {
 	Signed    string    `json:"signed" doc:"The same as a JWS (EdDSA), for the person; check it with the witness key of /v1/keys."`
 }
 
+// Renewed tells what a renewal of templates did.
+type Renewed struct {
+	Templates int `json:"templates" doc:"How many face templates were renewed. Those of fingers belong to the module's maker and cannot be: enrol another finger."`
+}
+
 // Report is all that the device has of one person, for that person.
 type Report struct {
 	Person   Person        `json:"person" doc:"What is held: of templates, that they are there."`
