@@ -36,6 +36,8 @@ func (b *backend) Diagnose(ctx context.Context) (client.Diagnosis, error) {
 	checkStorage(add, "/sys", filepath.Dir(b.config.Store.File))
 	checkClock(add, time.Now())
 	checkTPM(add, "/sys", b.vault.Key())
+	checkDumps(add)
+	checkSwap(add, "/proc", "/sys")
 	return d, ctx.Err()
 }
 

@@ -74,6 +74,10 @@ func start(ctx context.Context, args []string, out, errout io.Writer) int {
 		fmt.Fprint(out, text)
 		return 0
 	}
+	if err := noDumps(); err != nil {
+		fmt.Fprintf(errout, "faceprintd: %v\n", err)
+		return 1
+	}
 	if onVault {
 		return vaultCommand(c, flags.Args()[1:], out, errout)
 	}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"filippo.io/age"
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+
+	"github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/store"
+)
+
+func TestSwapOnADiskInTheClearIsWarnedOf(t *testing.T) {
+	const head = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+	for name, tt := range map[string]struct {
+		swaps string
+		want  string
+	}{
+		"none":                     {head, "ok"},
+		"compressed, in memory":    {head + "/dev/zram0 partition 500 0 100\n", "ok"},
+		"encrypted":                {head + "/dev/dm-3 partition 500 0 -2\n", "ok"},
+		"a volume in the clear":    {head + "/dev/dm-4 partition 500 0 -2\n", "warn"},
+		"a partition":              {head + "/dev/mmcblk0p3 partition 500 0 -2\n", "warn"},
+		"a file":                   {head + "/var/swap file 102396 0 -2\n", "warn"},
+		"a file of a sly name":     {head + "/var/zram0 file 102396 0 -2\n", "warn"},
+		"in memory, and on a disk": {head + "/dev/zram0 partition 500 0 100\n/var/swap file 102396 0 -2\n", "warn"},
+	} {
+		proc, sys := t.TempDir(), t.TempDir()
+		files := map[string]string{
+			filepath.Join(proc, "swaps"):                            tt.swaps,
+			filepath.Join(sys, "class", "block", "dm-3", "dm/uuid"): "CRYPT-PLAIN-swap\n",
+			filepath.Join(sys, "class", "block", "dm-4", "dm/uuid"): "LVM-abc\n",
+		}
+		for file, text := range files {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, advice := "", ""
+		checkSwap(func(_, state, _, a string) { got, advice = state, a }, proc, sys)
+		if got != tt.want || (got == "warn") != strings.Contains(advice, "swapoff") {
+			t.Errorf("%s: %s %q, want %s", name, got, advice, tt.want)
+		}
+	}
+	got := ""
+	checkSwap(func(_, state, _, _ string) { got = state }, t.TempDir(), t.TempDir())
+	if got != "ok" {
+		t.Errorf("a kernel without swap: %s", got)
+	}
+}
+
+func TestCoreDumpsAreForbidden(t *testing.T) {
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_CORE, &before); err != nil {
+		t.Fatal(err)
+	}
+	state := func() (s string) {
+		checkDumps(func(_, state, _, _ string) { s = state })
+		return s
+	}
+	if before.Cur > 0 && state() != "fail" {
+		t.Error("a process that may dump is called fine")
+	}
+	if err := noDumps(); err != nil {
+		t.Fatal(err)
+	}
+	if s := state(); s != "ok" {
+		t.Errorf("after it was forbidden: %s", s)
+	}
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0); err != nil { // for the tests after this one
+		t.Fatal(err)
+	}
+	if s := state(); s != "fail" {
+		t.Errorf("a process that may be dumped into a pipe is called %s", s)
+	}
+}
+
+// ageKeys writes an age identity to a file and its recipient to a variable.
+func ageKeys(ts *testscript.TestScript, _ bool, args []string) {
+	id, err := age.GenerateX25519Identity()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(id.String()+"\n"), 0o600))
+	ts.Setenv(args[1], id.Recipient().String())
+}
+
+// metrics writes what the daemon tells Prometheus to a file, and what the kernel
+// says that the daemon may dump.
+func metrics(ts *testscript.TestScript, _ bool, args []string) {
+	var peer *unix.Ucred
+	h := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, "unix", ts.Getenv(client.SocketVariable))
+		if err != nil {
+			return nil, err
+		}
+		raw, err := c.(*net.UnixConn).SyscallConn()
+		if err == nil {
+			err = raw.Control(func(fd uintptr) { peer, _ = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+		}
+		return c, err
+	}}}
+	defer h.CloseIdleConnections()
+	r, err := h.Get("http://daemon/metrics")
+	ts.Check(err)
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	ts.Check(err)
+	if !bytes.Contains(b, []byte("faceprint_people")) {
+		ts.Fatalf("no metrics: %.200s", b)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", peer.Pid))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), limits, 0o600))
+}
+
+// leaks opens the vault of a folder and searches every file of the folder, and
+// the others that are named, for its templates, keys and names, and for
+// pictures. With a "!" it must find some.
+func leaks(ts *testscript.TestScript, neg bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	needles := map[string][]byte{}
+	secret := func(what string, b []byte) {
+		for name, form := range map[string][]byte{
+			"": b, ", hexadecimal": []byte(hex.EncodeToString(b)),
+			", base64": []byte(base64.StdEncoding.EncodeToString(b[:len(b)/3*3])),
+		} {
+			needles[what+name] = form
+		}
+	}
+	keyFile := filepath.Join(dir, "device.key")
+	key, err := os.ReadFile(keyFile)
+	ts.Check(err)
+	secret("the device key", key)
+	v, err := store.Open(filepath.Join(dir, "faceprint.db"), store.KeyFile(keyFile), store.Options{})
+	ts.Check(err)
+	templates := 0
+	ts.Check(errors.Join(v.View(func(tx *store.Tx) error {
+		people, err := tx.People()
+		for _, p := range people {
+			for word := range strings.FieldsSeq(p.Name) {
+				needles["the name "+word] = []byte(word)
+			}
+			found, err := tx.TemplatesOf(p.ID, 0)
+			if err != nil {
+				return err
+			}
+			for _, t := range found {
+				templates++
+				for at := 0; at+24 <= len(t.Data); at += 24 { // any stretch of it
+					if s := t.Data[at : at+24]; len(bytes.Trim(s, "\x00")) > 12 {
+						secret(fmt.Sprintf("template %s from byte %d", t.Kind, at), s)
+					}
+				}
+			}
+		}
+		return err
+	}), v.Close()))
+	if templates == 0 {
+		ts.Fatalf("no template in the vault: the test does not test")
+	}
+	needles["a JPEG"], needles["a PNG"] = []byte("\xff\xd8\xff\xe0"), []byte("\x89PNG\r\n")
+	files := []string{}
+	for _, a := range args[1:] {
+		files = append(files, ts.MkAbs(a))
+	}
+	ts.Check(filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && path != keyFile {
+			files = append(files, path)
+		}
+		return err
+	}))
+	found := 0
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		ts.Check(err)
+		for what, needle := range needles {
+			if bytes.Contains(b, needle) {
+				found++
+				if !neg {
+					ts.Fatalf("%s holds %s", file, what)
+				}
+			}
+		}
+	}
+	if neg && found == 0 {
+		ts.Fatalf("nothing was found among %d things in %d files", len(needles), len(files))
+	}
+	ts.Logf("searched %d files for %d things", len(files), len(needles))
+}
