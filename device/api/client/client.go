@@ -183,8 +183,10 @@ func (c *Client) Backup(ctx context.Context, w io.Writer, keys BackupKeys) error
 		return err
 	}
 	defer r.Body.Close()
-	_, err = io.Copy(w, r.Body)
-	return c.explain(err)
+	if _, err := io.Copy(w, r.Body); err != nil {
+		return c.explain(err)
+	}
+	return nil
 }
 
 // Checkpoint signs what the audit chain is now.
