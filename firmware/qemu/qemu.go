@@ -249,29 +249,21 @@ func (b *Board) SetInput(in Input, high bool) error {
 	if high {
 		level = 1
 	}
-	if err := b.drive(fmt.Sprintf("set_irq_in /machine/nrf51 unnamed-gpio-in %d %d", in, level)); err != nil {
-		return fmt.Errorf("drive pin %d: %w", in, err)
-	}
-	return nil
-}
-
-// drive does one thing to the machine from outside, in the words of QEMU's qtest.
-func (b *Board) drive(command string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, err := fmt.Fprintln(b.qtest, command); err != nil {
-		return err
+	if _, err := fmt.Fprintf(b.qtest, "set_irq_in /machine/nrf51 unnamed-gpio-in %d %d\n", in, level); err != nil {
+		return fmt.Errorf("drive pin %d: %w", in, err)
 	}
 	for {
 		line, err := b.qtR.ReadString('\n')
 		if err != nil {
-			return err
+			return fmt.Errorf("drive pin %d: %w", in, err)
 		}
 		switch line = strings.TrimSpace(line); {
 		case line == "OK":
 			return nil
 		case strings.HasPrefix(line, "FAIL"):
-			return fmt.Errorf("the emulator said %q", line)
+			return fmt.Errorf("drive pin %d: the emulator said %q", in, line)
 		}
 	}
 }

@@ -32,31 +32,6 @@ func BenchmarkBoot(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkVerify is what a loader takes until it starts an image, counted in
-// instructions of 64 ns, which is the same on any machine: at 16 MHz an nRF51
-// takes one in about that time, a Pico at 125 MHz eight.
-func BenchmarkVerify(b *testing.B) {
-	needs(b)
-	hook := symbols(b, "loader.elf", "hal_run")
-	var us uint32
-	for range b.N {
-		q := start(b.Context(), b, withOld(b), "-icount", "shift=6,sleep=off")
-		must(b, q.gdb.breakpoints(hook))
-		must(b, q.gdb.resume())
-		must(b, q.gdb.stopped())
-		must(b, q.drive("writel 0x40008040 1")) // the timer's capture task
-		var err error
-		us, err = q.word(0x40008540)
-		must(b, err)
-		must(b, q.Close())
-	}
-	million := float64(us) / 64e-3 / 1e6
-	b.ReportMetric(million, "Minstructions")
-	b.ReportMetric(million/16, "s-nRF51")
-	b.ReportMetric(million/125, "s-pico")
-	b.ReportMetric(0, "ns/op")
-}
-
 // BenchmarkIdle is the share of a core that a board takes at which nothing
 // happens.
 func BenchmarkIdle(b *testing.B) {
