@@ -42,6 +42,7 @@ var onSocket = map[string]string{
 	"GET /v1/people/{user}":            "admin",
 	"DELETE /v1/people/{user}":         "admin",
 	"DELETE /v1/people/{user}/adapted": "admin",
+	"POST /v1/people/{user}/renew":     "admin",
 	"POST /v1/people/{user}/unlock":    "admin",
 	"GET /v1/people/{user}/report":     "admin",
 	"POST /v1/own-report":              "kiosk",

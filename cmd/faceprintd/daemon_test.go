@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -44,19 +43,6 @@ func startDaemon(t testing.TB, config string, env ...string) *daemon {
 }
 
 func (d *daemon) path(name string) string { return filepath.Join(d.dir, name) }
-
-// extend adds to the configuration that the next start reads.
-func (d *daemon) extend(t testing.TB, config string) {
-	t.Helper()
-	f, err := os.OpenFile(d.path("f.toml"), os.O_APPEND|os.O_WRONLY, 0)
-	if err == nil {
-		_, err = f.WriteString(config)
-		err = errors.Join(err, f.Close())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 func (d *daemon) start(t testing.TB) {
 	t.Helper()
