@@ -22,8 +22,10 @@ type (
 	ofPhone struct {
 		ID string `path:"id" maxLength:"64" doc:"Of a phone, or of a code."`
 	}
+	// The id is written out: huma fills nothing in of an embedded struct whose
+	// name is not exported.
 	ofRename struct {
-		ofPhone
+		ID   string `path:"id" maxLength:"64" doc:"Of a phone."`
 		Body client.Rename
 	}
 )

@@ -323,6 +323,13 @@ func TestLargeBodyIsRefused(t *testing.T) {
 	}
 }
 
+func TestRenamedPhoneIsTheOneNamed(t *testing.T) {
+	p, err := serve(t, &fake{}).RenamePhone(t.Context(), "p1", "new")
+	if err != nil || p.ID != "p1" || p.Name != "new" {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
 // serve runs the server on a socket and returns a client of it.
 func serve(t *testing.T, f *fake) *client.Client {
 	t.Helper()
