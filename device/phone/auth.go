@@ -188,13 +188,19 @@ func (p *Phones) bindingOf(r *http.Request, b *bound, x *paired) (client.Binding
 // highest counter before.
 func (p *Phones) accept(x *paired, counter uint64) (before uint64, no *refusal) {
 	now, back := p.clock()
+	p.notice(now) // whatever becomes of it
+	defer func() {
+		if no != nil && no.why == expiredPhone {
+			p.tellTime(x, now)
+		}
+	}()
 	for {
 		x.mu.Lock()
 		before = x.last
 		switch {
 		case x.gone, !x.record.Revoked.IsZero():
 			no = refuse(http.StatusUnauthorized, wire.ProblemRevoked, revokedPhone, "this phone was revoked", "pair it again")
-		case !x.record.Expires.IsZero() && !now.Before(x.record.Expires):
+		case x.expired(now):
 			no = refuse(http.StatusUnauthorized, wire.ProblemRevoked, expiredPhone, "the pairing of this phone has expired", "pair it again")
 		case counter <= x.last:
 			no = refuse(http.StatusUnauthorized, wire.ProblemStale, staleCounter, fmt.Sprintf("counter %d is not above %d", counter, x.last), "sign again with a higher one")
@@ -229,14 +235,27 @@ func (p *Phones) reserve(x *paired, counter uint64, now time.Time) error {
 		return nil
 	}
 	top := min(counter+counterStep, client.MaxCounter)
-	if err := p.vault.Count([]Counter{{ID: x.id, User: user, Top: top, Seen: now.UTC()}}); err != nil {
+	if err := p.vault.Count([]Counter{{ID: x.id, User: user, Top: top, Seen: now.UTC(), Known: now.UTC()}}); err != nil {
 		return err
 	}
 	x.mu.Lock()
-	x.top = top
+	x.top, x.known = top, now
 	x.mu.Unlock()
 	p.notice(now)
 	return nil
+}
+
+// tellTime has the vault know that a phone has expired, once.
+func (p *Phones) tellTime(x *paired, now time.Time) {
+	x.mu.Lock()
+	behind := x.behind(now)
+	x.mu.Unlock()
+	if !behind {
+		return
+	}
+	if err := p.settle(now); err != nil {
+		p.log.Error("the time could not be kept: a clock that is set back would revive a phone after a restart", "phone", x.id, "err", err)
+	}
 }
 
 // may tells whether the phone has the right at this moment.

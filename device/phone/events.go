@@ -240,7 +240,9 @@ func (p *Phones) pass(e wire.Event) {
 
 // tidy does what is done once a minute.
 func (p *Phones) tidy() {
-	if err := p.settle(); err != nil {
+	now, _ := p.clock()
+	p.notice(now)
+	if err := p.settle(now); err != nil {
 		p.log.Error("the phones' counters could not be kept", "err", err)
 	}
 	if counts := p.refusals.take(); len(counts) > 0 {

@@ -250,7 +250,7 @@ func (p *Phones) keep(r Record, counter uint64, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	c := Counter{ID: key.ID(), User: r.User, Top: min(counter+counterStep, client.MaxCounter), Seen: now.UTC()}
+	c := Counter{ID: key.ID(), User: r.User, Top: min(counter+counterStep, client.MaxCounter), Seen: now.UTC(), Known: now.UTC()}
 	x, err := load(Kept{r, c})
 	if err != nil {
 		return err

@@ -76,6 +76,9 @@ type Counter struct {
 	User string    `json:"user"`
 	Top  uint64    `json:"top"` // no counter above it was accepted
 	Seen time.Time `json:"seen"`
+	// Known is how late the device knew it to be: after a restart too, a clock
+	// that was set back revives nothing.
+	Known time.Time `json:"known,omitzero"`
 }
 
 // Check refuses what this package would not write.
@@ -191,6 +194,7 @@ type paired struct {
 	last     uint64
 	top      uint64 // as the vault has it
 	seen     time.Time
+	known    time.Time // as the vault has it
 	bucket   bucket
 	links    map[*link]struct{}
 }
@@ -222,6 +226,7 @@ func Open(v Vault, d Device, o Options) (*Phones, error) {
 		}
 		p.phones[one.id] = one
 		p.notice(k.Counter.Seen)
+		p.notice(k.Counter.Known)
 	}
 	return p, p.routes()
 }
@@ -243,7 +248,7 @@ func load(k Kept) (*paired, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &paired{id: c.ID, key: public, record: r, schedule: s, last: c.Top, top: c.Top, seen: c.Seen, links: make(map[*link]struct{})}, nil
+	return &paired{id: c.ID, key: public, record: r, schedule: s, last: c.Top, top: c.Top, seen: c.Seen, known: c.Known, links: make(map[*link]struct{})}, nil
 }
 
 func (p *Phones) loadKey() error {
@@ -484,17 +489,35 @@ func (p *Phones) drop(x *paired) {
 	x.cut(nil)
 }
 
+// expired tells whether the pairing is over by itself. The caller holds mu.
+func (x *paired) expired(now time.Time) bool {
+	return !x.record.Expires.IsZero() && !now.Before(x.record.Expires)
+}
+
+// behind tells whether the vault must hear how late it is: once when the phone
+// expires, and now and then where the time decides what it may. The caller
+// holds mu.
+func (x *paired) behind(now time.Time) bool {
+	switch {
+	case x.gone, !x.record.Revoked.IsZero():
+		return false
+	case x.expired(now):
+		return x.known.Before(x.record.Expires)
+	}
+	return (!x.record.Expires.IsZero() || len(x.schedule) > 0) && now.Sub(x.known) >= knownEvery
+}
+
 // settle keeps the counters of phones that were heard of, without reservations:
 // at rest the vault has them as they are, so that an old copy of it is found
-// out by the first phone that asks.
-func (p *Phones) settle() error {
+// out by the first phone that asks. It keeps the time along with them.
+func (p *Phones) settle(now time.Time) error {
 	p.counting.Lock()
 	defer p.counting.Unlock()
 	var cs []Counter
 	for _, x := range p.of("") {
 		x.mu.Lock()
-		if x.top > x.last && !x.gone {
-			cs = append(cs, Counter{ID: x.id, User: x.record.User, Top: x.last, Seen: x.seen.UTC()})
+		if !x.gone && (x.top > x.last || x.behind(now)) {
+			cs = append(cs, Counter{ID: x.id, User: x.record.User, Top: x.last, Seen: x.seen.UTC(), Known: now.UTC()})
 			x.top = x.last // the next request reserves anew
 		}
 		x.mu.Unlock()
@@ -502,5 +525,15 @@ func (p *Phones) settle() error {
 	if len(cs) == 0 {
 		return nil
 	}
-	return p.vault.Count(cs)
+	if err := p.vault.Count(cs); err != nil {
+		return err
+	}
+	for _, c := range cs {
+		if x := p.find(c.ID); x != nil {
+			x.mu.Lock()
+			x.known = c.Known
+			x.mu.Unlock()
+		}
+	}
+	return nil
 }
