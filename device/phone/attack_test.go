@@ -478,6 +478,48 @@ func TestRevocationDropsOpenConnections(t *testing.T) {
 	fresh.want(t, sign(t, i, fresh.binding, "GET", "/v1/me", 5000, ""), 401, wire.ProblemRevoked)
 }
 
+func TestExpiryEndsOpenStreams(t *testing.T) {
+	for name, end := range map[string]func(*bench, *client.Identity){
+		"the minute": func(b *bench, _ *client.Identity) { b.tidy() },
+		"a request": func(b *bench, i *client.Identity) {
+			c := b.dial(t)
+			c.want(t, sign(t, i, c.binding, "GET", "/v1/me", 5000, ""), 401, wire.ProblemRevoked)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := serve(t, newMemory("alice"), Options{Limits: many})
+			until := noon().Add(time.Hour)
+			i, c := b.pair(t, wire.Invite{User: "alice", Expires: &until})
+			ended, started := make(chan error, 1), make(chan struct{})
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			heard := 0
+			go func() {
+				ended <- c.Events(ctx, func() { close(started) }, func(client.Event) error { heard++; return nil })
+			}()
+			select {
+			case <-started:
+			case err := <-ended:
+				t.Fatal(err)
+			}
+			b.clock.add(time.Hour)
+			for _, right := range []string{"", Past} {
+				if no := b.may(b.find(i.ID), right); no == nil || no.why != expiredPhone {
+					t.Errorf("an expired phone may %q: %v", right, no)
+				}
+			}
+			b.pass(wire.Event{Kind: "granted", User: "alice"})
+			end(b, i)
+			if err := <-ended; err == nil || ctx.Err() != nil {
+				t.Errorf("the stream went on: %v", err)
+			}
+			if heard != 0 {
+				t.Errorf("an expired phone heard %d events", heard)
+			}
+		})
+	}
+}
+
 func TestRevocationHoldsThoughTheVaultFails(t *testing.T) {
 	v := newMemory("alice")
 	b := serve(t, v, Options{Limits: many})

@@ -163,6 +163,9 @@ func (p *Phones) verify(r *http.Request, b *bound, header string, body []byte) (
 	}
 	before, no := p.accept(x, sig.Counter)
 	if no != nil {
+		if no.why == expiredPhone {
+			x.cut(b.link) // streams that began in time
+		}
 		return x, before, no
 	}
 	if !b.link.claim(x) {
@@ -201,7 +204,7 @@ func (p *Phones) accept(x *paired, counter uint64) (before uint64, no *refusal) 
 		case x.gone, !x.record.Revoked.IsZero():
 			no = refuse(http.StatusUnauthorized, wire.ProblemRevoked, revokedPhone, "this phone was revoked", "pair it again")
 		case x.expired(now):
-			no = refuse(http.StatusUnauthorized, wire.ProblemRevoked, expiredPhone, "the pairing of this phone has expired", "pair it again")
+			no = isExpired()
 		case counter <= x.last:
 			no = refuse(http.StatusUnauthorized, wire.ProblemStale, staleCounter, fmt.Sprintf("counter %d is not above %d", counter, x.last), "sign again with a higher one")
 		case !x.bucket.allow(p.opts.Limits.Signed, p.tick()):
@@ -245,6 +248,10 @@ func (p *Phones) reserve(x *paired, counter uint64, now time.Time) error {
 	return nil
 }
 
+func isExpired() *refusal {
+	return refuse(http.StatusUnauthorized, wire.ProblemRevoked, expiredPhone, "the pairing of this phone has expired", "pair it again")
+}
+
 // tellTime has the vault know that a phone has expired, once.
 func (p *Phones) tellTime(x *paired, now time.Time) {
 	x.mu.Lock()
@@ -263,6 +270,9 @@ func (p *Phones) may(x *paired, right string) *refusal {
 	now, _ := p.clock()
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.expired(now) {
+		return isExpired()
+	}
 	if right == "" {
 		return nil
 	}

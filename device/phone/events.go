@@ -153,9 +153,10 @@ func frame(e client.Event) []byte {
 	return fmt.Appendf(nil, "data: %s\n\n", b)
 }
 
-// tell sends an event to the person's phones that have the right.
+// tell sends an event to the person's phones that have the right, or any of
+// them that may ask at all where right is empty.
 func (p *Phones) tell(user string, right string, e client.Event) {
-	xs := p.streams.some(func(x *paired) bool { return x.record.User == user && (right == "" || p.may(x, right) == nil) })
+	xs := p.streams.some(func(x *paired) bool { return x.record.User == user && p.may(x, right) == nil })
 	if len(xs) == 0 {
 		return
 	}
@@ -242,6 +243,14 @@ func (p *Phones) pass(e wire.Event) {
 func (p *Phones) tidy() {
 	now, _ := p.clock()
 	p.notice(now)
+	for _, x := range p.of("") {
+		x.mu.Lock()
+		over := x.expired(now)
+		x.mu.Unlock()
+		if over {
+			x.cut(nil)
+		}
+	}
 	if err := p.settle(now); err != nil {
 		p.log.Error("the phones' counters could not be kept", "err", err)
 	}
