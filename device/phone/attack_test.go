@@ -478,6 +478,41 @@ func TestRevocationDropsOpenConnections(t *testing.T) {
 	fresh.want(t, sign(t, i, fresh.binding, "GET", "/v1/me", 5000, ""), 401, wire.ProblemRevoked)
 }
 
+// Streams that the network dropped, of which the device knows nothing yet, do
+// not keep a phone from its next one.
+func TestOldestStreamGivesWay(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	i, _ := b.pair(t, wire.Invite{User: "alice"})
+	var open []*thief
+	for n := range maxStreams + 2 {
+		c := b.dial(t)
+		if _, err := c.Write(sign(t, i, c.binding, "GET", "/v1/events", uint64(100+n), "")); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(c.r, nil)
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("stream %d: %+v, %v", n+1, resp, err)
+		}
+		c.r = bufio.NewReader(resp.Body)
+		open = append(open, c)
+	}
+	for _, c := range open[:2] {
+		_, _ = io.Copy(io.Discard, c.r) // until the device hangs up
+	}
+	b.pass(wire.Event{Kind: "granted", User: "alice"})
+	for n, c := range open[2:] {
+		for {
+			line, err := c.r.ReadString('\n')
+			if err != nil {
+				t.Fatalf("stream %d: %v", n+3, err)
+			}
+			if strings.Contains(line, "granted") {
+				break
+			}
+		}
+	}
+}
+
 func TestExpiryEndsOpenStreams(t *testing.T) {
 	for name, end := range map[string]func(*bench, *client.Identity){
 		"the minute": func(b *bench, _ *client.Identity) { b.tidy() },

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,35 +30,51 @@ type stream struct {
 // streams of all phones.
 type streams struct {
 	mu      sync.Mutex
-	open    map[*paired]map[*stream]struct{}
+	open    map[*paired][]*stream // those of a phone oldest first
 	closed  bool
 	writers sync.WaitGroup
 }
 
-// add registers a stream; false when the phone has too many, or all ends.
+// add registers a stream; false when all ends. Where the phone has too many the
+// oldest gives way: it is the likeliest to be one that nobody reads any more.
 func (s *streams) add(x *stream) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed || len(s.open[x.phone]) >= maxStreams {
+	if s.closed {
+		s.mu.Unlock()
 		return false
 	}
 	if s.open == nil {
-		s.open = make(map[*paired]map[*stream]struct{})
+		s.open = make(map[*paired][]*stream)
 	}
-	if s.open[x.phone] == nil {
-		s.open[x.phone] = make(map[*stream]struct{}, 1)
+	var oldest *stream
+	if xs := s.open[x.phone]; len(xs) >= maxStreams {
+		oldest = xs[0]
+		s.open[x.phone] = slices.Delete(xs, 0, 1)
 	}
-	s.open[x.phone][x] = struct{}{}
+	s.open[x.phone] = append(s.open[x.phone], x)
+	s.mu.Unlock()
+	if oldest != nil {
+		oldest.end(s)
+	}
 	return true
+}
+
+// ending tells whether all ends.
+func (s *streams) ending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
 }
 
 func (s *streams) remove(x *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.open[x.phone], x)
-	if len(s.open[x.phone]) == 0 {
+	xs := slices.DeleteFunc(s.open[x.phone], func(o *stream) bool { return o == x })
+	if len(xs) == 0 {
 		delete(s.open, x.phone)
+		return
 	}
+	s.open[x.phone] = xs
 }
 
 // some lists those that match.
@@ -67,9 +84,7 @@ func (s *streams) some(match func(*paired) bool) []*stream {
 	var found []*stream
 	for p, xs := range s.open {
 		if match(p) {
-			for x := range xs {
-				found = append(found, x)
-			}
+			found = append(found, xs...)
 		}
 	}
 	return found
@@ -182,6 +197,10 @@ func (p *Phones) events(w http.ResponseWriter, r *http.Request) {
 		p.problem(w, fault("no stream can be had here"))
 		return
 	}
+	if p.streams.ending() {
+		p.problem(w, fault("the device is stopping"))
+		return
+	}
 	before := w.Header().Get(client.CounterHeader)
 	raw, _, err := hijacker.Hijack()
 	if err != nil {
@@ -190,10 +209,7 @@ func (p *Phones) events(w http.ResponseWriter, r *http.Request) {
 	}
 	x := &stream{conn: raw, link: b.link, phone: c.phone}
 	if !p.streams.add(x) {
-		// Too late for an HTTP answer of the server's; written by hand.
-		_ = raw.SetWriteDeadline(time.Now().Add(streamWrite))
-		_, _ = raw.Write([]byte("HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
-		raw.Close()
+		raw.Close() // it began to end just now, too late for an answer
 		return
 	}
 	x.send(&p.streams, []byte(streamHead+client.CounterHeader+": "+before+"\r\n"+greeting))

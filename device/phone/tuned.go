@@ -36,7 +36,7 @@ const (
 	streamAlive = 45 * time.Second // between signs of life; also finds phones that are gone
 	streamWrite = 10 * time.Second
 	streamQueue = 32  // events that a slow phone may be behind; then it is cut off
-	maxStreams  = 4   // of one phone
+	maxStreams  = 4   // of one phone; the oldest gives way
 	maxPending  = 8   // requests that wait for one person
 	historyMost = 100 // entries of one answer
 )
