@@ -85,6 +85,7 @@ type Vault interface {
 	Update(func(*store.Tx) error) error
 	Forget(user store.UserID, at time.Time) (store.Receipt, error)
 	Renew(user store.UserID, at time.Time) (int, error)
+	Finish() error // what an erasure was kept from
 }
 
 // Phones are the paired phones of people.
@@ -674,7 +675,8 @@ func (d *Device) decided(dec Decision) {
 	d.send(Event{Kind: "decision", User: dec.User, Outcome: outcome, Reasons: dec.Reasons})
 }
 
-// Forget erases a person.
+// Forget erases a person. An error with a Receipt that has an audit number is
+// logged: the person is forgotten, and Sweep does what is left.
 func (d *Device) Forget(ctx context.Context, user store.UserID) (store.Receipt, error) {
 	_, end, err := d.begin(ctx, d.opts.Timeout, false)
 	if err != nil {
@@ -688,6 +690,9 @@ func (d *Device) Forget(ctx context.Context, user store.UserID) (store.Receipt, 
 	if r.Audit != 0 {
 		d.purge()
 		d.send(Event{Kind: "forgotten", User: user})
+		if err != nil {
+			d.opts.Log.Error("an erasure is not finished; it is tried again at the next sweep and the next start", "in", sweepEvery, "err", err)
+		}
 	}
 	return r, err
 }

@@ -68,11 +68,11 @@ func clockTrusted() bool {
 	return err == nil && state != unix.TIME_ERROR
 }
 
-// Sweep does what is due now. While the clock is not trusted nobody is announced
+// Sweep does what is due now, and first what an erasure was kept from. While the clock is not trusted nobody is announced
 // or erased.
 func (d *Device) Sweep(ctx context.Context, r Retention) error {
-	if err := d.prune(r.Entries); err != nil {
-		return err
+	if err := errors.Join(d.vault.Finish(), d.prune(r.Entries)); err != nil {
+		return fmt.Errorf("device: %w", err)
 	}
 	if r.Unused <= 0 && r.Longest <= 0 {
 		return nil

@@ -1,8 +1,10 @@
 package device
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -217,4 +219,33 @@ func splitJSON(s string) (fields []string) {
 		}
 	}
 	return fields
+}
+
+func TestSweepFinishesAnErasure(t *testing.T) {
+	c := &clock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	d, v := newTestDevice(t, c, true)
+	id := add(t, v, c.now, time.Time{})
+	inTheWay := v.Path() + ".compact"
+	if err := os.MkdirAll(filepath.Join(inTheWay, "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := d.Forget(t.Context(), id); err == nil || r.Audit == 0 || r.Compacted {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	left := func() bool {
+		b, err := os.ReadFile(v.Path())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes.Contains(b, []byte(id))
+	}
+	if err := d.Sweep(t.Context(), Retention{}); err == nil || !left() {
+		t.Fatalf("swept with the disk in the way: %v", err)
+	}
+	if err := os.RemoveAll(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Sweep(t.Context(), Retention{}); err != nil || left() {
+		t.Errorf("the old bytes are still there: %v", err)
+	}
 }

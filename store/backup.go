@@ -195,7 +195,7 @@ func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) 
 		return r, fmt.Errorf("store: restore: %w", err)
 	}
 	err = s.Update(func(tx *Tx) error {
-		if err := tx.Verify(); err != nil {
+		if err := errors.Join(tx.Verify(), tx.delete(bucketMeta, keyDue)); err != nil { // it is compacted below
 			return err
 		}
 		for _, user := range gone {

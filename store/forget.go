@@ -20,6 +20,8 @@ import (
 // live on below the file system of a flash card; they are noise to everybody
 // who does not have both an old copy of the card and the device key.
 func (s *Store) Forget(user UserID, at time.Time) (Receipt, error) {
+	s.finishing.Lock()
+	defer s.finishing.Unlock()
 	r := Receipt{User: user, At: at}
 	var wrapped []byte // their key, as it stands in the file
 	err := s.Update(func(tx *Tx) error {
@@ -29,6 +31,13 @@ func (s *Store) Forget(user UserID, at time.Time) (Receipt, error) {
 			return err
 		}
 		r.Templates = n
+		owes := dueCompact
+		if s.movesOn() {
+			owes = dueMove
+		}
+		if err := tx.owe(owes); err != nil {
+			return err
+		}
 		e, err := tx.Append(Entry{At: at, Kind: "forget", User: user, Outcome: "done"})
 		r.Audit = e.Seq
 		return err
@@ -37,23 +46,17 @@ func (s *Store) Forget(user UserID, at time.Time) (Receipt, error) {
 		return Receipt{}, err
 	}
 	still := func(err error) error {
-		return fmt.Errorf("store: %s is forgotten, but the old bytes are still in the file: %w", user, err)
-	}
-	if err := errors.Join(err, s.removeCopies()); err != nil {
-		return r, still(err)
-	}
-	_, counts := s.source.(Counter)
-	rotator, rotates := s.source.(Rotator)
-	if counts && rotates {
-		err = s.moveOn(rotator)
-		r.KeyMoved = err == nil
-	} else {
-		err = s.Compact()
+		return fmt.Errorf("store: %s is forgotten, but the old bytes, their key among them, are still in the file; the next start tries again: %w", user, err)
 	}
 	if err != nil {
 		return r, still(err)
 	}
-	r.Compacted = true
+	if r.Compacted, r.KeyMoved, err = s.finish(); !r.Compacted {
+		return r, still(err)
+	}
+	if err != nil {
+		return r, fmt.Errorf("store: %s is forgotten, but the device key has not moved on; the next start tries again: %w", user, err)
+	}
 	found, err := s.search([]byte(user), wrapped)
 	if err != nil {
 		return r, fmt.Errorf("store: %s is forgotten, but the file could not be searched: %w", user, err)
@@ -63,6 +66,74 @@ func (s *Store) Forget(user UserID, at time.Time) (Receipt, error) {
 	}
 	r.Searched = true
 	return r, nil
+}
+
+// What an erasure owes after its commit: without it the person's key, wrapped,
+// is in a free page and opens with the device key.
+const (
+	dueCompact uint64 = 1 // the file is to be written anew
+	dueMove    uint64 = 2 // and the device key is to move on
+)
+
+// movesOn tells whether the key source can make the device key of before
+// useless.
+func (s *Store) movesOn() bool {
+	_, counts := s.source.(Counter)
+	_, rotates := s.source.(Rotator)
+	return counts && rotates
+}
+
+// Finish does what a power cut or a full disk kept an erasure from: it writes
+// the file without the old bytes and moves the device key on. It does nothing
+// where nothing is owed. An error leaves it owed.
+func (s *Store) Finish() error {
+	s.finishing.Lock()
+	defer s.finishing.Unlock()
+	if _, _, err := s.finish(); err != nil {
+		return fmt.Errorf("store: somebody is forgotten, but the old bytes of it are still of use: %w", err)
+	}
+	return nil
+}
+
+// owes is what is owed, 0 for nothing.
+func (tx *Tx) owes() (uint64, error) {
+	n, err := tx.number(keyDue)
+	if errors.Is(err, ErrNotFound) {
+		return 0, nil
+	}
+	return n, err
+}
+
+// owe notes, with the transaction, what is owed after it, besides what was.
+func (tx *Tx) owe(what uint64) error {
+	before, err := tx.owes()
+	if err != nil {
+		return err
+	}
+	return tx.putNumber(keyDue, max(before, what))
+}
+
+// finish wants finishing held.
+func (s *Store) finish() (compacted, moved bool, err error) {
+	var owes uint64
+	err = s.View(func(tx *Tx) (err error) { owes, err = tx.owes(); return err })
+	if err != nil || owes == 0 {
+		return false, false, err
+	}
+	if err := s.removeCopies(); err != nil {
+		return false, false, err
+	}
+	if owes == dueMove && s.movesOn() {
+		compacted, err = s.moveOn(s.source.(Rotator))
+		moved = err == nil
+	} else {
+		err = s.Compact()
+		compacted = err == nil
+	}
+	if err != nil {
+		return compacted, moved, err
+	}
+	return compacted, moved, s.Update(func(tx *Tx) error { return tx.delete(bucketMeta, keyDue) })
 }
 
 // search reads the whole file, free pages too, for any of the words.

@@ -194,6 +194,8 @@ func (s *Store) Renew(user UserID, at time.Time) (n int, err error) {
 			return err
 		})
 	}
+	s.finishing.Lock()
+	defer s.finishing.Unlock()
 	users := []UserID{user}
 	if user == "" {
 		if err := s.View(func(tx *Tx) (err error) { users, err = tx.Users(); return err }); err != nil {
@@ -219,13 +221,13 @@ func (s *Store) Renew(user UserID, at time.Time) (n int, err error) {
 				}
 				more += m
 			}
-			return nil
+			return tx.owe(dueCompact)
 		}); err != nil {
 			return n, err
 		}
 		n += more
 	}
-	if err := errors.Join(s.removeCopies(), s.Compact()); err != nil {
+	if _, _, err := s.finish(); err != nil {
 		return n, fmt.Errorf("store: renewed, but the old bytes are still in the file: %w", err)
 	}
 	return n, note(user, "done")

@@ -25,21 +25,21 @@ func asItIs(_, _, value []byte) ([]byte, error) { return value, nil }
 
 // moveOn replaces the device key and makes the one before useless, where its
 // source can. The old wrapping of the root key goes with the old file.
-func (s *Store) moveOn(r Rotator) error {
+func (s *Store) moveOn(r Rotator) (rewritten bool, err error) {
 	root, err := s.rootKey()
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer clear(root)
 	key, err := keyOf(r.Prepare)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer clear(key)
 	if err := s.rewrite(wrapRoot(key, root), nil); err != nil {
-		return err
+		return false, err
 	}
-	return r.Promote()
+	return true, r.Promote()
 }
 
 func wrapRoot(device, root []byte) reseal {
@@ -52,27 +52,24 @@ func wrapRoot(device, root []byte) reseal {
 }
 
 // rootKey asks the source for the device key once more: the root key itself is
-// not kept in memory, only its AEAD.
+// not kept in memory, only its AEAD. A promotion that failed is made up for.
 func (s *Store) rootKey() ([]byte, error) {
-	key, err := keyOf(s.source.Key)
-	if err != nil {
+	var wrapped []byte
+	if err := s.View(func(tx *Tx) error {
+		wrapped = bytes.Clone(tx.tx.Bucket(bucketMeta).Get(keyRoot))
+		return nil
+	}); err != nil {
 		return nil, err
 	}
-	defer clear(key)
-	var root []byte
-	return root, s.View(func(tx *Tx) (err error) {
-		root, err = unseal(newAEAD(key), bucketMeta, keyRoot, tx.tx.Bucket(bucketMeta).Get(keyRoot))
-		if err != nil {
-			err = fmt.Errorf("store: the %v no longer opens the vault: %w", s.source, ErrKey)
-		}
-		return err
-	})
+	return s.openWith(keyRoot, wrapped)
 }
 
 // MoveKey wraps the vault with the key of another source, which is made where
 // it has none, and uses that from now on. Nobody is enrolled again. The key
-// before still opens copies of the vault: destroy it.
+// before still opens copies of the vault: destroy it. Copies of before a migration go.
 func (s *Store) MoveKey(to KeySource) error {
+	s.finishing.Lock()
+	defer s.finishing.Unlock()
 	key, err := keyOf(to.Key)
 	if errors.Is(err, ErrNotFound) {
 		key, err = keyOf(to.Make)
@@ -99,6 +96,9 @@ func (s *Store) MoveKey(to KeySource) error {
 		if err := tx.tx.Bucket(bucketMeta).Put(keyRoot, seal(newAEAD(key), bucketMeta, keyRoot, root)); err != nil {
 			return err
 		}
+		if err := tx.putNumber(keyDue, dueCompact); err != nil { // the old wrapping is in the free pages
+			return err
+		}
 		_, err := tx.Append(Entry{At: s.now(), Kind: "move-key", Outcome: "done"})
 		return err
 	})
@@ -108,7 +108,8 @@ func (s *Store) MoveKey(to KeySource) error {
 	s.swap.Lock()
 	s.source = to
 	s.swap.Unlock()
-	return s.Compact() // the old wrapping is in the free pages
+	_, _, err = s.finish()
+	return err
 }
 
 // Rotate replaces every key, of the device (where its source can), of the vault

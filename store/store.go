@@ -42,6 +42,8 @@ type Store struct {
 	db     *bbolt.DB
 	root   cipher.AEAD // of what is no person's; wrapped by the device key
 
+	finishing sync.Mutex // held from an erasure's commit until it is finished
+
 	heads   sync.Mutex // guards what follows
 	head    *os.File   // what was last acknowledged, outside bbolt
 	seal    cipher.AEAD
@@ -54,7 +56,8 @@ type Store struct {
 // (ErrMode), that was cut short or damaged (ErrCorrupt), that another process
 // has (ErrInUse), of a newer schema (ErrSchema), of another device key
 // (ErrKey) and one that is older than it was (ErrRolledBack). A vault of an
-// older schema is copied and brought up to date.
+// older schema is copied and brought up to date. An erasure that was cut off is
+// finished, where that can be done now.
 func Open(path string, source KeySource, o Options) (_ *Store, err error) {
 	if o.Timeout <= 0 {
 		o.Timeout = time.Second
@@ -86,13 +89,23 @@ func Open(path string, source KeySource, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	seen := errors.Join(s.openHead(), s.checkStarts())
-	if seen == nil {
-		return s, s.countStart()
+	switch {
+	case seen == nil:
+		err = s.countStart()
+	case o.Accept && errors.Is(seen, ErrRolledBack):
+		err = s.accept()
+	default:
+		err = seen
 	}
-	if !o.Accept || !errors.Is(seen, ErrRolledBack) {
-		return nil, seen
+	if err != nil {
+		return nil, err
 	}
-	return s, s.accept()
+	if _, looks := source.(keyOnly); !looks {
+		// A full disk must not keep the door shut: what is still owed stays
+		// noted, and whoever runs the vault calls Finish again and logs it.
+		_ = s.Finish()
+	}
+	return s, nil
 }
 
 func openBolt(path string, timeout time.Duration) (*bbolt.DB, error) {

@@ -168,11 +168,12 @@ func (t *tool) forget() *cobra.Command {
 					return fmt.Errorf("%s is forgotten, but the receipt is not written: %w", r.User, err)
 				}
 			}
-			return t.print(r, func(w io.Writer) {
-				fmt.Fprintf(w, "forgot %s: the key of %d template(s) is destroyed (audit entry %d)\n", r.User, r.Templates, r.Audit)
+			err = t.print(r, func(w io.Writer) {
 				if !r.Compacted {
-					fmt.Fprintln(w, "  the old, unreadable bytes are still in the file until it is compacted")
+					fmt.Fprintf(w, "forgot %s: %d template(s) no longer match anybody (audit entry %d)\n", r.User, r.Templates, r.Audit)
+					return
 				}
+				fmt.Fprintf(w, "forgot %s: the key of %d template(s) is destroyed (audit entry %d)\n", r.User, r.Templates, r.Audit)
 				if r.Searched {
 					fmt.Fprintln(w, "  the whole file was searched for their id and key: nothing is left")
 				}
@@ -180,6 +181,10 @@ func (t *tool) forget() *cobra.Command {
 					fmt.Fprintln(w, "  the device key moved on: old copies of the vault open for nobody, nor do backups without a recovery key; make a new backup")
 				}
 			})
+			if err == nil && !r.Compacted {
+				err = fmt.Errorf("the erasure of %s is not finished: their old bytes, and the key to them, are still in the vault's file; the daemon's log says why, and it tries again every few hours and at its next start", r.User)
+			}
+			return err
 		},
 	}
 	c.Flags().StringVar(&receipt, "receipt", "", "write the signed receipt for the person to this `file`")
