@@ -196,6 +196,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	go func() { served <- server.Serve(l) }()
 	select {
 	case err := <-served:
+		if ctx.Err() != nil && errors.Is(err, net.ErrClosed) {
+			return nil
+		}
 		return fmt.Errorf("kiosk: %w", err)
 	case <-ctx.Done():
 	}
@@ -204,7 +207,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if err := server.Shutdown(drain); err != nil {
 		_ = server.Close() // a page that does not read its stream
 	}
-	if e := <-served; !errors.Is(e, http.ErrServerClosed) {
+	if e := <-served; !errors.Is(e, http.ErrServerClosed) && !errors.Is(e, net.ErrClosed) { // its owner may have closed the listener
 		return fmt.Errorf("kiosk: %w", e)
 	}
 	return nil
