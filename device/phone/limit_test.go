@@ -128,6 +128,18 @@ func TestStrangersAreSlowedAndAuditedOnce(t *testing.T) {
 	}
 }
 
+func TestOptionsOfAllAreSlowed(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: Limits{Handshakes: Rate{1e6, 1e6}, Unsigned: Rate{1, 2}}})
+	got := map[int]int{}
+	for range 5 {
+		status, _, _ := b.dial(t).ask(t, raw("OPTIONS", "*", "", ""))
+		got[status]++
+	}
+	if got[400] != 2 || got[429] != 3 {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestOnePhoneIsSlowed(t *testing.T) {
 	b := serve(t, newMemory("alice"), Options{Limits: Limits{Handshakes: Rate{1e6, 1e6}, Unsigned: Rate{1e6, 1e6}, Signed: Rate{1, 3}}})
 	_, c := b.pair(t, wire.Invite{User: "alice"})

@@ -30,7 +30,9 @@ func (p *Phones) Serve(ctx context.Context, tcp net.Listener) error {
 		ReadTimeout:       p.opts.Limits.Request,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+		// net/http would answer "OPTIONS *" itself, past every limit.
+		DisableGeneralOptionsHandler: true,
+		BaseContext:                  func(net.Listener) context.Context { return ctx },
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, boundKey{}, &bound{link: c.(*conn).NetConn().(*link)})
 		},

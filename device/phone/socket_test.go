@@ -68,6 +68,7 @@ func TestOneShapeForWhatIsNoRequest(t *testing.T) {
 		"chunks that are none":        {"POST /v1/pair HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400},
 		"an expectation":              {"GET /v1/me HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n\r\n", 417},
 		"a body that is too long":     {"POST /v1/pair HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n" + strings.Repeat("x", 99999), 413},
+		"options of all":              {"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 400},
 		"another method":              {"BREW /v1/me HTTP/1.1\r\nHost: x\r\n\r\n", 404},
 		"a path in another form":      {"GET //v1/../v1/me HTTP/1.1\r\nHost: x\r\n\r\n", 404},
 		"a signature in bytes":        {"GET /v1/me HTTP/1.1\r\nHost: x\r\nAuthorization: Faceprint1 \xff.1.\xff\r\n\r\n", 401},
