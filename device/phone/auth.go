@@ -149,6 +149,16 @@ func (p *Phones) verify(r *http.Request, b *bound, header string, body []byte) (
 		// nobody which phones there are.
 		return nil, 0, refuse(http.StatusUnauthorized, wire.ProblemUnsigned, why, "the signature is not that of a paired phone over this request on this connection", "pair the phone; see the description at /openapi.json")
 	}
+	// A connection whose phone is known is limited before a signature is
+	// checked: everything on it is that phone's doing. One of a stranger ends
+	// with its first wrong signature, and the next costs a handshake, which is
+	// limited. A phone's limit is not drawn on by who only knows its id.
+	b.link.mu.Lock()
+	holder := b.link.phone
+	b.link.mu.Unlock()
+	if holder != nil && !p.allow(holder) {
+		return nil, 0, slow()
+	}
 	sig, err := client.ParseSignature(header)
 	if err != nil || !strings.HasPrefix(r.RequestURI, "/") {
 		return stranger(badSignature)
@@ -161,7 +171,7 @@ func (p *Phones) verify(r *http.Request, b *bound, header string, body []byte) (
 	if !ok || !client.Verify(x.key, client.Request{Method: r.Method, Target: r.RequestURI, Counter: sig.Counter, Binding: binding, Body: body}, sig) {
 		return stranger(badSignature)
 	}
-	before, no := p.accept(x, sig.Counter)
+	before, no := p.accept(x, sig.Counter, x == holder)
 	if no != nil {
 		if no.why == expiredPhone {
 			x.cut(b.link) // streams that began in time
@@ -187,9 +197,20 @@ func (p *Phones) bindingOf(r *http.Request, b *bound, x *paired) (client.Binding
 	return binding, err == nil && session == ""
 }
 
-// accept takes the counter when the phone may ask at all. It returns the
-// highest counter before.
-func (p *Phones) accept(x *paired, counter uint64) (before uint64, no *refusal) {
+// allow draws on the limit of the phone.
+func (p *Phones) allow(x *paired) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.bucket.allow(p.opts.Limits.Signed, p.tick())
+}
+
+func slow() *refusal {
+	return refuse(http.StatusTooManyRequests, wire.ProblemTooMany, tooManyRequests, "too many requests of this phone", "wait a second")
+}
+
+// accept takes the counter when the phone may ask at all; counted says that its
+// limit was drawn on already. It returns the highest counter before.
+func (p *Phones) accept(x *paired, counter uint64, counted bool) (before uint64, no *refusal) {
 	now, back := p.clock()
 	p.notice(now) // whatever becomes of it
 	defer func() {
@@ -197,18 +218,19 @@ func (p *Phones) accept(x *paired, counter uint64) (before uint64, no *refusal) 
 			p.tellTime(x, now)
 		}
 	}()
+	slowed := !counted && !p.allow(x)
 	for {
 		x.mu.Lock()
 		before = x.last
 		switch {
+		case slowed:
+			no = slow()
 		case x.gone, !x.record.Revoked.IsZero():
 			no = refuse(http.StatusUnauthorized, wire.ProblemRevoked, revokedPhone, "this phone was revoked", "pair it again")
 		case x.expired(now):
 			no = isExpired()
 		case counter <= x.last:
 			no = refuse(http.StatusUnauthorized, wire.ProblemStale, staleCounter, fmt.Sprintf("counter %d is not above %d", counter, x.last), "sign again with a higher one")
-		case !x.bucket.allow(p.opts.Limits.Signed, p.tick()):
-			no = refuse(http.StatusTooManyRequests, wire.ProblemTooMany, tooManyRequests, "too many requests of this phone", "wait a second")
 		case back && len(x.schedule) > 0:
 			no = refuse(http.StatusForbidden, wire.ProblemForbidden, outOfSchedule, "the device's clock was set back, so nobody knows whether it is this phone's time", "set the device's clock")
 		}

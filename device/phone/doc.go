@@ -10,8 +10,9 @@
 //
 // Load the page where that is switched on, read the API's description, and be
 // refused: cheaply, slowly, and counted. Connections, handshakes and unsigned
-// requests are limited per address, signed ones per key, all before anything
-// expensive happens. Refusals are audited as one entry a minute with a count per
+// requests are limited per address, signed ones per key, before a signature
+// is checked where the connection has shown whose it is; others end with their
+// first wrong one. Refusals are audited as one entry a minute with a count per
 // reason, so that a flood cannot fill the disk.
 //
 // # Counters

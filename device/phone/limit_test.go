@@ -128,6 +128,45 @@ func TestStrangersAreSlowedAndAuditedOnce(t *testing.T) {
 	}
 }
 
+// What a phone gets wrong draws on its limit, too.
+func TestWrongRequestsOfOnePhoneAreSlowed(t *testing.T) {
+	for name, wrong := range map[string]func(c *thief, i *client.Identity) []byte{
+		"stale":   func(c *thief, i *client.Identity) []byte { return sign(t, i, c.binding, "GET", "/v1/me", 100, "") },
+		"no such": func(*thief, *client.Identity) []byte { return raw("GET", "/v1/me", "Bearer x", "") },
+		"wrong": func(_ *thief, i *client.Identity) []byte {
+			return sign(t, i, client.Binding{}, "GET", "/v1/me", 101, "")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := serve(t, newMemory("alice"), Options{Limits: Limits{Handshakes: Rate{1e6, 1e6}, Unsigned: Rate{1e6, 1e6}, Signed: Rate{1, 3}}})
+			i, _ := b.pair(t, wire.Invite{User: "alice"})
+			c := b.dial(t)
+			c.want(t, sign(t, i, c.binding, "GET", "/v1/me", 100, ""), 200, "")
+			got := map[int]int{}
+			for range 4 {
+				status, _, _ := c.ask(t, wrong(c, i))
+				got[status]++
+			}
+			if got[401] != 2 || got[429] != 2 {
+				t.Errorf("%v", got)
+			}
+		})
+	}
+}
+
+// Who knows a phone's id, and not its key, does not use up its limit.
+func TestStrangersDoNotSlowAPhone(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: Limits{Handshakes: Rate{1e6, 1e6}, Unsigned: Rate{1e6, 1e6}, Signed: Rate{1, 3}}})
+	i, phone := b.pair(t, wire.Invite{User: "alice"})
+	for range 5 {
+		c := b.dial(t)
+		c.want(t, sign(t, i, client.Binding{}, "GET", "/v1/me", 100, ""), 401, wire.ProblemUnsigned)
+	}
+	if _, err := phone.Me(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestOptionsOfAllAreSlowed(t *testing.T) {
 	b := serve(t, newMemory("alice"), Options{Limits: Limits{Handshakes: Rate{1e6, 1e6}, Unsigned: Rate{1, 2}}})
 	got := map[int]int{}
