@@ -43,6 +43,13 @@ configuration allows that.`,
 		Example: "  faceprint phone pair alice\n  faceprint phone pair alice --rights unlock,history --schedule 'mon-fri 08:00-18:00' --expires 720h",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			// What was said must not turn into what is left out: for ever, and all.
+			if cmd.Flags().Changed("expires") && expires <= 0 {
+				return usage("--expires %s: the phone would be expired already; give a time above 0, such as 720h, or leave it out for a phone that stays", expires)
+			}
+			if cmd.Flags().Changed("rights") && len(in.Rights) == 0 {
+				return usage("--rights '': a phone without rights is of no use; name some of unlock,approve,verify,history, or leave it out for all")
+			}
 			ctx := cmd.Context()
 			cl := t.client()
 			defer cl.Close()

@@ -48,6 +48,19 @@ func TestTerminalsCodeIsReadByZbar(t *testing.T) {
 	}
 }
 
+// What was said wrong is refused, and not taken for what was left out.
+func TestPairRefusesNoTimeAndNoRights(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "no.sock")
+	for flag, values := range map[string][]string{"--expires": {"-1h", "0"}, "--rights": {""}} {
+		for _, v := range values {
+			code, _, said := faceprint(t, "--socket", socket, "phone", "pair", "alice", flag, v)
+			if code != exitUsage || !strings.Contains(said, flag) {
+				t.Errorf("%s %q: code %d, %s", flag, v, code, said)
+			}
+		}
+	}
+}
+
 // photograph makes a picture of what a terminal with a dark ground shows, whose
 // characters are twice as high as they are wide.
 func photograph(t *testing.T, text, file string) {
