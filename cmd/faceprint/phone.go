@@ -201,6 +201,8 @@ func printPhones(w io.Writer, phones []client.Phone, names map[string]string) {
 		switch {
 		case p.Revoked != nil:
 			state = "revoked " + p.Revoked.Local().Format(time.DateTime)
+		case p.Expires != nil && !time.Now().Before(*p.Expires):
+			state = "expired " + p.Expires.Local().Format(time.DateTime)
 		case p.Expires != nil:
 			state += ", until " + p.Expires.Local().Format(time.DateTime)
 		}

@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"rsc.io/qr"
 
+	"github.com/faceprint/faceprint/device/api/client"
 	phone "github.com/faceprint/faceprint/device/phone/client"
 )
 
@@ -57,6 +59,22 @@ func TestPairRefusesNoTimeAndNoRights(t *testing.T) {
 			if code != exitUsage || !strings.Contains(said, flag) {
 				t.Errorf("%s %q: code %d, %s", flag, v, code, said)
 			}
+		}
+	}
+}
+
+func TestListSaysWhatIsOver(t *testing.T) {
+	past, future := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	for want, p := range map[string]client.Phone{
+		"expired " + past.Format(time.DateTime):                  {By: "admin", Expires: &past},
+		"paired by admin, until " + future.Format(time.DateTime): {By: "admin", Expires: &future},
+		"revoked " + past.Format(time.DateTime):                  {By: "admin", Expires: &past, Revoked: &past},
+		"paired by admin\n":                                      {By: "admin"},
+	} {
+		var out strings.Builder
+		printPhones(&out, []client.Phone{p}, nil)
+		if !strings.Contains(out.String(), want) || p.Revoked == nil && strings.Contains(out.String(), "revoked") {
+			t.Errorf("%q, want %q", out.String(), want)
 		}
 	}
 }
