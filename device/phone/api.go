@@ -125,6 +125,11 @@ Every operation of the role "paired" is signed: the Authorization header is "` +
 			p.deny(w, r.Context().Value(boundKey{}).(*bound), notSigned())
 			return
 		}
+		if r.Method != get { // HEAD, which the mux takes for it
+			w.Header().Set("Allow", get)
+			p.deny(w, r.Context().Value(boundKey{}).(*bound), refuse(http.StatusMethodNotAllowed, wire.ProblemInvalid, badRequest, "only GET opens a stream", ""))
+			return
+		}
 		p.events(w, r)
 	})
 	p.pages(mux)

@@ -614,6 +614,21 @@ func TestKeyIsPairedOnce(t *testing.T) {
 	}
 }
 
+// Only GET opens a stream.
+func TestHeadOpensNoStream(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	i, _ := b.pair(t, wire.Invite{User: "alice"})
+	c := b.dial(t)
+	if _, err := c.Write(sign(t, i, c.binding, "HEAD", "/v1/events", 100, "")); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(c.r, &http.Request{Method: "HEAD"})
+	if err != nil || resp.StatusCode != 405 || resp.Header.Get("Allow") != "GET" {
+		t.Fatalf("%+v, %v", resp, err)
+	}
+	c.want(t, sign(t, i, c.binding, "GET", "/v1/me", 101, ""), 200, "") // the connection goes on
+}
+
 func TestAppCannotBeTalkedDownToASession(t *testing.T) {
 	b := serve(t, newMemory("alice"), Options{Limits: many, Browsers: true})
 	i, _ := b.pair(t, wire.Invite{User: "alice"})
