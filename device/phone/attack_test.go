@@ -614,6 +614,24 @@ func TestKeyIsPairedOnce(t *testing.T) {
 	}
 }
 
+func TestNamesThatHideSomethingAreRefused(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	inv := b.invite(t, wire.Invite{User: "alice"})
+	for _, name := range []string{"a\u202eb", "a\u200bb", "\u00a0"} {
+		wantProblem(t, identity(t).Pair(t.Context(), inv, name, "test"), 422, wire.ProblemInvalid)
+	}
+	i := identity(t)
+	if err := i.Pair(t.Context(), inv, "good", "test"); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := b.Rename(i.ID, "a\u202eb"); err == nil {
+		t.Errorf("%+v", p)
+	}
+	if p, err := b.Rename(i.ID, "better"); err != nil || p.Name != "better" {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
 // Only GET opens a stream.
 func TestHeadOpensNoStream(t *testing.T) {
 	b := serve(t, newMemory("alice"), Options{Limits: many})

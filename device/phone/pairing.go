@@ -205,6 +205,9 @@ func (p *Phones) pair(r *http.Request, body []byte, in client.PairRequest) (clie
 	if err := a.Check(); err != nil {
 		return client.PairReply{}, nil, invalid(err)
 	}
+	if err := client.CheckName(a.Name); err != nil {
+		return client.PairReply{}, nil, invalid(err)
+	}
 	proof, err := client.ParseProof(in.Proof)
 	if err != nil {
 		return client.PairReply{}, nil, invalid(err)

@@ -427,6 +427,9 @@ func (p *Phones) Rename(id, name string) (api.Phone, error) {
 	r.Name = name
 	err := r.Check()
 	if err == nil {
+		err = client.CheckName(name)
+	}
+	if err == nil {
 		if err = p.vault.Change(r, "phone-rename", p.now()); err == nil {
 			x.record = r
 		}

@@ -46,6 +46,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -297,6 +298,20 @@ func printable(s string, most int) bool {
 	return len(s) <= most && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
 		return r < ' ' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError || r == '\u2028' || r == '\u2029'
 	})
+}
+
+// CheckName refuses, of a new name, what rearranges or hides text around it and
+// what nobody would see. The two joiners stay: Persian and emoji need them. It
+// is no part of Applicant.Check, which also reads names that were kept before.
+func CheckName(name string) error {
+	const joiners = "\u200c\u200d"
+	switch {
+	case strings.ContainsFunc(name, func(r rune) bool { return unicode.Is(unicode.Cf, r) && !strings.ContainsRune(joiners, r) }):
+		return fmt.Errorf("phone: a name has no invisible marks in it: %w", ErrProtocol)
+	case !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsSpace(r) && !strings.ContainsRune(joiners, r) }):
+		return fmt.Errorf("phone: a name has something to see in it: %w", ErrProtocol)
+	}
+	return nil
 }
 
 // Proof is an HMAC-SHA256 under the invitation's secret.

@@ -282,6 +282,18 @@ func TestApplicants(t *testing.T) {
 	}
 }
 
+func TestNames(t *testing.T) {
+	for name, good := range map[string]bool{
+		"Alice’s phone": true, "گوشی\u200cام": true, "👩\u200d🚀": true, "x": true,
+		"a\u202eb": false, "a\u200bb": false, "\ufeffa": false, "a\u2066b": false, "a\u00adb": false,
+		"": false, " ": false, "\u00a0\u200d": false,
+	} {
+		if err := CheckName(name); (err == nil) != good {
+			t.Errorf("%+q: %v", name, err)
+		}
+	}
+}
+
 func TestInvitations(t *testing.T) {
 	var pin Pin
 	var secret Secret
