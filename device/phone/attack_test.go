@@ -632,6 +632,21 @@ func TestNamesThatHideSomethingAreRefused(t *testing.T) {
 	}
 }
 
+func TestExpiredPhonesMakeRoom(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	until := noon().Add(time.Hour)
+	first, _ := b.pair(t, wire.Invite{User: "alice", Expires: &until})
+	for range phonesOfPerson - 1 {
+		b.pair(t, wire.Invite{User: "alice"})
+	}
+	wantProblem(t, identity(t).Pair(t.Context(), b.invite(t, wire.Invite{User: "alice"}), "x", "test"), 409, wire.ProblemDuplicate)
+	b.clock.add(time.Hour)
+	b.pair(t, wire.Invite{User: "alice"})
+	if n := len(b.List()); n != phonesOfPerson || b.find(first.ID) != nil {
+		t.Errorf("%d phones", n)
+	}
+}
+
 // Only GET opens a stream.
 func TestHeadOpensNoStream(t *testing.T) {
 	b := serve(t, newMemory("alice"), Options{Limits: many})

@@ -253,7 +253,8 @@ func (p *Phones) keep(r Record, counter uint64, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	c := Counter{ID: key.ID(), User: r.User, Top: min(counter+counterStep, client.MaxCounter), Seen: now.UTC(), Known: now.UTC()}
+	late, _ := p.clock() // phones that are over may go, but not what was known through them
+	c := Counter{ID: key.ID(), User: r.User, Top: min(counter+counterStep, client.MaxCounter), Seen: now.UTC(), Known: late.UTC()}
 	x, err := load(Kept{r, c})
 	if err != nil {
 		return err
@@ -268,7 +269,10 @@ func (p *Phones) keep(r Record, counter uint64, now time.Time) error {
 	var room []*paired
 	if n := len(old) - phonesOfPerson + 1; n > 0 {
 		for _, o := range old {
-			if o.wire().Revoked != nil && len(room) < n {
+			o.mu.Lock()
+			over := !o.record.Revoked.IsZero() || o.expired(late)
+			o.mu.Unlock()
+			if over && len(room) < n {
 				room = append(room, o)
 			}
 		}

@@ -8,7 +8,7 @@ const (
 	inviteLife     = time.Minute
 	inviteTries    = 3
 	maxInvites     = 16 // open at once; more are a mistake or mischief
-	phonesOfPerson = 16 // revoked ones included, of which the oldest make room
+	phonesOfPerson = 16 // revoked and expired ones included, of which the oldest make room
 )
 
 // Limits of the protocol.
