@@ -117,7 +117,6 @@ func (m *Module) Reset(ctx context.Context) error {
 		return err
 	}
 	m.scans++
-	m.loaded = false
 	m.link.resets++
 	m.link.dirty = true // a 55 will come
 	return sleep(ctx, restart)

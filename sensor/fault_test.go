@@ -264,3 +264,72 @@ func attempt(t *testing.T, m *sensor.Module, template []byte, d time.Duration) (
 	score, err := m.Match(ctx, probe, template)
 	return err == nil && score > 0, err
 }
+
+// One flipped byte that loses the download of a template leaves what lay in the
+// buffer before: whoever aborted an enrolment, or was there before the module was
+// opened again, is not accepted as somebody else with it, and no honest module is
+// called an attacker.
+func TestLostTemplateAfterAnother(t *testing.T) {
+	for _, model := range []string{"r503", "r307"} {
+		for _, before := range []string{"enrolment", "opening"} {
+			t.Run(model+" "+before, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := newSim(t, model)
+					m := wired(t, s)
+					template, own := enrol(t, m, s, "alice", "thumb"), enrol(t, m, s, "mallory", "thumb")
+					d := decoys(t, m, 3)
+					for i := range 40 {
+						m := wired(t, s)
+						if err := m.Guard(t.Context(), d); err != nil {
+							t.Fatal(err)
+						}
+						if before == "enrolment" {
+							abortEnrolment(t, m, s, "mallory")
+						} else {
+							do(t, s, "touch mallory thumb")
+							if ok, err := attempt(t, m, own, 20*time.Second); !ok {
+								t.Fatal(err)
+							}
+							m = wired(t, s)
+							if err := m.Guard(t.Context(), d); err != nil {
+								t.Fatal(err)
+							}
+						}
+						flipped := flip(t, s, "mallory", i, 40, 400)
+						ok, err := attempt(t, m, template, 20*time.Second)
+						if attack := (*sensor.AttackError)(nil); ok || errors.As(err, &attack) {
+							t.Fatalf("%s: accepted %v, %v", flipped, ok, err)
+						}
+						do(t, s, "fault clear")
+					}
+				})
+			})
+		}
+	}
+}
+
+// abortEnrolment ends an enrolment after its second capture.
+func abortEnrolment(t *testing.T, m *sensor.Module, s *modsim.Sim, who string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	next := follow(t, s, "touch "+who+" thumb")
+	if _, err := m.Enrol(ctx, 2, func(step sensor.EnrolStep) {
+		if step.Done >= 2 {
+			cancel()
+			return
+		}
+		next(step)
+	}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the enrolment ended with %v", err)
+	}
+}
+
+// flip puts a finger on the sensor and flips one byte on the way to the module.
+func flip(t *testing.T, s *modsim.Sim, who string, seed, from, n int) string {
+	t.Helper()
+	r := rand.New(rand.NewPCG(uint64(seed), 9))
+	fault := fmt.Sprintf("fault in flip %d 255", from+r.IntN(n))
+	do(t, s, "touch "+who+" thumb", "fault clear", fault)
+	return fault
+}

@@ -132,6 +132,6 @@ func (m *Module) MakeDecoy(ctx context.Context, p Picture) (template []byte, too
 	if err == nil && score == 0 {
 		err = fmt.Errorf("sensor: %s: a template does not match itself: %w", m.info.Port, ErrTemplate)
 	}
-	m.loaded = false
+	m.loaded = err != nil
 	return template, took, err
 }

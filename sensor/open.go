@@ -173,8 +173,9 @@ func New(ctx context.Context, line Line, c Config) (*Module, error) {
 		c.Port = "line"
 	}
 	m := &Module{
-		turn: make(chan struct{}, 1),
-		link: &link{line: line, name: c.Port, address: c.Address, password: c.Password, baud: c.Baud, dirty: true},
+		turn:   make(chan struct{}, 1),
+		loaded: true, // whoever had the module before may have left somebody's
+		link:   &link{line: line, name: c.Port, address: c.Address, password: c.Password, baud: c.Baud, dirty: true},
 	}
 	m.info.Port, m.info.Baud, m.wake = c.Port, c.Baud, c.Wake
 	m.coverage = c.Coverage

@@ -202,6 +202,7 @@ func (m *Module) Enrol(ctx context.Context, captures int, progress func(EnrolSte
 	if captures <= 0 || captures > m.info.Buffers {
 		captures = m.info.Buffers
 	}
+	m.loaded = true // the second capture goes there
 	resets := m.link.resets
 	var covered coverage
 	for done := 0; done < captures; {
