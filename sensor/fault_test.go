@@ -333,3 +333,91 @@ func flip(t *testing.T, s *modsim.Sim, who string, seed, from, n int) string {
 	do(t, s, "touch "+who+" thumb", "fault clear", fault)
 	return fault
 }
+
+// The same without decoys, where the buffer holds the template that matched
+// before: neither one lost download nor every one of an attempt lets its owner in
+// as somebody else.
+func TestLostTemplateWithoutDecoys(t *testing.T) {
+	for _, model := range []string{"r503", "r307", "as608"} {
+		t.Run(model, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSim(t, model)
+				m := wired(t, s)
+				template, own := enrol(t, m, s, "alice", "thumb"), enrol(t, m, s, "mallory", "thumb")
+				for i := range 60 {
+					if i%2 == 0 {
+						do(t, s, "touch mallory thumb")
+						if ok, err := attempt(t, m, own, 20*time.Second); !ok {
+							t.Fatal(err)
+						}
+					} else {
+						abortEnrolment(t, m, s, "mallory")
+					}
+					if i%3 == 0 {
+						m = wired(t, s)
+					}
+					faults := []string{flip(t, s, "mallory", i, 40, 800)}
+					for at := 100; i%4 == 3 && at < 4000; at += 100 { // every packet of them
+						faults = append(faults, fmt.Sprintf("fault in flip %d 255", at))
+					}
+					do(t, s, faults...)
+					if ok, err := attempt(t, m, template, 20*time.Second); ok {
+						t.Fatalf("%d %q: mallory is accepted, %v", i, faults, err)
+					}
+					do(t, s, "fault clear")
+				}
+				for range 2 { // the second time her own template is there
+					do(t, s, "touch alice thumb")
+					if ok, err := attempt(t, m, template, time.Minute); !ok {
+						t.Errorf("alice is refused: %v", err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Whatever falls on the line of a module without decoys, with enrolments that
+// were aborted and openings in between: nobody else is accepted.
+func TestFaultScriptsWithoutDecoys(t *testing.T) {
+	const batch = 250
+	from, to := scripts(t)
+	for to = from + (to-from)/4; from < to; from += batch {
+		synctest.Test(t, func(t *testing.T) {
+			s, err := modsim.New(modsim.Config{Model: []string{"r503", "r307", "as608"}[from/batch%3], Seed: uint64(from)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := wired(t, s)
+			template, own := enrol(t, m, s, "alice", "thumb"), enrol(t, m, s, "mallory", "thumb")
+			for i := range batch {
+				seed := uint64(from + i)
+				r := rand.New(rand.NewPCG(seed, 5))
+				switch r.IntN(3) {
+				case 0:
+					abortEnrolment(t, m, s, "mallory")
+				case 1:
+					do(t, s, "touch mallory thumb")
+					if ok, err := attempt(t, m, own, time.Minute); !ok {
+						t.Fatalf("script %d: mallory's own: %v", seed, err)
+					}
+				}
+				if r.IntN(4) == 0 {
+					m = wired(t, s)
+				}
+				faults, _ := script(r, 3600, 150)
+				do(t, s, "touch mallory thumb", "fault clear")
+				do(t, s, faults...)
+				if ok, err := attempt(t, m, template, 8*time.Second); ok {
+					t.Fatalf("script %d %q: mallory is accepted, %v", seed, faults, err)
+				}
+				do(t, s, "fault clear")
+				time.Sleep(2 * lateMost) // of the bubble: a module that is late is still at it
+			}
+			do(t, s, "touch alice thumb")
+			if ok, err := attempt(t, m, template, time.Minute); !ok {
+				t.Errorf("scripts from %d: alice is refused afterwards: %v", from, err)
+			}
+		})
+	}
+}

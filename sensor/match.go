@@ -17,6 +17,8 @@ import (
 // beyond its buffers. ErrStale: there was another scan since, or the module was
 // reset.
 //
+// Without decoys the scan must not match what lay in the buffer before.
+//
 // With a Guard, two or three decoys are compared as well, in random order. Which
 // ones go with a template never changes, or a module that compared notes would
 // learn which of them is always there. A match on a decoy is an *AttackError;
@@ -73,6 +75,11 @@ func (m *Module) compareAll(ctx context.Context, lineup [][]byte, lent bool) (sc
 	// in the buffer: one of before, or this one after its turn. Whoever it is of
 	// then seems to match the decoy.
 	before, after := m.loaded, false
+	if len(lineup) == 1 {
+		if err := m.unlike(ctx, lineup[0]); err != nil {
+			return 0, false, err
+		}
+	}
 	for _, at := range m.order(len(lineup)) {
 		got, took, err := m.compare(ctx, lineup[at])
 		if err == nil && at != 0 && after && got > 0 && got == score {
@@ -201,6 +208,11 @@ func (m *Module) compare(ctx context.Context, template []byte) (score float64, t
 	if err := m.put(ctx, 2, template); err != nil {
 		return 0, 0, err
 	}
+	return m.match(ctx)
+}
+
+// match compares what lies in the two buffers, as compare does.
+func (m *Module) match(ctx context.Context) (score float64, took time.Duration, err error) {
 	start := time.Now()
 	b, err := m.link.once(ctx, answerTimeout, Match, nil)
 	if isCode(err, PacketError) {
@@ -223,6 +235,34 @@ func (m *Module) compare(ctx context.Context, template []byte) (score float64, t
 		return 0, 0, err
 	}
 	return float64(binary.BigEndian.Uint16(b)), took, nil
+}
+
+// unlike sees to it that the scan does not match what lies in the second buffer,
+// so that a yes to what is loaded next is a yes to that: a download that the wire
+// lost leaves the buffer as it was. Where it matches, as after the same person's
+// last scan, the template's complement is loaded, which is nobody's.
+func (m *Module) unlike(ctx context.Context, template []byte) error {
+	nobody := make([]byte, len(template))
+	for i, b := range template {
+		nobody[i] = ^b
+	}
+	defer clear(nobody)
+	for try := 0; ; try++ {
+		score, _, err := m.match(ctx)
+		switch {
+		case isCode(err, TemplateEmpty):
+			return nil
+		case err != nil:
+			return err
+		case score == 0:
+			return nil
+		case try == 2:
+			return m.doubt("what is nobody's matches")
+		}
+		if err := m.put(ctx, 2, nobody); err != nil {
+			return err
+		}
+	}
 }
 
 // put loads a template into a buffer of the module (DownChar).
