@@ -235,10 +235,22 @@ func (tx *Tx) PruneAudit(keep int, at time.Time, sign func(Checkpoint) (string, 
 	if err != nil {
 		return 0, err
 	}
+	var gone []UserID
+	whole := true
 	for seq := base.Seq + 1; seq <= last; seq++ {
+		e, _, err := tx.openEntry(auditKey(seq), tx.tx.Bucket(bucketAudit).Get(auditKey(seq)))
+		switch {
+		case err != nil:
+			whole = false // damaged
+		case e.Kind == "forget":
+			gone = append(gone, e.User)
+		}
 		if err := tx.delete(bucketAudit, auditKey(seq)); err != nil {
 			return 0, err
 		}
+	}
+	if err := tx.keepForgotten(gone, whole); err != nil { // before the base moves
+		return 0, err
 	}
 	return int(n), tx.put(bucketMeta, keyBase, b)
 }

@@ -147,7 +147,10 @@ type RestoreOptions struct {
 	Operator io.Reader // age identities (AGE-SECRET-KEY-1...)
 	Recovery io.Reader // the same, of the owner; nil: the backup is of this device
 	Replace  bool      // whether a vault that is there gives way
-	At       time.Time
+	// WithoutForgotten restores although the vault that gives way cannot tell
+	// who was forgotten: who was, since the backup, comes back.
+	WithoutForgotten bool
+	At               time.Time
 }
 
 // Restored tells what came back.
@@ -159,10 +162,12 @@ type Restored struct {
 }
 
 // Restore makes the vault at path of a backup. Whoever was forgotten since, by
-// the vault that is replaced, is forgotten in what comes back as well. Nothing
-// is changed before the whole of the backup was read and found sound.
+// the vault that is replaced, is forgotten in what comes back as well; where
+// that vault cannot tell, Restore refuses (ErrCorrupt, or why it does not open)
+// unless WithoutForgotten. Nothing is changed before the whole of the backup was
+// read and found sound.
 func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) (r Restored, err error) {
-	gone, release, err := forgottenIn(path, source, o.Replace)
+	gone, release, err := forgottenIn(path, source, o)
 	if err != nil {
 		return r, err
 	}
@@ -198,7 +203,10 @@ func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) 
 		if err := errors.Join(tx.Verify(), tx.delete(bucketMeta, keyDue)); err != nil { // it is compacted below
 			return err
 		}
-		for _, user := range gone {
+		if err := tx.keepForgotten(gone.Users, gone.Whole); err != nil {
+			return err
+		}
+		for _, user := range gone.Users {
 			switch _, err := tx.erase(user); {
 			case err == nil:
 				r.Forgotten++
@@ -231,34 +239,33 @@ func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) 
 
 // forgottenIn lists who was forgotten, by the vault that is there, and holds it
 // so that nobody uses it meanwhile.
-func forgottenIn(path string, source KeySource, replace bool) (gone []UserID, release func() error, err error) {
-	nothing := func() error { return nil }
+func forgottenIn(path string, source KeySource, o RestoreOptions) (gone forgottenList, release func() error, err error) {
+	release = func() error { return nil }
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
-		return nil, nothing, nil
+		return forgottenList{Whole: true}, release, nil
 	}
-	if !replace {
-		return nil, nil, fmt.Errorf("store: there is a vault %s; it is only replaced when that is asked for: %w", path, ErrExists)
+	if !o.Replace {
+		return gone, nil, fmt.Errorf("store: there is a vault %s; it is only replaced when that is asked for: %w", path, ErrExists)
 	}
 	s, err := Open(path, keyOnly{source}, Options{})
 	if errors.Is(err, ErrInUse) {
-		return nil, nil, err
+		return gone, nil, err
 	}
-	if err != nil {
-		return nil, nothing, nil // damaged: that is what backups are for
+	if err == nil {
+		release = s.Close
+		err = s.View(func(tx *Tx) (err error) { gone, err = tx.forgotten(); return err })
+		if err == nil && !gone.Whole {
+			err = fmt.Errorf("store: vault %s: its audit chain was pruned by a faceprint that kept no list of them, or it was itself restored without one: %w", path, ErrCorrupt)
+		}
 	}
-	err = s.View(func(tx *Tx) error {
-		return tx.each(bucketAudit, nil, func(k, v []byte) error {
-			e, _, err := tx.openEntry(k, v)
-			if err == nil && e.Kind == "forget" {
-				gone = append(gone, e.User)
-			}
-			return err
-		})
-	})
-	if err != nil {
-		gone = nil
+	if err == nil {
+		return gone, release, nil
 	}
-	return gone, s.Close, nil
+	gone.Whole = false
+	if o.WithoutForgotten { // damage is what backups are for
+		return gone, release, nil
+	}
+	return gone, nil, errors.Join(fmt.Errorf("store: the vault that would be replaced cannot tell who was forgotten since the backup, and they would come back: %w; mend that, or restore with --without-forgotten and forget them again", err), release())
 }
 
 // unpack writes the vault of a backup to a file and returns the rest.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -150,5 +151,62 @@ func TestBackupNeedsAKey(t *testing.T) {
 		if err := v.Backup(io.Discard, keys, noon); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%v: %v", keys, err)
 		}
+	}
+}
+
+// afterwards is a vault with a backup of alice, who is then forgotten.
+func afterwards(t *testing.T) (v *testVault, restore func(RestoreOptions) (Restored, error)) {
+	t.Helper()
+	v, p := filled(t)
+	operator := newIdentity(t)
+	b := backupOf(t, v, BackupKeys{Operator: []string{operator.public}})
+	if _, err := v.Forget(p.ID, noon); err != nil {
+		t.Fatal(err)
+	}
+	v.audit(t, 2)
+	return v, func(o RestoreOptions) (Restored, error) {
+		o.Operator, o.Replace, o.At = operator.reader(), true, noon
+		return Restore(v.path, v.key, bytes.NewReader(b), o)
+	}
+}
+
+func TestForgottenStayForgottenBeyondTheChain(t *testing.T) {
+	v, restore := afterwards(t)
+	v.prune(t, 1)
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 { // what was restored remembers them as well
+		if r, err := restore(RestoreOptions{}); err != nil || r.Forgotten != 1 || r.People != 0 {
+			t.Fatalf("restored %d times before: %+v, %v", i, r, err)
+		}
+	}
+}
+
+func TestVaultThatCannotTellWhoWasForgottenIsNotReplacedUnasked(t *testing.T) {
+	for name, spoil := range map[string]func(v *testVault) error{
+		"no head": func(v *testVault) error { return os.Remove(v.path + headSuffix) },
+		"damaged": func(v *testVault) error { return os.Truncate(v.path, 5000) },
+		"pruned before there was a list": func(v *testVault) error {
+			v.open(t)
+			v.prune(t, 1)
+			return errors.Join(v.Update(func(tx *Tx) error { return tx.delete(bucketMeta, keyGone) }), v.Close())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, restore := afterwards(t)
+			if err := errors.Join(v.Close(), spoil(v)); err != nil {
+				t.Fatal(err)
+			}
+			if r, err := restore(RestoreOptions{}); err == nil || !strings.Contains(err.Error(), "--without-forgotten") {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			if r, err := restore(RestoreOptions{WithoutForgotten: true}); err != nil || r.People != 1 {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			if r, err := restore(RestoreOptions{}); err == nil { // it cannot tell either
+				t.Fatalf("%+v", r)
+			}
+		})
 	}
 }

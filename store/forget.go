@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -134,6 +135,67 @@ func (s *Store) finish() (compacted, moved bool, err error) {
 		return compacted, moved, err
 	}
 	return compacted, moved, s.Update(func(tx *Tx) error { return tx.delete(bucketMeta, keyDue) })
+}
+
+// forgottenList remembers forgotten people by their ids alone, which say nothing
+// of them, so that no backup brings them back.
+type forgottenList struct {
+	Whole bool     `json:"whole"` // nobody is missing
+	Users []UserID `json:"users"`
+}
+
+func (l forgottenList) check() error {
+	for _, user := range l.Users {
+		if _, err := ParseUserID(string(user)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listed is the list without what the audit chain tells.
+func (tx *Tx) listed() (forgottenList, error) {
+	b, err := tx.get(bucketMeta, keyGone)
+	if errors.Is(err, ErrNotFound) {
+		base, err := tx.Base()
+		return forgottenList{Whole: base.Seq == 0}, err // a chain pruned by a faceprint that kept no list
+	}
+	if err != nil {
+		return forgottenList{}, err
+	}
+	return decode[forgottenList](b)
+}
+
+// forgotten is everybody who was forgotten, as far as the vault can tell.
+func (tx *Tx) forgotten() (forgottenList, error) {
+	l, err := tx.listed()
+	if err != nil {
+		return l, err
+	}
+	return l, tx.each(bucketAudit, nil, func(k, v []byte) error {
+		e, _, err := tx.openEntry(k, v)
+		if err == nil && e.Kind == "forget" {
+			l.Users = append(l.Users, e.User)
+		}
+		return err
+	})
+}
+
+// keepForgotten adds to the list; whole is whether more is nobody too few.
+func (tx *Tx) keepForgotten(more []UserID, whole bool) error {
+	l, err := tx.listed()
+	if err != nil {
+		return err
+	}
+	l.Whole = l.Whole && whole
+	l.Users = append(l.Users, more...)
+	slices.Sort(l.Users)
+	l.Users = slices.Compact(l.Users)
+	b, err := encode(l)
+	if err != nil {
+		return err
+	}
+	return tx.put(bucketMeta, keyGone, b)
 }
 
 // search reads the whole file, free pages too, for any of the words.

@@ -37,6 +37,7 @@ var (
 	keyCommits = []byte("commits") // how often the vault was written
 	keyStarts  = []byte("starts")  // how often it was opened, where a Counter counts along
 	keyBase    = []byte("base")    // Checkpoint: the last audit entry that was pruned
+	keyGone    = []byte("gone")    // forgottenList: who was forgotten, as far as the audit chain no longer tells
 	keyDue     = []byte("due")     // what an erasure still owes, see Finish; mostly not there
 )
 

@@ -55,10 +55,12 @@ Work on the vault while the daemon is stopped:
                              in their place; nobody is enrolled again
   rekey --from KIND:FILE     move the vault from a key of another kind (file, tpm, systemd-creds)
                              to the one that the configuration names, and destroy that key
-  restore FILE --identity KEYS [--recovery KEYS] [--replace]
+  restore FILE --identity KEYS [--recovery KEYS] [--replace [--without-forgotten]]
                              bring a backup back; KEYS are files of age identities. A backup of
                              another device, or from before the device key was replaced, needs
-                             the owner's recovery key
+                             the owner's recovery key. With --replace it takes the place of the
+                             vault that is there, and whoever that forgot stays forgotten; where
+                             that vault cannot tell, only with --without-forgotten
 `
 
 // vaultCommand runs one of them.
@@ -187,6 +189,7 @@ func vaultRestore(c storeConfig, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("restore", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	identity, recovery, replace := flags.String("identity", "", ""), flags.String("recovery", "", ""), flags.Bool("replace", false, "")
+	without := flags.Bool("without-forgotten", false, "")
 	file := ""
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		file, args = args[0], args[1:]
@@ -194,7 +197,7 @@ func vaultRestore(c storeConfig, args []string, out io.Writer) error {
 	if err := flags.Parse(args); err != nil || file == "" || *identity == "" || flags.NArg() > 0 {
 		return fmt.Errorf("%w: name the backup and, with --identity, the file of the operator's key", errUsage)
 	}
-	o := store.RestoreOptions{Replace: *replace, At: time.Now()}
+	o := store.RestoreOptions{Replace: *replace, WithoutForgotten: *without, At: time.Now()}
 	for name, to := range map[string]*io.Reader{*identity: &o.Operator, *recovery: &o.Recovery} {
 		if name == "" {
 			continue
