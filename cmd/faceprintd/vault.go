@@ -198,16 +198,19 @@ func vaultRestore(c storeConfig, args []string, out io.Writer) error {
 		return fmt.Errorf("%w: name the backup and, with --identity, the file of the operator's key", errUsage)
 	}
 	o := store.RestoreOptions{Replace: *replace, WithoutForgotten: *without, At: time.Now()}
-	for name, to := range map[string]*io.Reader{*identity: &o.Operator, *recovery: &o.Recovery} {
-		if name == "" {
+	for _, key := range []struct { // both may be in one file
+		name string
+		to   *io.Reader
+	}{{*identity, &o.Operator}, {*recovery, &o.Recovery}} {
+		if key.name == "" {
 			continue
 		}
-		b, err := os.ReadFile(name)
+		b, err := os.ReadFile(key.name)
 		if err != nil {
 			return err
 		}
 		defer clear(b)
-		*to = bytes.NewReader(b)
+		*key.to = bytes.NewReader(b)
 	}
 	backup, err := os.Open(file)
 	if err != nil {
