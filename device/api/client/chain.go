@@ -60,7 +60,7 @@ const maxLine = 256 << 10
 // VerifyExport reads an export and checks that every entry follows from the one
 // before and that its checkpoints fit. With a witness key, of the device's
 // /v1/keys or kept from when it was set up, the checkpoints must be signed with
-// it and the last line must be one.
+// it, the last line must be one, and so must the first where entry 1 is missing.
 func VerifyExport(r io.Reader, witness *OKP) (v Verified, err error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLine)
@@ -102,6 +102,9 @@ func VerifyExport(r io.Reader, witness *OKP) (v Verified, err error) {
 		if n == 1 {
 			v.First, v.Head = e.Seq, e.Prev
 			v.Last = e.Seq - 1
+			if e.Seq != 1 && witness != nil {
+				return wrong("it begins with entry %d and without the signed checkpoint of the one before, so entries may have been cut off", e.Seq)
+			}
 			if e.Seq == 1 && strings.Trim(e.Prev, "0") != "" {
 				return wrong("the first entry names one before it")
 			}
