@@ -158,16 +158,17 @@ type Restored struct {
 	At        time.Time // of the backup
 	People    int
 	Forgotten int  // people of the backup who were forgotten since, and are again
+	Replaced  bool // whether there was a vault before
 	Moved     bool // whether it came from another device, or from before the device key moved on
 }
 
 // Restore makes the vault at path of a backup. Whoever was forgotten since, by
 // the vault that is replaced, is forgotten in what comes back as well; where
 // that vault cannot tell, Restore refuses (ErrCorrupt, or why it does not open)
-// unless WithoutForgotten. Nothing is changed before the whole of the backup was
+// unless WithoutForgotten. Of the lock-outs of both vaults the stricter hold. Nothing is changed before the whole of the backup was
 // read and found sound.
 func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) (r Restored, err error) {
-	gone, release, err := forgottenIn(path, source, o)
+	before, release, err := replaced(path, source, o)
 	if err != nil {
 		return r, err
 	}
@@ -182,7 +183,7 @@ func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) 
 	if err != nil {
 		return r, fmt.Errorf("store: restore: %w", err)
 	}
-	r.At = note.At
+	r.At, r.Replaced = note.At, before.there
 	if err := checkFile(tmp); err != nil {
 		return r, err
 	}
@@ -203,10 +204,10 @@ func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) 
 		if err := errors.Join(tx.Verify(), tx.delete(bucketMeta, keyDue)); err != nil { // it is compacted below
 			return err
 		}
-		if err := tx.keepForgotten(gone.Users, gone.Whole); err != nil {
+		if err := tx.keepForgotten(before.gone.Users, before.gone.Whole); err != nil {
 			return err
 		}
-		for _, user := range gone.Users {
+		for _, user := range before.gone.Users {
 			switch _, err := tx.erase(user); {
 			case err == nil:
 				r.Forgotten++
@@ -218,6 +219,19 @@ func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) 
 		r.People = len(users)
 		if err != nil {
 			return err
+		}
+		for _, user := range append(users, "") {
+			now, there := before.lockouts[user]
+			if !there {
+				continue
+			}
+			old, err := tx.Lockout(user)
+			if err == nil {
+				err = tx.SetLockout(user, now.atLeast(old))
+			}
+			if err != nil {
+				return err
+			}
 		}
 		_, err = tx.Append(Entry{At: o.At, Kind: "restore", Outcome: "done"})
 		return err
@@ -237,35 +251,58 @@ func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) 
 	return r, nil
 }
 
-// forgottenIn lists who was forgotten, by the vault that is there, and holds it
-// so that nobody uses it meanwhile.
-func forgottenIn(path string, source KeySource, o RestoreOptions) (gone forgottenList, release func() error, err error) {
+// predecessor is what a restored vault takes from the one that it replaces.
+type predecessor struct {
+	there    bool
+	gone     forgottenList
+	lockouts map[UserID]Lockout
+}
+
+// replaced reads the vault that is there and holds it so that nobody uses it
+// meanwhile.
+func replaced(path string, source KeySource, o RestoreOptions) (p predecessor, release func() error, err error) {
 	release = func() error { return nil }
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
-		return forgottenList{Whole: true}, release, nil
+		p.gone.Whole = true
+		return p, release, nil
 	}
+	p.there = true
 	if !o.Replace {
-		return gone, nil, fmt.Errorf("store: there is a vault %s; it is only replaced when that is asked for: %w", path, ErrExists)
+		return p, nil, fmt.Errorf("store: there is a vault %s; it is only replaced when that is asked for: %w", path, ErrExists)
 	}
 	s, err := Open(path, keyOnly{source}, Options{})
 	if errors.Is(err, ErrInUse) {
-		return gone, nil, err
+		return p, nil, err
 	}
 	if err == nil {
 		release = s.Close
-		err = s.View(func(tx *Tx) (err error) { gone, err = tx.forgotten(); return err })
-		if err == nil && !gone.Whole {
+		if err = s.View(p.read); err == nil && !p.gone.Whole {
 			err = fmt.Errorf("store: vault %s: its audit chain was pruned by a faceprint that kept no list of them, or it was itself restored without one: %w", path, ErrCorrupt)
 		}
 	}
 	if err == nil {
-		return gone, release, nil
+		return p, release, nil
 	}
-	gone.Whole = false
+	p.gone.Whole = false
 	if o.WithoutForgotten { // damage is what backups are for
-		return gone, release, nil
+		return p, release, nil
 	}
-	return gone, nil, errors.Join(fmt.Errorf("store: the vault that would be replaced cannot tell who was forgotten since the backup, and they would come back: %w; mend that, or restore with --without-forgotten and forget them again", err), release())
+	return p, nil, errors.Join(fmt.Errorf("store: the vault that would be replaced cannot tell who was forgotten or locked out since the backup, and they would come back: %w; mend that, or restore with --without-forgotten and forget them again", err), release())
+}
+
+func (p *predecessor) read(tx *Tx) error {
+	users, err := tx.Users()
+	if err != nil {
+		return err
+	}
+	p.lockouts = map[UserID]Lockout{}
+	for _, user := range append(users, "") {
+		if p.lockouts[user], err = tx.Lockout(user); err != nil {
+			return err
+		}
+	}
+	p.gone, err = tx.forgotten()
+	return err
 }
 
 // unpack writes the vault of a backup to a file and returns the rest.

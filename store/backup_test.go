@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"filippo.io/age"
 )
@@ -208,5 +209,47 @@ func TestVaultThatCannotTellWhoWasForgottenIsNotReplacedUnasked(t *testing.T) {
 				t.Fatalf("%+v", r)
 			}
 		})
+	}
+}
+
+func TestRestoreLowersNoLockout(t *testing.T) {
+	v, alice := filled(t)
+	bob := v.person(t, "bob")
+	set := func(user UserID, l Lockout) {
+		t.Helper()
+		if err := v.Update(func(tx *Tx) error { return tx.SetLockout(user, l) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(alice.ID, Lockout{Failures: 1, Last: noon})
+	set(bob.ID, Lockout{Failures: 9, Last: noon, Until: noon.Add(time.Hour), Delay: time.Hour, Boot: "a", Due: time.Hour})
+	set("", Lockout{})
+	operator := newIdentity(t)
+	b := backupOf(t, v, BackupKeys{Operator: []string{operator.public}})
+	want := map[UserID]Lockout{
+		alice.ID: {Failures: 50, Disabled: true, Last: noon.Add(time.Hour)},
+		bob.ID:   {Failures: 9, Last: noon.Add(time.Minute), Until: noon.Add(time.Hour), Delay: time.Hour, Boot: "b", Due: time.Second},
+		"":       {Failures: 4, Last: noon, Boot: "b", Due: time.Minute, Since: time.Second},
+	}
+	set(alice.ID, want[alice.ID])
+	set(bob.ID, Lockout{Failures: 1, Last: noon.Add(time.Minute), Boot: "b", Due: time.Second})
+	set("", want[""])
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Restore(v.path, v.key, bytes.NewReader(b), RestoreOptions{Operator: operator.reader(), Replace: true, At: noon})
+	if err != nil || !r.Replaced {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	v.open(t)
+	if err := v.View(func(tx *Tx) error {
+		for user, l := range want {
+			if got, err := tx.Lockout(user); err != nil || got != l {
+				t.Errorf("%q: %+v, %v; want %+v", user, got, err, l)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 }

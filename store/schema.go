@@ -254,6 +254,26 @@ func (l Lockout) check() error {
 	return nil
 }
 
+// atLeast is l, of the newer vault, and nowhere milder than old.
+func (l Lockout) atLeast(old Lockout) Lockout {
+	if l.Boot == "" {
+		l.Boot, l.Due, l.Since = old.Boot, old.Due, old.Since
+	}
+	if l.Boot == old.Boot {
+		l.Due = max(l.Due, old.Due)
+	}
+	l.Failures = max(l.Failures, old.Failures)
+	l.Delay = max(l.Delay, old.Delay)
+	l.Disabled = l.Disabled || old.Disabled
+	if old.Last.After(l.Last) {
+		l.Last = old.Last
+	}
+	if old.Until.After(l.Until) {
+		l.Until = old.Until
+	}
+	return l
+}
+
 // Receipt tells what Forget did.
 type Receipt struct {
 	User      UserID

@@ -234,6 +234,9 @@ func vaultRestore(c storeConfig, args []string, out io.Writer) error {
 		fmt.Fprint(out, "; it was sealed with another device key and is now with this one's")
 	}
 	fmt.Fprintln(out)
+	if r.Replaced {
+		fmt.Fprintln(out, "phones and fingers that were revoked since that time are back: revoke them again; the stricter lock-outs hold")
+	}
 	return nil
 }
 
