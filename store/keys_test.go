@@ -11,6 +11,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
 )
 
 // whole is everything in the vault.
@@ -532,4 +535,34 @@ func TestPrunedChainBeginsWithItsCheckpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(34)
+}
+
+func TestCopyOfBeforeAMigrationOutlivesACut(t *testing.T) {
+	path, key := released(t, 2)
+	s := &Store{path: path, source: key, now: time.Now}
+	var err error
+	if s.db, err = openBolt(path, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.keepCopy(2); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucket(bucketSeeds); return err }); err != nil {
+		t.Fatal(err) // migrate2 had begun
+	}
+	if err := s.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path + copySuffix + "2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &testVault{path: path, key: key}
+	v.open(t)
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.ReadFile(path + copySuffix + "2"); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the copy was made again of what was migrated in part: %v", err)
+	}
 }

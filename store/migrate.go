@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"go.etcd.io/bbolt"
 )
@@ -22,7 +23,7 @@ var migrations = map[uint32]func(*Store) error{1: (*Store).migrate1, 2: (*Store)
 // migrate brings a vault of an older schema up to date, step by step, after a
 // copy was made.
 func (s *Store) migrate(from uint32) error {
-	if err := s.copyTo(fmt.Sprintf("%s%s%d", s.path, copySuffix, from)); err != nil {
+	if err := s.keepCopy(from); err != nil {
 		return fmt.Errorf("store: vault %s has schema %d and cannot be copied before it is migrated: %w", s.path, from, err)
 	}
 	for schema := from; schema < Version; schema++ {
@@ -215,6 +216,27 @@ func (s *Store) copyTo(path string) (err error) {
 		return err
 	}
 	return errors.Join(os.Rename(tmp.Name(), path), syncDir(filepath.Dir(path)))
+}
+
+// keepCopy copies the vault before it is migrated from the schema. Where a
+// migration was cut off between its transactions, the copy of before that stays.
+func (s *Store) keepCopy(from uint32) error {
+	path := fmt.Sprintf("%s%s%d", s.path, copySuffix, from)
+	begun := false // of the migrations only migrate2 has several transactions
+	if err := s.db.View(func(tx *bbolt.Tx) error { begun = tx.Bucket(bucketSeeds) != nil; return nil }); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(path); begun && err == nil && checkFile(path) == nil {
+		db, err := openBolt(path, time.Second)
+		if err == nil {
+			var schema uint32
+			err = guard(path, func() (err error) { schema, err = (&Store{path: path, db: db}).schema(); return err })
+			if err = errors.Join(err, db.Close()); err == nil && schema == from {
+				return nil
+			}
+		}
+	}
+	return s.copyTo(path)
 }
 
 // removeCopies removes what migrations kept.
