@@ -566,3 +566,18 @@ func TestCopyOfBeforeAMigrationOutlivesACut(t *testing.T) {
 		t.Errorf("the copy was made again of what was migrated in part: %v", err)
 	}
 }
+
+func TestSecretThatOthersCanReadIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pin")
+	if err := os.WriteFile(path, []byte("1234"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := ReadPrivate(path); err != nil || string(b) != "1234" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := ReadPrivate(path)
+	wantErr(t, err, ErrMode)
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"syscall"
@@ -28,6 +29,24 @@ func private(path string, info fs.FileInfo) error {
 		return fmt.Errorf("%s belongs to uid %d, not to uid %d that runs this: %w", path, st.Uid, os.Geteuid(), ErrMode)
 	}
 	return nil
+}
+
+// ReadPrivate reads a secret's file, and refuses one that others could read or
+// replace (ErrMode).
+func ReadPrivate(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil {
+		err = private(path, info)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return io.ReadAll(f)
 }
 
 func syncDir(dir string) error {

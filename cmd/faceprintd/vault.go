@@ -25,7 +25,7 @@ func keySource(c storeConfig) store.KeySource {
 		k := tpm.Key{Device: c.TPMDevice, File: c.KeyFile, PCRs: c.TPMPCRs}
 		if c.TPMPINFile != "" {
 			k.PIN = func() ([]byte, error) {
-				b, err := os.ReadFile(c.TPMPINFile)
+				b, err := store.ReadPrivate(c.TPMPINFile)
 				return bytes.TrimSpace(b), err
 			}
 		}
