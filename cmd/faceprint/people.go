@@ -159,13 +159,23 @@ func (t *tool) forget() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			var to *os.File
+			if receipt != "" { // before anything is erased
+				if to, err = os.OpenFile(receipt, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+					return fmt.Errorf("nobody is forgotten yet: the receipt needs a new file: %w", err)
+				}
+			}
 			r, err := cl.Forget(cmd.Context(), user)
 			if err != nil {
+				if to != nil {
+					err = errors.Join(err, to.Close(), os.Remove(receipt))
+				}
 				return err
 			}
-			if receipt != "" {
-				if err := os.WriteFile(receipt, []byte(r.Signed+"\n"), 0o600); err != nil {
-					return fmt.Errorf("%s is forgotten, but the receipt is not written: %w", r.User, err)
+			if to != nil {
+				_, err := to.WriteString(r.Signed + "\n")
+				if err = errors.Join(err, to.Sync(), to.Close()); err != nil {
+					return fmt.Errorf("%s is forgotten, but the receipt is not written: %w; it is:\n%s", r.User, err, r.Signed)
 				}
 			}
 			err = t.print(r, func(w io.Writer) {
@@ -187,7 +197,7 @@ func (t *tool) forget() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().StringVar(&receipt, "receipt", "", "write the signed receipt for the person to this `file`")
+	c.Flags().StringVar(&receipt, "receipt", "", "write the signed receipt for the person to this new `file`")
 	return c
 }
 
