@@ -438,7 +438,7 @@ func (d *Device) conclude(kind string, r Request, before lockouts, verdict Verdi
 			return Decision{}, fmt.Errorf("device: grant: %w", err)
 		}
 	}
-	if err := d.record(kind, r.Who, before, &decision, ev); err != nil {
+	if err := d.record(kind, r, before, &decision, ev); err != nil {
 		return Decision{}, err // no record, no unlock
 	}
 	if decision.Granted {
@@ -590,7 +590,8 @@ func (d *Device) fault(user store.UserID, kind string, before lockouts, ev *capt
 
 // record makes the audit entry and, for a yes, clears the counters, in one
 // commit.
-func (d *Device) record(kind string, claimed store.UserID, before lockouts, dec *Decision, ev *captured) error {
+func (d *Device) record(kind string, r Request, before lockouts, dec *Decision, ev *captured) error {
+	claimed := r.Who
 	err := d.vault.Update(func(tx *store.Tx) error {
 		outcome, found := "refused", dec.User
 		if dec.Granted && claimed == "" {
@@ -624,7 +625,11 @@ func (d *Device) record(kind string, claimed store.UserID, before lockouts, dec 
 			}
 			dec.Failures, dec.LockedUntil, dec.Disabled = l.Failures, l.Until, l.Disabled
 		}
-		e, err := tx.Append(store.Entry{At: d.hw.Now(), Kind: kind, User: found, Outcome: outcome, Reasons: words(dec.Reasons), Scores: ev.scores()})
+		reasons := words(dec.Reasons)
+		if r.Phone != "" {
+			reasons = append(reasons, "phone:"+r.Phone) // which one, as where it was paired
+		}
+		e, err := tx.Append(store.Entry{At: d.hw.Now(), Kind: kind, User: found, Outcome: outcome, Reasons: reasons, Scores: ev.scores()})
 		dec.Audit = e.Seq
 		return err
 	})

@@ -272,6 +272,25 @@ func TestOthersAreRefusedWithReasons(t *testing.T) {
 	}
 }
 
+func TestTheRecordSaysWhichPhoneAsked(t *testing.T) {
+	for weight, want := range map[PhoneWeight][]string{"": {string(PhoneNotAllowed), "phone:p1"}, PhoneExtra: {"phone:p1"}} {
+		p := DefaultPolicy()
+		p.Phone = weight
+		w := newWorld(t, p)
+		alice := w.enrol("Alice", 1, "alice")
+		d, err := w.d.Authenticate(t.Context(), Request{Who: alice, Nonce: "n", Audience: "a", Phone: "p1"})
+		if err != nil || d.Granted != (weight != "") {
+			t.Fatalf("%q: %+v, %v", weight, d, err)
+		}
+		if e := w.lastEntry(); e.Seq != d.Audit || !slices.Equal(e.Reasons, want) {
+			t.Errorf("%q: %+v, want %q", weight, e, want)
+		}
+		if slices.Contains(d.Reasons, "phone:p1") {
+			t.Errorf("%q: the decision's reasons are %q", weight, d.Reasons)
+		}
+	}
+}
+
 func TestTheFailureIsCountedBeforeTheFirstFrame(t *testing.T) {
 	w := newWorld(t, DefaultPolicy())
 	alice := w.enrol("Alice", 1, "alice")
