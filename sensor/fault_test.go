@@ -421,3 +421,29 @@ func TestFaultScriptsWithoutDecoys(t *testing.T) {
 		})
 	}
 }
+
+// A finger that is enrolled already is found, wherever one byte to the module is
+// flipped: in the new template, or in those that it is compared with.
+func TestSameFingerIsFoundOnABadWire(t *testing.T) {
+	for _, model := range []string{"r503", "r307"} {
+		t.Run(model, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSim(t, model)
+				m := wired(t, s)
+				other := enrol(t, m, s, "bob", "thumb")
+				own, again := enrol(t, m, s, "alice", "thumb"), enrol(t, m, s, "alice", "thumb")
+				for at := 0; at < 9*len(own); at += 97 {
+					do(t, s, "fault clear", fmt.Sprintf("fault in flip %d 255", at))
+					got, err := m.Same(t.Context(), again, [][]byte{other, own})
+					if got != 1 && err == nil {
+						t.Fatalf("byte %d: the finger is %d, want 1", at, got)
+					}
+				}
+				do(t, s, "fault clear")
+				if got, err := m.Same(t.Context(), again, [][]byte{other, own}); got != 1 || err != nil {
+					t.Errorf("on a good wire: %d, %v", got, err)
+				}
+			})
+		})
+	}
+}

@@ -131,8 +131,9 @@ func (m *Module) compareAll(ctx context.Context, lineup [][]byte, lent bool) (sc
 }
 
 // Same tells which of the templates is of the same finger as a new one, -1 for
-// none. A yes counts when it comes twice: were a template lost on the wire, the
-// new one would be compared with itself.
+// none. The new one must match itself first, and either answer counts when it
+// comes twice: were a template lost on the wire, the one before would be compared.
+// ErrDoubt: the new one does not match itself.
 func (m *Module) Same(ctx context.Context, template []byte, others [][]byte) (int, error) {
 	release, err := m.take(ctx)
 	if err != nil {
@@ -141,25 +142,51 @@ func (m *Module) Same(ctx context.Context, template []byte, others [][]byte) (in
 	defer release()
 	m.scans++
 	m.loaded = true
-	if err := m.put(ctx, 1, template); err != nil {
-		return -1, err
+	for try := 0; ; try++ {
+		if err := m.put(ctx, 1, template); err != nil {
+			return -1, err
+		}
+		same, err := m.sure(ctx, template)
+		if err != nil {
+			return -1, err
+		}
+		if same {
+			break
+		}
+		if try > 0 {
+			return -1, m.doubt("a new template does not match itself")
+		}
 	}
 	for i, t := range others {
 		if checkTemplate(t) != nil {
 			continue // nothing of this family, which no finger matches
 		}
-		score, _, err := m.compare(ctx, t)
-		if err == nil && score > 0 {
-			score, _, err = m.compare(ctx, t)
-		}
+		same, err := m.sure(ctx, t)
 		if err != nil {
 			return -1, err
 		}
-		if score > 0 {
+		if same {
 			return i, nil
 		}
 	}
 	return -1, nil
+}
+
+// sure compares a template with the first buffer until two answers agree.
+func (m *Module) sure(ctx context.Context, template []byte) (bool, error) {
+	yes := 0
+	for n := 1; ; n++ {
+		score, _, err := m.compare(ctx, template)
+		if err != nil {
+			return false, err
+		}
+		if score > 0 {
+			yes++
+		}
+		if yes == 2 || n-yes == 2 {
+			return yes == 2, nil
+		}
+	}
 }
 
 // lineup is the template and those of the decoys that go with it.
