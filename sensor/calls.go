@@ -1,6 +1,7 @@
 package sensor
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -65,18 +66,36 @@ func (m *Module) SetPacketSize(ctx context.Context, size int) error {
 
 // SetPassword changes the module's password (SetPwd, manual 5.3.1.2). It is in
 // flash, cannot be read back, and there is no reset: whoever forgets it has
-// lost the module. It is sent in clear, so it is no secret from a wire tap.
+// lost the module. It is sent in clear, so it is no secret from a wire tap. Where
+// the answer was lost, the new one is tried and then the old one; the error says
+// which of them holds.
 func (m *Module) SetPassword(ctx context.Context, password uint32) error {
 	release, err := m.take(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	if _, err := m.link.command(ctx, SetPwd, word(password)...); err != nil {
+	old := m.link.password
+	_, lost := m.link.command(ctx, SetPwd, word(password)...)
+	if lost != nil && !damaged(lost) {
+		return lost
+	}
+	try := func(p uint32) error {
+		m.link.password = p
+		err := m.link.verify(ctx, answerTimeout)
+		if damaged(err) {
+			err = m.link.verify(ctx, answerTimeout)
+		}
 		return err
 	}
-	m.link.password = password
-	return m.link.verify(ctx, answerTimeout)
+	if err = try(password); err == nil || ctx.Err() != nil {
+		return err
+	}
+	if e := try(old); e != nil {
+		m.link.password = password
+		return fmt.Errorf("sensor: %s: neither the password 0x%08X is known to hold nor the old one; try both: %w", m.info.Port, password, errors.Join(lost, err, e))
+	}
+	return fmt.Errorf("sensor: %s: the old password still holds, not 0x%08X; try once more: %w", m.info.Port, password, cmp.Or(lost, err))
 }
 
 // SetAddress changes the module's address (SetAdder, manual 5.3.1.5). Which
@@ -261,8 +280,8 @@ func (m *Module) EmptyLibrary(ctx context.Context) error {
 	return m.emptyLibrary(ctx)
 }
 
-// Search compares the scan with the whole library (Search, or HiSpeedSearch
-// where the module has it). found is false where nothing matched: a real R503
+// Search compares the scan with the whole library (Search, which every family
+// has). found is false where nothing matched: a real R503
 // names some slot even then.
 func (m *Module) Search(ctx context.Context, probe Print) (slot int, score float64, found bool, err error) {
 	release, err := m.take(ctx)

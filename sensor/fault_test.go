@@ -447,3 +447,35 @@ func TestSameFingerIsFoundOnABadWire(t *testing.T) {
 		})
 	}
 }
+
+// A change of the password whose question or answer was lost leaves the driver
+// with the one that holds, and its error tells.
+func TestPasswordOnABadWire(t *testing.T) {
+	for fault, want := range map[string]string{
+		"fault out drop 0 12": "", "fault out flip 10 255": "", "fault out delay 0 3000": "", "fault in flip 12 255": "old password",
+	} {
+		for _, model := range []string{"r503", "as608"} {
+			t.Run(model+" "+fault, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := newSim(t, model)
+					m := wired(t, s)
+					do(t, s, "fault clear", fault)
+					err := m.SetPassword(t.Context(), 5)
+					do(t, s, "fault clear")
+					if e := m.HandShake(t.Context()); e != nil {
+						t.Errorf("SetPassword says %v, and then the module %v", err, e)
+					}
+					holds := uint32(5)
+					if err != nil {
+						if holds = 0; want == "" || !strings.Contains(err.Error(), want) {
+							t.Errorf("%v", err)
+						}
+					}
+					if _, err := sensor.New(t.Context(), plugIn(t, s), sensor.Config{Baud: 57600, Password: holds}); err != nil {
+						t.Errorf("0x%08X does not hold: %v", holds, err)
+					}
+				})
+			})
+		}
+	}
+}
