@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 )
 
 // do carries out one instruction in its turn.
@@ -37,29 +38,51 @@ func (m *Module) set(ctx context.Context, register, value byte) error {
 // power-up; some units change at once, and then the answer to what follows is
 // lost. The module has to be opened again.
 func (m *Module) SetBaud(ctx context.Context, baud int) error {
-	n := baud / 9600
-	if n < 1 || n > 12 || baud%9600 != 0 {
+	if err := CheckBaud(baud); err != nil {
+		return err
+	}
+	_, err := m.do(ctx, SetSysPara, 4, byte(baud/9600))
+	return err
+}
+
+// CheckBaud refuses what SetBaud cannot set.
+func CheckBaud(baud int) error {
+	if baud < 9600 || baud > 12*9600 || baud%9600 != 0 {
 		return fmt.Errorf("sensor: %d baud is none of 9600 to 115200 in steps of 9600: %w", baud, ErrValue)
 	}
-	_, err := m.do(ctx, SetSysPara, 4, byte(n))
-	return err
+	return nil
 }
 
 // SetLevel sets the security level (register 5), 1 to 5: higher refuses more.
 func (m *Module) SetLevel(ctx context.Context, level int) error {
+	if err := CheckLevel(level); err != nil {
+		return err
+	}
+	return m.set(ctx, 5, byte(level))
+}
+
+// CheckLevel refuses what SetLevel cannot set.
+func CheckLevel(level int) error {
 	if level < 1 || level > 5 {
 		return fmt.Errorf("sensor: security level %d is not 1 to 5: %w", level, ErrValue)
 	}
-	return m.set(ctx, 5, byte(level))
+	return nil
 }
 
 // SetPacketSize sets how many bytes of data a packet has (register 6): 32, 64,
 // 128 or 256.
 func (m *Module) SetPacketSize(ctx context.Context, size int) error {
-	for code := range byte(4) {
-		if size == 32<<code {
-			return m.set(ctx, 6, code)
-		}
+	if err := CheckPacketSize(size); err != nil {
+		return err
+	}
+	return m.set(ctx, 6, byte(bits.Len(uint(size/32))-1))
+}
+
+// CheckPacketSize refuses what SetPacketSize cannot set.
+func CheckPacketSize(size int) error {
+	switch size {
+	case 32, 64, 128, 256:
+		return nil
 	}
 	return fmt.Errorf("sensor: packets of %d bytes are none of 32, 64, 128, 256: %w", size, ErrValue)
 }

@@ -35,6 +35,9 @@ func (f *moduleFlags) add(c *cobra.Command) {
 }
 
 func (f *moduleFlags) config(port string) (sensor.Config, error) {
+	if f.baud != 0 && sensor.CheckBaud(f.baud) != nil {
+		return sensor.Config{}, usage("--baud: %d is none of 9600 to 115200 in steps of 9600", f.baud)
+	}
 	address, err := number("--address", f.address)
 	if err != nil {
 		return sensor.Config{}, err
@@ -118,11 +121,11 @@ The others say nothing: --address-list names a file of addresses to call.`,
 			var all []found
 			any := false
 			for _, port := range args {
-				t.progress("%s: looking", port)
 				conf, err := f.config(port)
 				if err != nil {
 					return err
 				}
+				t.progress("%s: looking", port)
 				r, _ := look(ctx, conf, passwords, called) // why not is in it
 				any = any || r.Info != nil
 				all = append(all, r)
@@ -151,8 +154,8 @@ The others say nothing: --address-list names a file of addresses to call.`,
 		},
 	}
 	f.add(c)
-	c.Flags().StringVar(&list, "password-list", "", "file of passwords to try, one number a line")
-	c.Flags().StringVar(&addresses, "address-list", "", "file of addresses to call, one number a line")
+	c.Flags().StringVar(&list, "password-list", "", "file of passwords to try, one number a line, # begins a comment")
+	c.Flags().StringVar(&addresses, "address-list", "", "file of addresses to call, one number a line, # begins a comment")
 	return c
 }
 
@@ -205,10 +208,11 @@ func numberList(flag, file string) ([]uint32, error) {
 	var all []uint32
 	lines := bufio.NewScanner(text)
 	for n := 1; lines.Scan(); n++ {
-		if strings.TrimSpace(lines.Text()) == "" {
+		text, _, _ := strings.Cut(lines.Text(), "#")
+		if strings.TrimSpace(text) == "" {
 			continue
 		}
-		p, err := number(fmt.Sprintf("%s:%d", file, n), lines.Text())
+		p, err := number(fmt.Sprintf("%s:%d", file, n), text)
 		if err != nil {
 			return nil, err
 		}
@@ -300,6 +304,7 @@ func (t *tool) sensorSet() *cobra.Command {
 	var baud, level, packet int
 	var password, address string
 	var empty bool
+	var n, at uint32 // the password and the address
 	c := t.withModule(&cobra.Command{
 		Use:   "set PORT",
 		Short: "Change a module's rate, level, packet size, password or address",
@@ -310,9 +315,6 @@ After a change of the level 'faceprint sensor trust' is needed: to the daemon, a
 module that differs is another one.`,
 		Args: cobra.ExactArgs(1),
 	}, &moduleFlags{}, func(ctx context.Context, m *sensor.Module, _ []string) error {
-		if level == 0 && packet == 0 && !empty && password == "" && address == "" && baud == 0 {
-			return usage("nothing is to be changed; name what: --level, --packet, --new-password, --new-address, --new-baud or --empty-library")
-		}
 		if level != 0 {
 			if err := m.SetLevel(ctx, level); err != nil {
 				return err
@@ -330,24 +332,16 @@ module that differs is another one.`,
 			}
 		}
 		if password != "" {
-			n, err := number("--new-password", password)
-			if err != nil {
-				return err
-			}
 			if err := m.SetPassword(ctx, n); err != nil {
 				return err
 			}
 			t.progress("the password is 0x%08X now; write it down, it cannot be read or reset. The daemon: a file that holds it, named in finger.password_file", n)
 		}
 		if address != "" {
-			n, err := number("--new-address", address)
-			if err != nil {
+			if err := m.SetAddress(ctx, at); err != nil {
 				return err
 			}
-			if err := m.SetAddress(ctx, n); err != nil {
-				return err
-			}
-			t.progress("the address is 0x%08X now; the daemon: finger.address = 0x%08X", n, n)
+			t.progress("the address is 0x%08X now; the daemon: finger.address = 0x%08X", at, at)
 		}
 		if baud != 0 {
 			if err := m.SetBaud(ctx, baud); err != nil {
@@ -357,6 +351,33 @@ module that differs is another one.`,
 		}
 		return nil
 	})
+	// A flash that is half changed is worse than none: all is checked before the
+	// module is opened.
+	open := c.RunE
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		var errs []error
+		given := empty
+		check := func(flag string, f func() error) {
+			if cmd.Flags().Changed(flag) {
+				given = true
+				if err := f(); err != nil {
+					errs = append(errs, fmt.Errorf("--%s: %w", flag, err))
+				}
+			}
+		}
+		check("level", func() error { return sensor.CheckLevel(level) })
+		check("packet", func() error { return sensor.CheckPacketSize(packet) })
+		check("new-baud", func() error { return sensor.CheckBaud(baud) })
+		check("new-password", func() (err error) { n, err = number("a password", password); return err })
+		check("new-address", func() (err error) { at, err = number("an address", address); return err })
+		if !given {
+			return usage("nothing is to be changed; name what: --level, --packet, --new-password, --new-address, --new-baud or --empty-library")
+		}
+		if err := errors.Join(errs...); err != nil {
+			return usage("%w", err)
+		}
+		return open(cmd, args)
+	}
 	c.Flags().IntVar(&baud, "new-baud", 0, "rate from the next power-up on: 9600, 19200, 38400, 57600, 115200")
 	c.Flags().IntVar(&level, "level", 0, "security level, 1 to 5: higher refuses more")
 	c.Flags().IntVar(&packet, "packet", 0, "bytes of data in a packet: 32, 64, 128, 256")
