@@ -179,7 +179,8 @@ var (
 )
 
 // Survey asks a module what can be asked without a finger, and writes what it
-// learns. Nothing of it is anybody's: no picture, no template.
+// learns. Its handshake is HandShake's, the password. Nothing of it is anybody's: no
+// picture, no template.
 func (m *Module) Survey(ctx context.Context, w io.Writer) error {
 	i := m.info
 	fmt.Fprintf(w, "family %s, serial %q, system id %04X, hardware %q\n", i.Family, i.Serial, i.SystemID, i.Hardware)

@@ -74,10 +74,15 @@ func checkCameras(add addCheck) {
 }
 
 func checkSerial(add addCheck) {
-	var found []string
-	for _, pattern := range []string{"/dev/serial0", "/dev/ttyAMA*", "/dev/ttyUSB*", "/dev/ttyACM*"} {
+	var found, seen []string
+	for _, pattern := range []string{"/dev/serial[01]", "/dev/ttyS0", "/dev/ttyAMA*", "/dev/ttyUSB*", "/dev/ttyACM*"} {
 		f, _ := filepath.Glob(pattern)
-		found = append(found, f...)
+		for _, f := range f {
+			to, err := filepath.EvalSymlinks(f)
+			if err == nil && !slices.Contains(seen, to) { // serial0 is another name
+				found, seen = append(found, f), append(seen, to)
+			}
+		}
 	}
 	if len(found) == 0 {
 		add("serial port", checkWarn, "there is none", "on a Pi: raspi-config, Interface Options, Serial Port: no login shell, hardware enabled")
@@ -85,7 +90,11 @@ func checkSerial(add addCheck) {
 	}
 	for _, f := range found {
 		if tty.Console(f) {
-			add("serial port", checkFail, f+": the kernel writes its messages there", "on a Pi: raspi-config, Interface Options, Serial Port: no login shell; then restart")
+			state := checkFail
+			if f == "/dev/ttyS0" { // a Pi's is serial0; a PC may want its console there
+				state = checkWarn
+			}
+			add("serial port", state, f+": the kernel writes its messages there", "on a Pi: raspi-config, Interface Options, Serial Port: no login shell; then restart")
 			continue
 		}
 		if strings.Contains(tty.Holder(f), "getty") {
