@@ -24,16 +24,10 @@ func (t *tool) verify() *cobra.Command {
 When the policy says yes, the door opens and a grant is printed.`,
 		Example: "  faceprint verify alice\n  faceprint verify alice --nonce 4711 --audience till-3 --json",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cl := t.client()
-			defer cl.Close()
-			user, err := t.resolve(cmd.Context(), cl, args[0])
-			if err != nil {
-				return err
-			}
+		RunE: t.person(func(ctx context.Context, cl *client.Client, user string, args []string) error {
 			a.User = user
-			return t.attempt(cmd.Context(), cl, a, timeout, cl.Authenticate)
-		},
+			return t.attempt(ctx, cl, a, timeout, cl.Authenticate)
+		}),
 	}
 	attemptFlags(c, &a, &timeout)
 	return c

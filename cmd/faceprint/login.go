@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/faceprint/faceprint/device/api/client"
 )
 
 func (t *tool) login() *cobra.Command {
@@ -46,19 +49,13 @@ accounts and of people are never compared. Passwords go on working.`,
 		Use:               "allow PERSON ACCOUNT",
 		Short:             "Let a person log in to an account",
 		Args:              cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cl := t.client()
-			defer cl.Close()
-			user, err := t.resolve(cmd.Context(), cl, args[0])
-			if err != nil {
-				return err
-			}
-			l, err := cl.AllowLogin(cmd.Context(), args[1], user)
+		RunE: t.person(func(ctx context.Context, cl *client.Client, user string, args []string) error {
+			l, err := cl.AllowLogin(ctx, args[1], user)
 			if err != nil {
 				return err
 			}
 			return t.print(l, func(w io.Writer) { fmt.Fprintf(w, "%s may log in to %s\n", l.User, l.Account) })
-		},
+		}),
 	}
 	revoke := &cobra.Command{
 		Use:   "revoke ACCOUNT",

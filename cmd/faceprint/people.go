@@ -152,20 +152,15 @@ func (t *tool) forget() *cobra.Command {
 		Short:             "Destroy a person's key and templates, for good",
 		Example:           "  faceprint forget alice",
 		Args:              cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cl := t.client()
-			defer cl.Close()
-			user, err := t.resolve(cmd.Context(), cl, args[0])
-			if err != nil {
-				return err
-			}
+		RunE: t.person(func(ctx context.Context, cl *client.Client, user string, args []string) error {
 			var to *os.File
 			if receipt != "" { // before anything is erased
+				var err error
 				if to, err = os.OpenFile(receipt, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 					return fmt.Errorf("nobody is forgotten yet: the receipt needs a new file: %w", err)
 				}
 			}
-			r, err := cl.Forget(cmd.Context(), user)
+			r, err := cl.Forget(ctx, user)
 			if err != nil {
 				if to != nil {
 					err = errors.Join(err, to.Close(), os.Remove(receipt))
@@ -195,7 +190,7 @@ func (t *tool) forget() *cobra.Command {
 				err = fmt.Errorf("the erasure of %s is not finished: their old bytes, and the key to them, are still in the vault's file; the daemon's log says why, and it tries again every few hours and at its next start", r.User)
 			}
 			return err
-		},
+		}),
 	}
 	c.Flags().StringVar(&receipt, "receipt", "", "write the signed receipt for the person to this new `file`")
 	return c
@@ -209,19 +204,13 @@ func (t *tool) restoreTemplate() *cobra.Command {
 		Long: `Delete the face template that followed the person's look (policy.adapt), so
 that only the enrolled one is compared. It is recorded in the audit chain.`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cl := t.client()
-			defer cl.Close()
-			user, err := t.resolve(cmd.Context(), cl, args[0])
-			if err != nil {
-				return err
-			}
-			p, err := cl.RestoreTemplates(cmd.Context(), user)
+		RunE: t.person(func(ctx context.Context, cl *client.Client, user string, args []string) error {
+			p, err := cl.RestoreTemplates(ctx, user)
 			if err != nil {
 				return err
 			}
 			return t.print(p, func(w io.Writer) { fmt.Fprintf(w, "%s is known by what was enrolled\n", p.User) })
-		},
+		}),
 	}
 }
 
@@ -231,19 +220,27 @@ func (t *tool) unlock() *cobra.Command {
 		Use:               "unlock PERSON",
 		Short:             "End a person's lock-out, and the device's own delay with it",
 		Args:              cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cl := t.client()
-			defer cl.Close()
-			user, err := t.resolve(cmd.Context(), cl, args[0])
-			if err != nil {
-				return err
-			}
-			p, err := cl.Unlock(cmd.Context(), user)
+		RunE: t.person(func(ctx context.Context, cl *client.Client, user string, args []string) error {
+			p, err := cl.Unlock(ctx, user)
 			if err != nil {
 				return err
 			}
 			return t.print(p, func(w io.Writer) { fmt.Fprintf(w, "%s is not locked out\n", p.User) })
-		},
+		}),
+	}
+}
+
+// person runs what a command does with the person that its first argument
+// names.
+func (t *tool) person(do func(ctx context.Context, cl *client.Client, user string, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		cl := t.client()
+		defer cl.Close()
+		user, err := t.resolve(cmd.Context(), cl, args[0])
+		if err != nil {
+			return err
+		}
+		return do(cmd.Context(), cl, user, args)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -31,43 +32,31 @@ PIN is taken at all is the policy's to say (policy.pin).`,
 the person. Where the input is no terminal, one line of it is the PIN.`,
 		Example: "  faceprint pin set alice",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cl := t.client()
-			defer cl.Close()
-			user, err := t.resolve(cmd.Context(), cl, args[0])
-			if err != nil {
-				return err
-			}
+		RunE: t.person(func(ctx context.Context, cl *client.Client, user string, args []string) error {
 			pin, err := t.readPIN()
 			if err != nil {
 				return err
 			}
 			defer clear(pin)
-			p, err := cl.SetPIN(cmd.Context(), user, client.NewPIN{PIN: string(pin)})
+			p, err := cl.SetPIN(ctx, user, client.NewPIN{PIN: string(pin)})
 			if err != nil {
 				return err
 			}
 			return t.print(p, func(w io.Writer) { fmt.Fprintf(w, "%s has a new PIN\n", p.User) })
-		},
+		}),
 	}
 	remove := &cobra.Command{
 		ValidArgsFunction: t.completePerson,
 		Use:               "remove PERSON",
 		Short:             "Take a person's PIN away",
 		Args:              cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cl := t.client()
-			defer cl.Close()
-			user, err := t.resolve(cmd.Context(), cl, args[0])
-			if err != nil {
-				return err
-			}
-			p, err := cl.RemovePIN(cmd.Context(), user)
+		RunE: t.person(func(ctx context.Context, cl *client.Client, user string, args []string) error {
+			p, err := cl.RemovePIN(ctx, user)
 			if err != nil {
 				return err
 			}
 			return t.print(p, func(w io.Writer) { fmt.Fprintf(w, "%s has no PIN\n", p.User) })
-		},
+		}),
 	}
 	c.AddCommand(set, remove)
 	return c

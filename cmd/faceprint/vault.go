@@ -89,21 +89,15 @@ of the old ones is like nothing that is in this vault or in another. Nobody is
 enrolled again. Templates of fingers belong to the module's maker and cannot be
 renewed: enrol another finger. 'faceprintd vault renew' does it for everybody.`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cl := t.client()
-			defer cl.Close()
-			user, err := t.resolve(cmd.Context(), cl, args[0])
-			if err != nil {
-				return err
-			}
-			r, err := cl.Renew(cmd.Context(), user)
+		RunE: t.person(func(ctx context.Context, cl *client.Client, user string, args []string) error {
+			r, err := cl.Renew(ctx, user)
 			if err != nil {
 				return err
 			}
 			return t.print(r, func(w io.Writer) {
 				fmt.Fprintf(w, "%d face templates renewed; make a new backup and destroy those of before\n", r.Templates)
 			})
-		},
+		}),
 	}
 }
 
