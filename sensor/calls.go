@@ -19,7 +19,7 @@ func (m *Module) do(ctx context.Context, i Instruction, params ...byte) ([]byte,
 	return m.link.command(ctx, i, params...)
 }
 
-// set writes a system parameter (SetSysPara, manual 5.3.1.3) and reads them all
+// set writes a system parameter (SetSysPara, manual p. 12) and reads them all
 // again.
 func (m *Module) set(ctx context.Context, register, value byte) error {
 	release, err := m.take(ctx)
@@ -33,8 +33,9 @@ func (m *Module) set(ctx context.Context, register, value byte) error {
 	return m.readParameters(ctx)
 }
 
-// SetBaud sets the rate (register 4): a multiple of 9600 up to 115200; the R503
-// knows 1, 2, 4, 6 and 12 of them. By the manual it holds from the next
+// SetBaud sets the rate (SetSysPara, manual p. 12, register 4): a multiple of 9600
+// up to 115200 baud; the R503 knows 1, 2, 4, 6 and 12 of them and answers 1B to
+// others. By the manual it holds from the next
 // power-up; some units change at once, and then the answer to what follows is
 // lost. The module has to be opened again.
 func (m *Module) SetBaud(ctx context.Context, baud int) error {
@@ -53,7 +54,8 @@ func CheckBaud(baud int) error {
 	return nil
 }
 
-// SetLevel sets the security level (register 5), 1 to 5: higher refuses more.
+// SetLevel sets the security level (SetSysPara, manual p. 12, register 5), 1 to 5:
+// higher refuses more. Codes 1A, 1B, 18.
 func (m *Module) SetLevel(ctx context.Context, level int) error {
 	if err := CheckLevel(level); err != nil {
 		return err
@@ -69,8 +71,8 @@ func CheckLevel(level int) error {
 	return nil
 }
 
-// SetPacketSize sets how many bytes of data a packet has (register 6): 32, 64,
-// 128 or 256.
+// SetPacketSize sets how many bytes of data a packet has (SetSysPara, manual p. 12,
+// register 6): 32, 64, 128 or 256. Codes 1A, 1B, 18.
 func (m *Module) SetPacketSize(ctx context.Context, size int) error {
 	if err := CheckPacketSize(size); err != nil {
 		return err
@@ -87,7 +89,7 @@ func CheckPacketSize(size int) error {
 	return fmt.Errorf("sensor: packets of %d bytes are none of 32, 64, 128, 256: %w", size, ErrValue)
 }
 
-// SetPassword changes the module's password (SetPwd, manual 5.3.1.2). It is in
+// SetPassword changes the module's password (SetPwd, manual p. 11; code 18). It is in
 // flash, cannot be read back, and there is no reset: whoever forgets it has
 // lost the module. It is sent in clear, so it is no secret from a wire tap. Where
 // the answer was lost, the new one is tried and then the old one; the error says
@@ -121,7 +123,7 @@ func (m *Module) SetPassword(ctx context.Context, password uint32) error {
 	return fmt.Errorf("sensor: %s: the old password still holds, not 0x%08X; try once more: %w", m.info.Port, password, cmp.Or(lost, err))
 }
 
-// SetAddress changes the module's address (SetAdder, manual 5.3.1.5). Which
+// SetAddress changes the module's address (SetAdder, manual p. 12; code 18). Which
 // address its answer carries is not written: both are taken. Where the answer was
 // lost, the module is looked for at the new address and then at the old one.
 func (m *Module) SetAddress(ctx context.Context, address uint32) error {
@@ -148,7 +150,8 @@ func (m *Module) SetAddress(ctx context.Context, address uint32) error {
 	return fmt.Errorf("sensor: %s: the module is still at the address %#08X; try once more: %w", m.info.Port, old, err)
 }
 
-// Reset restarts the module (SoftRst, R503). What its buffers held is lost.
+// Reset restarts the module (SoftRst, manual p. 26; optical units have no such
+// instruction). What its buffers held is lost.
 func (m *Module) Reset(ctx context.Context) error {
 	release, err := m.take(ctx)
 	if err != nil {
@@ -164,7 +167,8 @@ func (m *Module) Reset(ctx context.Context) error {
 	return sleep(ctx, restart)
 }
 
-// InfoPage reads the 512 bytes of the information page (ReadInfPage).
+// InfoPage reads the 512 bytes of the information page (ReadInfPage, manual p. 32;
+// code 0F).
 func (m *Module) InfoPage(ctx context.Context) ([]byte, error) {
 	release, err := m.take(ctx)
 	if err != nil {
@@ -174,7 +178,8 @@ func (m *Module) InfoPage(ctx context.Context) ([]byte, error) {
 	return m.link.fetch(ctx, maxTemplate, ReadInfPage)
 }
 
-// Random asks for 32 random bits of the module (GetRandomCode). Nothing is
+// Random asks for 32 random bits of the module (GetRandomCode, manual p. 32).
+// Nothing is
 // known about their quality: no key is made of them.
 func (m *Module) Random(ctx context.Context) (uint32, error) {
 	b, err := m.do(ctx, GetRandomCode)
@@ -184,7 +189,8 @@ func (m *Module) Random(ctx context.Context) (uint32, error) {
 	return binary.BigEndian.Uint32(b), nil
 }
 
-// Note reads a page of the notepad (ReadNotepad): 16 pages of 32 bytes in flash.
+// Note reads a page of the notepad (ReadNotepad, manual p. 33; code 1C): 0 to 15,
+// of 32 bytes in flash.
 func (m *Module) Note(ctx context.Context, page int) ([]byte, error) {
 	if page < 0 || page > 15 {
 		return nil, fmt.Errorf("sensor: notepad page %d is not 0 to 15: %w", page, ErrValue)
@@ -192,7 +198,8 @@ func (m *Module) Note(ctx context.Context, page int) ([]byte, error) {
 	return m.do(ctx, ReadNotepad, byte(page))
 }
 
-// SetNote writes a page of the notepad (WriteNotepad), 32 bytes.
+// SetNote writes a page of the notepad, 0 to 15 (WriteNotepad, manual p. 33; codes
+// 18, 1C).
 func (m *Module) SetNote(ctx context.Context, page int, note [32]byte) error {
 	if page < 0 || page > 15 {
 		return fmt.Errorf("sensor: notepad page %d is not 0 to 15: %w", page, ErrValue)
@@ -201,21 +208,22 @@ func (m *Module) SetNote(ctx context.Context, page int, note [32]byte) error {
 	return err
 }
 
-// Check asks whether the sensor itself is sound (CheckSensor, R503); a broken
-// one answers SensorFault.
+// Check asks whether the sensor itself is sound (CheckSensor, manual p. 24); a
+// broken one answers SensorFault (29).
 func (m *Module) Check(ctx context.Context) error {
 	_, err := m.do(ctx, CheckSensor)
 	return err
 }
 
-// Echo is GetEcho: some libraries ask it whether a module is there.
+// Echo is GetEcho (53), which no manual has: some libraries ask it whether a module
+// is there, and it answers 55 in place of a code.
 func (m *Module) Echo(ctx context.Context) error {
 	_, err := m.do(ctx, GetEcho)
 	return err
 }
 
 // TemplateCount is how many templates rest in the module's library
-// (TempleteNum).
+// (TempleteNum, manual p. 13).
 func (m *Module) TemplateCount(ctx context.Context) (int, error) {
 	b, err := m.do(ctx, TempleteNum)
 	if err != nil {
@@ -224,7 +232,8 @@ func (m *Module) TemplateCount(ctx context.Context) (int, error) {
 	return int(binary.BigEndian.Uint16(b)), nil
 }
 
-// Slots lists the slots of the library that hold a template (ReadIndexTable).
+// Slots lists the slots of the library that hold a template, 0 to Capacity-1
+// (ReadIndexTable, manual p. 14; code 0B).
 func (m *Module) Slots(ctx context.Context) ([]int, error) {
 	release, err := m.take(ctx)
 	if err != nil {
@@ -242,7 +251,7 @@ func (m *Module) slot(n int) ([]byte, error) {
 }
 
 // StoreTemplate puts a template of this module into a slot of its library
-// (DownChar, Store).
+// (DownChar, Store, manual p. 19; codes 0B, 0E, 18, 35), 0 to Capacity-1.
 func (m *Module) StoreTemplate(ctx context.Context, slot int, template []byte) error {
 	at, err := m.slot(slot)
 	if err == nil {
@@ -264,7 +273,8 @@ func (m *Module) StoreTemplate(ctx context.Context, slot int, template []byte) e
 	return err
 }
 
-// LoadTemplate reads a slot of the library (LoadChar, UpChar).
+// LoadTemplate reads a slot of the library, 0 to Capacity-1 (LoadChar, UpChar,
+// manual pp. 20, 18; codes 0B, 0C, 0D). It spends the scan.
 func (m *Module) LoadTemplate(ctx context.Context, slot int) ([]byte, error) {
 	if _, err := m.slot(slot); err != nil {
 		return nil, err
@@ -277,7 +287,8 @@ func (m *Module) LoadTemplate(ctx context.Context, slot int) ([]byte, error) {
 	return m.loadSlot(ctx, slot)
 }
 
-// DeleteTemplates empties n slots from the first on (DeletChar).
+// DeleteTemplates empties n slots from the first on (DeletChar, manual p. 21; codes
+// 10, 18).
 func (m *Module) DeleteTemplates(ctx context.Context, first, n int) error {
 	at, err := m.slot(first)
 	if err != nil || n < 1 || first+n > m.info.Capacity {
@@ -293,7 +304,8 @@ func (m *Module) DeleteTemplates(ctx context.Context, first, n int) error {
 	return err
 }
 
-// EmptyLibrary removes every template that rests in the module (Empty).
+// EmptyLibrary removes every template that rests in the module (Empty, manual p.
+// 21; codes 11, 18).
 func (m *Module) EmptyLibrary(ctx context.Context) error {
 	release, err := m.take(ctx)
 	if err != nil {
@@ -303,10 +315,22 @@ func (m *Module) EmptyLibrary(ctx context.Context) error {
 	return m.emptyLibrary(ctx)
 }
 
-// Search compares the scan with the whole library (Search, which every family
-// has). found is false where nothing matched: a real R503
-// names some slot even then.
+// Search compares the scan with the whole library (Search, manual p. 22, which
+// every family has). found is false where nothing matched (09, 24): a real R503
+// names some slot even then. ErrStale: there was another scan since.
 func (m *Module) Search(ctx context.Context, probe Print) (slot int, score float64, found bool, err error) {
+	return m.searchBy(ctx, Search, probe)
+}
+
+// HiSpeedSearch is Search by the instruction of that name, which optical units
+// have (1B; others answer that they do not, FC, 19 or nothing). Identify does not use it: it
+// ends at the first template that is like enough where Search finds the best, and
+// users report slots that are off by one.
+func (m *Module) HiSpeedSearch(ctx context.Context, probe Print) (slot int, score float64, found bool, err error) {
+	return m.searchBy(ctx, HiSpeedSearch, probe)
+}
+
+func (m *Module) searchBy(ctx context.Context, by Instruction, probe Print) (slot int, score float64, found bool, err error) {
 	release, err := m.take(ctx)
 	if err != nil {
 		return 0, 0, false, err
@@ -315,12 +339,12 @@ func (m *Module) Search(ctx context.Context, probe Print) (slot int, score float
 	if probe.serial == 0 || probe.serial != m.scans || probe.resets != m.link.resets {
 		return 0, 0, false, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
 	}
-	return m.searchLibrary(ctx)
+	return m.searchLibrary(ctx, by)
 }
 
-func (m *Module) searchLibrary(ctx context.Context) (slot int, score float64, found bool, err error) {
+func (m *Module) searchLibrary(ctx context.Context, by Instruction) (slot int, score float64, found bool, err error) {
 	resets := m.link.resets
-	b, err := m.link.command(ctx, Search, 1, 0, 0, byte(m.info.Capacity>>8), byte(m.info.Capacity))
+	b, err := m.link.command(ctx, by, 1, 0, 0, byte(m.info.Capacity>>8), byte(m.info.Capacity))
 	switch {
 	case isCode(err, NotFound), isCode(err, LibraryEmpty):
 		return 0, 0, false, nil
@@ -344,8 +368,8 @@ type AutoStep struct {
 }
 
 // AutoEnroll lets the module enrol by itself into its own library (AutoEnroll,
-// manual 5.3.2.10, R503): six captures, each reported, 10 s for each touch. slot
-// 200 lets the module pick. faceprint does not use it: the template would rest
+// manual p. 28): six captures, each reported, 10 s for each touch (26 after that).
+// slot is 0 to 199, 200 lets the module pick. Codes 07, 0A, 0B, 1F, 22, 27. faceprint does not use it: the template would rest
 // in the module. It ends early, with a Cancel, when the context does.
 func (m *Module) AutoEnroll(ctx context.Context, slot int, overwrite, duplicate bool, progress func(AutoStep)) (int, error) {
 	if slot < 0 || slot > 0xFF {
@@ -356,7 +380,7 @@ func (m *Module) AutoEnroll(ctx context.Context, slot int, overwrite, duplicate 
 }
 
 // AutoIdentify lets the module search its own library by itself (AutoIdentify,
-// manual 5.3.2.11, R503), once.
+// R503), once. Codes 09, 0B, 22, 24, 26.
 func (m *Module) AutoIdentify(ctx context.Context, progress func(AutoStep)) (slot, score int, err error) {
 	last, err := m.auto(ctx, AutoIdentify, progress, autoIdentifyLast, byte(m.info.Level), 0, byte(min(m.info.Capacity, 0xFF)), 1, 1)
 	return last.Slot, last.Score, err
@@ -417,8 +441,8 @@ func (m *Module) auto(ctx context.Context, i Instruction, progress func(AutoStep
 	}
 }
 
-// Port switches the module's USB port on or off (PortControl, R30x units with
-// USB).
+// Port switches the module's USB port on or off (PortControl, 17, of R30x units
+// with USB; code 1D).
 func (m *Module) Port(ctx context.Context, on bool) error {
 	_, err := m.do(ctx, PortControl, flag(on))
 	return err

@@ -5,7 +5,8 @@ import (
 	"fmt"
 )
 
-// Code is a confirmation code, the first byte of every answer (manual 5.2).
+// Code is a confirmation code, the first byte of every answer (manual, chapter
+// V; of each instruction on its own page).
 type Code byte
 
 // Confirmation codes.
@@ -68,14 +69,22 @@ func (c Code) String() string {
 	return fmt.Sprintf("unknown code %02X", byte(c))
 }
 
-// CodeError is an answer other than OK.
+// CodeError is an answer other than OK. Its text names the instruction, its page
+// in the manual of the R503 and the code.
 type CodeError struct {
 	Instruction Instruction
 	Code        Code
 }
 
 func (e *CodeError) Error() string {
-	return fmt.Sprintf("sensor: %v: the module answers %v", e.Instruction, e.Code)
+	answer := e.Code.String()
+	if e.Instruction == GetImageEx && e.Code == FewFeatures { // which means another thing there
+		answer = "poor image (07)"
+	}
+	if page := instructions[e.Instruction].page; page > 0 {
+		return fmt.Sprintf("sensor: %v (manual p. %d): the module answers %s", e.Instruction, page, answer)
+	}
+	return fmt.Sprintf("sensor: %v: the module answers %s", e.Instruction, answer)
 }
 
 // Hint tells the person at the reader what to do. The values are stable.

@@ -36,7 +36,7 @@ const (
 	LampLight = "light" // on or off
 )
 
-// readParameters is ReadSysPara (manual 5.3.1.4): status, system id, library
+// readParameters is ReadSysPara (manual p. 13): status, system id, library
 // size, security level, address, packet size code, baud/9600, two bytes each
 // but for the address.
 func (m *Module) readParameters(ctx context.Context) error {
@@ -59,7 +59,7 @@ func (i *Info) parameters(b []byte) error {
 	return nil
 }
 
-// product reads the 46 bytes of ReadProdInfo (manual 5.3.4): model 16, batch 4,
+// product reads the 46 bytes of ReadProdInfo (manual p. 26): model 16, batch 4,
 // serial 8, hardware 2, sensor 8, width 2, height 2, template size 2,
 // templates 2.
 func (i *Info) product(b []byte) {

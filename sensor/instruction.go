@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Instruction is the first byte of a command (manual 5.3), by its name there.
+// Instruction is the first byte of a command (manual, chapter V), by its name
+// there.
 type Instruction byte
 
 // Instructions.
@@ -53,53 +54,67 @@ const (
 	GetEcho       Instruction = 0x53
 )
 
-var instructionText = map[Instruction]string{
-	GenImg: "GenImg", Img2Tz: "Img2Tz", Match: "Match", Search: "Search", RegModel: "RegModel", Store: "Store",
-	LoadChar: "LoadChar", UpChar: "UpChar", DownChar: "DownChar", UpImage: "UpImage", DownImage: "DownImage",
-	DeletChar: "DeletChar", Empty: "Empty", SetSysPara: "SetSysPara", ReadSysPara: "ReadSysPara", SetPwd: "SetPwd",
-	VfyPwd: "VfyPwd", GetRandomCode: "GetRandomCode", SetAdder: "SetAdder", ReadInfPage: "ReadInfPage",
-	PortControl: "PortControl", WriteNotepad: "WriteNotepad", ReadNotepad: "ReadNotepad", HiSpeedSearch: "HiSpeedSearch",
-	TempleteNum: "TempleteNum", ReadIndex: "ReadIndexTable", GetImageEx: "GetImageEx", Cancel: "Cancel",
-	AutoEnroll: "AutoEnroll", AutoIdentify: "AutoIdentify", LightOn: "LightOn", LightOff: "LightOff",
-	AuraLedConfig: "AuraLedConfig", CheckSensor: "CheckSensor", GetAlgVer: "GetAlgVer", GetFwVer: "GetFwVer",
-	ReadProdInfo: "ReadProdInfo", SoftRst: "SoftRst", HandShake: "HandShake", GetEcho: "GetEcho",
+// instructions is what the manual says about each: its name there, the page of
+// Grow R503 V1.2.2 (0: only optical units have it, or not looked up), how many bytes follow the code
+// OK of its answer (an answer of another size is not one to it), and the answers
+// other than OK that it has besides those that all have.
+var instructions = map[Instruction]struct {
+	name  string
+	page  int
+	size  int
+	codes []Code
+}{
+	GenImg:        {"GenImg", 15, 0, []Code{NoFinger, ImageFail}},
+	Img2Tz:        {"Img2Tz", 17, 0, []Code{ImageMessy, FewFeatures, NoImage, BadID}},
+	Match:         {"Match", 22, 2, []Code{NoMatch, TemplateEmpty}},
+	Search:        {"Search", 22, 4, []Code{NotFound, LibraryEmpty, BadID}},
+	RegModel:      {"RegModel", 17, 0, []Code{MergeFail}},
+	Store:         {"Store", 19, 0, []Code{BadID, FlashError, IllegalData}},
+	LoadChar:      {"LoadChar", 20, 0, []Code{BadID, TemplateRead}},
+	UpChar:        {"UpChar", 18, 0, []Code{TemplateUpload, ImageUpload, BadID}},
+	DownChar:      {"DownChar", 19, 0, []Code{DataReceive, BadID}},
+	UpImage:       {"UpImage", 15, 0, []Code{ImageUpload}},
+	DownImage:     {"DownImage", 16, 0, []Code{DataReceive}},
+	DeletChar:     {"DeletChar", 21, 0, []Code{DeleteFail, FlashError}},
+	Empty:         {"Empty", 21, 0, []Code{EmptyFail, FlashError}},
+	SetSysPara:    {"SetSysPara", 12, 0, []Code{BadRegister, BadValue, FlashError}},
+	ReadSysPara:   {"ReadSysPara", 13, 16, []Code{FlashError}},
+	SetPwd:        {"SetPwd", 11, 0, []Code{FlashError}},
+	VfyPwd:        {"VfyPwd", 11, 0, []Code{WrongPassword}},
+	GetRandomCode: {"GetRandomCode", 32, 4, nil},
+	SetAdder:      {"SetAdder", 12, 0, []Code{FlashError}},
+	ReadInfPage:   {"ReadInfPage", 32, 0, []Code{ImageUpload}},
+	PortControl:   {"PortControl", 0, 0, []Code{PortFail}},
+	WriteNotepad:  {"WriteNotepad", 33, 0, []Code{FlashError, BadNotepad}},
+	ReadNotepad:   {"ReadNotepad", 33, 32, []Code{BadNotepad}},
+	HiSpeedSearch: {"HiSpeedSearch", 0, 4, []Code{NotFound, LibraryEmpty, BadID}},
+	TempleteNum:   {"TempleteNum", 13, 2, nil},
+	ReadIndex:     {"ReadIndexTable", 14, 32, []Code{BadID}},
+	GetImageEx:    {"GetImageEx", 23, 0, []Code{NoFinger, ImageFail, FewFeatures}},
+	Cancel:        {"Cancel", 23, 0, nil},
+	AutoEnroll:    {"AutoEnroll", 28, 2, []Code{NoFinger, ImageFail, ImageMessy, FewFeatures, MergeFail, BadID, LibraryFull, TemplateEmpty, TimedOut, AlreadyEnrolled}},
+	AutoIdentify:  {"AutoIdentify", 0, 5, []Code{NoFinger, ImageFail, ImageMessy, FewFeatures, NotFound, BadID, TemplateEmpty, LibraryEmpty, TimedOut}},
+	AuraLedConfig: {"AuraLedConfig", 27, 0, nil},
+	CheckSensor:   {"CheckSensor", 24, 0, []Code{SensorFault}},
+	GetAlgVer:     {"GetAlgVer", 25, 32, nil},
+	GetFwVer:      {"GetFwVer", 25, 32, nil},
+	ReadProdInfo:  {"ReadProdInfo", 26, 46, nil},
+	SoftRst:       {"SoftRst", 26, 0, nil},
+	HandShake:     {"HandShake", 24, 0, nil},
+	LightOn:       {"LightOn", 0, 0, nil},
+	LightOff:      {"LightOff", 0, 0, nil},
+	GetEcho:       {"GetEcho", 0, 0, nil},
 }
 
 func (i Instruction) String() string {
-	if s, ok := instructionText[i]; ok {
-		return s
+	if t, ok := instructions[i]; ok {
+		return t.name
 	}
 	return fmt.Sprintf("instruction %02X", byte(i))
 }
 
-// answerSize is how many bytes follow the code OK of each instruction's answer
-// (manual 5.3); an answer of another size is not one to it.
-var answerSize = map[Instruction]int{
-	GenImg: 0, Img2Tz: 0, Match: 2, Search: 4, RegModel: 0, Store: 0, LoadChar: 0, UpChar: 0, DownChar: 0, UpImage: 0,
-	DownImage: 0, DeletChar: 0, Empty: 0, SetSysPara: 0, ReadSysPara: 16, SetPwd: 0, VfyPwd: 0, GetRandomCode: 4,
-	SetAdder: 0, ReadInfPage: 0, PortControl: 0, WriteNotepad: 0, ReadNotepad: 32, HiSpeedSearch: 4, TempleteNum: 2,
-	ReadIndex: 32, GetImageEx: 0, Cancel: 0, AutoEnroll: 2, AutoIdentify: 5, AuraLedConfig: 0, CheckSensor: 0,
-	GetAlgVer: 32, GetFwVer: 32, ReadProdInfo: 46, SoftRst: 0, HandShake: 0, LightOn: 0, LightOff: 0, GetEcho: 0,
-}
-
 // echo is what GetEcho answers in place of a code.
 const echo Code = 0x55
-
-// codes are the answers other than OK that each instruction has (manual 5.3),
-// besides those that all have.
-var codes = map[Instruction][]Code{
-	GenImg: {NoFinger, ImageFail}, Img2Tz: {ImageMessy, FewFeatures, NoImage, BadID}, Match: {NoMatch, TemplateEmpty},
-	Search: {NotFound, LibraryEmpty, BadID}, HiSpeedSearch: {NotFound, LibraryEmpty, BadID}, RegModel: {MergeFail},
-	Store: {BadID, FlashError, IllegalData}, LoadChar: {BadID, TemplateRead}, UpChar: {TemplateUpload, ImageUpload, BadID},
-	DownChar: {DataReceive, BadID}, UpImage: {ImageUpload}, DownImage: {DataReceive}, DeletChar: {DeleteFail, FlashError},
-	Empty: {EmptyFail, FlashError}, SetSysPara: {BadRegister, BadValue, FlashError}, ReadSysPara: {FlashError},
-	SetPwd: {FlashError}, VfyPwd: {WrongPassword}, SetAdder: {FlashError}, ReadInfPage: {ImageUpload},
-	PortControl: {PortFail}, WriteNotepad: {FlashError, BadNotepad}, ReadNotepad: {BadNotepad}, ReadIndex: {BadID},
-	GetImageEx:   {NoFinger, ImageFail, FewFeatures},
-	AutoEnroll:   {NoFinger, ImageFail, ImageMessy, FewFeatures, MergeFail, BadID, LibraryFull, TemplateEmpty, TimedOut, AlreadyEnrolled},
-	AutoIdentify: {NoFinger, ImageFail, ImageMessy, FewFeatures, NotFound, BadID, TemplateEmpty, LibraryEmpty, TimedOut},
-	CheckSensor:  {SensorFault},
-}
 
 // possible tells whether an instruction can be answered so. Codes that say
 // that the module could not do anything are possible everywhere.
@@ -110,7 +125,7 @@ func possible(i Instruction, c Code) bool {
 	case SensorFault:
 		return i == GenImg || i == GetImageEx || i == CheckSensor
 	}
-	return slices.Contains(codes[i], c)
+	return slices.Contains(instructions[i].codes, c)
 }
 
 // timeoutOf is how long the answer may take.

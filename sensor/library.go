@@ -91,7 +91,7 @@ func (m *Module) search(ctx context.Context, probe Print, templates [][]byte) (i
 	if probe.serial == 0 || probe.serial != m.scans || probe.resets != m.link.resets {
 		return -1, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
 	}
-	slot, _, found, err := m.searchLibrary(ctx)
+	slot, _, found, err := m.searchLibrary(ctx, Search)
 	if err != nil || !found {
 		return -1, err
 	}

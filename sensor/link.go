@@ -278,7 +278,7 @@ func (l *link) command(ctx context.Context, i Instruction, params ...byte) ([]by
 // repeatable instructions do the same when sent twice. Nothing that compares,
 // stores or changes a setting is.
 var repeatable = map[Instruction]bool{
-	GenImg: true, Img2Tz: true, ReadSysPara: true, ReadProdInfo: true, TempleteNum: true, ReadIndex: true,
+	GenImg: true, GetImageEx: true, Img2Tz: true, ReadSysPara: true, ReadProdInfo: true, TempleteNum: true, ReadIndex: true,
 	VfyPwd: true, ReadNotepad: true, GetAlgVer: true, GetFwVer: true, HandShake: true, CheckSensor: true,
 	LoadChar: true, GetRandomCode: true,
 }
@@ -374,7 +374,7 @@ func (l *link) answer(ctx context.Context, timeout time.Duration, i Instruction)
 		code = OK
 	}
 	if code == OK {
-		if want, ok := answerSize[i]; !ok || len(rest) != want {
+		if want, ok := instructions[i]; !ok || len(rest) != want.size {
 			l.dirty = true
 			return nil, fmt.Errorf("sensor: %s: %v was answered with %d bytes: %w", l.name, i, len(rest), ErrProtocol)
 		}

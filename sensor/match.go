@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Match compares the scan with a template of this module (DownChar, Match) and
-// returns the module's score, 0 for no match. Nothing is stored in the module
+// Match compares the scan with a template of this module (DownChar, manual p. 19,
+// Match, p. 22) and returns the module's score, 0 for no match (08). Nothing is stored in the module
 // beyond its buffers. ErrStale: there was another scan since, or the module was
 // reset.
 //

@@ -18,11 +18,13 @@ type Module struct {
 	link *link
 	wake Wake // nil where there is none
 
-	coverage bool // at enrolment; guarded by turn
-	info     Info
-	scans    uint64 // guarded by turn
-	guard    guard
-	lamp     lamp
+	coverage  bool // at enrolment; guarded by turn
+	imageEx   bool // it has GetImageEx
+	handShake bool // it has HandShake
+	info      Info
+	scans     uint64 // guarded by turn
+	guard     guard
+	lamp      lamp
 
 	library library
 
@@ -60,27 +62,44 @@ func (m *Module) Close() error {
 	return m.err
 }
 
-// take waits for the wire.
+// take waits for the wire, and until an animation of the lamp is over: some units
+// lose their mind when an instruction comes into one.
 func (m *Module) take(ctx context.Context) (release func(), err error) {
-	select {
-	case <-m.turn:
-		return func() { m.turn <- struct{}{} }, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("sensor: %s is busy: %w", m.info.Port, ctx.Err())
+	for {
+		select {
+		case <-m.turn:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("sensor: %s is busy: %w", m.info.Port, ctx.Err())
+		}
+		release = func() { m.turn <- struct{}{} }
+		wait := time.Until(m.lamp.busy)
+		if wait <= 0 {
+			return release, nil
+		}
+		release()
+		if err := sleep(ctx, wait); err != nil {
+			return nil, fmt.Errorf("sensor: %s: the lamp is at it: %w", m.info.Port, err)
+		}
 	}
 }
 
-// HandShake asks the module whether it is there. It works on every family,
-// because it verifies the password, which all have.
+// HandShake asks the module whether it is there (HandShake, manual p. 24), and
+// verifies the password where it was reset meanwhile (21): prints of before are
+// stale then. Families without it have their password verified (VfyPwd, p. 11),
+// which all have. ErrPassword: it is another one (13).
 func (m *Module) HandShake(ctx context.Context) error {
 	release, err := m.take(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
+	if m.handShake {
+		_, err = m.link.command(ctx, HandShake)
+		return err
+	}
 	_, err = m.link.command(ctx, VfyPwd, word(m.link.password)...)
 	if isCode(err, WrongPassword) {
-		return fmt.Errorf("sensor: %s: %w", m.info.Port, ErrPassword)
+		return fmt.Errorf("sensor: %s: %w: %w", m.info.Port, ErrPassword, err)
 	}
 	return err
 }

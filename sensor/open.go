@@ -228,12 +228,20 @@ func (m *Module) introduce(ctx context.Context) error {
 			}
 			*v.text = cString(b)
 		}
+		for _, v := range []struct {
+			has *bool
+			Instruction
+		}{{&m.handShake, HandShake}, {&m.imageEx, GetImageEx}} {
+			if _, *v.has, err = m.probe(ctx, v.Instruction); err != nil {
+				return err
+			}
+		}
 	}
 	return m.findLamp(ctx)
 }
 
 // probe asks for something that a module may not have: has is false where it
-// says so or says nothing.
+// says so or says nothing. That there is no finger is no such answer.
 func (m *Module) probe(ctx context.Context, i Instruction, params ...byte) (b []byte, has bool, err error) {
 	for range 2 {
 		b, err = m.link.once(ctx, probeTimeout, i, params)
@@ -243,7 +251,10 @@ func (m *Module) probe(ctx context.Context, i Instruction, params ...byte) (b []
 			return b, true, nil
 		case ctx.Err() != nil, errors.Is(err, ErrGone):
 			return nil, false, err
-		case errors.As(err, &e), errors.Is(err, ErrTimeout):
+		case errors.As(err, &e):
+			_, hint := retry(err).(*RetryError)
+			return nil, hint, nil
+		case errors.Is(err, ErrTimeout):
 			return nil, false, nil
 		}
 		// Damaged on the wire: that says nothing about what the module has.

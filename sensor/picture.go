@@ -27,8 +27,8 @@ func (i Info) Window() (width, height int) {
 	return 256, 288
 }
 
-// Capture takes a picture of the finger on the sensor (GenImg) and reads it
-// (UpImage). It does not wait: no finger is a *RetryError. At 57600 baud the
+// Capture takes a picture of the finger on the sensor (GenImg, manual p. 15, which
+// shows a poor one as well) and reads it (UpImage, p. 15; code 0F). It does not wait: no finger is a *RetryError. At 57600 baud the
 // 192x192 pixels of an R503 take 3.5 s, the 256x288 of an R307 7 s.
 func (m *Module) Capture(ctx context.Context) (Picture, error) {
 	release, err := m.take(ctx)
@@ -79,7 +79,8 @@ func pack(pix []byte) []byte {
 	return b
 }
 
-// Put loads a picture into the module's image buffer (DownImage).
+// Put loads a picture into the module's image buffer (DownImage, manual p. 16; code
+// 0E). ErrTemplate: it is of another size, or the module takes none.
 func (m *Module) Put(ctx context.Context, p Picture) error {
 	release, err := m.take(ctx)
 	if err != nil {

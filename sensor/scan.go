@@ -16,21 +16,23 @@ type Print struct {
 	resets int    // of the module before it
 }
 
-// Scan waits for a finger, takes its picture (GenImg) and extracts its
-// features into the module's first buffer (Img2Tz). It waits until the context
-// ends, which is a *RetryError with HintNoFinger when only a finger was
-// missing. A picture that is no good is a *RetryError as well. While no finger
-// is there the wire is free for others between two looks.
+// Scan waits for a finger, takes its picture (GetImageEx, else GenImg; manual pp.
+// 23, 15) and extracts its features into the module's first buffer (Img2Tz, p.
+// 17). It waits until the context ends, which is a *RetryError with HintNoFinger
+// when only a finger was missing. A picture that is no good (codes 03, 06, 07, 15)
+// is a *RetryError as well. While no finger is there (02) the wire is free for
+// others between two looks.
 func (m *Module) Scan(ctx context.Context) (Print, error) {
 	return m.watch(ctx, func() (Print, error) { return m.scan(ctx, 1) })
 }
 
 // See is Scan for somebody who compares on the host: the picture is read
-// (UpImage) before the module extracts its features, which may take it.
+// (UpImage, manual p. 15; code 0F where there is none) before the module extracts
+// its features, which may take it.
 func (m *Module) See(ctx context.Context) (p Print, pic Picture, err error) {
 	p, err = m.watch(ctx, func() (Print, error) {
 		m.scans++
-		if _, err := m.link.command(ctx, GenImg); err != nil {
+		if err := m.expose(ctx); err != nil {
 			return Print{}, err
 		}
 		if pic, err = m.upImage(ctx); err != nil {
@@ -69,10 +71,27 @@ func (m *Module) watch(ctx context.Context, look func() (Print, error)) (Print, 
 // scan takes one picture and its features into a buffer.
 func (m *Module) scan(ctx context.Context, buffer byte) (Print, error) {
 	m.scans++ // whatever comes of it, older prints are stale
-	if _, err := m.link.command(ctx, GenImg); err != nil {
+	if err := m.expose(ctx); err != nil {
 		return Print{}, err
 	}
 	return m.extract(ctx, buffer)
+}
+
+// expose takes a picture: by GetImageEx where the module has it, which answers 07
+// to a poor one, where GenImg answers OK and only Img2Tz, half a second or a
+// whole picture on the wire later, that it is of no use. A poor one is taken anew
+// a few times, for the finger may just be coming down.
+func (m *Module) expose(ctx context.Context) error {
+	if !m.imageEx {
+		_, err := m.link.command(ctx, GenImg)
+		return err
+	}
+	for try := 1; ; try++ {
+		_, err := m.link.command(ctx, GetImageEx)
+		if try == poorTries || !isCode(err, FewFeatures) {
+			return err
+		}
+	}
 }
 
 // extract takes the features of the picture that was taken last.
@@ -89,7 +108,7 @@ func (m *Module) extract(ctx context.Context, buffer byte) (Print, error) {
 func (m *Module) await(ctx context.Context, buffer byte, taken func() error) error {
 	for poll := pollFirst; ; poll = min(2*poll, pollMost) {
 		m.scans++
-		_, err := m.link.command(ctx, GenImg)
+		err := m.expose(ctx)
 		if err == nil {
 			err = taken()
 		}
@@ -114,8 +133,8 @@ func waited(ctx context.Context, err error) error {
 	return err
 }
 
-// Lifted waits until no finger is on the sensor; one that stays is a *RetryError
-// with HintLift.
+// Lifted waits until no finger is on the sensor (GenImg, manual p. 15, answers 02);
+// one that stays is a *RetryError with HintLift.
 func (m *Module) Lifted(ctx context.Context) error {
 	release, err := m.take(ctx)
 	if err != nil {
@@ -184,12 +203,13 @@ type EnrolStep struct {
 	Coverage *Coverage
 }
 
-// Enrol takes the captures of one finger, with the finger lifted in between,
-// merges them (RegModel) and returns the template (UpChar). captures is bounded
-// by the module's buffers; 0 means as many as it merges. A capture that did not
+// Enrol takes the captures of one finger as Scan does, with the finger lifted in
+// between, merges them (RegModel, manual p. 17) and returns the template (UpChar,
+// p. 18; 0D where it cannot). captures is bounded by the module's buffers, 2 to 6;
+// 0 means as many as it merges. A capture that did not
 // come out is asked for again until the context ends. progress may be nil.
 //
-// A *RetryError with HintSame means that the captures do not belong together.
+// A *RetryError with HintSame means that the captures do not belong together (0A).
 func (m *Module) Enrol(ctx context.Context, captures int, progress func(EnrolStep)) ([]byte, error) {
 	release, err := m.take(ctx)
 	if err != nil {

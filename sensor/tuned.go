@@ -33,7 +33,7 @@ const (
 	dataTimeout   = answerTimeout / 3 // between two data packets, the largest of which takes 0.28 s at 9600 baud
 	searchTimeout = 3 * time.Second   // 1000 templates take a second on optical units, 200 take 2 s on the R503
 	flashTimeout  = 5 * time.Second   // erasing a whole library
-	autoTimeout   = 12 * time.Second  // AutoEnroll and AutoIdentify wait 10 s for a touch (manual 5.3)
+	autoTimeout   = 12 * time.Second  // AutoEnroll and AutoIdentify wait 10 s for a touch (manual p. 28)
 
 	// Bytes that a Linux serial driver takes before they are on the wire.
 	writeAhead = 4096
@@ -42,6 +42,10 @@ const (
 	// so that an idle reader costs little.
 	pollFirst = 20 * time.Millisecond
 	pollMost  = 200 * time.Millisecond
+
+	// How often a poor picture is taken before the person is told: a finger that
+	// comes down covers the sensor after two of an R503's captures (0.2 s each).
+	poorTries = 3
 
 	// A picture of an enrolment is read where it takes no longer on the wire: at
 	// 57600 baud that leaves out the optical units, whose pictures take 7 s.

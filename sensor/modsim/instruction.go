@@ -12,7 +12,8 @@ import (
 
 // command carries out one instruction and says how long the silicon takes.
 func (s *Sim) command(i sensor.Instruction, a []byte) ([]sensor.Packet, time.Duration) {
-	if !s.p.has(i) || i == sensor.DownImage && s.quirks["noimage"] > 0 {
+	old := s.quirks["oldfirmware"] > 0 && (i == sensor.GetImageEx || i == sensor.HandShake)
+	if !s.p.has(i) || old || i == sensor.DownImage && s.quirks["noimage"] > 0 {
 		if s.p.Unknown == sensor.OK {
 			return nil, 0
 		}
@@ -20,6 +21,10 @@ func (s *Sim) command(i sensor.Instruction, a []byte) ([]sensor.Packet, time.Dur
 	}
 	if want := parameters[i]; len(a) != want {
 		return s.ack(sensor.PacketError), 0
+	}
+	if s.quirks["dazed"] > 0 && time.Now().Before(s.dances) {
+		s.hung = true
+		return nil, 0
 	}
 	if n := s.quirks["forget"]; n > 0 && i != sensor.VfyPwd && s.commands%uint64(n) == 0 {
 		return s.ack(sensor.VerifyFirst), 0
@@ -51,8 +56,14 @@ func (s *Sim) command(i sensor.Instruction, a []byte) ([]sensor.Packet, time.Dur
 		return s.ack(sensor.OK, s.systemParameters()...), 0
 	case sensor.ReadProdInfo:
 		return s.ack(sensor.OK, s.product()...), 0
-	case sensor.GenImg, sensor.GetImageEx:
+	case sensor.GenImg:
 		return s.capture()
+	case sensor.GetImageEx:
+		out, took := s.capture()
+		if s.touch != nil && s.touch.press < tooLight {
+			out = s.ack(sensor.FewFeatures)
+		}
+		return out, took
 	case sensor.Img2Tz:
 		return s.extract(a[0])
 	case sensor.RegModel:
@@ -115,6 +126,13 @@ func (s *Sim) command(i sensor.Instruction, a []byte) ([]sensor.Packet, time.Dur
 		}
 		return s.ack(sensor.OK, s.notepad[a[0]][:]...), 0
 	case sensor.AuraLedConfig:
+		s.dances = time.Time{}
+		if way, speed, times := a[0], a[1], a[3]; way == 1 || way == 2 {
+			s.dances = time.Now().Add(10 * time.Millisecond * time.Duration(speed) * time.Duration(times))
+			if times == 0 {
+				s.dances = time.Now().Add(1 << 62)
+			}
+		}
 		s.lamp = fmt.Sprintf("mode %d speed %d colour %d times %d", a[0], a[1], a[2], a[3])
 		return s.ack(sensor.OK), 0
 	case sensor.LightOn, sensor.LightOff:
@@ -193,6 +211,9 @@ func (s *Sim) product() []byte {
 	return b
 }
 
+// tooLight is the pressure below which a picture is too poor.
+const tooLight = 0.2
+
 func (s *Sim) capture() ([]sensor.Packet, time.Duration) {
 	s.fresh = false
 	if s.touch == nil {
@@ -213,7 +234,7 @@ func (s *Sim) extract(buffer byte) ([]sensor.Packet, time.Duration) {
 	}
 	var v []int8
 	if t := s.image.touch; t != nil {
-		if t.press < 0.2 {
+		if t.press < tooLight {
 			return s.ack(sensor.FewFeatures), s.p.Features
 		}
 		v = t.finger.features(t.number, t.press)

@@ -13,21 +13,23 @@ import (
 // quirkText says what each quirk does. Those that take a number happen at every
 // so many.
 var quirkText = map[string]string{
-	"spurious01": "Match answers 01 first, then properly (optical units)",
-	"shortlast":  "the last data packet of a template has only two bytes",
-	"noend":      "the last data packet is 02, not 08 (DY50)",
-	"blank":      "templates are uploaded as FF",
-	"glitch":     "a 00 precedes everything at power-up",
-	"noready":    "no 55 at power-up",
-	"noimage":    "takes no picture from the host: DownImage is unknown to it",
-	"foreign":    "answers 20 with its own address when another is called, where the manual says nothing",
-	"oldaddress": "answers a change of its address from the old one",
-	"decimal":    "AutoEnroll reports its steps 10 to 12 as 10 to 12 hex, as the manual prints them",
-	"baudnow":    "a new rate holds from the next packet on, not from the next power-up",
-	"badsum":     "N: every Nth packet has a wrong checksum",
-	"flip":       "N: every Nth byte that is sent is damaged",
-	"half":       "N: every Nth packet stops in the middle",
-	"forget":     "N: every Nth instruction is answered 21, as after a reset",
+	"spurious01":  "Match answers 01 first, then properly (optical units)",
+	"shortlast":   "the last data packet of a template has only two bytes",
+	"noend":       "the last data packet is 02, not 08 (DY50)",
+	"blank":       "templates are uploaded as FF",
+	"glitch":      "a 00 precedes everything at power-up",
+	"noready":     "no 55 at power-up",
+	"noimage":     "takes no picture from the host: DownImage is unknown to it",
+	"oldfirmware": "knows neither GetImageEx nor HandShake",
+	"dazed":       "an instruction that comes into an animation of the lamp makes it hang",
+	"foreign":     "answers 20 with its own address when another is called, where the manual says nothing",
+	"oldaddress":  "answers a change of its address from the old one",
+	"decimal":     "AutoEnroll reports its steps 10 to 12 as 10 to 12 hex, as the manual prints them",
+	"baudnow":     "a new rate holds from the next packet on, not from the next power-up",
+	"badsum":      "N: every Nth packet has a wrong checksum",
+	"flip":        "N: every Nth byte that is sent is damaged",
+	"half":        "N: every Nth packet stops in the middle",
+	"forget":      "N: every Nth instruction is answered 21, as after a reset",
 }
 
 // lieText says how a malicious module answers.

@@ -58,6 +58,7 @@ type Sim struct {
 	library  map[int][]byte
 	notepad  [16][32]byte
 	lamp     string
+	dances   time.Time // until when the lamp is animated
 	commands uint64
 	packets  uint64
 	waitFor  byte   // what data packets are for: a buffer, forImage, or 0 for nothing
@@ -129,7 +130,7 @@ func (s *Sim) reset() {
 	s.baudN = s.newN
 	s.verified, s.image, s.fresh, s.waitFor, s.incoming = s.password == 0, nil, false, 0, nil
 	s.buffers = make(map[byte][]byte)
-	s.lamp, s.hung = "off", false
+	s.lamp, s.dances, s.hung = "off", time.Time{}, false
 }
 
 // wakes tells the wake line whether a finger is there.
