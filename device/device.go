@@ -332,6 +332,7 @@ func (d *Device) begin(ctx context.Context, timeout time.Duration, patient bool)
 		unhook()
 		yield(nil)
 		cancel()
+		d.send(Event{Kind: "ended"})
 		d.turn <- struct{}{}
 	}, nil
 }
@@ -576,6 +577,7 @@ func (d *Device) fault(user store.UserID, kind string, before lockouts, ev *capt
 		outcome = "abandoned" // the asker hung up
 	} else {
 		d.opts.Log.Warn("attempt failed", "err", cause)
+		d.send(Event{Kind: "fault", User: user})
 	}
 	return d.vault.Update(func(tx *store.Tx) error {
 		if !ev.compared() {

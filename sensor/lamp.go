@@ -10,21 +10,23 @@ import (
 type Lamp uint8
 
 // What a lamp tells. Colours are those that every R503 has: green and yellow
-// came later.
+// came later. What lasts is a steady light or none, and what flashes ends by
+// itself: an instruction that comes into an animation upsets some units, and one
+// that never ends could only be disturbed.
 const (
 	LampOff     Lamp = iota
-	LampReady        // breathing blue; a plain light is off
-	LampWorking      // flashing blue; a plain light is on
-	LampYes          // blue for long
-	LampNo           // red, twice
+	LampReady        // blue; a plain light is off
+	LampWorking      // purple; a plain light is on
+	LampYes          // blue, four flashes
+	LampNo           // red, two flashes
 	LampLocked       // red
-	LampFault        // breathing purple
+	LampFault        // purple, three flashes, then dark; a plain light is off
 )
 
-// Ways and colours of AuraLedConfig (manual 5.3.2.13).
+// Ways and colours of AuraLedConfig (manual p. 27).
 const (
-	auraBreathe, auraFlash, auraOn, auraOff = 1, 2, 3, 4
-	auraRed, auraBlue, auraPurple           = 1, 2, 3
+	auraFlash, auraOn, auraOff    = 2, 3, 4
+	auraRed, auraBlue, auraPurple = 1, 2, 3
 )
 
 // aura is a setting: way, speed (10 ms a step), colour, times (0 = for ever).
@@ -32,25 +34,26 @@ type aura [4]byte
 
 var auras = map[Lamp]aura{
 	LampOff:     {auraOff, 0, auraBlue, 0},
-	LampReady:   {auraBreathe, 100, auraBlue, 0},
-	LampWorking: {auraFlash, 25, auraBlue, 0},
-	LampYes:     {auraOn, 0, auraBlue, 0},
+	LampReady:   {auraOn, 0, auraBlue, 0},
+	LampWorking: {auraOn, 0, auraPurple, 0},
+	LampYes:     {auraFlash, 25, auraBlue, 4},
 	LampNo:      {auraFlash, 25, auraRed, 2},
 	LampLocked:  {auraOn, 0, auraRed, 0},
-	LampFault:   {auraBreathe, 150, auraPurple, 0},
+	LampFault:   {auraFlash, 25, auraPurple, 3},
 }
 
-// lasts is how long an animation runs that ends by itself.
+// lasts is how long an animation runs, 0 for a steady light.
 func (a aura) lasts() time.Duration {
-	if a[0] != auraBreathe && a[0] != auraFlash {
+	if a[0] != auraFlash {
 		return 0
 	}
 	return 10 * time.Millisecond * time.Duration(a[1]) * time.Duration(a[3])
 }
 
+// lamp is guarded by turn.
 type lamp struct {
 	is   Lamp
-	busy time.Time // until when an animation runs; guarded by turn
+	busy time.Time // until when an animation runs
 }
 
 // findLamp learns which light the module has, by switching it off.
@@ -67,33 +70,21 @@ func (m *Module) findLamp(ctx context.Context) error {
 	return err
 }
 
-// Show sets the lamp. Some units lose their mind when an instruction comes into
-// a running animation, so one that ends by itself is waited for, without the
-// wire. A module without a lamp shows nothing, which is no error.
+// Show sets the lamp (AuraLedConfig, manual p. 27; LightOn and LightOff, 50 and 51,
+// of optical units). A module without a lamp shows nothing, which is no error.
 func (m *Module) Show(ctx context.Context, l Lamp) error {
 	a, ok := auras[l]
 	if !ok {
 		return fmt.Errorf("sensor: lamp %d: %w", l, ErrValue)
 	}
-	for {
-		release, err := m.take(ctx)
-		if err != nil {
-			return err
-		}
-		wait := time.Until(m.lamp.busy)
-		if wait <= 0 {
-			defer release()
-			break
-		}
-		release()
-		if err := sleep(ctx, wait); err != nil {
-			return err
-		}
+	release, err := m.take(ctx)
+	if err != nil {
+		return err
 	}
+	defer release()
 	if l == m.lamp.is && a.lasts() == 0 {
 		return nil
 	}
-	var err error
 	switch m.info.Lamp {
 	case LampAura:
 		_, err = m.link.command(ctx, AuraLedConfig, a[:]...)

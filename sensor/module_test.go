@@ -384,12 +384,198 @@ func TestLampWhileScanning(t *testing.T) {
 				t.Errorf("lamp %d after %v", l, took)
 			}
 		}
-		if got, _ := s.Command("state"); !strings.HasSuffix(got, "lamp mode 1 speed 100 colour 2 times 0") {
+		if got, _ := s.Command("state"); !strings.HasSuffix(got, "lamp mode 3 speed 0 colour 2 times 0") {
 			t.Error(got)
 		}
 		do(t, s, "touch alice thumb") // lets the scan end
 		scanning.Wait()
 	})
+}
+
+// Whatever the lamp shows, no instruction comes into an animation: a unit that
+// hangs when one does answers all the same.
+func TestNothingDisturbsTheLamp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, "r503")
+		m := wired(t, s)
+		do(t, s, "quirk dazed", "touch alice thumb")
+		for l := sensor.LampOff; l <= sensor.LampFault; l++ {
+			if err := m.Show(t.Context(), l); err != nil {
+				t.Fatalf("lamp %d: %v", l, err)
+			}
+			if _, err := m.Scan(t.Context()); err != nil {
+				t.Fatalf("a scan after lamp %d: %v", l, err)
+			}
+		}
+		if err := m.Show(t.Context(), sensor.LampNo); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if err := m.HandShake(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a deadline within the animation: %v", err)
+		}
+	})
+}
+
+// Where the module has GetImageEx a poor picture is known before its features are
+// asked for, and before it is read; a finger that comes down meanwhile is not told
+// to. Where it has not, Img2Tz tells.
+func TestPoorPicture(t *testing.T) {
+	for _, c := range []struct {
+		model, quirk string
+		instruction  sensor.Instruction
+	}{{"r503", "oldfirmware off", sensor.GetImageEx}, {"r503", "oldfirmware", sensor.Img2Tz}, {"r307", "oldfirmware off", sensor.Img2Tz}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSim(t, c.model)
+			do(t, s, "quirk "+c.quirk, "touch alice thumb 0.1")
+			m := wired(t, s)
+			start := time.Now()
+			_, _, err := m.See(t.Context())
+			wantRetry(t, err, sensor.HintFlat)
+			e := (*sensor.CodeError)(nil)
+			if !errors.As(err, &e) || e.Instruction != c.instruction || !strings.Contains(err.Error(), "(07)") || !strings.Contains(err.Error(), "manual p. ") {
+				t.Errorf("%+v: %v", c, err)
+			}
+			// The picture takes seconds.
+			if took := time.Since(start); c.instruction == sensor.GetImageEx && took > time.Second {
+				t.Errorf("%+v: it took %v to tell", c, took)
+			}
+			coming := time.AfterFunc(150*time.Millisecond, func() { do(t, s, "touch alice thumb") })
+			defer coming.Stop()
+			if _, err := m.Scan(t.Context()); (err == nil) != (c.instruction == sensor.GetImageEx) {
+				t.Errorf("%+v: a finger that comes down: %v", c, err)
+			}
+			time.Sleep(time.Second) // of the bubble: it is down
+			if _, err := m.Scan(t.Context()); err != nil {
+				t.Errorf("%+v: %v", c, err)
+			}
+		})
+	}
+}
+
+// A reset that nobody saw is noticed by the handshake of a module with a password:
+// the scan of before is gone with it.
+func TestHandShakeNoticesAReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, "r503")
+		m := wired(t, s)
+		template := enrol(t, m, s, "alice", "thumb")
+		if err := m.SetPassword(t.Context(), 7); err != nil {
+			t.Fatal(err)
+		}
+		do(t, s, "touch alice thumb")
+		probe, err := m.Scan(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(t, s, "unplug", "plug")
+		time.Sleep(time.Second) // of the bubble: it has started
+		if err := m.HandShake(t.Context()); err != nil || m.Stats().Reverifies != 1 {
+			t.Errorf("%v, %+v", err, m.Stats())
+		}
+		if _, err := m.Match(t.Context(), probe, template); !errors.Is(err, sensor.ErrStale) {
+			t.Errorf("the scan of before: %v", err)
+		}
+	})
+}
+
+// Every instruction of the manuals is sent by some call, and answered or refused
+// by name.
+func TestEveryInstruction(t *testing.T) {
+	sent := make(map[sensor.Instruction]bool)
+	for model, p := range modsim.Personalities {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSim(t, model)
+			r := &sensor.Recorder{Line: plugIn(t, s)}
+			m, err := sensor.New(t.Context(), r, sensor.Config{Baud: 57600})
+			if err != nil {
+				t.Fatal(err)
+			}
+			template := enrol(t, m, s, "alice", "thumb")
+			decoys(t, m, 1)
+			has := func(what string, want bool, err error) {
+				t.Helper()
+				if (err == nil) != want {
+					t.Errorf("%s: %s: %v", model, what, err)
+				}
+			}
+			all := func(what string, err error) { t.Helper(); has(what, true, err) }
+			all("password", m.SetPassword(t.Context(), 5))
+			all("address", m.SetAddress(t.Context(), 6))
+			all("rate", m.SetBaud(t.Context(), 57600))
+			all("level", m.SetLevel(t.Context(), 4))
+			all("level", m.SetLevel(t.Context(), 3))
+			all("packets", m.SetPacketSize(t.Context(), 256))
+			all("handshake", m.HandShake(t.Context()))
+			all("port", m.Port(t.Context(), true))
+			all("echo", m.Echo(t.Context()))
+			has("check", p.Modern, m.Check(t.Context()))
+			all("note", m.SetNote(t.Context(), 15, [32]byte{1, 2}))
+			note, err := m.Note(t.Context(), 15)
+			if all("note", err); len(note) != 32 || note[1] != 2 {
+				t.Errorf("%s: the note is %x", model, note)
+			}
+			_, err = m.Random(t.Context())
+			all("random", err)
+			_, err = m.InfoPage(t.Context())
+			all("page", err)
+			all("lamp", m.Show(t.Context(), sensor.LampWorking))
+			all("lamp", m.Show(t.Context(), sensor.LampReady))
+			all("store", m.StoreTemplate(t.Context(), 3, template))
+			_, err = m.LoadTemplate(t.Context(), 3)
+			all("load", err)
+			slots, err := m.Slots(t.Context())
+			if all("slots", err); !slices.Equal(slots, []int{3}) {
+				t.Errorf("%s: slots %v", model, slots)
+			}
+			for name, search := range map[string]func(context.Context, sensor.Print) (int, float64, bool, error){"search": m.Search, "high speed search": m.HiSpeedSearch} {
+				for _, who := range []string{"alice", "mallory"} {
+					do(t, s, "touch "+who+" thumb")
+					probe, err := m.Scan(t.Context())
+					all("scan", err)
+					slot, _, found, err := search(t.Context(), probe)
+					have := name == "search" || p.HiSpeed
+					if has(name, have, err); have && (found != (who == "alice") || found && slot != 3) {
+						t.Errorf("%s: %s finds %s in slot %d: %v", model, name, who, slot, found)
+					}
+				}
+			}
+			do(t, s, "touch alice thumb")
+			probe, err := m.Scan(t.Context())
+			all("scan", err)
+			score, err := m.Match(t.Context(), probe, template)
+			if all("match", err); score == 0 {
+				t.Errorf("%s: alice does not match", model)
+			}
+			_, err = m.Capture(t.Context())
+			all("capture", err)
+			all("delete", m.DeleteTemplates(t.Context(), 3, 1))
+			all("empty", m.EmptyLibrary(t.Context()))
+			n, err := m.TemplateCount(t.Context())
+			if all("count", err); n != 0 {
+				t.Errorf("%s: %d templates are left", model, n)
+			}
+			_, _, err = m.AutoIdentify(t.Context(), nil)
+			has("identify by itself", false, err) // its library is empty
+			do(t, s, "lift")
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err = m.AutoEnroll(ctx, 1, false, false, nil)
+			has("enrol by itself", false, err) // nobody comes
+			has("reset", p.Modern, m.Reset(t.Context()))
+			for _, e := range r.Events() {
+				if p, _, err := sensor.DecodePacket(e.Data); e.Sent && err == nil && p.PID == sensor.PIDCommand {
+					sent[sensor.Instruction(p.Content[0])] = true
+				}
+			}
+		})
+	}
+	for i := range 256 {
+		if i := sensor.Instruction(i); !sent[i] && !strings.HasPrefix(i.String(), "instruction ") {
+			t.Errorf("nothing sends %v", i)
+		}
+	}
 }
 
 // Units without a ring have a light, or nothing.

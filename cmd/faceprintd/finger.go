@@ -323,13 +323,19 @@ func (f *finger) Same(ctx context.Context, template []byte, others [][]byte) (in
 	return at, f.noted(gen, err)
 }
 
-// How long a yes or a no stays on the lamp.
-const lampAnswer = 2 * time.Second
+// How long a yes or a no stays on the lamp, and how often an idle device looks
+// whether it could say yes at all.
+const (
+	lampAnswer = 2 * time.Second
+	lampCheck  = 5 * time.Second
+)
 
 // light lets the module's lamp say what the device does, until the events end.
-func (f *finger) light(ctx context.Context, events <-chan device.Event) {
+// broken tells whether something is missing without which nobody gets in.
+func (f *finger) light(ctx context.Context, events <-chan device.Event, broken func() bool) {
 	idle := time.NewTimer(0)
 	defer idle.Stop()
+	working := false
 	for {
 		show := sensor.LampReady
 		select {
@@ -337,14 +343,22 @@ func (f *finger) light(ctx context.Context, events <-chan device.Event) {
 			if !ok {
 				return
 			}
+			if e.Kind == "ended" && working {
+				idle.Reset(0) // nothing was decided: nobody came, or the asker left
+			}
 			if show, ok = lampOf(e); !ok {
 				continue
 			}
 			idle.Reset(lampAnswer)
-			if show == sensor.LampWorking {
-				idle.Stop() // until the decision
+			if working = show == sensor.LampWorking; working {
+				idle.Stop() // until it ends
 			}
 		case <-idle.C:
+			working = false
+			idle.Reset(lampCheck)
+			if broken() {
+				show = sensor.LampFault
+			}
 		}
 		if m, gen, err := f.part.get(); err == nil {
 			c, cancel := context.WithTimeout(ctx, lampAnswer)
@@ -365,6 +379,8 @@ func lampOf(e device.Event) (sensor.Lamp, bool) {
 		return sensor.LampLocked, true
 	case e.Kind == "decision":
 		return sensor.LampNo, true
+	case e.Kind == "fault", e.Kind == "door" && e.Outcome == "fault":
+		return sensor.LampFault, true
 	case e.Kind == "hint" && e.Step == device.Finger && e.Hint == string(sensor.HintNoFinger):
 		return sensor.LampWorking, true
 	}

@@ -4,16 +4,20 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"periph.io/x/conn/v3/gpio"
 	"periph.io/x/conn/v3/gpio/gpioreg"
 	"periph.io/x/conn/v3/gpio/gpiotest"
 
+	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/sensor/modsim"
 	"github.com/faceprint/faceprint/store"
@@ -166,4 +170,69 @@ func TestLineErrorsAreExplained(t *testing.T) {
 			t.Errorf("%v: %q", err, got)
 		}
 	}
+}
+
+// The lamp says what the device does and comes to rest after it, also where
+// nothing was decided; a part without which nobody gets in is a fault that it goes
+// on showing.
+func TestLampFollowsTheDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim, err := modsim.New(modsim.Config{Model: "r503"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		host, module := net.Pipe()
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { _ = sim.Serve(ctx, module) })
+		m, err := sensor.New(ctx, host, sensor.Config{Baud: 57600})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &finger{part: newPart[*sensor.Module]("finger", slog.New(slog.DiscardHandler), nil, nil)}
+		f.part.set(m, true, nil)
+		events := make(chan device.Event)
+		var broken atomic.Bool
+		running.Go(func() { f.light(ctx, events, broken.Load) })
+		shows := func(after time.Duration, want string) {
+			t.Helper()
+			time.Sleep(after) // of the bubble
+			if got, _ := sim.Command("state"); !strings.HasSuffix(got, "lamp "+want) {
+				t.Errorf("%s, want %s", got, want)
+			}
+		}
+		const ready, working, no, locked, fault = "mode 3 speed 0 colour 2 times 0", "mode 3 speed 0 colour 3 times 0", "mode 2 speed 25 colour 1 times 2", "mode 3 speed 0 colour 1 times 0", "mode 2 speed 25 colour 3 times 3"
+		come := device.Event{Kind: "hint", Step: device.Finger, Hint: string(sensor.HintNoFinger)}
+		shows(time.Second, ready)
+		events <- come
+		shows(time.Second, working)
+		shows(time.Minute, working)
+		events <- device.Event{Kind: "decision", Outcome: "refused"}
+		shows(time.Second, no)
+		events <- device.Event{Kind: "ended"}
+		shows(0, no)
+		shows(2*time.Second, ready)
+		events <- device.Event{Kind: "decision", Outcome: "refused", Reasons: []device.Reason{device.LockedOut}}
+		shows(time.Second, locked)
+		events <- come
+		events <- device.Event{Kind: "ended"} // nobody came
+		shows(time.Second, ready)
+		events <- come
+		events <- device.Event{Kind: "fault"}
+		events <- device.Event{Kind: "ended"}
+		shows(time.Second, fault)
+		shows(3*time.Second, ready)
+		broken.Store(true)
+		shows(lampCheck, fault)
+		sent := m.Stats().Commands
+		if shows(lampCheck, fault); m.Stats().Commands == sent {
+			t.Error("a fault that lasts is shown once")
+		}
+		broken.Store(false)
+		shows(lampCheck, ready)
+		cancel()
+		close(events)
+		host.Close()
+		running.Wait()
+	})
 }

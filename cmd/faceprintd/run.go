@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -86,7 +87,15 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	}
 	defer func() { err = errors.Join(err, authenticator.Close()) }()
 	running.Go(func() { entrance.run(ctx) })
-	running.Go(func() { reader.light(ctx, authenticator.Subscribe(ctx)) })
+	running.Go(func() {
+		reader.light(ctx, authenticator.Subscribe(ctx), func() bool {
+			need := []client.Part{entrance.status()}
+			if c.Policy.Mode != string(device.FingerOnly) {
+				need = append(need, cameraStatus(camera.State()), models.status())
+			}
+			return slices.ContainsFunc(need, func(p client.Part) bool { return p.State == "missing" })
+		})
+	})
 	running.Go(func() { authenticator.Keep(ctx, c.Keep.policy()) })
 	if onBench != nil {
 		running.Go(func() {
