@@ -102,8 +102,9 @@ func script(r *rand.Rand, in, out int) (s []string, late bool) {
 
 // Whatever happens to the line: no hang beyond the deadline, nobody else is
 // accepted, no honest module is called an attacker, and the first instruction
-// after the fault works. A goroutine that were left behind would end the bubble
-// with a panic.
+// after the fault works. In between, enrolments are aborted, others let in as
+// themselves and the module is opened anew, so that what lies in its buffers is
+// anybody's. A goroutine that were left behind would end the bubble with a panic.
 func TestFaultScripts(t *testing.T) {
 	const batch = 500
 	from, to := scripts(t)
@@ -116,13 +117,32 @@ func TestFaultScripts(t *testing.T) {
 				t.Fatal(err)
 			}
 			m := wired(t, s)
-			template := enrol(t, m, s, "alice", "thumb")
-			if err := m.Guard(t.Context(), decoys(t, m, 3)); err != nil {
+			template, own := enrol(t, m, s, "alice", "thumb"), enrol(t, m, s, "mallory", "thumb")
+			d := decoys(t, m, 3)
+			if err := m.Guard(t.Context(), d); err != nil {
 				t.Fatal(err)
 			}
-			yes := 0
+			yes, aborted, opened := 0, 0, 0
 			for i := range count {
 				seed := uint64(from + i)
+				before := rand.New(rand.NewPCG(seed, 7))
+				switch before.IntN(8) {
+				case 0:
+					abortEnrolment(t, m, s, []string{"alice", "mallory"}[before.IntN(2)])
+					aborted++
+				case 1:
+					do(t, s, "touch mallory thumb")
+					if ok, err := attempt(t, m, own, time.Minute); !ok {
+						t.Fatalf("script %d: mallory's own: %v", seed, err)
+					}
+				}
+				if before.IntN(8) == 0 {
+					m = wired(t, s)
+					if err := m.Guard(t.Context(), d); err != nil {
+						t.Fatal(err)
+					}
+					opened++
+				}
 				r := rand.New(rand.NewPCG(seed, 2))
 				faults, late := script(r, bytesIn, bytesOut)
 				mallory := r.IntN(3) > 0
@@ -162,7 +182,7 @@ func TestFaultScripts(t *testing.T) {
 				t.Errorf("scripts from %d: alice is refused afterwards: %v", from, err)
 			}
 			if testing.Verbose() {
-				t.Logf("%s: %d scripts, alice got through %d of them, %+v", model, count, yes, m.Stats())
+				t.Logf("%s: %d scripts from %d, alice got through %d of them; %d enrolments aborted, opened anew %d times", model, count, from, yes, aborted, opened)
 			}
 		})
 	}
