@@ -171,9 +171,9 @@ type Request struct {
 	// Patient waits for the device where others would be told ErrBusy, and
 	// gives way to them until something was compared; it then ends as a
 	// *RetryError. A lock screen that waits for a finger all night is patient.
-	Patient  bool
-	KeepShut bool        // the grant is all that is wanted: no door opens
-	Notify   func(Event) // that it has begun, hints and progress of this attempt alone; may be nil, must not block
+	Patient bool
+	Scope   Scope       // what a yes is good for; the zero value is Vouch: no door opens
+	Notify  func(Event) // that it has begun, hints and progress of this attempt alone; may be nil, must not block
 }
 
 // Result is what one factor yielded.
@@ -444,7 +444,7 @@ func (d *Device) conclude(kind string, r Request, before lockouts, verdict Verdi
 	}
 	if decision.Granted {
 		decision.Grant = grant
-		if !r.KeepShut {
+		if r.Scope == Enter {
 			d.open(decision.User)
 		}
 		if d.policy.mayAdapt(verdict, ev.evidence()) {

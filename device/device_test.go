@@ -173,7 +173,7 @@ func (w *world) enrol(name string, face int, finger string) store.UserID {
 
 func (w *world) try(who store.UserID) Decision {
 	w.t.Helper()
-	d, err := w.d.Authenticate(w.t.Context(), Request{Who: who, Nonce: "n", Audience: "a"})
+	d, err := w.d.Authenticate(w.t.Context(), Request{Who: who, Nonce: "n", Audience: "a", Scope: Enter})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func TestTheRightPersonIsGrantedAndTheGrantIsSigned(t *testing.T) {
 	if err := token.Claims(w.d.Keys(), &c, &extra); err != nil {
 		t.Fatal(err)
 	}
-	if c.Subject != string(alice) || !slices.Equal(c.Audience, jwt.Audience{"a"}) || extra.Nonce != "n" || !slices.Equal(extra.AMR, []string{"face", "fpt", "mfa"}) {
+	if c.Subject != string(alice) || !slices.Equal(c.Audience, jwt.Audience{"a"}) || extra.Nonce != "n" || extra.Scope != "enter" || !slices.Equal(extra.AMR, []string{"face", "fpt", "mfa"}) {
 		t.Errorf("%+v %+v", c, extra)
 	}
 	if life := c.Expiry.Time().Sub(c.IssuedAt.Time()); life != grantLifetime {
@@ -235,6 +235,44 @@ func TestTheRightPersonIsGrantedAndTheGrantIsSigned(t *testing.T) {
 	}
 	if l := w.lockout(alice); l.Failures != 0 {
 		t.Errorf("%+v", l)
+	}
+}
+
+// Whoever takes grants must be able to tell one that lets somebody in from one
+// that only says who they are; the device itself opens for the first alone.
+func TestAGrantSaysWhatItIsGoodFor(t *testing.T) {
+	for _, x := range []struct {
+		scope Scope
+		name  string
+		opens bool
+	}{{Scope(0), "vouch", false}, {Vouch, "vouch", false}, {Enter, "enter", true}, {Pair, "pair", false}} {
+		w := newWorld(t, DefaultPolicy())
+		alice := w.enrol("Alice", 1, "alice")
+		d, err := w.d.Authenticate(t.Context(), Request{Who: alice, Audience: "a", Scope: x.scope})
+		if err != nil || !d.Granted {
+			t.Fatalf("%+v, %v", d, err)
+		}
+		w.d.doors.Wait()
+		if opened := len(w.opened) == 1; opened != x.opens {
+			t.Errorf("%s: the door was opened %d times", x.name, len(w.opened))
+		}
+		for _, other := range []Scope{Vouch, Enter, Pair, 99} {
+			if other == x.scope {
+				continue
+			}
+			if user, err := w.d.CheckGrant(d.Grant, "a", other); !errors.Is(err, ErrRequest) || user != "" {
+				t.Errorf("a grant to %s was taken as one to %s: %q, %v", x.name, other, user, err)
+			}
+		}
+		if user, err := w.d.CheckGrant(d.Grant, "b", x.scope); !errors.Is(err, ErrRequest) || user != "" {
+			t.Errorf("for another audience: %q, %v", user, err)
+		}
+		if user, err := w.d.CheckGrant(d.Grant, "a", x.scope); err != nil || user != alice {
+			t.Errorf("%s: %q, %v", x.name, user, err)
+		}
+		if user, err := w.d.CheckGrant(d.Grant, "a", x.scope); !errors.Is(err, ErrRequest) || user != "" {
+			t.Errorf("shown twice: %q, %v", user, err)
+		}
 	}
 }
 

@@ -80,9 +80,31 @@ func newSigningKey(v Vault) ([]byte, error) {
 	return der, v.Update(func(tx *store.Tx) error { return tx.SetSecret(secretGrantKey, der) })
 }
 
-// Claims of a grant beyond the registered ones.
+// Scope is what a yes is good for. It stands in the grant, signed, so that
+// whoever takes grants can tell one that lets its person in from one that only
+// tells who they are.
+type Scope uint8
+
+// Scopes. The zero value opens nothing.
+const (
+	Vouch Scope = iota // this is the person, and no more
+	Enter              // let the person in: the door opens, a session may begin
+	Pair               // pair a phone with the person, once; no door opens
+)
+
+var scopeNames = [...]string{Vouch: "vouch", Enter: "enter", Pair: "pair"}
+
+func (s Scope) String() string {
+	if int(s) < len(scopeNames) {
+		return scopeNames[s]
+	}
+	return "none"
+}
+
+// Claims of a grant beyond those of RFC 7519.
 type Claims struct {
-	AMR   []string `json:"amr"` // RFC 8176: face, fpt, pop (a phone's key), and mfa where there were two
+	AMR   []string `json:"amr"`   // RFC 8176: face, fpt, pop (a phone's key), and mfa where there were two
+	Scope string   `json:"scope"` // RFC 8693, 4.2: one of the names of a Scope
 	Nonce string   `json:"nonce,omitempty"`
 }
 
@@ -97,7 +119,7 @@ func (s *signer) sign(user store.UserID, factors []Factor, r Request, now time.T
 	if r.Audience != "" {
 		standard.Audience = jwt.Audience{r.Audience}
 	}
-	return jwt.Signed(s.signer).Claims(standard).Claims(Claims{AMR: methods(factors), Nonce: r.Nonce}).Serialize()
+	return jwt.Signed(s.signer).Claims(standard).Claims(Claims{AMR: methods(factors), Scope: r.Scope.String(), Nonce: r.Nonce}).Serialize()
 }
 
 // methods are the authentication methods of RFC 8176.
@@ -132,20 +154,24 @@ type grants struct {
 	used map[string]time.Time // id -> expiry
 }
 
-// CheckGrant returns whose grant it is: one of this device, for the audience,
-// not expired, shown for the first time.
-func (d *Device) CheckGrant(grant, audience string) (store.UserID, error) {
+// CheckGrant returns whose grant it is: one of this device, for the audience
+// and of the scope, not expired, shown for the first time.
+func (d *Device) CheckGrant(grant, audience string, scope Scope) (store.UserID, error) {
 	token, err := jwt.ParseSigned(grant, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		return "", fmt.Errorf("device: no grant: %w: %w", ErrRequest, err)
 	}
 	var c jwt.Claims
-	if err := token.Claims(d.signer.key.Public(), &c); err != nil {
+	var own Claims
+	if err := token.Claims(d.signer.key.Public(), &c, &own); err != nil {
 		return "", fmt.Errorf("device: not a grant of this device: %w: %w", ErrRequest, err)
 	}
 	now := d.hw.Now()
 	if err := c.ValidateWithLeeway(jwt.Expected{Issuer: issuer, AnyAudience: jwt.Audience{audience}, Time: now}, 0); err != nil {
 		return "", fmt.Errorf("device: a grant that does not hold here: %w: %w", ErrRequest, err)
+	}
+	if own.Scope != scope.String() {
+		return "", fmt.Errorf("device: a grant to %.16q, not to %s: %w", own.Scope, scope, ErrRequest)
 	}
 	if c.Subject == "" || c.ID == "" || c.Expiry == nil {
 		return "", fmt.Errorf("device: a grant without person, id or end: %w", ErrRequest)

@@ -149,7 +149,7 @@ func (d *Device) Login(ctx context.Context, account string, r Request) (Decision
 	if r.Who, err = d.Account(account); err != nil {
 		return Decision{}, err
 	}
-	r.KeepShut = true
+	r.Scope = Vouch
 	return d.attempt(ctx, r, "login")
 }
 

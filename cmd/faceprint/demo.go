@@ -441,6 +441,7 @@ func (r *round) checkGrant(ctx context.Context, grant, nonce string, want ...str
 	var claims jwt.Claims
 	var extra struct {
 		AMR   []string `json:"amr"`
+		Scope string   `json:"scope"`
 		Nonce string   `json:"nonce"`
 	}
 	if err := token.Claims(set, &claims, &extra); err != nil {
@@ -451,6 +452,9 @@ func (r *round) checkGrant(ctx context.Context, grant, nonce string, want ...str
 	}
 	if extra.Nonce != nonce {
 		return nil, fmt.Errorf("the grant carries the nonce %q, asked with %q", extra.Nonce, nonce)
+	}
+	if extra.Scope != "enter" {
+		return nil, fmt.Errorf("the grant is to %q, which lets nobody in", extra.Scope)
 	}
 	for _, method := range want {
 		if !slices.Contains(extra.AMR, method) {

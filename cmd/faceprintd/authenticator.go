@@ -81,7 +81,12 @@ func (b *backend) RemovePIN(_ context.Context, user string) error {
 }
 
 func request(a client.Attempt) (device.Request, error) {
-	r := device.Request{Nonce: a.Nonce, Audience: a.Audience, Factors: factors(a.Factors), Timeout: time.Duration(a.TimeoutMs) * time.Millisecond}
+	r := device.Request{
+		Nonce: a.Nonce, Audience: a.Audience, Factors: factors(a.Factors), Timeout: time.Duration(a.TimeoutMs) * time.Millisecond, Scope: device.Enter,
+	}
+	if a.Audience == client.PairAudience {
+		r.Scope = device.Pair
+	}
 	if a.User == "" {
 		return r, nil
 	}

@@ -191,8 +191,12 @@ func (d phoneDevice) Attempt(ctx context.Context, a phone.Attempt) (client.Decis
 	if err != nil {
 		return client.Decision{}, err
 	}
+	scope := device.Vouch
+	if a.Enter {
+		scope = device.Enter
+	}
 	return wireDecision(d.device.Authenticate(ctx, device.Request{
-		Who: who, Nonce: a.Nonce, Audience: a.Audience, Timeout: a.Timeout, Phone: a.Phone, KeepShut: a.KeepShut,
+		Who: who, Nonce: a.Nonce, Audience: a.Audience, Timeout: a.Timeout, Phone: a.Phone, Scope: scope,
 		Notify: func(e device.Event) { a.Notify(wireEvent(e)) },
 	}))
 }
@@ -201,8 +205,8 @@ func (d phoneDevice) Announce(e client.Event) {
 	d.device.Announce(device.Event{Kind: e.Kind, User: store.UserID(e.User), Detail: e.Detail})
 }
 
-func (d phoneDevice) CheckGrant(grant, audience string) (string, error) {
-	user, err := d.device.CheckGrant(grant, audience)
+func (d phoneDevice) CheckPairing(grant string) (string, error) {
+	user, err := d.device.CheckGrant(grant, client.PairAudience, device.Pair)
 	return string(user), err
 }
 
@@ -255,7 +259,7 @@ func (k kioskPhones) Confirm(ctx context.Context, user string) (client.Decision,
 	if err != nil {
 		return client.Decision{}, err
 	}
-	return wireDecision(k.device.Authenticate(ctx, device.Request{Who: who, Audience: client.PairAudience, KeepShut: true}))
+	return wireDecision(k.device.Authenticate(ctx, device.Request{Who: who, Audience: client.PairAudience, Scope: device.Pair}))
 }
 
 func (k kioskPhones) Invite(ctx context.Context, user, grant string) (client.Invited, error) {

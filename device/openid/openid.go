@@ -266,7 +266,7 @@ func (p *Provider) Answer(id, grant string) (next string, err error) {
 	}
 	now := p.opts.Now()
 	err = standard.ValidateWithLeeway(jwt.Expected{AnyAudience: jwt.Audience{Audience}, Time: now}, 0)
-	if err != nil || claims.Nonce != id || id == "" || standard.Subject == "" || len(claims.AMR) == 0 || now.Sub(standard.IssuedAt.Time()) > maxAge {
+	if err != nil || claims.Nonce != id || id == "" || claims.Scope != device.Enter.String() || standard.Subject == "" || len(claims.AMR) == 0 || now.Sub(standard.IssuedAt.Time()) > maxAge {
 		return "", ErrGrant
 	}
 	p.mu.Lock()

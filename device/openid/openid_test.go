@@ -74,10 +74,15 @@ func newBench(t *testing.T) *bench {
 // grant is the device's word.
 func (b *bench) grant(nonce, audience, user string, amr ...string) string {
 	b.t.Helper()
+	return b.grantTo(device.Enter.String(), nonce, audience, user, amr...)
+}
+
+func (b *bench) grantTo(scope, nonce, audience, user string, amr ...string) string {
+	b.t.Helper()
 	text, err := jwt.Signed(b.signer).Claims(jwt.Claims{
 		Issuer: "faceprint", Subject: user, Audience: jwt.Audience{audience}, IssuedAt: jwt.NewNumericDate(b.now),
 		NotBefore: jwt.NewNumericDate(b.now), Expiry: jwt.NewNumericDate(b.now.Add(time.Minute)),
-	}).Claims(device.Claims{AMR: amr, Nonce: nonce}).Serialize()
+	}).Claims(device.Claims{AMR: amr, Scope: scope, Nonce: nonce}).Serialize()
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -442,6 +447,9 @@ func TestOnlyTheDevicesWordAnswersALogin(t *testing.T) {
 		"for somebody else":  b.grant(id, "phone", "u1", "face"),
 		"of nobody":          b.grant(id, Audience, "", "face"),
 		"without how":        b.grant(id, Audience, "u1"),
+		"to vouch only":      b.grantTo(device.Vouch.String(), id, Audience, "u1", "face"),
+		"to pair":            b.grantTo(device.Pair.String(), id, Audience, "u1", "face"),
+		"to do nothing":      b.grantTo("", id, Audience, "u1", "face"),
 		"unsigned":           "eyJhbGciOiJub25lIn0." + strings.Split(b.grant(id, Audience, "u1", "face"), ".")[1] + ".",
 		"signed for another": strings.Join(append(strings.Split(b.grant(id, Audience, "u2", "face"), ".")[:2], strings.Split(b.grant(id, Audience, "u1", "face"), ".")[2]), "."),
 	} {

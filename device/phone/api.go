@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -99,10 +100,10 @@ Every operation of the role "paired" is signed: the Authorization header is "` +
 		return answered(p.device.Keys(ctx))
 	})
 	route(p, h, rolePaired, Unlock, "unlock", post, "/v1/unlock", "Ask to be let in; face or finger at the device complete it where the policy wants them", func(ctx context.Context, in *question[client.Unlock]) (*answer[wire.Decision], error) {
-		return answered(p.attempt(ctx, Attempt{Nonce: in.Body.Nonce, Audience: in.Body.Audience, Timeout: ms(in.Body.TimeoutMs)}))
+		return answered(p.attempt(ctx, Attempt{Nonce: in.Body.Nonce, Audience: in.Body.Audience, Timeout: ms(in.Body.TimeoutMs), Enter: true}))
 	})
 	route(p, h, rolePaired, Verify, "verify", post, "/v1/verify", "Have the device vouch for its person: a grant for the nonce; no door opens", func(ctx context.Context, in *question[client.VerifyMe]) (*answer[wire.Decision], error) {
-		return answered(p.attempt(ctx, Attempt{Nonce: in.Body.Nonce, Audience: in.Body.Audience, Timeout: ms(in.Body.TimeoutMs), KeepShut: true}))
+		return answered(p.attempt(ctx, Attempt{Nonce: in.Body.Nonce, Audience: in.Body.Audience, Timeout: ms(in.Body.TimeoutMs)}))
 	})
 	route(p, h, rolePaired, Approve, "requests", get, "/v1/requests", "What waits at the device for this person's answer", func(ctx context.Context, _ *none) (*answer[client.PendingList], error) {
 		return answered(p.pending.of(callerOf(ctx).phone.record.User), nil)
@@ -229,6 +230,10 @@ func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 // attempt asks the device in the name of the phone's person; the phone has
 // proved its key with the request itself.
 func (p *Phones) attempt(ctx context.Context, a Attempt) (wire.Decision, error) {
+	if strings.HasPrefix(a.Audience, wire.OwnAudience) {
+		return wire.Decision{}, api.NewProblem(http.StatusForbidden, wire.ProblemForbidden,
+			"grants for the audience "+wire.OwnAudience+"... are the device's own, for people who stand before it", "name the program that will check the grant")
+	}
 	x := callerOf(ctx).phone
 	a.User, a.Phone = x.record.User, x.id
 	a.Notify = func(e wire.Event) {

@@ -78,7 +78,7 @@ func (p *Phones) Invite(_ context.Context, in wire.Invite, by string) (wire.Invi
 		return wire.Invited{}, api.NewProblem(http.StatusServiceUnavailable, wire.ProblemFault, "the device listens for no phones", "set listen in [phone] of the configuration, such as \":7443\"")
 	}
 	if by != "admin" {
-		user, err := p.device.CheckGrant(in.Grant, wire.PairAudience)
+		user, err := p.device.CheckPairing(in.Grant)
 		if err != nil || user != in.User {
 			return wire.Invited{}, api.NewProblem(http.StatusForbidden, wire.ProblemForbidden, "a kiosk may pair a phone only for the person who stands there",
 				"authenticate the person for the audience "+wire.PairAudience+" and send the grant along")

@@ -123,8 +123,8 @@ type Vault interface {
 type Attempt struct {
 	User, Nonce, Audience string
 	Timeout               time.Duration
-	Phone                 string // the id of the phone that proved its key
-	KeepShut              bool
+	Phone                 string          // the id of the phone that proved its key
+	Enter                 bool            // let the person in; else the grant vouches for them, and no door opens
 	Notify                func(api.Event) // hints and progress of this attempt
 }
 
@@ -137,9 +137,9 @@ type Device interface {
 	Events(context.Context) <-chan api.Event
 	// Announce tells everybody at the device.
 	Announce(api.Event)
-	// CheckGrant returns the person of a grant of this device for the audience,
-	// the first time that it is shown.
-	CheckGrant(grant, audience string) (string, error)
+	// CheckPairing returns the person of a grant of this device that lets them
+	// pair a phone, the first time that it is shown.
+	CheckPairing(grant string) (string, error)
 }
 
 // Options of Open. The zero value is sound.

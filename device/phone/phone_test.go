@@ -163,7 +163,7 @@ type authenticator struct {
 	asked    []Attempt
 	events   chan wire.Event
 	told     []wire.Event
-	grants   map[string]string // grant -> user, for PairAudience
+	grants   map[string]string // grant to pair -> user
 	during   func(context.Context, Attempt)
 }
 
@@ -189,8 +189,8 @@ func (a *authenticator) Announce(e wire.Event) {
 	a.told = append(a.told, e)
 }
 
-func (a *authenticator) CheckGrant(grant, audience string) (string, error) {
-	if u, ok := a.grants[grant]; ok && audience == wire.PairAudience {
+func (a *authenticator) CheckPairing(grant string) (string, error) {
+	if u, ok := a.grants[grant]; ok {
 		return u, nil
 	}
 	return "", errors.New("no grant")
@@ -342,12 +342,19 @@ func TestPairAndAsk(t *testing.T) {
 	if d, err = c.Verify(t.Context(), client.VerifyMe{Nonce: "m", Audience: "app"}); err != nil || d.Grant != "g" {
 		t.Fatalf("%+v, %v", d, err)
 	}
-	for n, want := range []Attempt{{User: "alice", Nonce: "n", Audience: "door", Phone: i.ID}, {User: "alice", Nonce: "m", Audience: "app", Phone: i.ID, KeepShut: true}} {
+	for n, want := range []Attempt{{User: "alice", Nonce: "n", Audience: "door", Phone: i.ID, Enter: true}, {User: "alice", Nonce: "m", Audience: "app", Phone: i.ID}} {
 		got := b.device.asked[n]
 		got.Notify = nil
-		if got.User != want.User || got.Nonce != want.Nonce || got.Audience != want.Audience || got.Phone != want.Phone || got.KeepShut != want.KeepShut {
+		if got.User != want.User || got.Nonce != want.Nonce || got.Audience != want.Audience || got.Phone != want.Phone || got.Enter != want.Enter {
 			t.Errorf("asked %+v, want %+v", got, want)
 		}
+	}
+	_, err = c.Verify(t.Context(), client.VerifyMe{Nonce: "m", Audience: wire.PairAudience})
+	wantProblem(t, err, 403, wire.ProblemForbidden)
+	_, err = c.Unlock(t.Context(), client.Unlock{Audience: wire.PairAudience})
+	wantProblem(t, err, 403, wire.ProblemForbidden)
+	if len(b.device.asked) != 2 {
+		t.Errorf("the device was asked for a grant of its own: %+v", b.device.asked[2:])
 	}
 	h, err := c.History(t.Context(), 0, 10)
 	if err != nil || len(h.Entries) != 1 || h.Entries[0].Kind != "phone-pair" {

@@ -33,7 +33,11 @@ type Invite struct {
 }
 
 // PairAudience is what a grant must be for to pair a phone with it at a kiosk.
-const PairAudience = "faceprint:pair"
+const PairAudience = OwnAudience + "pair"
+
+// OwnAudience begins the audiences of grants that only the device takes, and
+// that no phone can ask for.
+const OwnAudience = "faceprint:"
 
 // Invited is the code to show. It is a secret until it is used or expired.
 type Invited struct {
