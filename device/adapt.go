@@ -47,7 +47,11 @@ func (p Policy) mayAdapt(v Verdict, e Evidence) bool {
 
 // adapt moves the template that follows the person's look. It does nothing where
 // the day's step was made, or the look is not clearly theirs.
-func (d *Device) adapt(user store.UserID, probe vision.Embedding, profile vision.Profile) error {
+func (d *Device) adapt(user store.UserID, probe vision.Embedding) error {
+	profile, err := d.hw.Faces.Profile()
+	if err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
 	least, err := profile.Table.Threshold(adaptFMR)
 	if err != nil {
 		return fmt.Errorf("device: %w", err)

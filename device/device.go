@@ -30,8 +30,9 @@ type FaceModel interface {
 	Detect(*vision.Frame) ([]vision.Face, error)
 	// Describe fills in the embedding and the liveness.
 	Describe(*vision.Frame, *vision.Face) error
-	// Profile names the model set and has its threshold table.
-	Profile() vision.Profile
+	// Profile names the model set and has its threshold table. A model that is
+	// not there, or not yet, is an error.
+	Profile() (vision.Profile, error)
 }
 
 // FingerReader takes one scan; it waits for a finger until the context ends.
@@ -448,7 +449,7 @@ func (d *Device) conclude(kind string, r Request, before lockouts, verdict Verdi
 			d.open(decision.User)
 		}
 		if d.policy.mayAdapt(verdict, ev.evidence()) {
-			if err := d.adapt(decision.User, ev.look, d.hw.Faces.Profile()); err != nil {
+			if err := d.adapt(decision.User, ev.look); err != nil {
 				d.opts.Log.Warn("the template that follows the person stays as it was", "err", err)
 			}
 		}

@@ -114,8 +114,8 @@ func (w *world) Describe(_ *vision.Frame, f *vision.Face) error {
 	return nil
 }
 
-func (w *world) Profile() vision.Profile {
-	return vision.Profile{Name: model, Table: vision.Table{Source: "made up", Points: []vision.Operating{{FMR: 1e-3, Cosine: 0.3}, {FMR: 1e-5, Cosine: 0.5}}}}
+func (w *world) Profile() (vision.Profile, error) {
+	return vision.Profile{Name: model, Table: vision.Table{Source: "made up", Points: []vision.Operating{{FMR: 1e-3, Cosine: 0.3}, {FMR: 1e-5, Cosine: 0.5}}}}, nil
 }
 
 func (w *world) Scan(ctx context.Context) (sensor.Print, error) {

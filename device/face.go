@@ -128,7 +128,10 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 	if d.hw.Camera == nil || d.hw.Faces == nil {
 		return fmt.Errorf("device: camera or face model: %w", ErrPart)
 	}
-	profile := d.hw.Faces.Profile()
+	profile, err := d.hw.Faces.Profile()
+	if err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
 	c.faceModel = profile.Name
 	refs, err := unseal(ts, profile.Name)
 	if err != nil {
@@ -299,7 +302,10 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest) (store.Templat
 	if d.hw.Camera == nil || d.hw.Faces == nil {
 		return store.Template{}, nil, fmt.Errorf("device: camera or face model: %w", ErrPart)
 	}
-	profile := d.hw.Faces.Profile()
+	profile, err := d.hw.Faces.Profile()
+	if err != nil {
+		return store.Template{}, nil, fmt.Errorf("device: %w", err)
+	}
 	s, err := d.sequence(profile)
 	if err != nil {
 		return store.Template{}, nil, err

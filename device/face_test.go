@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
@@ -33,6 +34,8 @@ type theatre struct {
 	people []vision.Embedding
 	table  vision.Table
 	pose   func(*vision.Face) // moves whoever is there; nil: they do not move
+
+	missing bool // the face model
 }
 
 func (th *theatre) Now() time.Time { return th.now }
@@ -72,8 +75,11 @@ func (th *theatre) Describe(_ *vision.Frame, f *vision.Face) error {
 	return nil
 }
 
-func (th *theatre) Profile() vision.Profile {
-	return vision.Profile{Name: "theatre", Table: th.table, Liveness: &vision.Liveliner{}}
+func (th *theatre) Profile() (vision.Profile, error) {
+	if th.missing {
+		return vision.Profile{}, fmt.Errorf("face model: %w", ErrPart)
+	}
+	return vision.Profile{Name: "theatre", Table: th.table, Liveness: &vision.Liveliner{}}, nil
 }
 
 // stage opens a device whose only factor is the face, with person 0 enrolled.
@@ -248,5 +254,19 @@ func TestAnEnrolmentIsOfOneLivingPerson(t *testing.T) {
 		if !tt.want(err) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// Whoever comes before the face model is loaded hears so, and not that its
+// threshold table is empty.
+func TestAFaceModelThatIsNotYetThereIsAMissingPart(t *testing.T) {
+	d, th, user := stage(t, Options{})
+	th.missing = true
+	if _, err := d.Authenticate(t.Context(), Request{Who: user}); !errors.Is(err, ErrPart) {
+		t.Errorf("authenticate: %v", err)
+	}
+	_, err := d.Enroll(t.Context(), EnrollRequest{Name: "Bob", Consent: store.Consent{At: th.now, TextVersion: "1"}, Factors: []Factor{Face}})
+	if !errors.Is(err, ErrPart) {
+		t.Errorf("enrol: %v", err)
 	}
 }

@@ -92,13 +92,12 @@ func (f faces) Describe(frame *vision.Frame, face *vision.Face) error {
 	return m.Describe(frame, face)
 }
 
-// Profile of a model that is missing has no table and matches nothing.
-func (f faces) Profile() vision.Profile {
+func (f faces) Profile() (vision.Profile, error) {
 	m, _, err := f.part.get()
 	if err != nil {
-		return vision.Profile{}
+		return vision.Profile{}, err
 	}
-	return m.Profile()
+	return m.Profile(), nil
 }
 
 func modelDetail(m *vision.Model) string { return m.Profile().Name + " on " + m.Engine() }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/device/api/client"
 )
 
@@ -25,12 +26,9 @@ const (
 	checkTime  = 3 * time.Second
 )
 
-// errMissing: a part is not there at the moment. It is being tried again.
-var errMissing = errors.New("not there")
-
 // part keeps one piece of hardware open. A part that is missing, at start or
 // later, is tried again with back-off until the daemon stops; meanwhile
-// everything that needs it gets errMissing with the reason.
+// everything that needs it gets device.ErrPart with the reason.
 type part[T any] struct {
 	name   string
 	open   func(context.Context) (T, error)
@@ -141,7 +139,7 @@ func (p *part[T]) get() (T, uint64, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.there {
-		return p.value, 0, fmt.Errorf("%s: %w: %w", p.name, errMissing, p.err)
+		return p.value, 0, fmt.Errorf("%s: %w: %w", p.name, device.ErrPart, p.err)
 	}
 	return p.value, p.gen, nil
 }

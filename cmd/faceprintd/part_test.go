@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/faceprint/faceprint/device"
 )
 
 func TestPartIsTriedAgain(t *testing.T) {
@@ -30,7 +32,7 @@ func TestPartIsTriedAgain(t *testing.T) {
 		wg.Go(func() { p.run(ctx, func() { changes++ }) })
 		synctest.Wait()
 
-		if _, _, err := p.get(); !errors.Is(err, errMissing) || !strings.Contains(err.Error(), "no such port") {
+		if _, _, err := p.get(); !errors.Is(err, device.ErrPart) || !strings.Contains(err.Error(), "no such port") {
 			t.Errorf("missing: %v", err)
 		}
 		if s := p.status(); s.State != "missing" || s.Advice != "plug it in" || s.Detail != "no such port" {

@@ -96,8 +96,8 @@ func (c *corridor) Describe(f *vision.Frame, face *vision.Face) error {
 	return nil
 }
 
-func (c *corridor) Profile() vision.Profile {
-	return vision.Profile{Name: "corridor", Liveness: &vision.Liveliner{}, Table: vision.Table{Source: "made up", Points: []vision.Operating{{FMR: 1e-3, Cosine: 0.3}, {FMR: 1e-7, Cosine: 0.5}}}}
+func (c *corridor) Profile() (vision.Profile, error) {
+	return vision.Profile{Name: "corridor", Liveness: &vision.Liveliner{}, Table: vision.Table{Source: "made up", Points: []vision.Operating{{FMR: 1e-3, Cosine: 0.3}, {FMR: 1e-7, Cosine: 0.5}}}}, nil
 }
 
 func (c *corridor) Scan(ctx context.Context) (sensor.Print, error) {
