@@ -13,6 +13,7 @@ import (
 
 	"filippo.io/age"
 	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 )
 
 // A backup is a tar file, encrypted with age to the operator's key: what it is
@@ -70,21 +71,104 @@ func recipients(texts []string) ([]age.Recipient, error) {
 	return rs, nil
 }
 
-// Backup writes a backup of what is committed now. The vault stays in use.
-func (s *Store) Backup(w io.Writer, keys BackupKeys, at time.Time) error {
+// Backup is one that is whole and waits to be read. It is in a file without a
+// name, encrypted as it will be given out, and gone when it is closed.
+type Backup struct {
+	file *os.File
+	done func()
+}
+
+// Read reads on.
+func (b *Backup) Read(p []byte) (int, error) { return b.file.Read(p) }
+
+// Size is its length in bytes.
+func (b *Backup) Size() (int64, error) {
+	info, err := b.file.Stat()
+	if err != nil {
+		return 0, fmt.Errorf("store: backup: %w", err)
+	}
+	return info.Size(), nil
+}
+
+// Close gives its room on the disk back and lets the next backup begin.
+func (b *Backup) Close() error {
+	defer b.done()
+	return b.file.Close()
+}
+
+// Backup makes a backup of what is committed now, one at a time (ErrInUse), as
+// long as there is room for it beside the vault (ErrSpace). The vault stays in
+// use: nobody waits for whoever reads the backup, which may be slow or stop.
+func (s *Store) Backup(keys BackupKeys, at time.Time) (_ *Backup, err error) {
 	operator, err := recipients(keys.Operator)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var recovery []byte
 	if len(keys.Recovery) > 0 {
 		if recovery, err = s.recovery(keys.Recovery); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	sealed, err := age.Encrypt(w, operator...)
+	if !s.backing.TryLock() {
+		return nil, fmt.Errorf("store: another backup is being read; try again when it is done: %w", ErrInUse)
+	}
+	f, err := os.CreateTemp(filepath.Dir(s.path), filepath.Base(s.path)+newSuffix+"*") // mode 0600; tidy removes it
 	if err != nil {
-		return fmt.Errorf("store: backup: %w", err)
+		s.backing.Unlock()
+		return nil, fmt.Errorf("store: backup: %w", err)
+	}
+	b := &Backup{f, s.backing.Unlock}
+	err = os.Remove(f.Name())
+	if err == nil {
+		err = s.writeBackup(f, operator, recovery, at)
+	}
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("store: backup: %w", err), b.Close())
+	}
+	return b, nil
+}
+
+// backupSpare is what a backup leaves of the disk, in bytes: where the vault
+// cannot be written, nobody is let in.
+const backupSpare = 16 << 20
+
+// checkRoom refuses a backup of so many bytes that would fill the disk.
+func (s *Store) checkRoom(size int64) error {
+	var fs unix.Statfs_t
+	dir := filepath.Dir(s.path)
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	need := uint64(size + size>>10 + backupSpare) // age adds 16 bytes to 64 KiB
+	if free := fs.Bavail * uint64(fs.Bsize); free < need {
+		return fmt.Errorf("%d MiB are free at %s, a backup needs %d MiB there while it is made; make room: %w", free>>20, dir, need>>20+1, ErrSpace)
+	}
+	return nil
+}
+
+// fullDisk names what a write to a full disk says; bbolt drops the cause.
+type fullDisk struct {
+	io.Writer
+	full error
+}
+
+func (w *fullDisk) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	if errors.Is(err, unix.ENOSPC) {
+		w.full = ErrSpace
+	}
+	return n, err
+}
+
+func (s *Store) writeBackup(w io.Writer, operator []age.Recipient, recovery []byte, at time.Time) error {
+	disk := &fullDisk{Writer: w}
+	sealed, err := age.Encrypt(disk, operator...)
+	if err != nil {
+		return errors.Join(err, disk.full)
 	}
 	out := tar.NewWriter(sealed)
 	add := func(name string, size int64, content io.WriterTo) error {
@@ -95,6 +179,9 @@ func (s *Store) Backup(w io.Writer, keys BackupKeys, at time.Time) error {
 		return err
 	}
 	err = s.View(func(tx *Tx) error {
+		if err := s.checkRoom(tx.tx.Size()); err != nil {
+			return err
+		}
 		note := backupNote{Format: backupFormat, Schema: Version, At: at.UTC()}
 		if note.Seq, note.Hash, err = tx.AuditHead(); err != nil {
 			return err
@@ -113,10 +200,10 @@ func (s *Store) Backup(w io.Writer, keys BackupKeys, at time.Time) error {
 		}
 		return add(backupVault, tx.tx.Size(), tx.tx)
 	})
-	if err = errors.Join(err, out.Close(), sealed.Close()); err != nil {
-		return fmt.Errorf("store: backup: %w", err)
+	if err == nil { // a tar that was cut off has nothing to close
+		err = errors.Join(out.Close(), sealed.Close())
 	}
-	return nil
+	return errors.Join(err, disk.full)
 }
 
 // recovery is the root key, encrypted to the owner.

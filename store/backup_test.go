@@ -28,11 +28,83 @@ func (i identity) reader() io.Reader { return strings.NewReader(i.secret) }
 
 func backupOf(t *testing.T, v *testVault, keys BackupKeys) []byte {
 	t.Helper()
-	var b bytes.Buffer
-	if err := v.Backup(&b, keys, noon); err != nil {
+	b, err := v.Backup(keys, noon)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return b.Bytes()
+	return taken(t, v, b)
+}
+
+// taken reads a backup to its end and closes it.
+func taken(t *testing.T, v *testVault, b *Backup) []byte {
+	t.Helper()
+	whole, err := io.ReadAll(b)
+	if err := errors.Join(err, b.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(v.path + newSuffix + "*"); len(left) > 0 {
+		t.Errorf("the backup left %v", left)
+	}
+	return whole
+}
+
+// Nobody waits for whoever reads a backup: while it stalls, people are let in
+// and forgotten, and what it gets is still the vault of when it asked.
+func TestStalledBackupHoldsUpNobody(t *testing.T) {
+	v, alice := filled(t)
+	bob := v.person(t, "bob")
+	operator := newIdentity(t)
+	keys := BackupKeys{Operator: []string{operator.public}}
+	for range 2 { // the second is of a file that was written anew
+		b, err := v.Backup(keys, noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		head := make([]byte, 100)
+		if _, err := io.ReadFull(b, head); err != nil {
+			t.Fatal(err)
+		}
+		_, err = v.Backup(keys, noon)
+		wantErr(t, err, ErrInUse)
+		if left, _ := filepath.Glob(v.path + newSuffix + "*"); len(left) > 0 {
+			t.Errorf("a backup has a name: %v", left)
+		}
+
+		carol := v.person(t, "carol")
+		if r, err := v.Forget(carol.ID, noon); err != nil || !r.Searched {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		if err := v.Update(func(tx *Tx) error { // what an authentication does
+			_, err := tx.TemplatesOf(alice.ID, 0)
+			if err == nil {
+				err = tx.SetLockout(alice.ID, Lockout{Failures: 8})
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+
+		whole := append(head, taken(t, v, b)...)
+		dir := t.TempDir()
+		note, _, err := unpack(filepath.Join(dir, "vault.db"), bytes.NewReader(whole), operator.reader())
+		if err != nil || note.Seq == 0 {
+			t.Fatalf("%+v, %v", note, err)
+		}
+		s, err := Open(filepath.Join(dir, "vault.db"), v.key, Options{Accept: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if err := s.View(func(tx *Tx) error {
+			users, err := tx.Users()
+			if len(users) != 2 || users[0] != min(alice.ID, bob.ID) {
+				t.Errorf("the backup holds %v", users)
+			}
+			return errors.Join(err, tx.Verify())
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestBackupComesBackOnThisDevice(t *testing.T) {
@@ -146,12 +218,26 @@ func TestDamagedBackupChangesNothing(t *testing.T) {
 	}
 }
 
+func TestBackupNamesAFullDisk(t *testing.T) {
+	v, _ := filled(t)
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	to, err := recipients([]string{newIdentity(t).public})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, v.writeBackup(full, to, nil, noon), ErrSpace)
+	wantErr(t, v.checkRoom(1<<60), ErrSpace)
+}
+
 func TestBackupNeedsAKey(t *testing.T) {
 	v, _ := filled(t)
 	for _, keys := range []BackupKeys{{}, {Operator: []string{"age1nonsense"}}} {
-		if err := v.Backup(io.Discard, keys, noon); !errors.Is(err, ErrInvalid) {
-			t.Errorf("%v: %v", keys, err)
-		}
+		_, err := v.Backup(keys, noon)
+		wantErr(t, err, ErrInvalid)
 	}
 }
 

@@ -85,6 +85,10 @@ func fillDisk(t *testing.T, dir string) {
 	if !errors.Is(err, unix.ENOSPC) {
 		t.Fatalf("the full disk was not told: %v", err)
 	}
+	operator := BackupKeys{Operator: []string{newIdentity(t).public}}
+	if _, err := s.Backup(operator, noon); !errors.Is(err, ErrSpace) { // a little is left, which the vault needs
+		t.Errorf("a backup onto a full disk: %v", err)
+	}
 	after, _ := now.next()
 	holds(s, append([]*model{now}, after...)...) // a forgotten person stays forgotten, the rest of the step may be missing
 	if err := s.Close(); err != nil {

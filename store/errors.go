@@ -25,6 +25,8 @@ var (
 	ErrRolledBack = errors.New("rolled back")
 	// ErrHead: the vault was written, the head file beside it was not.
 	ErrHead = errors.New("head file not written")
+	// ErrSpace: the disk has no room for it.
+	ErrSpace = errors.New("no space left on the disk")
 	// ErrNoConsent: nothing of a person is kept before they agreed.
 	ErrNoConsent = errors.New("no consent")
 )

@@ -43,6 +43,7 @@ type Store struct {
 	root   cipher.AEAD // of what is no person's; wrapped by the device key
 
 	finishing sync.Mutex // held from an erasure's commit until it is finished
+	backing   sync.Mutex // held from a backup's beginning until it is closed
 
 	heads   sync.Mutex // guards what follows
 	head    *os.File   // what was last acknowledged, outside bbolt

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -237,7 +236,7 @@ func (b *backend) Checkpoint(context.Context) (w client.Checkpoint, err error) {
 	return wireCheckpoint(c), err
 }
 
-func (b *backend) Backup(_ context.Context, k client.BackupKeys) (func(io.Writer) error, error) {
+func (b *backend) Backup(_ context.Context, k client.BackupKeys) (api.Backup, error) {
 	keys := store.BackupKeys{Operator: k.Operator, Recovery: k.Recovery}
 	if err := keys.Check(); err != nil {
 		return nil, problemOf(err)
@@ -246,7 +245,14 @@ func (b *backend) Backup(_ context.Context, k client.BackupKeys) (func(io.Writer
 		_, err := tx.Append(store.Entry{At: time.Now(), Kind: "backup", Outcome: "begun"})
 		return err
 	})
-	return func(w io.Writer) error { return b.vault.Backup(w, keys, time.Now()) }, err
+	if err != nil {
+		return nil, err
+	}
+	made, err := b.vault.Backup(keys, time.Now())
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	return made, nil
 }
 
 func wireCheckpoint(c store.Checkpoint) client.Checkpoint {
@@ -330,6 +336,10 @@ func problemOf(err error) error {
 		return api.NewProblem(http.StatusNotFound, client.ProblemNotFound, "nobody has that id", "'faceprint people' lists those enrolled")
 	case errors.Is(err, store.ErrExists):
 		return api.NewProblem(http.StatusConflict, client.ProblemDuplicate, err.Error(), "")
+	case errors.Is(err, store.ErrInUse):
+		return api.NewProblem(http.StatusConflict, client.ProblemBusy, err.Error(), "try again when it is done")
+	case errors.Is(err, store.ErrSpace):
+		return api.NewProblem(http.StatusInsufficientStorage, client.ProblemFault, err.Error(), "make room beside the vault and try again")
 	case errors.Is(err, store.ErrNoConsent):
 		return api.NewProblem(http.StatusUnprocessableEntity, client.ProblemConsent, err.Error(), "")
 	case errors.Is(err, store.ErrInvalid):

@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -33,6 +34,7 @@ const (
 	maxBody        = 64 << 10         // no request is larger than a few hundred bytes
 	headerTimeout  = 5 * time.Second  // for a caller that connects and says nothing
 	eventKeepAlive = 15 * time.Second // between signs of life on a silent event stream
+	stallTime      = time.Minute      // for a caller that takes nothing of a backup
 	drainTime      = 5 * time.Second  // for answers under way when the daemon stops
 )
 
@@ -56,8 +58,7 @@ type Backend interface {
 	Report(ctx context.Context, user string) (client.Report, error)
 	OwnReport(context.Context, client.Attempt) (client.OwnReport, error)
 	Checkpoint(context.Context) (client.Checkpoint, error)
-	// Backup returns a function that writes one.
-	Backup(context.Context, client.BackupKeys) (func(io.Writer) error, error)
+	Backup(context.Context, client.BackupKeys) (Backup, error)
 	Audit(ctx context.Context, after uint64, limit int) (client.AuditPage, error)
 	Status(context.Context) (client.Status, error)
 	Diagnose(context.Context) (client.Diagnosis, error)
@@ -78,6 +79,12 @@ type Backend interface {
 	Events(context.Context) <-chan client.Event
 }
 
+// Backup is one that is made and waits to be read.
+type Backup interface {
+	io.ReadCloser
+	Size() (int64, error)
+}
+
 // Options of a server.
 type Options struct {
 	Version string       // of the program
@@ -93,6 +100,7 @@ type Server struct {
 	handler http.Handler
 	api     huma.API
 	metrics *metrics
+	stall   time.Duration // stallTime
 }
 
 // New makes a server of the backend.
@@ -100,7 +108,7 @@ func New(back Backend, o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	s := &Server{back: back, log: o.Log, groups: o.Groups}
+	s := &Server{back: back, log: o.Log, groups: o.Groups, stall: stallTime}
 	s.metrics = newMetrics(back)
 	config := huma.DefaultConfig("faceprint", o.Version)
 	config.Info.Description = "A device that knows its people by face and finger. Biometrics never leave it."
@@ -272,13 +280,12 @@ func (s *Server) routes() {
 		return reply(s.back.Checkpoint(ctx))
 	})
 	route(s, RoleAdmin, "backup", post, "/v1/backup", "A backup of the vault, encrypted to the keys given", func(ctx context.Context, in *question[client.BackupKeys]) (*huma.StreamResponse, error) {
-		write, err := s.back.Backup(ctx, in.Body)
+		b, err := s.back.Backup(ctx, in.Body)
 		if err != nil {
 			return nil, err
 		}
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {
-			ctx.SetHeader("Content-Type", "application/octet-stream")
-			if err := write(ctx.BodyWriter()); err != nil {
+			if err := s.sendBackup(ctx, b); err != nil {
 				s.log.Error("fault", "operation", "backup", "err", err)
 				panic(http.ErrAbortHandler) // the caller sees a cut end, not a whole backup
 			}
@@ -370,6 +377,38 @@ func (s *Server) identify(ctx context.Context, in *question[client.Attempt]) (*a
 func (s *Server) measured(d client.Decision, err error) (*answer[client.Decision], error) {
 	s.metrics.attempt(d, err)
 	return reply(d, err)
+}
+
+// sendBackup gives a backup out and closes it. A caller who takes none of it
+// for stallTime is left, so that the room that it takes on the disk is free.
+func (s *Server) sendBackup(ctx huma.Context, b Backup) (err error) {
+	defer func() { err = errors.Join(err, b.Close()) }()
+	size, err := b.Size()
+	if err != nil {
+		return err
+	}
+	ctx.SetHeader("Content-Type", "application/octet-stream")
+	ctx.SetHeader("Content-Length", strconv.FormatInt(size, 10))
+	_, w := humago.Unwrap(ctx)
+	control := http.NewResponseController(w)
+	buffer := make([]byte, 256<<10)
+	for {
+		n, err := b.Read(buffer)
+		if n > 0 {
+			if err := control.SetWriteDeadline(time.Now().Add(s.stall)); err != nil {
+				return err
+			}
+			if _, err := w.Write(buffer[:n]); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil // the server lifts the deadline for the next request
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // Hello is the first thing on an event stream: from now on nothing is missed.

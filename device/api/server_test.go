@@ -26,6 +26,7 @@ type fake struct {
 	decision client.Decision
 	err      error
 	events   chan client.Event
+	backup   *fakeBackup
 	asked    client.Attempt
 	hints    []string      // of a login
 	waits    chan struct{} // when set, an attempt tells here that it began, and waits for its end
@@ -73,9 +74,29 @@ func (f *fake) Checkpoint(context.Context) (client.Checkpoint, error) {
 	return client.Checkpoint{}, f.err
 }
 
-func (f *fake) Backup(context.Context, client.BackupKeys) (func(io.Writer) error, error) {
-	return func(io.Writer) error { return nil }, f.err
+func (f *fake) Backup(context.Context, client.BackupKeys) (Backup, error) {
+	if f.backup == nil {
+		f.backup = newFakeBackup(1)
+	}
+	return f.backup, f.err
 }
+
+// fakeBackup is so many bytes of nothing; closed ends when it is closed.
+type fakeBackup struct {
+	*io.SectionReader
+	closed chan struct{}
+}
+
+func newFakeBackup(size int64) *fakeBackup {
+	return &fakeBackup{io.NewSectionReader(zeroes{}, 0, size), make(chan struct{})}
+}
+
+type zeroes struct{}
+
+func (zeroes) ReadAt(p []byte, _ int64) (int, error) { clear(p); return len(p), nil }
+
+func (b *fakeBackup) Size() (int64, error) { return b.SectionReader.Size(), nil }
+func (b *fakeBackup) Close() error         { close(b.closed); return nil }
 
 func (f *fake) Unlock(_ context.Context, user string) (client.Person, error) {
 	return client.Person{User: user}, f.err
@@ -333,6 +354,11 @@ func TestRenamedPhoneIsTheOneNamed(t *testing.T) {
 // serve runs the server on a socket and returns a client of it.
 func serve(t *testing.T, f *fake) *client.Client {
 	t.Helper()
+	return serveOn(t, New(f, Options{Log: quiet()}))
+}
+
+func serveOn(t *testing.T, s *Server) *client.Client {
+	t.Helper()
 	path := filepath.Join(socketDir(t), "api.sock")
 	l, err := Listen(path)
 	if err != nil {
@@ -340,7 +366,6 @@ func serve(t *testing.T, f *fake) *client.Client {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	s := New(f, Options{Log: quiet()})
 	go func() { done <- s.Serve(ctx, l) }()
 	t.Cleanup(func() {
 		stop()
@@ -394,6 +419,30 @@ func TestClientAndServerAgree(t *testing.T) {
 	text, err := c.ConsentText(t.Context())
 	if err != nil || text.Version == "" || !strings.Contains(text.Text, "agree") {
 		t.Errorf("consent text: %+v, %v", text, err)
+	}
+}
+
+// A caller who takes a little of a backup and stops is left, and the backup is
+// closed; the daemon answers others meanwhile.
+func TestStalledBackupIsClosed(t *testing.T) {
+	f := &fake{backup: newFakeBackup(64 << 20)} // more than a socket holds
+	s := New(f, Options{Log: quiet()})
+	s.stall = 20 * time.Millisecond
+	c := serveOn(t, s)
+	reader, writer := io.Pipe()
+	defer reader.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- c.Backup(t.Context(), writer, client.BackupKeys{Operator: []string{"age1"}}) }()
+	if _, err := io.ReadFull(reader, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Status(t.Context()); err != nil {
+		t.Errorf("while a backup stalls: %v", err)
+	}
+	<-f.backup.closed
+	go io.Copy(io.Discard, reader)
+	if err := <-ended; err == nil {
+		t.Error("a cut backup was taken for a whole one")
 	}
 }
 
