@@ -487,8 +487,14 @@ func (d *Device) count(user store.UserID, kind string) (before lockouts, refused
 			if left > 0 {
 				refused.LockedUntil = now.Add(left)
 			}
-			e, err := tx.Append(store.Entry{At: now, Kind: kind, User: user, Outcome: "refused", Reasons: words(refused.Reasons)})
-			refused.Audit = e.Seq
+			of := before.device.Last
+			if wait(before.person, up) > 0 || before.person.Disabled {
+				of = before.person.Last
+			}
+			refused.Audit, err = d.refuse(tx, user, kind, of, words(refused.Reasons))
+			return err
+		}
+		if err := d.endRefusals(tx, user); err != nil {
 			return err
 		}
 		if user != "" {
@@ -558,10 +564,12 @@ func (d *Device) Unlock(user store.UserID) error {
 		if _, err := tx.Person(user); err != nil {
 			return err
 		}
-		if err := errors.Join(tx.SetLockout(user, store.Lockout{}), tx.SetLockout("", store.Lockout{})); err != nil {
+		err := errors.Join(tx.SetLockout(user, store.Lockout{}), tx.SetLockout("", store.Lockout{}),
+			d.endRefusals(tx, user), d.endRefusals(tx, ""))
+		if err != nil {
 			return err
 		}
-		_, err := tx.Append(store.Entry{At: d.hw.Now(), Kind: "unlock", User: user, Outcome: "done"})
+		_, err = tx.Append(store.Entry{At: d.hw.Now(), Kind: "unlock", User: user, Outcome: "done"})
 		return err
 	})
 	if errors.Is(err, store.ErrNotFound) {
@@ -691,6 +699,9 @@ func (d *Device) Forget(ctx context.Context, user store.UserID) (store.Receipt, 
 		return store.Receipt{}, err
 	}
 	defer end()
+	if err := d.flushRefusals(user, false); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return store.Receipt{}, err
+	}
 	r, err := d.vault.Forget(user, d.hw.Now())
 	if errors.Is(err, store.ErrNotFound) {
 		return r, fmt.Errorf("device: %w", ErrUnknown)

@@ -68,10 +68,10 @@ func clockTrusted() bool {
 	return err == nil && state != unix.TIME_ERROR
 }
 
-// Sweep does what is due now, and first what an erasure was kept from. While the clock is not trusted nobody is announced
-// or erased.
+// Sweep does what is due now, and first what an erasure was kept from. While the
+// clock is not trusted nobody is announced or erased.
 func (d *Device) Sweep(ctx context.Context, r Retention) error {
-	if err := errors.Join(d.vault.Finish(), d.prune(r.Entries)); err != nil {
+	if err := errors.Join(d.vault.Finish(), d.flushRefusals("", true), d.prune(r.Entries)); err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
 	if r.Unused <= 0 && r.Longest <= 0 {

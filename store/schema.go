@@ -210,12 +210,16 @@ type Entry struct {
 	Outcome string             `json:"outcome"` // granted, refused, retry, fault, done, ...
 	Reasons []string           `json:"reasons,omitempty"`
 	Scores  map[string]float64 `json:"scores,omitempty"` // by name, finite
+	Times   int                `json:"times,omitempty"`  // how many attempts it stands for; 0 = one
 	Prev    Hash               `json:"prev"`             // set by Append: the hash of the entry before
 }
 
 func (e Entry) check() error {
 	if e.Kind == "" || e.Outcome == "" || e.At.IsZero() {
 		return fmt.Errorf("store: audit entry without kind, outcome or time: %w", ErrInvalid)
+	}
+	if e.Times < 0 {
+		return fmt.Errorf("store: audit entry that stands for %d attempts: %w", e.Times, ErrInvalid)
 	}
 	for name, v := range e.Scores {
 		if math.IsNaN(v) || math.IsInf(v, 0) {

@@ -104,6 +104,14 @@ Exits with 4 when the chain is broken.`,
 	return c
 }
 
+// outcomeOf tells how many attempts the entry stands for where that is said.
+func outcomeOf(e client.Entry) string {
+	if e.Times == 0 {
+		return e.Outcome
+	}
+	return fmt.Sprintf("%s, %d times", e.Outcome, e.Times)
+}
+
 func printAudit(w io.Writer, a client.AuditPage) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, e := range a.Entries {
@@ -111,7 +119,7 @@ func printAudit(w io.Writer, a client.AuditPage) {
 		for _, k := range sortedKeys(e.Scores) {
 			scores = append(scores, fmt.Sprintf("%s=%.4g", k, e.Scores[k]))
 		}
-		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", e.Seq, e.At.Local().Format(time.DateTime), e.Kind, e.User, e.Outcome, strings.Join(e.Reasons, ","), strings.Join(scores, " "))
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", e.Seq, e.At.Local().Format(time.DateTime), e.Kind, e.User, outcomeOf(e), strings.Join(e.Reasons, ","), strings.Join(scores, " "))
 	}
 	tw.Flush()
 	if a.Verified {

@@ -128,7 +128,7 @@ func printReport(w io.Writer, r client.Report) {
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, e := range r.Events {
-		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%v\n", e.Seq, day(e.At), e.Kind, e.Outcome, e.Reasons)
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%v\n", e.Seq, day(e.At), e.Kind, outcomeOf(e), e.Reasons)
 	}
 	tw.Flush()
 }

@@ -260,7 +260,7 @@ func wireCheckpoint(c store.Checkpoint) client.Checkpoint {
 }
 
 func wireEntry(e store.Entry) client.Entry {
-	w := client.Entry{Seq: e.Seq, At: e.At.UTC(), Kind: e.Kind, User: string(e.User), Outcome: e.Outcome, Reasons: e.Reasons, Scores: e.Scores, Prev: e.Prev.String()}
+	w := client.Entry{Seq: e.Seq, At: e.At.UTC(), Kind: e.Kind, User: string(e.User), Outcome: e.Outcome, Reasons: e.Reasons, Scores: e.Scores, Times: e.Times, Prev: e.Prev.String()}
 	if w.Reasons == nil {
 		w.Reasons = []string{}
 	}

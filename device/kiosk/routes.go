@@ -460,6 +460,7 @@ type visit struct {
 	Kind    string    `json:"kind"`
 	Outcome string    `json:"outcome"`
 	Reasons []string  `json:"reasons"`
+	Times   int       `json:"times,omitempty"` // how many attempts it stands for; 0 = one
 }
 
 // history is what the device recorded about whoever is recognised on the page,
@@ -482,7 +483,7 @@ func (s *Server) history(ctx context.Context, p *page, _ none) ([]visit, error) 
 		}
 		for _, e := range slices.Backward(part.Entries) {
 			if e.User == who.User && len(own) < historyLength {
-				own = append(own, visit{e.Seq, e.At, e.Kind, e.Outcome, e.Reasons})
+				own = append(own, visit{e.Seq, e.At, e.Kind, e.Outcome, e.Reasons, e.Times})
 			}
 		}
 		end = start

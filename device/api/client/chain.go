@@ -28,6 +28,7 @@ type line struct {
 	Outcome string             `json:"outcome"`
 	Reasons []string           `json:"reasons,omitempty"`
 	Scores  map[string]float64 `json:"scores,omitempty"`
+	Times   int                `json:"times,omitempty"`
 	Prev    string             `json:"prev"`
 }
 

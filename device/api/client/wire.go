@@ -220,6 +220,7 @@ type Entry struct {
 	Outcome string             `json:"outcome"`
 	Reasons []string           `json:"reasons"`
 	Scores  map[string]float64 `json:"scores,omitempty"`
+	Times   int                `json:"times,omitempty" doc:"How many attempts it stands for, where a lock-out refused more than the first."`
 	Prev    string             `json:"prev" doc:"Hash of the entry before, hexadecimal."`
 }
 

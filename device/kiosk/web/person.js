@@ -24,7 +24,7 @@ export function account(state, name, has) {
 
 async function past() {
   try {
-    /** @type {{seq: number, at: string, kind: string, outcome: string, reasons: string[]}[]} */
+    /** @type {{seq: number, at: string, kind: string, outcome: string, reasons: string[], times?: number}[]} */
     const visits = await get('/history');
     show(() => {
       const left = el('p', { class: 'soft' });
@@ -36,7 +36,7 @@ async function past() {
           el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': say('person.history') }, el('table', {},
             el('thead', {}, el('tr', {}, ...['when', 'what', 'how'].map((h) => el('th', { scope: 'col' }, say(`person.${h}`))))),
             el('tbody', {}, ...visits.map((v) => el('tr', {}, el('td', {}, when(v.at)), el('td', {}, words(`kind.${v.kind}`, v.kind)),
-              el('td', {}, words(`outcome.${v.outcome}`, v.outcome), ...v.reasons.filter((r) => known(`reason.${r}`)).map((r) => ` · ${say(`reason.${r}`)}`)))))) ),
+              el('td', {}, words(`outcome.${v.outcome}`, v.outcome), v.times ? ` × ${v.times}` : '', ...v.reasons.filter((r) => known(`reason.${r}`)).map((r) => ` · ${say(`reason.${r}`)}`)))))) ),
           left, button(say('done'), home, 'main')),
         leave: close,
       };

@@ -1,0 +1,120 @@
+package device
+
+import (
+	"testing"
+
+	"github.com/faceprint/faceprint/store"
+)
+
+// refusedEntries are the entries of refusals by a lock-out, and for how many
+// attempts they stand in all.
+func (w *world) refusedEntries(who store.UserID) (entries, attempts int) {
+	w.t.Helper()
+	err := w.vault.View(func(tx *store.Tx) error {
+		all, err := tx.Audit(0, 1<<20)
+		for _, e := range all {
+			if e.User == who && e.Outcome == "refused" && e.Reasons[0] == string(LockedOut) {
+				entries++
+				attempts += max(e.Times, 1)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return entries, attempts
+}
+
+// Whoever knocks at a lock-out without end must not push old entries out of a
+// chain whose length is bounded, and the chain must still tell how often.
+func TestALockoutThatIsTriedWithoutEndKeepsTheChainShort(t *testing.T) {
+	w := newWorld(t, DefaultPolicy())
+	alice := w.enrol("Alice", 1, "alice")
+	w.pose(3, "eve")
+	for range freeFailures {
+		w.try(alice)
+	}
+	knock := func(times int) {
+		t.Helper()
+		for range times {
+			if d := w.try(alice); d.Granted || d.Reasons[0] != LockedOut || d.Audit == 0 {
+				t.Fatalf("%+v", d)
+			}
+		}
+	}
+	is := func(when string, entries, attempts int) {
+		t.Helper()
+		if e, a := w.refusedEntries(alice); e != entries || a != attempts {
+			t.Errorf("%s: %d entries for %d attempts, want %d for %d", when, e, a, entries, attempts)
+		}
+	}
+	knock(200)
+	is("all within the hour", 1, 1)
+	w.stop()
+	w.start(DefaultPolicy())
+	w.later(refusalsEvery)
+	knock(1) // tells of the others
+	is("an hour later, after a restart", 3, 201)
+	knock(50)
+	if err := w.d.Sweep(t.Context(), Retention{}); err != nil {
+		t.Fatal(err)
+	}
+	is("after a sweep", 4, 251)
+	if err := w.d.Sweep(t.Context(), Retention{}); err != nil {
+		t.Fatal(err)
+	}
+	knock(10)
+	is("nothing is told twice", 4, 251)
+
+	w.up += firstDelay // served
+	w.try(alice)       // and failed again
+	is("the lock-out is over", 5, 261)
+	knock(7)
+	is("the next lock-out", 6, 262)
+	if err := w.d.Unlock(alice); err != nil {
+		t.Fatal(err)
+	}
+	is("unlocked", 7, 268)
+
+	for range freeFailures {
+		w.try(alice)
+	}
+	knock(4)
+	if _, err := w.d.Forget(t.Context(), alice); err != nil {
+		t.Fatal(err)
+	}
+	is("forgotten", 9, 272)
+	if err := w.vault.View((*store.Tx).Verify); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A stranger without a name knocks at the device's own delay.
+func TestTheDevicesDelayIsCountedAsWell(t *testing.T) {
+	w := newWorld(t, DefaultPolicy())
+	for range deviceFreeFailures {
+		if err := w.vault.Update(func(tx *store.Tx) error {
+			l, err := tx.Lockout("")
+			if err == nil {
+				err = tx.SetLockout("", failed(l, w.now, w.uptime(), deviceFreeFailures, 0))
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 20 {
+		if d, err := w.d.Identify(t.Context(), Request{}); err != nil || d.Reasons[0] != LockedOut {
+			t.Fatalf("%+v, %v", d, err)
+		}
+	}
+	w.up += deviceForgives
+	w.pose(3, "eve")
+	if d, err := w.d.Identify(t.Context(), Request{}); err != nil || d.Reasons[0] == LockedOut {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	if e, a := w.refusedEntries(""); e != 2 || a != 20 {
+		t.Errorf("%d entries for %d attempts", e, a)
+	}
+}
