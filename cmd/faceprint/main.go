@@ -143,7 +143,7 @@ Exit codes: 0 granted or done, 1 refused, 2 wrong usage, 3 try again, 4 fault.`,
 	root.AddGroup(&cobra.Group{ID: "people", Title: "People:"}, &cobra.Group{ID: "device", Title: "The device:"}, &cobra.Group{ID: "board", Title: "For technicians:"})
 	root.SetHelpCommandGroupID("device")
 	root.SetCompletionCommandGroupID("device")
-	for _, c := range []*cobra.Command{t.enroll(), t.verify(), t.identify(), t.people(), t.forget(), t.unlock(), t.pin(), t.login(), t.phone()} {
+	for _, c := range []*cobra.Command{t.enroll(), t.verify(), t.identify(), t.people(), t.forget(), t.receipt(), t.unlock(), t.pin(), t.login(), t.phone()} {
 		c.GroupID = "people"
 		root.AddCommand(c)
 	}

@@ -186,8 +186,12 @@ func (t *tool) forget() *cobra.Command {
 					fmt.Fprintln(w, "  the device key moved on: old copies of the vault open for nobody, nor do backups without a recovery key; make a new backup")
 				}
 			})
-			if err == nil && !r.Compacted {
+			switch {
+			case err != nil:
+			case !r.Compacted:
 				err = fmt.Errorf("the erasure of %s is not finished: their old bytes, and the key to them, are still in the vault's file; the daemon's log says why, and it tries again every few hours and at its next start", r.User)
+			case !r.Searched:
+				err = fmt.Errorf("the erasure of %s is not finished: the device key did not move on, or the file could not be searched; the daemon's log says which, and it tries again every few hours and at its next start", r.User)
 			}
 			return err
 		}),

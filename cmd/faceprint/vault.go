@@ -249,6 +249,62 @@ file that 'faceprint keys --json' wrote when the device was set up; with
 	return c
 }
 
+func (t *tool) receipt() *cobra.Command {
+	var keys string
+	c := &cobra.Command{
+		Use:   "receipt FILE",
+		Short: "Check the receipt of an erasure and tell what it says, on any machine",
+		Long: `Check that a device signed the receipt that 'faceprint forget --receipt' wrote,
+and tell what it says. The device's key is asked of the daemon, or read from a
+file that 'faceprint keys --json' wrote when the device was set up; - reads the
+receipt from standard input. Exits with 4 when it is not that device's.`,
+		Example: "  faceprint receipt receipt.txt --keys keys.json",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if keys == "-" {
+				return usage("a receipt proves nothing without the device's key")
+			}
+			witness, err := t.witness(cmd.Context(), keys)
+			if err != nil {
+				return err
+			}
+			in := t.in
+			if args[0] != "-" {
+				f, err := os.Open(args[0])
+				if err != nil {
+					return fmt.Errorf("receipt: %w", err)
+				}
+				defer f.Close()
+				in = f
+			}
+			e, err := client.VerifyReceipt(in, *witness)
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			return t.print(e, func(w io.Writer) { printErasure(w, e) })
+		},
+	}
+	c.Flags().StringVar(&keys, "keys", "", "`file` with the device's keys")
+	return c
+}
+
+func printErasure(w io.Writer, e client.Erasure) {
+	fmt.Fprintf(w, "signed by the device: %s was forgotten on %s, %d template(s) no longer match anybody (audit entry %d)\n",
+		e.Erased, e.At.Local().Format(time.DateTime), e.Templates, e.Audit)
+	if e.Compacted {
+		fmt.Fprintln(w, "  the vault was written anew without their key and their old bytes")
+	}
+	if e.Searched {
+		fmt.Fprintln(w, "  the whole file was searched for their id and key: nothing was left")
+	}
+	if e.KeyMoved {
+		fmt.Fprintln(w, "  the device key moved on: old copies of the vault open for nobody")
+	}
+	if !e.Finished() {
+		fmt.Fprintln(w, "  the erasure was NOT FINISHED when this was signed: the device tries again every few hours and at its next start; ask its operator")
+	}
+}
+
 func (t *tool) backup() *cobra.Command {
 	var keys client.BackupKeys
 	c := &cobra.Command{

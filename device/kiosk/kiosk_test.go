@@ -25,6 +25,7 @@ type fake struct {
 	Backend
 	events chan client.Event
 	erased []string
+	came   client.Receipt // of an erasure
 }
 
 func (f *fake) Status(context.Context) (client.Status, error) {
@@ -47,7 +48,7 @@ func (f *fake) Enroll(context.Context, client.Enrolment) (client.Enrolled, error
 
 func (f *fake) Forget(_ context.Context, user string) (client.Receipt, error) {
 	f.erased = append(f.erased, user)
-	return client.Receipt{Templates: 2, Audit: 7}, nil
+	return f.came, nil
 }
 
 // Audit has one entry of u1's in a hundred.
@@ -376,6 +377,20 @@ func TestWhoeverLeavesIsForgottenByThePage(t *testing.T) {
 		t.Errorf("%d, erased %v", status, f.erased)
 	}
 	gone("forgotten")
+	for _, tt := range []struct {
+		came     client.Receipt
+		finished string
+	}{
+		{client.Receipt{Audit: 7}, "false"},
+		{client.Receipt{Audit: 7, Compacted: true}, "false"}, // the device key has not moved on
+		{client.Receipt{Audit: 7, Compacted: true, Searched: true}, "true"},
+	} {
+		recognised()
+		f.came = tt.came
+		if status, body := call(t, "POST", url+"/forget", token, "{}", nil); status != 200 || !strings.Contains(body, `"finished":`+tt.finished) {
+			t.Errorf("%+v: %d %s", tt.came, status, body)
+		}
+	}
 }
 
 func TestHistoryIsOnesOwn(t *testing.T) {

@@ -495,7 +495,7 @@ func (s *Server) history(ctx context.Context, p *page, _ none) ([]visit, error) 
 type forgotten struct {
 	At        time.Time `json:"at"`
 	Templates int       `json:"templates"`
-	Compacted bool      `json:"compacted"`
+	Finished  bool      `json:"finished"` // nothing of it is left to do
 	Audit     uint64    `json:"audit"`
 }
 
@@ -509,7 +509,7 @@ func (s *Server) forget(ctx context.Context, p *page, _ none) (forgotten, error)
 		return forgotten{}, err
 	}
 	p.leave()
-	return forgotten{r.At, r.Templates, r.Compacted, r.Audit}, nil
+	return forgotten{r.At, r.Templates, r.Compacted && r.Searched, r.Audit}, nil
 }
 
 // technicianView is how the device is.

@@ -66,8 +66,8 @@ async function erase() {
     const receipt = await post('/forget');
     show(() => ({
       name: 'receipt',
-      view: stage(ended('yes'), title('forgotten.title'), el('p', {}, say('forgotten.text', { templates: receipt.templates })),
-        receipt.compacted ? null : el('p', { class: 'note no' }, say('forgotten.later')),
+      view: stage(ended('yes'), title('forgotten.title'),
+        receipt.finished ? el('p', {}, say('forgotten.text', { templates: receipt.templates })) : el('p', { class: 'note no' }, say('forgotten.later')),
         el('p', { class: 'soft' }, say('forgotten.receipt', { at: when(receipt.at), audit: receipt.audit })), button(say('done'), home, 'main')),
     }));
   } catch (e) {
