@@ -19,6 +19,7 @@ const (
 	AttackHaste   = "match-too-fast"  // before it can have been compared
 	AttackSwapped = "module-swapped"  // another serial number or parameter block
 	AttackLibrary = "library-changed" // its library holds what was not put there
+	AttackMisfit  = "answer-misfit"   // it said yes to pictures of another finger (sensor/host)
 )
 
 func (e *AttackError) Error() string { return "sensor: attack: " + e.Kind + ": " + e.Detail }

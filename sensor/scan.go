@@ -211,6 +211,13 @@ type EnrolStep struct {
 //
 // A *RetryError with HintSame means that the captures do not belong together (0A).
 func (m *Module) Enrol(ctx context.Context, captures int, progress func(EnrolStep)) ([]byte, error) {
+	return m.EnrolSeen(ctx, captures, progress, nil)
+}
+
+// EnrolSeen is Enrol for somebody who compares on the host as well: see, where it
+// is not nil, is shown the picture of each capture, which is behind the first done,
+// and may ask for another by a *RetryError. It must not keep the pixels.
+func (m *Module) EnrolSeen(ctx context.Context, captures int, progress func(EnrolStep), see func(done int, p Picture) error) ([]byte, error) {
 	release, err := m.take(ctx)
 	if err != nil {
 		return nil, err
@@ -229,7 +236,13 @@ func (m *Module) Enrol(ctx context.Context, captures int, progress func(EnrolSte
 		progress(EnrolStep{Done: done, Of: captures, Hint: HintNoFinger})
 		var p Picture
 		err := m.await(ctx, byte(done+1), func() (err error) {
-			if m.covers() { // the finger may go while its picture is read
+			switch { // the finger may go while its picture is read
+			case see != nil:
+				progress(EnrolStep{Done: done, Of: captures, Hint: HintLift})
+				if p, err = m.upImage(ctx); err == nil {
+					err = see(done, p)
+				}
+			case m.covers():
 				progress(EnrolStep{Done: done, Of: captures, Hint: HintLift})
 				p, err = m.glance(ctx)
 			}
@@ -242,7 +255,7 @@ func (m *Module) Enrol(ctx context.Context, captures int, progress func(EnrolSte
 			return nil, err
 		} else {
 			done++
-			if p.Pix != nil {
+			if p.Pix != nil && m.coverage {
 				c := covered.add(p)
 				seen = &c
 			}

@@ -80,11 +80,11 @@ type fingerConfig struct {
 	Baud         int    `toml:"baud" comment:"Bits a second; 0 tries the usual ones."`
 	Address      uint32 `toml:"address" comment:"The module's address."`
 	PasswordFile string `toml:"password_file" comment:"File that holds the module's password as a number; empty means 0."`
-	Match        string `toml:"match" comment:"Who compares: module (fast; its word is checked with decoys), or host (the picture is read, 2 to 7 s, and the module's word counts for nothing; for windows of 256x288 and more). Whoever changes it enrols fingers anew."`
+	Match        string `toml:"match" comment:"Who compares: module (fast; its word is checked with decoys), host (the picture is read, 2 to 7 s, and the module's word counts for nothing; for windows of 256x288 and more), or both (they must agree; slowest and safest). Whoever changes it enrols fingers anew."`
 	PowerPin     string `toml:"power_pin" comment:"Pin that switches the module's power, high is on, such as GPIO23: a module that hangs is cut off for 2 s. Empty where it is not wired."`
 	WakePin      string `toml:"wake_pin" comment:"Pin of the module's wake wire (R503, blue), low while touched, such as GPIO24: an idle reader then leaves the line alone. Empty where it is not wired."`
 	Coverage     bool   `toml:"coverage" comment:"Tell at enrolment how much of the finger each capture saw: 2 s a capture while the finger is lifted, at 115200 baud. Off on the bench."`
-	BorrowDecoys bool   `toml:"borrow_decoys" comment:"Where the module takes no pictures from the host, mix in templates of other people in place of decoys. It catches less."`
+	BorrowDecoys bool   `toml:"borrow_decoys" comment:"Where the module takes no pictures from the host, mix in templates of other people in place of decoys. It catches less. Not with match = \"both\"."`
 }
 
 type doorConfig struct {
@@ -400,7 +400,7 @@ func (c *Config) check() error {
 	}
 	oneOf("face.engine", c.Face.Engine, "auto", "opencv", "ort")
 	notEmpty("face.library", c.Face.Library)
-	oneOf("finger.match", c.Finger.Match, matchModule, matchHost)
+	oneOf("finger.match", c.Finger.Match, matchModule, matchHost, matchBoth)
 	if c.Finger.Baud < 0 || c.Finger.Baud%9600 != 0 || c.Finger.Baud > 12*9600 {
 		wrong("finger.baud", "%d is no rate of these modules: a multiple of 9600 up to 115200, or 0", c.Finger.Baud)
 	}

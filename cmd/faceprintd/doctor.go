@@ -31,6 +31,7 @@ func (b *backend) Diagnose(ctx context.Context) (client.Diagnosis, error) {
 		add(p.Name, state, p.Detail, p.Advice)
 	}
 	b.finger.checkLine(add)
+	b.finger.checkTrust(add, b.config.Finger.Match)
 	b.checkVault(add)
 	checkDisk(add, filepath.Dir(b.config.Store.File))
 	checkStorage(add, "/sys", filepath.Dir(b.config.Store.File))

@@ -38,16 +38,45 @@ type fingers interface {
 
 // matcherOf is who compares fingers, and the kind of their templates.
 func matcherOf(c fingerConfig, f *finger) (fingers, store.Kind) {
-	if c.Match == matchHost {
+	switch c.Match {
+	case matchHost:
 		return host.New(f), store.KindMinutia
+	case matchBoth:
+		return &fingerBoth{host.NewBoth(f), f}, store.KindModule
 	}
 	return f, store.KindModule
+}
+
+// fingerBoth lets nobody trust a module any more that said yes to pictures of other
+// fingers.
+type fingerBoth struct {
+	*host.Both
+	finger *finger
+}
+
+func (b *fingerBoth) Match(ctx context.Context, probe sensor.Print, template []byte) (float64, error) {
+	score, err := b.Both.Match(ctx, probe, template)
+	return score, b.accuse(err)
+}
+
+func (b *fingerBoth) Identify(ctx context.Context, probe sensor.Print, templates [][]byte) (int, float64, error) {
+	at, score, err := b.Both.Identify(ctx, probe, templates)
+	return at, score, b.accuse(err)
+}
+
+// accuse notes a misfit. What the module itself was caught at is noted already.
+func (b *fingerBoth) accuse(err error) error {
+	if attack := (*sensor.AttackError)(nil); errors.As(err, &attack) && attack.Kind == sensor.AttackMisfit {
+		return b.finger.noted(b.finger.scanned.Load(), err)
+	}
+	return err
 }
 
 // Who compares (finger.match).
 const (
 	matchModule = "module"
 	matchHost   = "host"
+	matchBoth   = "both"
 )
 
 // fingerPins are the module's wires besides the serial line. They are taken when
@@ -109,7 +138,7 @@ func openModule(ctx context.Context, c fingerConfig, p *fingerPins, t trust) (*s
 		return nil, err
 	}
 	err = t.admit(ctx, m)
-	if err == nil && c.BorrowDecoys && !m.Guarded() {
+	if err == nil && c.BorrowDecoys && c.Match != matchBoth && !m.Guarded() {
 		err = m.Borrow(ctx, t.others)
 	}
 	if err != nil {
@@ -127,6 +156,27 @@ func (f *finger) checkLine(add addCheck) {
 	s, port := m.Stats(), m.Info().Port
 	if lost := (tty.Lost{Overruns: s.Overruns, Framing: s.Framing}).String(); lost != "" {
 		add("finger line", "warn", port+": since the module was opened "+lost, tty.LostAdvice(port))
+	}
+}
+
+// checkTrust tells how far the module's word is believed.
+func (f *finger) checkTrust(add addCheck, match string) {
+	m, _, err := f.part.get()
+	if err != nil {
+		return
+	}
+	const advice = `finger.match = "both" lets the host compare the picture as well, which takes seconds; people enrol their fingers anew`
+	switch {
+	case match == matchHost:
+		add("finger trust", "ok", "the host compares; the module's word counts for nothing", "")
+	case match == matchBoth:
+		add("finger trust", "ok", "the module and the host must agree", "")
+	case m.Guarded():
+		add("finger trust", "ok", "the module compares, among decoys", "")
+	case m.Borrows():
+		add("finger trust", "warn", "the module compares, among other people's templates", advice)
+	default:
+		add("finger trust", "warn", "the module's word is believed: it takes no decoys", advice)
 	}
 }
 
@@ -168,6 +218,9 @@ func pictureDetail(m *sensor.Module) string {
 	i := m.Info()
 	return fmt.Sprintf("%s on %s at %d baud, compared on the host", i.Family, i.Port, i.Baud)
 }
+
+// bothDetail is moduleDetail where the host compares as well.
+func bothDetail(m *sensor.Module) string { return moduleDetail(m) + ", compared on the host as well" }
 
 // moduleNumbers are the link's, for status and metrics.
 func moduleNumbers(m *sensor.Module) map[string]float64 {
@@ -272,6 +325,15 @@ func (f *finger) FMR(score float64) float64 {
 		return 1
 	}
 	return m.FMR(score)
+}
+
+func (f *finger) EnrolSeen(ctx context.Context, captures int, progress func(sensor.EnrolStep), see func(int, sensor.Picture) error) ([]byte, error) {
+	m, gen, err := f.part.get()
+	if err != nil {
+		return nil, err
+	}
+	t, err := m.EnrolSeen(ctx, captures, progress, see)
+	return t, f.noted(gen, err)
 }
 
 func (f *finger) Enrol(ctx context.Context, captures int, progress func(sensor.EnrolStep)) ([]byte, error) {

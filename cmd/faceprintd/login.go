@@ -26,6 +26,9 @@ func openFprint(d *device.Device, module *part[*sensor.Module], c fingerConfig, 
 		if c.Match == matchHost {
 			return m.Info().Family, host.Captures, true
 		}
+		if c.Match == matchBoth {
+			return m.Info().Family, max(m.Info().Buffers, host.Captures), true
+		}
 		return m.Info().Family, m.Info().Buffers, true
 	}
 	p := newPart("fprint", log, func(ctx context.Context) (*fprint.Server, error) {

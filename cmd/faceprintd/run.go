@@ -61,8 +61,11 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 		return openModule(ctx, c.Finger, pins, reader.trust)
 	}, closeModule)
 	module.check, module.detail, module.advice, module.numbers = checkModule, moduleDetail, moduleAdvice, moduleNumbers
-	if c.Finger.Match == matchHost {
+	switch c.Finger.Match {
+	case matchHost:
 		module.detail = pictureDetail
+	case matchBoth:
+		module.detail = bothDetail
 	}
 	reader.part = module
 	running.Go(func() {

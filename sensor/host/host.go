@@ -68,8 +68,15 @@ func (r *Reader) see(ctx context.Context) (sensor.Print, *minutia.Template, erro
 		return print, nil, err
 	}
 	defer clear(p.Pix)
+	t, err := read(p)
+	return print, t, err
+}
+
+// read is what can be read of a picture. What is wrong with it is a
+// *sensor.RetryError.
+func read(p sensor.Picture) (*minutia.Template, error) {
 	if len(p.Pix) != p.Width*p.Height {
-		return print, nil, fmt.Errorf("host: %d pixels for %dx%d: %w", len(p.Pix), p.Width, p.Height, sensor.ErrProtocol)
+		return nil, fmt.Errorf("host: %d pixels for %dx%d: %w", len(p.Pix), p.Width, p.Height, sensor.ErrProtocol)
 	}
 	t, err := minutia.Extract(&image.Gray{Pix: p.Pix, Stride: p.Width, Rect: image.Rect(0, 0, p.Width, p.Height)}, dpi)
 	switch {
@@ -80,7 +87,7 @@ func (r *Reader) see(ctx context.Context) (sensor.Print, *minutia.Template, erro
 	case err != nil:
 		err = fmt.Errorf("host: %w: %w", sensor.ErrProtocol, err)
 	}
-	return print, t, err
+	return t, err
 }
 
 // Match compares the newest scan with a template. The score is the false match
@@ -126,29 +133,53 @@ func (r *Reader) Enrol(ctx context.Context, n int, progress func(sensor.EnrolSte
 	if progress == nil {
 		progress = func(sensor.EnrolStep) {}
 	}
-	var seen []*minutia.Template
-	var m minutia.Matcher
-	for len(seen) < n {
-		progress(sensor.EnrolStep{Done: len(seen), Of: n, Hint: sensor.HintNoFinger})
+	var c collection
+	if err := r.collect(ctx, &c, n, progress); err != nil {
+		return nil, err
+	}
+	return marshal(c.seen)
+}
+
+// collection is the impressions of an enrolment.
+type collection struct {
+	seen    []*minutia.Template
+	matcher minutia.Matcher
+}
+
+// take adds an impression behind the first done. One that is not of the same
+// finger as those is a *sensor.RetryError with HintSame.
+func (c *collection) take(done int, t *minutia.Template) error {
+	c.seen = c.seen[:min(done, len(c.seen))]
+	if n := len(c.seen); n > 0 && fmr(c.matcher.Match(minutia.Prepare(t), minutia.Prepare(c.seen...)), n) > sameFMR {
+		return &sensor.RetryError{Hint: sensor.HintSame}
+	}
+	c.seen = append(c.seen, t)
+	return nil
+}
+
+// collect takes captures until there are n.
+func (r *Reader) collect(ctx context.Context, c *collection, n int, progress func(sensor.EnrolStep)) error {
+	for len(c.seen) < n {
+		done := len(c.seen)
+		progress(sensor.EnrolStep{Done: done, Of: n, Hint: sensor.HintNoFinger})
 		_, t, err := r.see(ctx)
+		if err == nil {
+			err = c.take(done, t)
+		}
 		hint := (*sensor.RetryError)(nil)
 		switch {
 		case errors.As(err, &hint) && ctx.Err() == nil:
-			progress(sensor.EnrolStep{Done: len(seen), Of: n, Hint: hint.Hint})
+			progress(sensor.EnrolStep{Done: done, Of: n, Hint: hint.Hint})
 		case err != nil:
-			return nil, err
-		case len(seen) > 0 && fmr(m.Match(minutia.Prepare(t), minutia.Prepare(seen...)), len(seen)) > sameFMR:
-			progress(sensor.EnrolStep{Done: len(seen), Of: n, Hint: sensor.HintSame})
-		default:
-			seen = append(seen, t)
+			return err
 		}
-		progress(sensor.EnrolStep{Done: len(seen), Of: n, Hint: sensor.HintLift})
+		progress(sensor.EnrolStep{Done: len(c.seen), Of: n, Hint: sensor.HintLift})
 		if err := r.sensor.Lifted(ctx); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	progress(sensor.EnrolStep{Done: n, Of: n})
-	return marshal(seen)
+	progress(sensor.EnrolStep{Done: len(c.seen), Of: len(c.seen)})
+	return nil
 }
 
 // Same tells which of the templates is of the same finger as a new one, -1 for

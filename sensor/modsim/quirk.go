@@ -38,6 +38,7 @@ var lieText = map[string]string{
 	"yes":    "every comparison matches",
 	"fast":   "every comparison matches, before it could have been made",
 	"guess":  "one comparison in three matches",
+	"knows":  "every comparison matches, but with what it made of the host's pictures: it knows its decoys",
 }
 
 func (s *Sim) setQuirk(args []string) error {
@@ -68,7 +69,7 @@ func (s *Sim) setQuirk(args []string) error {
 
 func (s *Sim) setLie(args []string) error {
 	if len(args) != 1 || lieText[args[0]] == "" {
-		return fmt.Errorf("modsim: lie HOW, with HOW one of honest, yes, fast, guess")
+		return fmt.Errorf("modsim: lie HOW, with HOW one of honest, yes, fast, guess, knows")
 	}
 	s.lie = args[0]
 	if s.lie == "honest" {

@@ -2,6 +2,7 @@ package modsim
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -64,6 +65,7 @@ type Sim struct {
 	waitFor  byte   // what data packets are for: a buffer, forImage, or 0 for nothing
 	incoming []byte // data received for it
 	badData  bool
+	own      map[[sha256.Size]byte]bool // templates of pictures that the host sent: its decoys
 	current  sensor.Instruction
 	recent   [2]answered // for the fault "wrong"
 }
@@ -120,7 +122,7 @@ func (s *Sim) factory() {
 	s.serial = fmt.Sprintf("%08X", s.rand.Uint32())
 	s.address, s.password = sensor.DefaultAddress, 0
 	s.level, s.sizeCode, s.newN = 3, 2, 6
-	s.library = make(map[int][]byte)
+	s.library, s.own = make(map[int][]byte), make(map[[sha256.Size]byte]bool)
 	s.notepad = [16][32]byte{}
 	s.reset()
 }
