@@ -99,18 +99,28 @@ func OpenIdentity(path string) (*Identity, error) {
 		return nil, fmt.Errorf("phone: %w", err)
 	}
 	defer clear(b)
-	var f identityFile
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	err = d.Decode(&f)
-	if err == nil && d.More() {
-		err = errors.New("something follows it")
-	}
+	i, err := parseIdentity(b)
 	if err != nil {
 		return nil, fmt.Errorf("phone: %s is no identity: %w", path, err)
 	}
+	i.path = path
+	return i, nil
+}
+
+// parseIdentity reads what save writes.
+func parseIdentity(b []byte) (*Identity, error) {
+	var f identityFile
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	err := d.Decode(&f)
 	defer clear(f.Private)
-	i := &Identity{Addr: f.Addr, ID: f.ID, User: f.User, path: path, counter: f.Counter, used: f.Counter, acked: f.Acked}
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("something follows it")
+	}
+	i := &Identity{Addr: f.Addr, ID: f.ID, User: f.User, counter: f.Counter, used: f.Counter, acked: f.Acked}
 	i.key, err = ecdsa.ParseRawPrivateKey(elliptic.P256(), f.Private)
 	if err == nil {
 		err = errors.Join(checkAddr(f.Addr), decode(i.Pin[:], f.Pin, "pin"))
@@ -118,11 +128,16 @@ func OpenIdentity(path string) (*Identity, error) {
 	if err == nil && (f.Counter > MaxCounter || f.Acked > f.Counter) {
 		err = errors.New("its counters are impossible")
 	}
-	if err != nil {
-		return nil, fmt.Errorf("phone: %s is no identity: %w", path, err)
+	if err == nil {
+		i.public, err = PublicKey(i.key)
 	}
-	i.public, err = PublicKey(i.key)
-	return i, err
+	if err == nil && i.ID != i.public.ID() {
+		err = errors.New("its id is another key's")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return i, nil
 }
 
 // Public is the phone's key.
@@ -178,16 +193,21 @@ func (i *Identity) Save() error {
 	return i.save()
 }
 
+// text is what the file holds; the caller wipes it.
+func (i *Identity) text() ([]byte, error) {
+	private, err := i.key.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	defer clear(private)
+	return json.MarshalIndent(identityFile{i.Addr, i.Pin.String(), i.ID, i.User, private, i.counter, i.acked}, "", "  ")
+}
+
 func (i *Identity) save() (err error) {
 	if i.path == "" || i.ID == "" {
 		return nil // nothing to come back to before it is paired
 	}
-	private, err := i.key.Bytes()
-	if err != nil {
-		return fmt.Errorf("phone: %w", err)
-	}
-	defer clear(private)
-	b, err := json.MarshalIndent(identityFile{i.Addr, i.Pin.String(), i.ID, i.User, private, i.counter, i.acked}, "", "  ")
+	b, err := i.text()
 	if err != nil {
 		return fmt.Errorf("phone: %w", err)
 	}

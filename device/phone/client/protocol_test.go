@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -351,6 +352,66 @@ func FuzzKey(f *testing.F) {
 			if _, err := k.Public(); err != nil {
 				t.Errorf("%q is taken: %v", s, err)
 			}
+		}
+	})
+}
+
+func FuzzProof(f *testing.F) {
+	f.Add(Proof{}.String())
+	f.Add(Proof{0xff, 31: 1}.String())
+	f.Fuzz(func(t *testing.T, s string) {
+		if p, err := ParseProof(s); err == nil && p.String() != s {
+			t.Errorf("%q is taken, %q is what it would be written as", s, p)
+		}
+	})
+}
+
+func FuzzBinding(f *testing.F) {
+	f.Add(Binding{}.String())
+	f.Add(Binding{0xff, 31: 1}.String())
+	f.Fuzz(func(t *testing.T, s string) {
+		if b, err := ParseBinding(s); err == nil && b.String() != s {
+			t.Errorf("%q is taken, %q is what it would be written as", s, b)
+		}
+	})
+}
+
+// A phone's file that is taken is one that would be written again as it was
+// read, and its key signs.
+func FuzzIdentity(f *testing.F) {
+	i, err := NewIdentity("")
+	if err != nil {
+		f.Fatal(err)
+	}
+	i.Addr, i.ID, i.User, i.counter, i.acked = "192.168.1.20:7443", i.public.ID(), "u1", 300, 17
+	good, err := i.text()
+	if err != nil {
+		f.Fatal(err)
+	}
+	if _, err := parseIdentity(good); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	for _, change := range [][2]string{{`"192`, `"https://192`}, {`300`, `3`}, {`300`, `-1`}, {`"u1"`, `null`}, {"}", "} {}"}, {"}", "}]"}, {`"user"`, `"more"`}} {
+		f.Add(bytes.Replace(good, []byte(change[0]), []byte(change[1]), 1))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		i, err := parseIdentity(b)
+		if err != nil {
+			return
+		}
+		text, err := i.text()
+		if err != nil {
+			t.Fatalf("%q is taken and cannot be written: %v", b, err)
+		}
+		again, err := parseIdentity(text)
+		if err != nil || again.ID != i.ID || again.Addr != i.Addr || again.Pin != i.Pin || again.counter != i.counter || again.acked != i.acked || !again.key.Equal(i.key) {
+			t.Errorf("%q is taken, and %q written instead: %v", b, text, err)
+		}
+		r := Request{Method: "GET", Target: "/v1/me", Counter: 1}
+		s, err := i.Sign(r)
+		if err != nil || !Verify(&i.key.PublicKey, r, s) {
+			t.Errorf("%q is taken and does not sign: %v", b, err)
 		}
 	})
 }
