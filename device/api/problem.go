@@ -1,8 +1,11 @@
 package api
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -37,12 +40,47 @@ func init() {
 		for _, err := range errs {
 			var d huma.ErrorDetailer
 			if errors.As(err, &d) {
-				p.Errors = append(p.Errors, d.ErrorDetail())
+				p.Errors = append(p.Errors, described(status, d.ErrorDetail()))
 			} else if err != nil {
 				p.Errors = append(p.Errors, &huma.ErrorDetail{Message: err.Error()})
 			}
 		}
 		return p
+	}
+}
+
+// described says where something is wrong and what was wanted there, and not
+// what was there: a body may hold a secret, and answers end in logs.
+func described(status int, d *huma.ErrorDetail) *huma.ErrorDetail {
+	e := &huma.ErrorDetail{Message: d.Message, Location: d.Location}
+	if len(e.Location) > maxLocation { // the names of properties are the sender's
+		e.Location = strings.ToValidUTF8(e.Location[:maxLocation], "") + "..."
+	}
+	body, ok := d.Value.(string)
+	switch {
+	case !ok || d.Location != "body" || strings.HasPrefix(d.Message, "expected "):
+	case status == http.StatusUnsupportedMediaType:
+		e.Message = "expected Content-Type application/json"
+	default:
+		e.Message = malformed([]byte(body))
+	}
+	return e
+}
+
+// maxLocation is how much of a place in a body is repeated, in bytes.
+const maxLocation = 64
+
+// malformed says what is wrong with a body that could not be read.
+func malformed(body []byte) string {
+	var v any
+	var syntax *json.SyntaxError
+	switch err := json.Unmarshal(body, &v); {
+	case err == nil:
+		return "a value of the wrong kind"
+	case errors.As(err, &syntax) && syntax.Offset < int64(len(body)):
+		return fmt.Sprintf("no JSON from byte %d on", syntax.Offset)
+	default:
+		return fmt.Sprintf("no whole JSON: it ends at byte %d", len(body))
 	}
 }
 
