@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -23,7 +24,7 @@ func (t *tool) phone() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	c.AddCommand(t.phonePair(), t.phoneList(), t.phoneRename(), t.phoneRevoke(), t.phoneSim())
+	c.AddCommand(t.phonePair(), t.phoneList(), t.phoneSet(), t.phoneRename(), t.phoneRevoke(), t.phoneSim())
 	return c
 }
 
@@ -213,6 +214,74 @@ func printPhones(w io.Writer, phones []client.Phone, names map[string]string) {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s, %s\t%s\t%s\t%s\n", p.ID, cmp.Or(names[p.User], p.User), p.Name, p.Kind, p.Platform, strings.Join(p.Rights, ","), when, state)
 	}
 	tw.Flush()
+}
+
+// phoneSet changes what a phone may do, when, and for how long.
+func (t *tool) phoneSet() *cobra.Command {
+	var rights []string
+	var schedule, expires string
+	c := &cobra.Command{
+		Use:   "set ID",
+		Short: "Change what a phone may do, when, and for how long",
+		Long: `Change what a phone may do, when, and for how long it stays paired. What no
+flag names stays as it is. It holds at once: the phone's connections are cut.`,
+		Example:           "  faceprint phone set ID --rights approve,history\n  faceprint phone set ID --schedule always --expires 720h\n  faceprint phone set ID --expires never",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: t.completePhone,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			set := cmd.Flags().Changed
+			if !set("rights") && !set("schedule") && !set("expires") {
+				return usage("nothing to change: give --rights, --schedule or --expires")
+			}
+			if set("rights") && len(rights) == 0 {
+				return usage("--rights '': a phone without rights is of no use; end its pairing with 'faceprint phone revoke %s'", args[0])
+			}
+			var life time.Duration
+			if set("expires") && expires != "never" {
+				var err error
+				if life, err = time.ParseDuration(expires); err != nil || life <= 0 {
+					return usage("--expires %.40q: give a time above 0, such as 720h, or never", expires)
+				}
+			}
+			cl := t.client()
+			defer cl.Close()
+			list, err := cl.Phones(cmd.Context())
+			if err != nil {
+				return err
+			}
+			n := slices.IndexFunc(list.Phones, func(p client.Phone) bool { return p.ID == args[0] })
+			if n < 0 {
+				return usage("no phone has the id %.24q; 'faceprint phone list' lists those paired", args[0])
+			}
+			terms := client.PhoneTerms{Rights: list.Phones[n].Rights, Schedule: list.Phones[n].Schedule, Expires: list.Phones[n].Expires}
+			if set("rights") {
+				terms.Rights = rights
+			}
+			if set("schedule") {
+				terms.Schedule = schedule
+				if schedule == "always" {
+					terms.Schedule = ""
+				}
+			}
+			if set("expires") {
+				terms.Expires = nil
+				if life > 0 {
+					at := time.Now().Add(life).UTC()
+					terms.Expires = &at
+				}
+			}
+			p, err := cl.SetPhoneTerms(cmd.Context(), args[0], terms)
+			if err != nil {
+				return err
+			}
+			return t.print(p, func(w io.Writer) { printPhones(w, []client.Phone{p}, nil) })
+		},
+	}
+	c.Flags().StringSliceVar(&rights, "rights", nil, "what the phone may do: unlock,approve,verify,history")
+	c.Flags().StringVar(&schedule, "schedule", "", "when it may, such as 'mon-fri 08:00-18:00, sat 09:00-12:00', or always")
+	c.Flags().StringVar(&expires, "expires", "", "how long from now it stays paired, such as 720h, or never")
+	_ = c.RegisterFlagCompletionFunc("rights", cobra.FixedCompletions([]string{"unlock", "approve", "verify", "history"}, cobra.ShellCompDirectiveNoFileComp))
+	return c
 }
 
 func (t *tool) phoneRename() *cobra.Command {

@@ -63,6 +63,21 @@ func TestPairRefusesNoTimeAndNoRights(t *testing.T) {
 	}
 }
 
+func TestSetRefusesWhatItCannotMean(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "no.sock")
+	for want, args := range map[string][]string{
+		"nothing to change": {},
+		"revoke ID":         {"--rights", ""},
+		"above 0":           {"--expires", "-1h"},
+		"or never":          {"--expires", "tomorrow"},
+	} {
+		code, _, said := faceprint(t, append([]string{"--socket", socket, "phone", "set", "ID"}, args...)...)
+		if code != exitUsage || !strings.Contains(said, want) {
+			t.Errorf("%q: code %d, %s", args, code, said)
+		}
+	}
+}
+
 func TestListSaysWhatIsOver(t *testing.T) {
 	past, future := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
 	for want, p := range map[string]client.Phone{

@@ -83,18 +83,18 @@ func (v phoneVault) Pair(r phone.Record, c phone.Counter, remove []string, at ti
 		if err := phoneCounters.Put(tx, user, c.ID, c); err != nil {
 			return err
 		}
-		return auditPhone(tx, "phone-pair", user, c.ID, at)
+		return auditPhone(tx, "phone-pair", user, c.ID, r.By, at)
 	}))
 }
 
-// auditPhone records that something was done to a phone; its id stands where
-// other entries have reasons.
-func auditPhone(tx *store.Tx, kind string, user store.UserID, id string, at time.Time) error {
-	_, err := tx.Append(store.Entry{At: at, Kind: kind, User: user, Outcome: "done", Reasons: []string{"phone:" + id}})
+// auditPhone records that something was done to a phone; its id, and who did it,
+// stand where other entries have reasons.
+func auditPhone(tx *store.Tx, kind string, user store.UserID, id, by string, at time.Time) error {
+	_, err := tx.Append(store.Entry{At: at, Kind: kind, User: user, Outcome: "done", Reasons: []string{"phone:" + id, "by:" + by}})
 	return err
 }
 
-func (v phoneVault) Change(r phone.Record, kind string, at time.Time) error {
+func (v phoneVault) Change(r phone.Record, kind, by string, at time.Time) error {
 	id, err := phoneID(r)
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func (v phoneVault) Change(r phone.Record, kind string, at time.Time) error {
 		if err := phoneRecords.Put(tx, user, id, r); err != nil {
 			return err
 		}
-		return auditPhone(tx, kind, user, id, at)
+		return auditPhone(tx, kind, user, id, by, at)
 	})
 }
 
@@ -243,12 +243,16 @@ func (b *backend) WithdrawPhone(_ context.Context, id string) error {
 	return nil
 }
 
-func (b *backend) RenamePhone(_ context.Context, id, name string) (client.Phone, error) {
-	return b.phones.Rename(id, name)
+func (b *backend) RenamePhone(_ context.Context, id, name, by string) (client.Phone, error) {
+	return b.phones.Rename(id, name, by)
 }
 
-func (b *backend) RevokePhone(_ context.Context, id string) (client.Phone, error) {
-	return b.phones.Revoke(id)
+func (b *backend) SetPhoneTerms(_ context.Context, id string, t client.PhoneTerms, by string) (client.Phone, error) {
+	return b.phones.SetTerms(id, t, by)
+}
+
+func (b *backend) RevokePhone(_ context.Context, id, by string) (client.Phone, error) {
+	return b.phones.Revoke(id, by)
 }
 
 // kioskPhones are the phones as the kiosk's page uses them.
@@ -262,13 +266,15 @@ func (k kioskPhones) Confirm(ctx context.Context, user string) (client.Decision,
 	return wireDecision(k.device.Authenticate(ctx, device.Request{Who: who, Audience: client.PairAudience, Scope: device.Pair}))
 }
 
-func (k kioskPhones) Invite(ctx context.Context, user, grant string) (client.Invited, error) {
-	return k.phones.Invite(ctx, client.Invite{User: user, Grant: grant}, api.RoleKiosk.String())
+func (k kioskPhones) Invite(ctx context.Context, user, grant string, rights []string) (client.Invited, error) {
+	return k.phones.Invite(ctx, client.Invite{User: user, Grant: grant, Rights: rights}, api.RoleKiosk.String())
 }
 
-func (k kioskPhones) Withdraw(id string)                     { k.phones.Withdraw(id) }
-func (k kioskPhones) Of(user string) []client.Phone          { return k.phones.Of(user) }
-func (k kioskPhones) Revoke(id string) (client.Phone, error) { return k.phones.Revoke(id) }
+func (k kioskPhones) Withdraw(id string)            { k.phones.Withdraw(id) }
+func (k kioskPhones) Of(user string) []client.Phone { return k.phones.Of(user) }
+func (k kioskPhones) Revoke(id string) (client.Phone, error) {
+	return k.phones.Revoke(id, api.RoleKiosk.String())
+}
 
 // openPhones reads the phones of the vault. Whether they are listened to is
 // the configuration's.

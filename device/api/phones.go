@@ -12,10 +12,13 @@ type PhoneBackend interface {
 	Phones(context.Context) (client.Phones, error)
 	// InvitePhone makes a code; by is the role of who asked.
 	InvitePhone(ctx context.Context, i client.Invite, by Role) (client.Invited, error)
+	// In what follows, by names who asked, for the audit.
 	// WithdrawPhone ends a code before its time; one that is over is no matter.
 	WithdrawPhone(ctx context.Context, id string) error
-	RenamePhone(ctx context.Context, id, name string) (client.Phone, error)
-	RevokePhone(ctx context.Context, id string) (client.Phone, error)
+	RenamePhone(ctx context.Context, id, name, by string) (client.Phone, error)
+	// SetPhoneTerms replaces what a phone may do, when, and for how long.
+	SetPhoneTerms(ctx context.Context, id string, t client.PhoneTerms, by string) (client.Phone, error)
+	RevokePhone(ctx context.Context, id, by string) (client.Phone, error)
 }
 
 type (
@@ -27,6 +30,10 @@ type (
 	ofRename struct {
 		ID   string `path:"id" maxLength:"64" doc:"Of a phone."`
 		Body client.Rename
+	}
+	ofTerms struct {
+		ID   string `path:"id" maxLength:"64" doc:"Of a phone."`
+		Body client.PhoneTerms
 	}
 )
 
@@ -41,9 +48,12 @@ func (s *Server) phoneRoutes() {
 		return reply(struct{}{}, s.back.WithdrawPhone(ctx, in.ID))
 	})
 	route(s, RoleAdmin, "rename-phone", http.MethodPatch, "/v1/phones/{id}", "Give a phone another name", func(ctx context.Context, in *ofRename) (*answer[client.Phone], error) {
-		return reply(s.back.RenamePhone(ctx, in.ID, in.Body.Name))
+		return reply(s.back.RenamePhone(ctx, in.ID, in.Body.Name, callerOf(ctx)))
+	})
+	route(s, RoleAdmin, "set-phone-terms", http.MethodPut, "/v1/phones/{id}/terms", "Replace what a phone may do, when, and for how long; its open connections are cut", func(ctx context.Context, in *ofTerms) (*answer[client.Phone], error) {
+		return reply(s.back.SetPhoneTerms(ctx, in.ID, in.Body, callerOf(ctx)))
 	})
 	route(s, RoleAdmin, "revoke-phone", http.MethodDelete, "/v1/phones/{id}", "End a pairing at once", func(ctx context.Context, in *ofPhone) (*answer[client.Phone], error) {
-		return reply(s.back.RevokePhone(ctx, in.ID))
+		return reply(s.back.RevokePhone(ctx, in.ID, callerOf(ctx)))
 	})
 }

@@ -173,6 +173,14 @@ func roleOf(ctx context.Context) Role {
 	return r
 }
 
+// callerOf names the caller for the audit.
+func callerOf(ctx context.Context) string {
+	if p, ok := ctx.Value(peerKey{}).(Peer); ok {
+		return "uid:" + strconv.Itoa(p.UID)
+	}
+	return roleOf(ctx).String()
+}
+
 // mayLogIn tells whether the caller may ask for a login to the account: an
 // administrator for every one, everybody else for their own, as a screen lock
 // does.

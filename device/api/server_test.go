@@ -175,11 +175,15 @@ func (f *fake) InvitePhone(_ context.Context, i client.Invite, by Role) (client.
 	return client.Invited{Text: i.User + " by " + by.String()}, f.err
 }
 
-func (f *fake) RenamePhone(_ context.Context, id, name string) (client.Phone, error) {
+func (f *fake) RenamePhone(_ context.Context, id, name, _ string) (client.Phone, error) {
 	return client.Phone{ID: id, Name: name}, f.err
 }
 
-func (f *fake) RevokePhone(_ context.Context, id string) (client.Phone, error) {
+func (f *fake) SetPhoneTerms(_ context.Context, id string, t client.PhoneTerms, _ string) (client.Phone, error) {
+	return client.Phone{ID: id, Rights: t.Rights}, nil
+}
+
+func (f *fake) RevokePhone(_ context.Context, id, _ string) (client.Phone, error) {
 	return client.Phone{ID: id}, f.err
 }
 
@@ -228,6 +232,7 @@ var operations = []struct {
 	{"POST", "/v1/phones", `{"user":"u1"}`, RoleKiosk},
 	{"DELETE", "/v1/phones/codes/{id}", "", RoleKiosk},
 	{"PATCH", "/v1/phones/{id}", `{"name":"n"}`, RoleAdmin},
+	{"PUT", "/v1/phones/{id}/terms", `{"rights":["approve"]}`, RoleAdmin},
 	{"DELETE", "/v1/phones/{id}", "", RoleAdmin},
 	{"GET", "/v1/status", "", RoleLocal},
 	{"GET", "/v1/doctor", "", RoleAdmin},

@@ -13,8 +13,9 @@ type Phones interface {
 	// Confirm measures the person anew, without opening a door. The grant of a
 	// yes is good for one invitation.
 	Confirm(ctx context.Context, user string) (client.Decision, error)
-	// Invite makes a code for one phone of the person whose grant it is.
-	Invite(ctx context.Context, user, grant string) (client.Invited, error)
+	// Invite makes a code for one phone of the person whose grant it is, with
+	// the rights that they chose; the fewest where they chose none.
+	Invite(ctx context.Context, user, grant string, rights []string) (client.Invited, error)
 	// Withdraw ends a code before its time.
 	Withdraw(id string)
 	// Of lists a person's phones, the revoked ones too.
@@ -56,9 +57,14 @@ type pairing struct {
 	Code *shownCode `json:"code,omitempty"`
 }
 
+// forPhone is what the phone that is going to be paired shall be allowed.
+type forPhone struct {
+	Rights []string `json:"rights"`
+}
+
 // pair shows a code for one phone of whoever is recognised on the page, once
 // they looked and touched for just that. The code ends when they leave.
-func (s *Server) pair(ctx context.Context, p *page, _ none) (pairing, error) {
+func (s *Server) pair(ctx context.Context, p *page, in forPhone) (pairing, error) {
 	who, ok := p.signedIn(s.opts.Now())
 	switch {
 	case s.opts.Phones == nil:
@@ -80,7 +86,7 @@ func (s *Server) pair(ctx context.Context, p *page, _ none) (pairing, error) {
 	if err != nil || d.Outcome != client.Granted {
 		return pairing{outcome: out}, err
 	}
-	code, err := s.opts.Phones.Invite(ctx, who.User, d.Grant)
+	code, err := s.opts.Phones.Invite(ctx, who.User, d.Grant, in.Rights)
 	if err != nil {
 		return pairing{}, err
 	}
@@ -104,6 +110,7 @@ type ownPhone struct {
 	Paired   time.Time  `json:"paired"`
 	By       string     `json:"by"`
 	Expires  *time.Time `json:"expires,omitempty"`
+	Rights   []string   `json:"rights"`
 }
 
 // ownPhones lists the phones of whoever is recognised on the page, the newest
@@ -119,7 +126,7 @@ func (s *Server) ownPhones(_ context.Context, p *page, _ none) ([]ownPhone, erro
 	own := []ownPhone{}
 	for _, x := range s.opts.Phones.Of(who.User) {
 		if x.User == who.User && x.Revoked == nil {
-			own = append([]ownPhone{{x.ID, x.Name, x.Platform, x.Paired, x.By, x.Expires}}, own...)
+			own = append([]ownPhone{{x.ID, x.Name, x.Platform, x.Paired, x.By, x.Expires, x.Rights}}, own...)
 		}
 	}
 	return own, nil

@@ -19,6 +19,7 @@ type pockets struct {
 	withdrawn []string
 	ended     chan struct{} // once one was withdrawn
 	revoked   []string
+	rights    []string // of the last invitation
 }
 
 func (p *pockets) Confirm(_ context.Context, user string) (client.Decision, error) {
@@ -27,10 +28,11 @@ func (p *pockets) Confirm(_ context.Context, user string) (client.Decision, erro
 	return d, nil
 }
 
-func (p *pockets) Invite(_ context.Context, user, grant string) (client.Invited, error) {
+func (p *pockets) Invite(_ context.Context, user, grant string, rights []string) (client.Invited, error) {
 	if user != "u1" || grant != "for pairing" {
 		return client.Invited{}, errSignedOut
 	}
+	p.rights = rights
 	return client.Invited{ID: "c1", Text: "https://x/#1.secret", QR: []string{"# #"}}, nil
 }
 
@@ -81,6 +83,14 @@ func TestPhonesAreOfWhoeverStandsThere(t *testing.T) {
 	}
 	if status, _ := call(t, "POST", url+"/phones/revoke", token, `{"id":"p1"}`, nil); status != 200 || !slices.Equal(p.revoked, []string{"p1"}) {
 		t.Errorf("her own: %d, %v", status, p.revoked)
+	}
+
+	// The phone gets the rights that its person chose.
+	for body, want := range map[string][]string{`{}`: nil, `{"rights":["approve","history"]}`: {"approve", "history"}} {
+		call(t, "POST", url+"/identify", token, "{}", nil)
+		if status, said := call(t, "POST", url+"/phones", token, body, nil); status != 200 || !slices.Equal(p.rights, want) {
+			t.Errorf("%s: %d %s, invited with %q", body, status, said, p.rights)
+		}
 	}
 
 	// A code needs a yes for just that, and shows no grant.

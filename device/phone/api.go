@@ -87,7 +87,7 @@ Every operation of the role "paired" is signed: the Authorization header is "` +
 	})
 	route(p, h, rolePaired, "", "revoke-me", del, "/v1/me", "End this phone's pairing", func(ctx context.Context, _ *none) (*lastAnswer[wire.Phone], error) {
 		r := ctx.Value(requestKey{}).(*http.Request)
-		w, err := p.revoke(callerOf(ctx).phone, r.Context().Value(boundKey{}).(*bound).link)
+		w, err := p.revoke(callerOf(ctx).phone, "phone", r.Context().Value(boundKey{}).(*bound).link)
 		if err != nil {
 			return nil, err
 		}

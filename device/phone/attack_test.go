@@ -465,7 +465,7 @@ func TestRevocationDropsOpenConnections(t *testing.T) {
 	case err := <-ended:
 		t.Fatal(err)
 	}
-	if _, err := b.Revoke(i.ID); err != nil {
+	if _, err := b.Revoke(i.ID, "admin"); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-ended; err == nil || ctx.Err() != nil {
@@ -562,7 +562,7 @@ func TestRevocationHoldsThoughTheVaultFails(t *testing.T) {
 	v.mu.Lock()
 	v.fails = errors.New("the disk is full")
 	v.mu.Unlock()
-	if _, err := b.Revoke(i.ID); err == nil {
+	if _, err := b.Revoke(i.ID, "admin"); err == nil {
 		t.Error("nobody was told")
 	}
 	_, err := c.Me(t.Context())
@@ -624,10 +624,10 @@ func TestNamesThatHideSomethingAreRefused(t *testing.T) {
 	if err := i.Pair(t.Context(), inv, "good", "test"); err != nil {
 		t.Fatal(err)
 	}
-	if p, err := b.Rename(i.ID, "a\u202eb"); err == nil {
+	if p, err := b.Rename(i.ID, "a\u202eb", "admin"); err == nil {
 		t.Errorf("%+v", p)
 	}
-	if p, err := b.Rename(i.ID, "better"); err != nil || p.Name != "better" {
+	if p, err := b.Rename(i.ID, "better", "admin"); err != nil || p.Name != "better" {
 		t.Errorf("%+v, %v", p, err)
 	}
 }

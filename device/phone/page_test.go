@@ -180,7 +180,7 @@ func TestPageInChromium(t *testing.T) {
 	// A reload is the same phone, and a revocation is noticed.
 	do(t, ctx, chromedp.Reload())
 	until(t, ctx, "document.body.dataset.listening === 'yes'")
-	if _, err := b.Revoke(list[0].ID); err != nil {
+	if _, err := b.Revoke(list[0].ID, "admin"); err != nil {
 		t.Fatal(err)
 	}
 	until(t, ctx, "document.body.dataset.screen === 'unpaired'")

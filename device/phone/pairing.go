@@ -88,18 +88,18 @@ func (p *Phones) Invite(_ context.Context, in wire.Invite, by string) (wire.Invi
 		return wire.Invited{}, err
 	}
 	now := p.now()
-	r := Record{User: in.User, By: by, Rights: slices.Compact(slices.Sorted(slices.Values(in.Rights))), Schedule: in.Schedule}
-	if len(r.Rights) == 0 {
-		r.Rights = slices.Clone(Rights)
+	rights, _, expires, err := terms(wire.PhoneTerms{Rights: in.Rights, Schedule: in.Schedule, Expires: in.Expires}, now)
+	if err != nil {
+		return wire.Invited{}, err
 	}
-	if in.Expires != nil {
-		if r.Expires = in.Expires.UTC(); !r.Expires.After(now) {
-			return wire.Invited{}, invalid(fmt.Errorf("phone: it would be expired already at %s", r.Expires.Format(time.RFC3339)))
-		}
+	switch {
+	case len(rights) > 0:
+	case by == "admin":
+		rights = slices.Clone(Rights)
+	default:
+		rights = slices.Clone(kioskRights)
 	}
-	if _, err := ParseSchedule(r.Schedule); err != nil {
-		return wire.Invited{}, invalid(err)
-	}
+	r := Record{User: in.User, By: by, Rights: rights, Schedule: in.Schedule, Expires: expires}
 	i := &invite{secret: client.NewSecret(), record: r, from: p.tick()}
 	text := client.Invitation{Addr: addr, Pin: p.pin, Secret: i.secret}.Text()
 	code, err := rows(text)

@@ -15,10 +15,12 @@ import (
 	"math/big"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
-	api "github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/device/api"
+	wire "github.com/faceprint/faceprint/device/api/client"
 	"github.com/faceprint/faceprint/device/phone/client"
 )
 
@@ -32,6 +34,10 @@ const (
 
 // Rights are all of them.
 var Rights = []string{Unlock, Approve, Verify, Past}
+
+// kioskRights are what a phone paired at a kiosk may do where the person chose
+// nothing else: answer what the device asks, and nothing of its own accord.
+var kioskRights = []string{Approve}
 
 // Record is a paired phone as the vault keeps it. The zero times are never.
 type Record struct {
@@ -106,8 +112,9 @@ type Vault interface {
 	// Pair keeps a new phone with its counter, removes the phones named, and
 	// records it, all or nothing.
 	Pair(r Record, c Counter, remove []string, at time.Time) error
-	// Change replaces a phone's record and records kind in the audit.
-	Change(r Record, kind string, at time.Time) error
+	// Change replaces a phone's record and records in the audit that by did what
+	// kind says.
+	Change(r Record, kind, by string, at time.Time) error
 	// Count keeps counters; those of people who are gone are passed over.
 	Count([]Counter) error
 	// Refused records how often who was refused why.
@@ -116,27 +123,27 @@ type Vault interface {
 	Name(user string) (string, error)
 	// History returns the person's entries before a number (0: from the end),
 	// newest first, and the number to go on with, 0 at the end.
-	History(user string, before uint64, limit int) ([]api.Entry, uint64, error)
+	History(user string, before uint64, limit int) ([]wire.Entry, uint64, error)
 }
 
 // Attempt is what a phone asks the device for.
 type Attempt struct {
 	User, Nonce, Audience string
 	Timeout               time.Duration
-	Phone                 string          // the id of the phone that proved its key
-	Enter                 bool            // let the person in; else the grant vouches for them, and no door opens
-	Notify                func(api.Event) // hints and progress of this attempt
+	Phone                 string           // the id of the phone that proved its key
+	Enter                 bool             // let the person in; else the grant vouches for them, and no door opens
+	Notify                func(wire.Event) // hints and progress of this attempt
 }
 
 // Device decides and tells what happens. An error that is a *api.Problem of
 // device/api is answered as it is.
 type Device interface {
-	Attempt(context.Context, Attempt) (api.Decision, error)
-	Keys(context.Context) (api.Keys, error)
+	Attempt(context.Context, Attempt) (wire.Decision, error)
+	Keys(context.Context) (wire.Keys, error)
 	// Events are delivered until the context ends.
-	Events(context.Context) <-chan api.Event
+	Events(context.Context) <-chan wire.Event
 	// Announce tells everybody at the device.
-	Announce(api.Event)
+	Announce(wire.Event)
 	// CheckPairing returns the person of a grant of this device that lets them
 	// pair a phone, the first time that it is shown.
 	CheckPairing(grant string) (string, error)
@@ -343,11 +350,11 @@ func (p *Phones) of(user string) []*paired {
 }
 
 // wire is what is told about a phone.
-func (x *paired) wire() api.Phone {
+func (x *paired) wire() wire.Phone {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	r := x.record
-	w := api.Phone{
+	w := wire.Phone{
 		ID: x.id, User: r.User, Name: r.Name, Kind: string(r.Kind), Platform: r.Platform, Paired: r.Paired.UTC(), By: r.By,
 		Rights: slices.Clone(r.Rights), Schedule: r.Schedule,
 	}
@@ -396,8 +403,8 @@ func (x *paired) cut(but *link) {
 }
 
 // List of all phones.
-func (p *Phones) List() []api.Phone {
-	list := []api.Phone{}
+func (p *Phones) List() []wire.Phone {
+	list := []wire.Phone{}
 	for _, x := range p.of("") {
 		list = append(list, x.wire())
 	}
@@ -405,8 +412,8 @@ func (p *Phones) List() []api.Phone {
 }
 
 // Of lists a person's phones in the order in which they were paired.
-func (p *Phones) Of(user string) []api.Phone {
-	list := []api.Phone{}
+func (p *Phones) Of(user string) []wire.Phone {
+	list := []wire.Phone{}
 	if user == "" {
 		return list
 	}
@@ -416,11 +423,12 @@ func (p *Phones) Of(user string) []api.Phone {
 	return list
 }
 
-// Rename gives a phone another name.
-func (p *Phones) Rename(id, name string) (api.Phone, error) {
+// Rename gives a phone another name. Here and below, by says who did, for the
+// audit.
+func (p *Phones) Rename(id, name, by string) (wire.Phone, error) {
 	x := p.find(id)
 	if x == nil {
-		return api.Phone{}, noPhone(id)
+		return wire.Phone{}, noPhone(id)
 	}
 	x.mu.Lock()
 	r := x.record
@@ -430,30 +438,85 @@ func (p *Phones) Rename(id, name string) (api.Phone, error) {
 		err = client.CheckName(name)
 	}
 	if err == nil {
-		if err = p.vault.Change(r, "phone-rename", p.now()); err == nil {
-			x.record = r
+		if err = p.vault.Change(r, "phone-rename", by, p.now()); err == nil {
+			x.record.Name = r.Name
 		}
 	} else {
 		err = invalid(err)
 	}
 	x.mu.Unlock()
 	if err != nil {
-		return api.Phone{}, err
+		return wire.Phone{}, err
 	}
 	return x.wire(), nil
 }
 
-// Revoke ends a pairing: from now on, for ever, and for what is open too.
-func (p *Phones) Revoke(id string) (api.Phone, error) {
+// SetTerms replaces what a phone may do, when, and for how long. It holds for
+// what is under way, too: the phone's connections are cut.
+func (p *Phones) SetTerms(id string, t wire.PhoneTerms, by string) (wire.Phone, error) {
 	x := p.find(id)
 	if x == nil {
-		return api.Phone{}, noPhone(id)
+		return wire.Phone{}, noPhone(id)
 	}
-	return p.revoke(x, nil)
+	now, _ := p.clock()
+	rights, schedule, expires, err := terms(t, now)
+	if err != nil {
+		return wire.Phone{}, err
+	}
+	x.mu.Lock()
+	r := x.record
+	r.Rights, r.Schedule, r.Expires = rights, t.Schedule, expires
+	switch err = r.Check(); {
+	case err != nil:
+		err = invalid(err)
+	case x.gone:
+		err = noPhone(id)
+	case !r.Revoked.IsZero():
+		err = api.NewProblem(http.StatusConflict, wire.ProblemRevoked, "this phone was revoked, which is for ever", "pair it again")
+	default:
+		if err = p.vault.Change(r, "phone-terms", by, p.now()); err == nil {
+			x.record.Rights, x.record.Schedule, x.record.Expires, x.schedule = r.Rights, r.Schedule, r.Expires, schedule
+		}
+	}
+	x.mu.Unlock()
+	if err != nil {
+		return wire.Phone{}, err
+	}
+	x.cut(nil)
+	w := x.wire()
+	p.device.Announce(wire.Event{Kind: "phone-terms", User: w.User})
+	return w, nil
+}
+
+// terms reads what a phone shall be allowed; the zero time is never.
+func terms(t wire.PhoneTerms, now time.Time) (rights []string, s Schedule, expires time.Time, err error) {
+	if s, err = ParseSchedule(t.Schedule); err != nil {
+		return nil, nil, expires, invalid(err)
+	}
+	if t.Expires != nil {
+		if expires = t.Expires.UTC(); !expires.After(now) {
+			return nil, nil, expires, invalid(fmt.Errorf("phone: it would be expired already at %s", expires.Format(time.RFC3339)))
+		}
+	}
+	for _, right := range t.Rights {
+		if !slices.Contains(Rights, right) {
+			return nil, nil, expires, invalid(fmt.Errorf("phone: there is no right %.24q; there are %s", right, strings.Join(Rights, ", ")))
+		}
+	}
+	return slices.Compact(slices.Sorted(slices.Values(t.Rights))), s, expires, nil
+}
+
+// Revoke ends a pairing: from now on, for ever, and for what is open too.
+func (p *Phones) Revoke(id, by string) (wire.Phone, error) {
+	x := p.find(id)
+	if x == nil {
+		return wire.Phone{}, noPhone(id)
+	}
+	return p.revoke(x, by, nil)
 }
 
 // revoke cuts all connections but one, over which the phone gets its answer.
-func (p *Phones) revoke(x *paired, but *link) (api.Phone, error) {
+func (p *Phones) revoke(x *paired, by string, but *link) (wire.Phone, error) {
 	x.mu.Lock()
 	var err error
 	fresh := x.record.Revoked.IsZero()
@@ -461,16 +524,16 @@ func (p *Phones) revoke(x *paired, but *link) (api.Phone, error) {
 		// It holds at once; should the vault fail, it holds until the next start
 		// and the caller is told.
 		x.record.Revoked = p.now().UTC()
-		err = p.vault.Change(x.record, "phone-revoke", x.record.Revoked)
+		err = p.vault.Change(x.record, "phone-revoke", by, x.record.Revoked)
 	}
 	x.mu.Unlock()
 	x.cut(but)
 	if err != nil {
-		return api.Phone{}, fmt.Errorf("phone: %s is cut off but would be back after a restart: %w", x.id, err)
+		return wire.Phone{}, fmt.Errorf("phone: %s is cut off but would be back after a restart: %w", x.id, err)
 	}
 	w := x.wire()
 	if fresh {
-		p.device.Announce(api.Event{Kind: "phone-revoked", User: w.User})
+		p.device.Announce(wire.Event{Kind: "phone-revoked", User: w.User})
 	}
 	return w, nil
 }

@@ -99,10 +99,11 @@ func (m *memory) entry(kind, user string, at time.Time) {
 	m.entries = append(m.entries, wire.Entry{Seq: uint64(len(m.entries) + 1), At: at, Kind: kind, User: user, Outcome: "done"})
 }
 
-func (m *memory) Change(r Record, kind string, at time.Time) error {
+func (m *memory) Change(r Record, kind, by string, at time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.entry(kind, r.User, at)
+	m.entries[len(m.entries)-1].Reasons = []string{"by:" + by}
 	return m.put(r)
 }
 

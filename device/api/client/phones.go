@@ -27,7 +27,7 @@ type Phone struct {
 type Invite struct {
 	User     string     `json:"user" doc:"The person whose phone it will be." minLength:"1" maxLength:"64"`
 	Grant    string     `json:"grant,omitempty" doc:"A kiosk proves with the person's own grant, for the audience faceprint:pair, that the person is there." maxLength:"4096"`
-	Rights   []string   `json:"rights,omitempty" doc:"Empty means all." enum:"unlock,approve,verify,history" maxItems:"4"`
+	Rights   []string   `json:"rights,omitempty" doc:"Empty means all where an administrator asks, and approve alone at a kiosk." enum:"unlock,approve,verify,history" maxItems:"4"`
 	Schedule string     `json:"schedule,omitempty" doc:"When the rights hold, such as mon-fri 08:00-18:00; empty is always." maxLength:"256"`
 	Expires  *time.Time `json:"expires,omitempty" doc:"When the phone ceases to be paired; absent is never."`
 }
@@ -50,6 +50,14 @@ type Invited struct {
 // Phones is the list of those paired.
 type Phones struct {
 	Phones []Phone `json:"phones"`
+}
+
+// PhoneTerms are what a phone may do, when, and for how long, as a whole: what
+// is left out is not kept.
+type PhoneTerms struct {
+	Rights   []string   `json:"rights" enum:"unlock,approve,verify,history" minItems:"1" maxItems:"4"`
+	Schedule string     `json:"schedule,omitempty" doc:"When the rights hold, such as mon-fri 08:00-18:00; empty is always." maxLength:"256"`
+	Expires  *time.Time `json:"expires,omitempty" doc:"When the phone ceases to be paired; absent is never."`
 }
 
 // Rename gives a phone another name.
@@ -76,6 +84,12 @@ func (c *Client) Phones(ctx context.Context) (Phones, error) {
 // RenamePhone gives a phone another name.
 func (c *Client) RenamePhone(ctx context.Context, id, name string) (Phone, error) {
 	return call[Phone](ctx, c, http.MethodPatch, "/v1/phones/"+url.PathEscape(id), Rename{name})
+}
+
+// SetPhoneTerms replaces what a phone may do, when, and for how long; its open
+// connections are cut, so that it holds for what is under way, too.
+func (c *Client) SetPhoneTerms(ctx context.Context, id string, t PhoneTerms) (Phone, error) {
+	return call[Phone](ctx, c, http.MethodPut, "/v1/phones/"+url.PathEscape(id)+"/terms", t)
 }
 
 // RevokePhone ends a pairing at once; open connections of the phone are cut.
