@@ -74,7 +74,7 @@ func (s *Sim) command(i sensor.Instruction, a []byte) ([]sensor.Packet, time.Dur
 		if !s.buffer(a[0]) {
 			return s.ack(sensor.BadID), 0
 		}
-		s.waitFor, s.badData = a[0], false
+		s.waitFor, s.badData = s.templates(a[0]), false
 		return s.ack(sensor.OK), 0
 	case sensor.DownImage:
 		s.waitFor, s.badData = forImage, false
@@ -151,6 +151,22 @@ func (s *Sim) command(i sensor.Instruction, a []byte) ([]sensor.Packet, time.Dur
 		return s.ack(sensor.OK, text[:]...), 0
 	}
 	return s.ack(sensor.Unsupported), 0
+}
+
+// templates is the buffer that a template goes to, or comes from, when n is named.
+func (s *Sim) templates(n byte) byte {
+	if s.p.OneModel {
+		return forTemplates
+	}
+	return n
+}
+
+// features are those that are compared when the buffer n is named.
+func (s *Sim) features(n byte) []byte {
+	if s.p.OneModel {
+		return s.newest
+	}
+	return s.buffers[n]
 }
 
 func (s *Sim) buffer(n byte) bool { return n >= 1 && int(n) <= s.p.Buffers }
@@ -243,7 +259,7 @@ func (s *Sim) extract(buffer byte) ([]sensor.Packet, time.Duration) {
 		v = finger{binary.LittleEndian.Uint64(h[:])}.features(0, 1)
 	}
 	s.buffers[buffer] = encode(s.p.Model, v, 1, s.p.FeatureSize)
-	s.fresh = true
+	s.newest, s.fresh = s.buffers[buffer], true
 	return s.ack(sensor.OK), s.p.Features
 }
 
@@ -267,13 +283,13 @@ func (s *Sim) regModel() []sensor.Packet {
 		s.own[sha256.Sum256(t)] = true
 	}
 	clear(s.buffers)
-	s.buffers[1], s.buffers[2] = t, t
+	s.buffers[s.templates(1)], s.buffers[s.templates(2)] = t, t
 	return s.ack(sensor.OK)
 }
 
 // upload is UpChar.
 func (s *Sim) upload(buffer byte) []sensor.Packet {
-	b := s.buffers[buffer]
+	b := s.buffers[s.templates(buffer)]
 	if b == nil {
 		return s.ack(sensor.TemplateUpload)
 	}
@@ -315,11 +331,12 @@ func (s *Sim) invented() int {
 }
 
 func (s *Sim) match() ([]sensor.Packet, time.Duration) {
-	n, took := s.compare(s.buffers[1], s.buffers[2]), s.p.Match
+	scan, template := s.features(1), s.buffers[s.templates(2)]
+	n, took := s.compare(scan, template), s.p.Match
 	if s.lie != "" {
 		n = s.invented()
 	}
-	if s.lie == "knows" && s.own[sha256.Sum256(s.buffers[2])] {
+	if s.lie == "knows" && s.own[sha256.Sum256(template)] {
 		n = 0
 	}
 	if s.lie == "fast" {
@@ -346,7 +363,7 @@ func (s *Sim) search(buffer byte, first, n int) ([]sensor.Packet, time.Duration)
 			continue
 		}
 		compared++
-		sc := s.compare(s.buffers[buffer], t)
+		sc := s.compare(s.features(buffer), t)
 		if s.p.CaptureSpoils && !s.fresh {
 			sc = 0
 		}
@@ -373,10 +390,10 @@ func (s *Sim) store(buffer byte, id int) []sensor.Packet {
 	switch {
 	case id >= s.p.Capacity:
 		return s.ack(sensor.BadID)
-	case s.buffers[buffer] == nil:
+	case s.buffers[s.templates(buffer)] == nil:
 		return s.ack(sensor.FlashError)
 	}
-	s.library[id] = s.buffers[buffer]
+	s.library[id] = s.buffers[s.templates(buffer)]
 	return s.ack(sensor.OK)
 }
 
@@ -387,7 +404,7 @@ func (s *Sim) load(buffer byte, id int) []sensor.Packet {
 	case s.library[id] == nil:
 		return s.ack(sensor.TemplateRead)
 	}
-	s.buffers[buffer] = s.library[id]
+	s.buffers[s.templates(buffer)] = s.library[id]
 	return s.ack(sensor.OK)
 }
 

@@ -30,6 +30,10 @@ type Personality struct {
 	MissedID uint16
 	// CaptureSpoils: a GenImg between Img2Tz and Search makes it answer 09.
 	CaptureSpoils bool
+	// OneModel: templates have one buffer of their own, whichever is named, and are
+	// compared with the newest features (the R503's manual, pp. 19, 22); users saw
+	// that two captures of one finger do not match there.
+	OneModel bool
 
 	StartUp  time.Duration
 	Ready    bool // sends the byte 55 when it has started
@@ -50,7 +54,7 @@ var Personalities = map[string]Personality{
 	"r503": {
 		Model: "R503", SystemID: 0x0000, Capacity: 200, Width: 192, Height: 192, DPI: 508,
 		Buffers: 6, FeatureSize: 512, TemplateSize: 1536, MaxBaudN: 12, Aura: true, Modern: true,
-		Unknown: sensor.Unsupported, MissedID: 0x01EE, CaptureSpoils: true,
+		Unknown: sensor.Unsupported, MissedID: 0x01EE, CaptureSpoils: true, OneModel: true,
 		StartUp: 50 * time.Millisecond, Ready: true, Image: 120 * time.Millisecond, NoFinger: 30 * time.Millisecond,
 		Features: 180 * time.Millisecond, Merge: 60 * time.Millisecond, Match: 8 * time.Millisecond,
 		Search: 8 * time.Millisecond, Flash: 30 * time.Millisecond,

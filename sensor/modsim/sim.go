@@ -65,10 +65,14 @@ type Sim struct {
 	waitFor  byte   // what data packets are for: a buffer, forImage, or 0 for nothing
 	incoming []byte // data received for it
 	badData  bool
+	newest   []byte                     // features, for a personality with OneModel
 	own      map[[sha256.Size]byte]bool // templates of pictures that the host sent: its decoys
 	current  sensor.Instruction
 	recent   [2]answered // for the fault "wrong"
 }
+
+// forTemplates is the one buffer of a personality with OneModel.
+const forTemplates = 0xFE
 
 // forImage in waitFor stands for the image buffer.
 const forImage = 0xFF
@@ -131,7 +135,7 @@ func (s *Sim) factory() {
 func (s *Sim) reset() {
 	s.baudN = s.newN
 	s.verified, s.image, s.fresh, s.waitFor, s.incoming = s.password == 0, nil, false, 0, nil
-	s.buffers = make(map[byte][]byte)
+	s.buffers, s.newest = make(map[byte][]byte), nil
 	s.lamp, s.dances, s.hung = "off", time.Time{}, false
 }
 

@@ -209,8 +209,8 @@ var contract = []step{
 	{"!touch a thumb", ""},          // once more
 	{"01", "00"},                    //
 	{"02 02", "00"},                 //
-	{"03", "00*"},                   // Match: the two are of one finger
 	{"05", "00"},                    // RegModel
+	{"03", "00*"},                   // Match: the capture is of the template's finger
 	{"06 01 0003", "00"},            // Store
 	{"06 01 FFFF", "0b"},            //
 	{"1D", "00 0001"},               //
@@ -260,6 +260,7 @@ var apart = map[string][]step{
 		{"02 01", "00"},
 		{"04 01 0000 00C8", "09 01ee 0000"}, // names a slot with its no
 		{"02 02", "00"},
+		{"03", "08 0000"}, // two captures are not compared, a capture and a template are
 		{"05", "00"},
 		{"06 01 0000", "00"},
 		{"02 01", "00"},
@@ -276,6 +277,7 @@ var apart = map[string][]step{
 		{"01", "00"},
 		{"02 01", "00"},
 		{"02 02", "00"},
+		{"03", "00*"}, // two captures are compared
 		{"05", "00"},
 		{"06 01 0000", "00"},
 		{"02 01", "00"},
@@ -549,7 +551,7 @@ func TestPictureFromTheHost(t *testing.T) {
 			b, _ := sensor.AppendPacket(nil, sensor.Packet{Address: sensor.DefaultAddress, PID: pid, Content: rest[:128]})
 			c.raw(b)
 		}
-		talk(t, s, c, []step{{"02 01", "00"}, {"02 02", "00"}, {"03", "00*"}, {"0A", "00"}})
+		talk(t, s, c, []step{{"02 01", "00"}, {"02 02", "00"}, {"05", "00"}, {"03", "00*"}, {"0A", "00"}})
 		if b, _, _ := c.data(); !bytes.Equal(b, picture) {
 			t.Errorf("%d bytes came back", len(b))
 		}
