@@ -179,8 +179,7 @@ func (m *Module) InfoPage(ctx context.Context) ([]byte, error) {
 }
 
 // Random asks for 32 random bits of the module (GetRandomCode, manual p. 32).
-// Nothing is
-// known about their quality: no key is made of them.
+// Nothing is known about their quality: no key is made of them.
 func (m *Module) Random(ctx context.Context) (uint32, error) {
 	b, err := m.do(ctx, GetRandomCode)
 	if err != nil {
@@ -323,9 +322,9 @@ func (m *Module) Search(ctx context.Context, probe Print) (slot int, score float
 }
 
 // HiSpeedSearch is Search by the instruction of that name, which optical units
-// have (1B; others answer that they do not, FC, 19 or nothing). Identify does not use it: it
-// ends at the first template that is like enough where Search finds the best, and
-// users report slots that are off by one.
+// have (1B; others answer that they do not, FC, 19 or nothing). Identify does not
+// use it: it ends at the first template that is like enough where Search finds the
+// best, and users report slots that are off by one.
 func (m *Module) HiSpeedSearch(ctx context.Context, probe Print) (slot int, score float64, found bool, err error) {
 	return m.searchBy(ctx, HiSpeedSearch, probe)
 }
@@ -369,8 +368,9 @@ type AutoStep struct {
 
 // AutoEnroll lets the module enrol by itself into its own library (AutoEnroll,
 // manual p. 28): six captures, each reported, 10 s for each touch (26 after that).
-// slot is 0 to 199, 200 lets the module pick. Codes 07, 0A, 0B, 1F, 22, 27. faceprint does not use it: the template would rest
-// in the module. It ends early, with a Cancel, when the context does.
+// slot is 0 to 199, 200 lets the module pick. Codes 07, 0A, 0B, 1F, 22, 27.
+// faceprint does not use it: the template would rest in the module. It ends early,
+// with a Cancel (p. 23), when the context does.
 func (m *Module) AutoEnroll(ctx context.Context, slot int, overwrite, duplicate bool, progress func(AutoStep)) (int, error) {
 	if slot < 0 || slot > 0xFF {
 		return 0, fmt.Errorf("sensor: slot %d is not 0 to 255: %w", slot, ErrTemplate)

@@ -105,9 +105,10 @@ func (m *Module) same(ctx context.Context) error {
 	return nil
 }
 
-// MakeDecoy makes a template of a picture of nobody's finger: DownImage, then
-// its features into both buffers, and a merge. took is how long a comparison
-// took beyond the wire's time. ErrTemplate: this module cannot.
+// MakeDecoy makes a template of a picture of nobody's finger: DownImage (manual p.
+// 16), then its features into both buffers (Img2Tz, p. 17; codes 06, 07), and a
+// merge (RegModel, p. 17; 0A). took is how long a comparison took beyond the wire's
+// time. ErrTemplate: this module cannot.
 //
 // The picture must be of the module's window (Window), grey, dark ridges.
 func (m *Module) MakeDecoy(ctx context.Context, p Picture) (template []byte, took time.Duration, err error) {

@@ -14,9 +14,10 @@ import (
 
 // Identify finds which of the templates the scan is of: index -1 and score 0
 // where it is none of them. The module's library serves as a cache: what is not
-// in it yet is stored there, what is not wanted any more is deleted, and the
-// module searches it at once, where comparing one after the other would take a
-// second each.
+// in it yet is stored there (DownChar, Store, manual p. 19), what is not wanted any
+// more is deleted (DeletChar, p. 21), and the module searches it at once (Search,
+// p. 22; 09, 24 for nobody), where comparing one after the other would take a second
+// each.
 //
 // What it finds is only a proposal: Match, with decoys, decides, and a yes
 // counts when the library holds what was put there: which slots are taken is
@@ -42,7 +43,7 @@ func (m *Module) Identify(ctx context.Context, probe Print, templates [][]byte) 
 	return index, score, nil
 }
 
-// Purge removes what Identify left in the library. It asks the module nothing
+// Purge removes what Identify left in the library (Empty, manual p. 21). It asks the module nothing
 // where that is nothing.
 func (m *Module) Purge(ctx context.Context) error {
 	release, err := m.take(ctx)
@@ -56,7 +57,10 @@ func (m *Module) Purge(ctx context.Context) error {
 	return m.emptyLibrary(ctx)
 }
 
-// library is what Identify put into the module's library. Guarded by turn.
+// library is what Identify put into the module's library: the map from slots to
+// people. It is sealed nowhere, for it is never at rest: it lives as long as the
+// opening of the module, which begins and ends with an empty library. Guarded by
+// turn.
 type library struct {
 	used  bool // there may be something in it
 	sure  bool // slots is what lies there; an instruction that failed half way leaves that open
@@ -322,8 +326,8 @@ func (m *Module) loadSlot(ctx context.Context, slot int) ([]byte, error) {
 	return m.link.fetch(ctx, maxTemplate, UpChar, 1)
 }
 
-// Keeps stores a template of nobody's in the library, reads it and empties the
-// library: it tells whether the module returns what it was given byte for byte,
+// Keeps stores a template of nobody's in the library, reads it (LoadChar, UpChar,
+// manual pp. 20, 18) and empties the library: it tells whether the module returns what it was given byte for byte,
 // so that a slot that differs later was changed by somebody.
 func (m *Module) Keeps(ctx context.Context, template []byte) (bool, error) {
 	if err := m.EmptyLibrary(ctx); err != nil {

@@ -131,7 +131,8 @@ func (m *Module) compareAll(ctx context.Context, lineup [][]byte, lent bool) (sc
 }
 
 // Same tells which of the templates is of the same finger as a new one, -1 for
-// none. The new one must match itself first, and either answer counts when it
+// none (DownChar, manual p. 19, Match, p. 22). It is asked right after the
+// enrolment: an R503 compares the newest capture. The new one must match itself first, and either answer counts when it
 // comes twice: were a template lost on the wire, the one before would be compared.
 // ErrDoubt: the new one does not match itself.
 func (m *Module) Same(ctx context.Context, template []byte, others [][]byte) (int, error) {

@@ -179,8 +179,7 @@ var (
 )
 
 // Survey asks a module what can be asked without a finger, and writes what it
-// learns. Its handshake is HandShake's, the password. Nothing of it is anybody's: no
-// picture, no template.
+// learns. Nothing of it is anybody's: no picture, no template.
 func (m *Module) Survey(ctx context.Context, w io.Writer) error {
 	i := m.info
 	fmt.Fprintf(w, "family %s, serial %q, system id %04X, hardware %q\n", i.Family, i.Serial, i.SystemID, i.Hardware)
@@ -188,6 +187,12 @@ func (m *Module) Survey(ctx context.Context, w io.Writer) error {
 	width, height := i.Window()
 	fmt.Fprintf(w, "window %dx%d, %d buffers, %d slots, level %d, packets of %d bytes\n", width, height, i.Buffers, i.Capacity, i.Level, i.PacketSize)
 	fmt.Fprintf(w, "%d baud after the next power-up\n", i.BaudSet)
+	for _, has := range []struct {
+		what string
+		it   bool
+	}{{"tells poor pictures (GetImageEx)", m.imageEx}, {"shakes hands without the password (HandShake)", m.handShake}} {
+		fmt.Fprintf(w, "%s: %s\n", has.what, map[bool]string{true: "yes", false: "no"}[has.it])
+	}
 	slots, err := m.Slots(ctx)
 	e := (*CodeError)(nil)
 	switch {
@@ -199,20 +204,25 @@ func (m *Module) Survey(ctx context.Context, w io.Writer) error {
 		fmt.Fprintf(w, "%d slots in use\n", len(slots))
 	}
 	for _, ask := range []struct {
-		what string
-		do   func() error
+		what     string
+		optional bool
+		do       func() error
 	}{
-		{"templates", func() error { _, err := m.TemplateCount(ctx); return err }},
-		{"notepad", func() error { _, err := m.Note(ctx, 0); return err }},
-		{"random numbers", func() error { _, err := m.Random(ctx); return err }},
-		{"information page", func() error { _, err := m.InfoPage(ctx); return err }},
-		{"handshake", func() error { return m.HandShake(ctx) }},
+		{"templates", false, func() error { _, err := m.TemplateCount(ctx); return err }},
+		{"notepad", false, func() error { _, err := m.Note(ctx, 0); return err }},
+		{"random numbers", false, func() error { _, err := m.Random(ctx); return err }},
+		{"information page", false, func() error { _, err := m.InfoPage(ctx); return err }},
+		{"handshake", false, func() error { return m.HandShake(ctx) }},
+		{"sensor", true, func() error { return m.Check(ctx) }},
+		{"echo", true, func() error { return m.Echo(ctx) }},
 	} {
 		switch err := ask.do(); {
 		case err == nil:
 			fmt.Fprintf(w, "%s: ok\n", ask.what)
 		case errors.As(err, &e):
 			fmt.Fprintf(w, "%s: %v\n", ask.what, e.Code)
+		case ask.optional && errors.Is(err, ErrTimeout):
+			fmt.Fprintf(w, "%s: no answer\n", ask.what)
 		default:
 			return fmt.Errorf("%s: %w", ask.what, err)
 		}
