@@ -95,6 +95,15 @@ func TestFingerPins(t *testing.T) {
 	if d := moduleDetail(m); !strings.Contains(d, "other people's templates") {
 		t.Error(d)
 	}
+	f := &finger{part: newPart[*sensor.Module]("finger", slog.New(slog.DiscardHandler), nil, nil)}
+	f.part.set(m, true, nil)
+	for match, want := range map[string]string{matchModule: "warn", matchHost: "ok", matchBoth: "ok"} {
+		f.checkTrust(func(name, state, detail, advice string) {
+			if name != "finger trust" || state != want || (advice != "") != (want == "warn") {
+				t.Errorf("finger.match = %q: %s, %s, %s", match, state, detail, advice)
+			}
+		}, match)
+	}
 	before := m.Stats().Commands
 	touching := time.AfterFunc(1200*time.Millisecond, func() {
 		if _, err := sim.Command("touch alice thumb"); err != nil {
