@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"filippo.io/age"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -22,6 +24,7 @@ import (
 
 	"github.com/faceprint/faceprint/device/api/client"
 	"github.com/faceprint/faceprint/store"
+	"github.com/faceprint/faceprint/vision"
 )
 
 func TestSwapOnADiskInTheClearIsWarnedOf(t *testing.T) {
@@ -127,6 +130,39 @@ func metrics(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), limits, 0o600))
 }
 
+// addFace puts a person of that name with a face into the vault of a folder,
+// which no daemon uses: to enrol one takes models.
+func addFace(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	v, err := store.Open(filepath.Join(dir, "faceprint.db"), store.KeyFile(filepath.Join(dir, "device.key")), store.Options{})
+	ts.Check(err)
+	p := store.Person{ID: store.NewUserID(), Name: args[1], Created: time.Now(), Consent: store.Consent{At: time.Now(), TextVersion: "1", Language: "en"}}
+	ts.Check(errors.Join(v.Update(func(tx *store.Tx) error {
+		face, err := knownFace().MarshalBinary()
+		if err != nil {
+			return err
+		}
+		if err := tx.AddPerson(p); err != nil {
+			return err
+		}
+		_, err = tx.AddTemplate(store.Template{User: p.ID, Kind: store.KindFace, Model: "fake", Created: time.Now(), Data: face})
+		return err
+	}), v.Close()))
+}
+
+// knownFace is the embedding of addFace's person: nobody's, always the same.
+func knownFace() vision.Embedding {
+	rng, e := rand.New(rand.NewPCG(1, 2)), make(vision.Embedding, 512)
+	for i := range e {
+		e[i] = float32(rng.NormFloat64())
+	}
+	e, err := vision.Normalise(e)
+	if err != nil {
+		panic(err)
+	}
+	return e
+}
+
 // leaks opens the vault of a folder and searches every file of the folder, and
 // the others that are named, for its templates, keys and names, and for
 // pictures. With a "!" it must find some.
@@ -147,7 +183,25 @@ func leaks(ts *testscript.TestScript, neg bool, args []string) {
 	secret("the device key", key)
 	v, err := store.Open(filepath.Join(dir, "faceprint.db"), store.KeyFile(keyFile), store.Options{})
 	ts.Check(err)
-	templates := 0
+	bytesOf := func(what string, b []byte) { // any stretch of them
+		for at := 0; at+24 <= len(b); at += 24 {
+			if s := b[at : at+24]; len(bytes.Trim(s, "\x00")) > 12 {
+				secret(fmt.Sprintf("%s from byte %d", what, at), s)
+			}
+		}
+	}
+	face := func(what string, e vision.Embedding) {
+		b, err := e.MarshalBinary()
+		ts.Check(err)
+		bytesOf(what, b)
+		for i := 0; i+3 <= len(e); i += 3 { // as a log or JSON would have it
+			text := strings.Trim(fmt.Sprint(e[i:i+3]), "[]")
+			needles[fmt.Sprintf("%s from number %d", what, i)] = []byte(text)
+			needles[fmt.Sprintf("%s from number %d, JSON", what, i)] = []byte(strings.ReplaceAll(text, " ", ","))
+		}
+	}
+	face("a face as it was captured", knownFace())
+	templates := map[store.Kind]int{}
 	ts.Check(errors.Join(v.View(func(tx *store.Tx) error {
 		people, err := tx.People()
 		for _, p := range people {
@@ -159,18 +213,27 @@ func leaks(ts *testscript.TestScript, neg bool, args []string) {
 				return err
 			}
 			for _, t := range found {
-				templates++
-				for at := 0; at+24 <= len(t.Data); at += 24 { // any stretch of it
-					if s := t.Data[at : at+24]; len(bytes.Trim(s, "\x00")) > 12 {
-						secret(fmt.Sprintf("template %s from byte %d", t.Kind, at), s)
-					}
+				templates[t.Kind]++
+				bytesOf("template "+t.Kind.String(), t.Data)
+				if t.Kind != store.KindFace {
+					continue
 				}
+				turned, err := vision.UnmarshalEmbedding(t.Data)
+				if err != nil {
+					return err
+				}
+				back, err := t.Isometry.Back(turned)
+				if err != nil {
+					return err
+				}
+				face("a face as it is kept", turned)
+				face("a face turned back", back)
 			}
 		}
 		return err
 	}), v.Close()))
-	if templates == 0 {
-		ts.Fatalf("no template in the vault: the test does not test")
+	if templates[store.KindFace] == 0 || templates[store.KindModule] == 0 {
+		ts.Fatalf("templates %v in the vault: the test does not test", templates)
 	}
 	needles["a JPEG"], needles["a PNG"] = []byte("\xff\xd8\xff\xe0"), []byte("\x89PNG\r\n")
 	files := []string{}

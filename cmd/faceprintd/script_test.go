@@ -123,6 +123,7 @@ func TestScripts(t *testing.T) {
 			"agekeys": ageKeys,
 			"metrics": metrics,
 			"leaks":   leaks,
+			"addface": addFace,
 			// part waits until a part is ok, or with a "!", until it is not.
 			"part": func(ts *testscript.TestScript, neg bool, args []string) {
 				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
