@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // Creds is a device key in a file that systemd-creds(1) encrypted, with the
@@ -119,12 +120,21 @@ func (c Creds) encrypt(file string) ([]byte, error) {
 func systemdCreds(stdin []byte, args ...string) ([]byte, error) {
 	cmd := exec.Command("systemd-creds", args...)
 	cmd.Stdin = bytes.NewReader(stdin)
+	root := os.Geteuid() == 0
+	if !root && os.Getuid() == 0 { // root that became the vault's owner
+		root = true
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{NoSetGroups: true}}
+	}
 	var trouble bytes.Buffer
 	cmd.Stderr = &trouble
 	out, err := cmd.Output()
 	if err != nil {
 		clear(out)
-		return nil, fmt.Errorf("systemd-creds %s: %w: %s", args[0], err, strings.TrimSpace(trouble.String()))
+		err = fmt.Errorf("systemd-creds %s: %w: %s", args[0], err, strings.TrimSpace(trouble.String()))
+		if !root {
+			err = fmt.Errorf("%w; up to systemd 255 it works for root alone: run 'vault' commands as root, and give the daemon's unit LoadCredentialEncrypted=%s:FILE", err, credName)
+		}
+		return nil, err
 	}
 	return out, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 )
 
 // whole is everything in the vault.
@@ -580,4 +582,64 @@ func TestSecretThatOthersCanReadIsRefused(t *testing.T) {
 	}
 	_, err := ReadPrivate(path)
 	wantErr(t, err, ErrMode)
+}
+
+// acl makes an access list of tag, permissions and id.
+func acl(entries ...[3]uint32) []byte {
+	b := binary.LittleEndian.AppendUint32(nil, aclVersion)
+	for _, e := range entries {
+		b = binary.LittleEndian.AppendUint16(b, uint16(e[0]))
+		b = binary.LittleEndian.AppendUint16(b, uint16(e[1]))
+		b = binary.LittleEndian.AppendUint32(b, e[2])
+	}
+	return b
+}
+
+const nobody = ^uint32(0) // the id of entries that have none
+
+// systemdACL is what systemd 252 gives a credential for the account of a unit.
+func systemdACL(uid uint32) []byte {
+	return acl([3]uint32{aclUserObj, 4, nobody}, [3]uint32{aclUser, 4, uid}, [3]uint32{aclGroupObj, 0, nobody}, [3]uint32{aclMask, 4, nobody}, [3]uint32{aclOther, 0, nobody})
+}
+
+func TestAccessListOfACredential(t *testing.T) {
+	good := systemdACL(1000)
+	if !oursAlone(good, 1000) {
+		t.Error("systemd's list is refused")
+	}
+	for name, bad := range map[string][]byte{
+		"another account": systemdACL(1001),
+		"empty":           nil,
+		"cut":             good[:len(good)-1],
+		"other version":   append([]byte{3}, good[1:]...),
+		"a group":         append(systemdACL(1000), acl([3]uint32{aclGroup, 4, 7})[4:]...),
+		"others":          append(systemdACL(1000), acl([3]uint32{aclOther, 4, nobody})[4:]...),
+		"owning group":    append(systemdACL(1000), acl([3]uint32{aclGroupObj, 4, nobody})[4:]...),
+		"may be written":  append(systemdACL(1000), acl([3]uint32{aclUser, 6, 1000})[4:]...),
+		"unknown tag":     append(systemdACL(1000), acl([3]uint32{0x40, 0, nobody})[4:]...),
+	} {
+		if oursAlone(bad, 1000) {
+			t.Errorf("%s: taken", name)
+		}
+	}
+
+	path := filepath.Join(t.TempDir(), "pin")
+	if err := os.WriteFile(path, []byte("1234"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	for uid, want := range map[int]error{os.Geteuid(): nil, 54321: ErrMode} {
+		err := unix.Setxattr(path, "system.posix_acl_access", systemdACL(uint32(uid)), 0)
+		if errors.Is(err, unix.ENOTSUP) {
+			t.Skip("no access lists on this file system")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o440 {
+			t.Fatalf("%v, %v", info.Mode(), err) // what the plain rule refuses
+		}
+		if b, err := ReadPrivate(path); !errors.Is(err, want) || want == nil && string(b) != "1234" {
+			t.Errorf("for %d: %q, %v", uid, b, err)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"crypto/cipher"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 
 	"golang.org/x/crypto/chacha20poly1305"
+	"golang.org/x/sys/unix"
 )
 
 // KeySize is the size of the device key, of the vault's root key and of a
@@ -26,13 +28,14 @@ func private(path string, info fs.FileInfo) error {
 		return fmt.Errorf("%s has mode %04o, others can open it; run `chmod 600 %s` and think about who had access: %w", path, perm, path, ErrMode)
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
-		return fmt.Errorf("%s belongs to uid %d, not to uid %d that runs this: %w", path, st.Uid, os.Geteuid(), ErrMode)
+		return fmt.Errorf("%s belongs to uid %d, not to uid %d that runs this; run it as that account: sudo -u '#%[2]d' ...: %[4]w", path, st.Uid, os.Geteuid(), ErrMode)
 	}
 	return nil
 }
 
-// ReadPrivate reads a secret's file, and refuses one that others could read or
-// replace (ErrMode).
+// ReadPrivate reads a secret's file, and refuses one that others than root could
+// read or replace (ErrMode). It takes a credential as systemd gives it to a
+// unit: root's, with an access list that names this account.
 func ReadPrivate(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -43,10 +46,63 @@ func ReadPrivate(path string) ([]byte, error) {
 	if err == nil {
 		err = private(path, info)
 	}
-	if err != nil {
+	if err != nil && !credential(f, info) {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	return io.ReadAll(f)
+}
+
+// credential tells whether a file is root's or ours, for nobody else to write,
+// and for nobody but us to read.
+func credential(f *os.File, info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.Mode().IsRegular() || st.Uid != 0 && int(st.Uid) != os.Geteuid() || info.Mode().Perm()&0o027 != 0 {
+		return false
+	}
+	if info.Mode().Perm()&0o040 == 0 {
+		return true
+	}
+	list := make([]byte, 1<<10)
+	n, err := unix.Fgetxattr(int(f.Fd()), "system.posix_acl_access", list)
+	return err == nil && oursAlone(list[:n], os.Geteuid())
+}
+
+// Entries of an access list (Linux include/uapi/linux/posix_acl.h,
+// posix_acl_xattr.h): a version, then tag, permissions and id of each.
+const (
+	aclVersion  = 2
+	aclUserObj  = 0x01
+	aclUser     = 0x02
+	aclGroupObj = 0x04
+	aclGroup    = 0x08
+	aclMask     = 0x10
+	aclOther    = 0x20
+)
+
+// oursAlone tells whether an access list gives nothing to anybody but the
+// file's owner and that user, to whom it gives no more than to read.
+func oursAlone(list []byte, uid int) bool {
+	le := binary.LittleEndian
+	if len(list) < 4 || (len(list)-4)%8 != 0 || le.Uint32(list) != aclVersion {
+		return false
+	}
+	for e := list[4:]; len(e) > 0; e = e[8:] {
+		tag, perm, id := le.Uint16(e), le.Uint16(e[2:]), le.Uint32(e[4:])
+		switch tag {
+		case aclUserObj, aclMask:
+		case aclUser:
+			if perm&^4 != 0 || perm != 0 && id != uint32(uid) {
+				return false
+			}
+		case aclGroupObj, aclGroup, aclOther:
+			if perm != 0 {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 func syncDir(dir string) error {

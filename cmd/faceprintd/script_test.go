@@ -132,8 +132,11 @@ func TestScripts(t *testing.T) {
 			},
 		},
 		Condition: func(c string) (bool, error) {
-			if c == "real" {
+			switch c {
+			case "real":
 				return ok, nil
+			case "root":
+				return os.Geteuid() == 0, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", c)
 		},

@@ -47,7 +47,8 @@ func openStore(c storeConfig, accept bool) (*store.Store, error) {
 
 const vaultUsage = `usage: faceprintd --config FILE vault COMMAND
 
-Work on the vault while the daemon is stopped:
+Work on the vault while the daemon is stopped, as the account that it belongs to,
+or as root, which becomes that account:
 
   check                      read everything; of an older schema, rehearse the migration on a copy
   rotate                     replace every key and seal everything anew; nobody is enrolled again
@@ -97,6 +98,9 @@ func vaultCheck(c storeConfig, args []string, out io.Writer) error {
 	if err := noArguments(args); err != nil {
 		return err
 	}
+	if err := asOwner(c); err != nil {
+		return err
+	}
 	from, err := store.Rehearse(c.File, keySource(c))
 	if err != nil {
 		return err
@@ -111,6 +115,9 @@ func vaultCheck(c storeConfig, args []string, out io.Writer) error {
 
 func vaultRotate(c storeConfig, args []string, out io.Writer) (err error) {
 	if err := noArguments(args); err != nil {
+		return err
+	}
+	if err := asOwner(c); err != nil {
 		return err
 	}
 	v, err := openStore(c, false)
@@ -135,6 +142,9 @@ func vaultRenew(c storeConfig, args []string, out io.Writer) (err error) {
 		}
 	default:
 		return noArguments(args[1:])
+	}
+	if err := asOwner(c); err != nil {
+		return err
 	}
 	v, err := openStore(c, false)
 	if err != nil {
@@ -167,6 +177,9 @@ func vaultRekey(c storeConfig, args []string, out io.Writer) (err error) {
 	}
 	if abs, err := filepath.Abs(file); err == nil && kind == c.Key && abs == c.KeyFile {
 		return fmt.Errorf("%w: the configuration names the same key; change store.key or store.key_file first", errUsage)
+	}
+	if err := asOwner(c); err != nil {
+		return err
 	}
 	v, err := openStore(old, false)
 	if err != nil {
@@ -217,6 +230,9 @@ func vaultRestore(c storeConfig, args []string, out io.Writer) error {
 		return err
 	}
 	defer backup.Close()
+	if err := asOwner(c); err != nil { // those files were root's to read
+		return err
+	}
 	for _, f := range []string{c.File, c.KeyFile} {
 		if err := os.MkdirAll(filepath.Dir(f), 0o700); err != nil {
 			return err
