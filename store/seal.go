@@ -28,7 +28,7 @@ func private(path string, info fs.FileInfo) error {
 		return fmt.Errorf("%s has mode %04o, others can open it; run `chmod 600 %s` and think about who had access: %w", path, perm, path, ErrMode)
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
-		return fmt.Errorf("%s belongs to uid %d, not to uid %d that runs this; run it as that account: sudo -u '#%[2]d' ...: %[4]w", path, st.Uid, os.Geteuid(), ErrMode)
+		return fmt.Errorf("%s belongs to uid %d, not to uid %d that runs this; run it as that account: sudo -u '#%[2]d': %[4]w", path, st.Uid, os.Geteuid(), ErrMode)
 	}
 	return nil
 }

@@ -31,11 +31,11 @@ func asOwner(c storeConfig) error {
 		}
 	}
 	if os.Geteuid() != 0 {
-		return fmt.Errorf("the vault %s belongs to %s; run this as root or as that account: sudo -u '%s' faceprintd ... vault ...", c.File, name, name)
+		return fmt.Errorf("the vault %s belongs to %s; run this as root or as that account: sudo -u '%s' faceprintd --config FILE vault COMMAND", c.File, name, name)
 	}
 	for _, err := range []error{syscall.Setgroups(groups), syscall.Setresgid(-1, gid, -1), syscall.Setresuid(-1, uid, -1)} {
 		if err != nil {
-			return fmt.Errorf("the vault %s belongs to %s, and root cannot become that account here: %w; run it as: sudo -u '%s' faceprintd ... vault ...", c.File, name, err, name)
+			return fmt.Errorf("the vault %s belongs to %s, and root cannot become that account here: %w; run it as: sudo -u '%s' faceprintd --config FILE vault COMMAND", c.File, name, err, name)
 		}
 	}
 	return nil
