@@ -80,6 +80,10 @@ func TestKioskPhone(t *testing.T) {
 	k.check("no-phones")
 	k.press("Pair a phone")
 	k.shows("Whoever holds that phone")
+	if ticked := js[string](k, "[...document.querySelectorAll('fieldset input:checked')].map((i) => i.name).join()"); ticked != "approve" {
+		t.Errorf("unasked, a phone would get %s", ticked)
+	}
+	k.do(chromedp.Click("input[name=history]"))
 	k.check("pair")
 	k.press("Continue")
 	k.on("code-for-phone")
@@ -92,6 +96,9 @@ func TestKioskPhone(t *testing.T) {
 		t.Errorf("a screen reader is told %q", role)
 	}
 	_, phone := phoneAt(t, text, "Alice's phone")
+	if me, err := phone.Me(k.ctx); err != nil || strings.Join(me.Phone.Rights, ",") != "approve,history" {
+		t.Errorf("the phone may %q, %v", me.Phone.Rights, err)
+	}
 	k.shows("The phone is paired")
 	k.shows("Alice's phone")
 	k.check("paired")

@@ -50,8 +50,11 @@ func TestEveryLanguageHasEveryWord(t *testing.T) {
 		needed["reason."+string(r)] = true
 	}
 	needed["hint.approve-on-phone"] = true
-	for _, kind := range []string{"phone-pair", "phone-rename", "phone-revoke"} { // of the record
+	for _, kind := range []string{"phone-pair", "phone-rename", "phone-revoke", "phone-terms"} { // of the record
 		needed["kind."+kind] = true
+	}
+	for _, right := range []string{"unlock", "approve", "verify", "history"} {
+		needed["right."+right] = true
 	}
 	err := fs.WalkDir(web, "web", func(name string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(name, ".js") {

@@ -10,7 +10,8 @@ import { known, say, when } from './words.js';
 
 /**
  * @typedef {import('./main.js').State} State
- * @typedef {{id: string, name: string, platform: string, paired: string, by: string, expires?: string}} Phone
+ * @typedef {{id: string, name: string, platform: string, paired: string, by: string, expires?: string, rights: string[]}} Phone
+ * @typedef {'approve' | 'unlock' | 'verify' | 'history'} Right
  * @typedef {{qr: string[], text: string, expires: string}} Code
  */
 
@@ -76,7 +77,8 @@ function list(state, own) {
         own.length === 0 ? el('p', {}, say('phones.none')) : el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': say('phones.title') }, el('table', {},
           el('thead', {}, el('tr', {}, ...['phone', 'since', 'remove'].map((h) => el('th', { scope: 'col' }, say(`phones.${h}`))))),
           el('tbody', {}, ...own.map((x) => el('tr', {},
-            el('th', { scope: 'row' }, el('bdi', {}, x.name), x.platform ? el('p', { class: 'soft' }, el('bdi', {}, x.platform)) : null),
+            el('th', { scope: 'row' }, el('bdi', {}, x.name), x.platform ? el('p', { class: 'soft' }, el('bdi', {}, x.platform)) : null,
+              el('p', { class: 'soft' }, x.rights.map((r) => say(`right.${r}`)).join(' · '))),
             el('td', {}, when(x.paired), ' · ', say(x.by === 'kiosk' ? 'phones.here' : 'phones.admin'), x.expires ? ` · ${say('phones.until', { at: when(x.expires) })}` : null),
             el('td', {}, removal(state, x))))))),
         left, el('div', { class: 'row' }, button(say('phones.pair'), () => confirm(state), 'main'), button(say('done'), home))),
@@ -102,38 +104,58 @@ function removal(state, phone) {
 }
 
 /**
- * Says what pairing means before somebody looks and touches for it.
+ * What a phone may be allowed, the least first.
+ * @type {Right[]}
+ */
+const rights = ['approve', 'history', 'verify', 'unlock'];
+
+/**
+ * Says what pairing means before somebody looks and touches for it, and asks
+ * what the phone shall be allowed: to answer, where they choose nothing else.
  * @param {State} state
  * @param {string} [note]
+ * @param {Right[]} [chosen]
  */
-function confirm(state, note) {
+function confirm(state, note, chosen = ['approve']) {
   show(() => {
     const left = el('p', { class: 'soft' });
     const close = closing(left, home);
+    const ticks = rights.map((r) => /** @type {const} */ ([r, el('input', { type: 'checkbox', name: r, checked: chosen.includes(r) })]));
+    const next = button(say('next'), () => {
+      const may = ticks.filter(([, tick]) => tick.checked).map(([r]) => r);
+      if (may.length > 0) pair(state, may);
+      else announce(say('pair.choose'));
+    }, 'main');
+    for (const [, tick] of ticks) tick.addEventListener('change', () => next.setAttribute('aria-disabled', String(!ticks.some(([, t]) => t.checked))));
     return {
       name: 'person',
-      view: el('div', { class: 'card center' }, title('pair.title'), note ? el('p', { class: 'note' }, note) : null, el('p', {}, say('pair.means')), el('p', {}, say('pair.confirm')), left,
-        el('div', { class: 'row' }, button(say('next'), () => pair(state), 'main'), button(say('cancel'), home))),
+      view: el('div', { class: 'card center' }, title('pair.title'), note ? el('p', { class: 'note' }, note) : null, el('p', {}, say('pair.means')), el('p', {}, say('pair.confirm')),
+        el('fieldset', {}, el('legend', {}, say('pair.may')), ...ticks.map(([r, tick]) => el('label', { class: 'tick' }, tick, say(`right.${r}`)))), left,
+        el('div', { class: 'row' }, next, button(say('cancel'), home))),
       leave: close,
     };
   });
 }
 
-/** Measures once more, and shows a code. @param {State} state */
-function pair(state) {
+/**
+ * Measures once more, and shows a code.
+ * @param {State} state
+ * @param {Right[]} may
+ */
+function pair(state, may) {
   show(() => {
     const stop = new AbortController();
     const see = look(state, state.factors, say('pair.look'), announce);
     void run();
     async function run() {
       try {
-        const answer = await post('/phones', {}, stop.signal);
+        const answer = await post('/phones', { rights: may }, stop.signal);
         if (stop.signal.aborted) {
           void post('/phones/hide').catch(() => {}); // the page's end hides it as well
           return;
         }
         if (answer.code) shown(state, answer.code, answer.now);
-        else if (answer.outcome === 'retry') confirm(state, answer.hints.filter((/** @type {string} */ h) => known(`hint.${h}`)).map((/** @type {string} */ h) => say(`hint.${h}`)).join(' '));
+        else if (answer.outcome === 'retry') confirm(state, answer.hints.filter((/** @type {string} */ h) => known(`hint.${h}`)).map((/** @type {string} */ h) => say(`hint.${h}`)).join(' '), may);
         else outcome(answer);
       } catch (e) {
         if (!stop.signal.aborted) trouble(e, home);
