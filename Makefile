@@ -72,6 +72,7 @@ install: build ## programs, models, the systemd unit and its account's groups, b
 	install -D -m 644 -t $(DESTDIR)/lib/systemd/system packaging/systemd/faceprintd.service
 	install -D -m 644 packaging/systemd/faceprint.sysusers $(DESTDIR)/usr/lib/sysusers.d/faceprint.conf
 	install -D -m 644 -t $(SHARE)/dbus-1/system.d packaging/dbus/net.faceprint.conf
+	install -D -m 644 -t $(SHARE)/faceprint/avahi packaging/avahi/faceprint.service
 	install -D -m 644 -t $(SHARE)/doc/faceprint README.md SECURITY.md CHANGELOG.md
 	@[ -e $(DESTDIR)/etc/faceprint/faceprint.toml ] || bin/faceprintd --print-config > $(DESTDIR)/etc/faceprint/faceprint.toml
 	@[ -n "$(DESTDIR)" ] || { systemd-sysusers faceprint.conf && systemctl daemon-reload; }

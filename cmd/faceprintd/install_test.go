@@ -37,7 +37,7 @@ func TestInstall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{filepath.Join(c.Face.Models, "fr_detect.onnx"), c.Face.Library} {
+	for _, path := range []string{filepath.Join(c.Face.Models, "fr_detect.onnx"), c.Face.Library, "/usr/share/faceprint/avahi/faceprint.service"} {
 		if _, err := os.Stat(filepath.Join(root, path)); err != nil {
 			t.Errorf("the daemon looks for %s: %v", path, err)
 		}
