@@ -251,8 +251,11 @@ func (p *Phones) problem(w http.ResponseWriter, problem *api.Problem) {
 	}
 }
 
-//go:embed page.html page.js page.css
+//go:embed page.html page.js page.css messages
 var page embed.FS
+
+// languages of the page, which has a file of messages for each.
+var languages = []string{"en", "de", "ar"}
 
 // policy of the page: nothing from elsewhere, no frame around it.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -261,11 +264,16 @@ func (p *Phones) pages(mux *http.ServeMux) {
 	if !p.opts.Browsers {
 		return
 	}
-	for path, file := range map[string]struct{ name, kind string }{
+	files := map[string]struct{ name, kind string }{
 		"GET /{$}":      {"page.html", "text/html; charset=utf-8"},
 		"GET /page.js":  {"page.js", "text/javascript; charset=utf-8"},
 		"GET /page.css": {"page.css", "text/css; charset=utf-8"},
-	} {
+	}
+	for _, language := range languages {
+		name := "messages/" + language + ".json"
+		files["GET /"+name] = struct{ name, kind string }{name, "application/json"}
+	}
+	for path, file := range files {
 		b, err := page.ReadFile(file.name)
 		if err != nil { // it is embedded
 			panic(err)

@@ -76,11 +76,14 @@ class Problem extends Error {
   }
 }
 
+// reach is fetch, with words for a device that does not answer.
+const reach = (target, how) => fetch(target, how).catch(() => { throw new Error(word("page.offline")); });
+
 let session; // what this page's requests are bound to
 
 async function binding() {
   if (!session || Date.now() > session.until) {
-    const r = await fetch("/v1/session", { method: "POST" });
+    const r = await reach("/v1/session", { method: "POST" });
     if (!r.ok) throw new Problem(r.status, await r.json().catch(() => ({})));
     const s = await r.json();
     session = { binding: s.binding, until: Date.now() + 3600_000 };
@@ -94,7 +97,7 @@ async function signed(me, method, target, counter, body) {
   const sig = await crypto.subtle.sign({ name: "ECDSA", hash: "SHA-256" }, me.keys.privateKey, utf8.encode(message));
   const headers = { Authorization: `Faceprint1 ${me.id}.${counter}.${b64(sig)}`, "Faceprint-Session": bound };
   if (body) headers["Content-Type"] = "application/json";
-  return fetch(target, { method, headers, body: body || undefined });
+  return reach(target, { method, headers, body: body || undefined });
 }
 
 // ask makes one signed request. The counter only grows, in all tabs together.
@@ -103,7 +106,7 @@ async function ask(method, target, what) {
   for (let left = 3; ; left--) {
     const me = await navigator.locks.request("faceprint-counter", async () => {
       const me = await recall();
-      if (!me) throw new Error("this phone is not paired");
+      if (!me) throw new Error(word("page.unpaired"));
       me.counter++;
       await remember(me);
       return me;
@@ -128,20 +131,37 @@ async function ask(method, target, what) {
   }
 }
 
-// --- the page ---------------------------------------------------------------
+// --- words ------------------------------------------------------------------
 
-// The device's words as people say them; one that is new here is shown as it is.
-const words = {
-  "face-no-match": "the face is not yours", "face-not-live": "that was no living face", "face-missing": "no face could be compared",
-  "face-not-enrolled": "no face is enrolled", "finger-no-match": "the finger does not fit", "finger-missing": "no finger could be compared",
-  "finger-not-enrolled": "no finger is enrolled", "phone-not-allowed": "this device lets nobody in by phone", "locked-out": "too many tries; the device waits",
-  disabled: "only an administrator can let you try again", "no-face": "look at the camera", "press-finger": "lay your finger on the reader",
-  "press-again": "lay your finger down once more", "clean-finger": "wipe your finger and the reader", "press-flat": "lay your finger flat",
-  authenticate: "recognition", identify: "recognition", enrol: "enrolment", pin: "PIN", unlock: "unlocked by an administrator",
-  "phone-pair": "phone paired", "phone-rename": "phone renamed", "phone-revoke": "phone removed", granted: "let in", done: "",
-};
-const plain = (word) => words[word] ?? word.replaceAll("-", " ");
-const list = (some) => (some || []).filter((w) => !w.startsWith("phone:")).map(plain).join(", ");
+const languages = { en: "ltr", de: "ltr", ar: "rtl" };
+let language = "en", messages = {};
+
+// speak loads the language of the browser, or else English, and words the page.
+async function speak() {
+  language = navigator.languages.map((tag) => tag.split("-")[0]).find((tag) => tag in languages) ?? "en";
+  messages = await (await fetch(`/messages/${language}.json`)).json();
+  document.documentElement.lang = language;
+  document.documentElement.dir = languages[language];
+  for (const e of document.querySelectorAll("[data-say]")) e.textContent = word(e.dataset.say);
+  for (const e of document.querySelectorAll("[data-label]")) e.setAttribute("aria-label", word(e.dataset.label));
+}
+
+const word = (key, values = {}) => (messages[key] ?? key).replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+
+// plain are the device's words of a kind, as people say them; what is none of
+// theirs (which phone, who did it) is left out, and what is new shown as it is.
+const plain = (kind, ...some) =>
+  some.filter((w) => w && !w.includes(":")).map((w) => messages[`${kind}.${w}`] ?? w.replaceAll("-", " ")).join(" ");
+
+const when = (time) => new Date(time).toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
+
+// told is what an error says in the person's language.
+function told(e) {
+  if (e instanceof Problem) return messages[`problem.${e.kind}`] ?? `${word("problem.other")} (${e.message})`;
+  return e.message;
+}
+
+// --- the page ---------------------------------------------------------------
 
 const at = (id) => document.getElementById(id);
 const say = (text) => { at("said").textContent = text; };
@@ -167,7 +187,7 @@ async function attempt(f) {
   try {
     await f();
   } catch (e) {
-    say(e.message);
+    say(told(e));
     if (e.kind === "revoked") {
       await forget();
       show("unpaired");
@@ -186,7 +206,7 @@ async function pair(code, name) {
   const answer = await r.json();
   if (!r.ok) throw new Problem(r.status, answer);
   if (answer.id !== id || answer.proof !== (await prove(code.secret, deviceMessage(proof, id, answer.user)))) {
-    throw new Error("the device does not know the code's secret; it may not be yours");
+    throw new Error(word("page.stranger"));
   }
   await remember({ id, user: answer.user, pin: code.pin, keys, counter: 1 });
 }
@@ -194,17 +214,22 @@ async function pair(code, name) {
 async function home() {
   const me = await (await ask("GET", "/v1/me")).json();
   at("who").textContent = me.name;
-  at("phone").textContent = `${me.phone.name}, paired ${new Date(me.phone.paired).toLocaleString()}; may ${me.phone.rights.join(", ")}`;
+  at("phone").textContent = word("page.since", { name: me.phone.name, at: when(me.phone.paired) });
+  at("rights").textContent = word("page.may", { rights: me.phone.rights.map((r) => plain("right", r)).join(" · ") });
+  may = new Set(me.phone.rights);
+  at("unlock").hidden = !may.has("unlock");
+  at("past").hidden = !may.has("history");
   show("home");
-  listen();
 }
+
+let may = new Set(); // the phone's rights, which somebody may change
 
 async function unlock() {
   at("unlock").disabled = true;
-  say("Look at the camera, or touch the sensor.");
+  say(word("page.look"));
   try {
     const d = await (await ask("POST", "/v1/unlock", { audience: "door" })).json();
-    say({ granted: "Open.", refused: "Refused: " + list(d.reasons), retry: "Try again: " + list(d.hints) }[d.outcome] || d.outcome);
+    say({ granted: word("page.open"), refused: `${word("page.refused")} ${plain("reason", ...(d.reasons ?? []))}`, retry: `${word("page.again")} ${plain("hint", ...(d.hints ?? []))}` }[d.outcome] ?? d.outcome);
     document.body.dataset.outcome = d.outcome;
   } finally {
     at("unlock").disabled = false;
@@ -212,21 +237,22 @@ async function unlock() {
 }
 
 async function waiting() {
+  if (!may.has("approve")) return at("asks").replaceChildren();
   const { requests } = await (await ask("GET", "/v1/requests")).json();
   at("asks").replaceChildren(...requests.map((r) => {
     const answer = (approve) => async () => {
       await ask("POST", "/v1/requests/" + encodeURIComponent(r.id), { approve });
-      say(approve ? "Approved." : "Refused.");
+      say(word(approve ? "page.approved" : "page.denied"));
       await waiting();
     };
-    return row(`Is this you, at ${r.audience || "the device"}?`, ["Yes", answer(true)], ["No", answer(false)]);
+    return row(word("page.is-it-you", { where: r.audience || word("page.device") }), [word("page.yes"), answer(true)], [word("page.no"), answer(false)]);
   }));
 }
 
 async function past() {
   const { entries } = await (await ask("GET", "/v1/history?limit=20")).json();
   at("history").replaceChildren(...entries.map((e) =>
-    row([`${new Date(e.at).toLocaleString()}: ${plain(e.kind)}`, plain(e.outcome), list(e.reasons)].filter(Boolean).join(", "))));
+    row([`${when(e.at)}: ${plain("kind", e.kind)}`, plain("outcome", e.outcome), plain("reason", ...(e.reasons ?? []))].filter(Boolean).join(" · "))));
 }
 
 // listen shows what happens until the device hangs up, and begins again.
@@ -234,8 +260,9 @@ async function listen() {
   for (let pause = 1000; ; pause = Math.min(2 * pause, 60_000)) {
     try {
       const r = await ask("GET", "/v1/events");
-      document.body.dataset.listening = "yes";
+      await home(); // what it may, may have changed while nobody listened
       await waiting();
+      document.body.dataset.listening = "yes";
       pause = 1000;
       const lines = r.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let rest = ""; ;) {
@@ -255,11 +282,12 @@ async function listen() {
 
 async function happened(e) {
   if (e.kind === "approve") return waiting();
-  if (e.kind === "hint") say(plain(e.hint));
+  if (e.kind === "hint") say(plain("hint", e.hint));
   if (e.kind === "decision") await waiting();
 }
 
 async function start() {
+  await speak();
   const code = parseCode(location.hash);
   history.replaceState(null, "", location.pathname); // the secret stays in no history
   at("unlock").addEventListener("click", () => attempt(unlock));
@@ -267,7 +295,7 @@ async function start() {
   at("revoke").addEventListener("click", () => attempt(async () => {
     await ask("DELETE", "/v1/me");
     await forget();
-    say("This phone is not paired any more.");
+    say(word("page.removed"));
     show("unpaired");
   }));
   if (code) {
@@ -277,13 +305,15 @@ async function start() {
       e.preventDefault();
       attempt(async () => {
         await pair(code, at("name").value);
-        say("Paired.");
+        say(word("page.paired"));
         await home();
+        listen();
       });
     });
     show("pair");
   } else if (await recall()) {
     await home();
+    listen();
   } else {
     show("unpaired");
   }

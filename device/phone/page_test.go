@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -20,8 +21,9 @@ import (
 // device's self-signed key is taken is told to Chromium by the key's hash and
 // by nothing weaker.
 
-// tab opens the page's address in a browser of its own.
-func tab(t *testing.T, b *bench, address string) context.Context {
+// tab opens the page's address in a browser of its own, whose person reads the
+// languages; English where there are none.
+func tab(t *testing.T, b *bench, address string, languages ...string) context.Context {
 	t.Helper()
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
@@ -37,6 +39,10 @@ func tab(t *testing.T, b *bench, address string) context.Context {
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium's does not work as root
 	}
+	if len(languages) == 0 {
+		languages = []string{"en"}
+	}
+	options = append(options, chromedp.Flag("accept-lang", strings.Join(languages, ",")))
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx, chromedp.WithAllocatorOptions(options...))
@@ -184,6 +190,124 @@ func TestPageInChromium(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, ctx, "document.body.dataset.screen === 'unpaired'")
+}
+
+// The page speaks its person's language, in that one's direction, and offers
+// what the phone may do and nothing else, also after that was changed.
+func TestPageSpeaksAndOffersWhatItMay(t *testing.T) {
+	english := wordsOf(t, "en")
+	for _, x := range []struct{ reads, language, dir string }{{"de-AT,en", "de", "ltr"}, {"ar-EG", "ar", "rtl"}, {"fr,it", "en", "ltr"}} {
+		t.Run(x.language, func(t *testing.T) {
+			b := serve(t, newMemory("alice"), Options{Limits: many, Browsers: true})
+			words := wordsOf(t, x.language)
+			ctx := tab(t, b, b.invite(t, wire.Invite{User: "alice", Rights: []string{Approve}}).Text(), x.reads)
+			until(t, ctx, "document.body.dataset.screen === 'pair'")
+			if got := js[string](t, ctx, "document.documentElement.lang + ' ' + document.documentElement.dir"); got != x.language+" "+x.dir {
+				t.Errorf("the page is %s", got)
+			}
+			do(t, ctx, chromedp.SendKeys("#name", "Browser"), chromedp.Click("#pair button"))
+			until(t, ctx, "document.body.dataset.listening === 'yes'")
+			said := js[string](t, ctx, "document.body.innerText")
+			if !strings.Contains(said, words["page.paired"]) || !strings.Contains(said, words["page.this"]) || strings.Contains(said, "page.") {
+				t.Errorf("the page says %q", said)
+			}
+			if x.language != "en" && strings.Contains(said, english["page.this"]) {
+				t.Errorf("the page says in English: %q", said)
+			}
+			offers := "[...document.querySelectorAll('#unlock, #past')].filter((e) => e.checkVisibility()).map((e) => e.id).join()"
+			if got := js[string](t, ctx, offers); got != "" {
+				t.Errorf("a phone that may only approve is offered %s", got)
+			}
+
+			if _, err := b.SetTerms(b.List()[0].ID, wire.PhoneTerms{Rights: []string{Unlock, Past}}, "uid:7"); err != nil {
+				t.Fatal(err)
+			}
+			until(t, ctx, offers+" === 'unlock,past'")
+			b.device.mu.Lock()
+			b.device.decision = wire.Decision{Outcome: wire.Refused, Reasons: []string{"face-no-match"}}
+			b.device.mu.Unlock()
+			do(t, ctx, chromedp.Click("#unlock"))
+			until(t, ctx, "document.body.dataset.outcome === 'refused'")
+			if said := js[string](t, ctx, "document.getElementById('said').textContent"); said != words["page.refused"]+" "+words["reason.face-no-match"] {
+				t.Errorf("a refusal is said as %q", said)
+			}
+			do(t, ctx, chromedp.Click("#past summary"))
+			until(t, ctx, "document.querySelectorAll('#history li').length > 0")
+			if said := js[string](t, ctx, "document.getElementById('history').innerText"); !strings.Contains(said, words["kind.phone-terms"]) || strings.Contains(said, "uid") {
+				t.Errorf("the history says %q", said)
+			}
+		})
+	}
+}
+
+// asked are the words that the page asks for.
+var asked = regexp.MustCompile(`(?:word\(|data-say=|data-label=)"([a-z.-]+)"|\? "(page\.[a-z-]+)" : "(page\.[a-z-]+)"`)
+
+// Every language has every word, and what the kiosk says, too, is said alike.
+func TestPagesWords(t *testing.T) {
+	english := wordsOf(t, "en")
+	for _, name := range []string{"page.html", "page.js"} {
+		b, err := page.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, m := range asked.FindAllStringSubmatch(string(b), -1) {
+			for _, key := range m[1:] {
+				if key == "" {
+					continue
+				}
+				if found++; english[key] == "" {
+					t.Errorf("%s: nothing says %q", name, key)
+				}
+			}
+		}
+		if found < 10 {
+			t.Errorf("only %d words were found in %s: the test looked at the wrong place", found, name)
+		}
+	}
+	for _, language := range languages {
+		words := wordsOf(t, language)
+		text, err := os.ReadFile("../kiosk/web/messages/" + language + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		kiosk := make(map[string]string)
+		if err := json.Unmarshal(text, &kiosk); err != nil {
+			t.Fatal(err)
+		}
+		for key := range english {
+			if words[key] == "" {
+				t.Errorf("%s does not say %q", language, key)
+			}
+		}
+		for key := range words {
+			if english[key] == "" {
+				t.Errorf("%s: %q is said in no other language", language, key)
+			}
+		}
+		for key, text := range kiosk {
+			switch kind, _, _ := strings.Cut(key, "."); kind {
+			case "hint", "reason", "kind", "outcome", "right":
+				if words[key] != text {
+					t.Errorf("%s: %s is %q here and %q at the kiosk", language, key, words[key], text)
+				}
+			}
+		}
+	}
+}
+
+func wordsOf(t *testing.T, language string) map[string]string {
+	t.Helper()
+	b, err := page.ReadFile("messages/" + language + ".json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := make(map[string]string)
+	if err := json.Unmarshal(b, &words); err != nil {
+		t.Fatalf("%s: %v", language, err)
+	}
+	return words
 }
 
 func TestNoPageUnlessConfigured(t *testing.T) {
