@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/faceprint/faceprint/sensor"
@@ -233,4 +235,72 @@ func FuzzBothTemplate(f *testing.F) {
 			t.Errorf("read %x, would write %x", b, again)
 		}
 	})
+}
+
+// How often an honest scan, and how often another's, is taken for one that does
+// not fit, where the window is small. More fingers by FACEPRINT_FINGERS.
+func TestMisfitsOfHonestScans(t *testing.T) {
+	n := uint64(4)
+	if text := os.Getenv("FACEPRINT_FINGERS"); text != "" {
+		var err error
+		if n, err = strconv.ParseUint(text, 10, 16); err != nil || n < 2 {
+			t.Fatalf("FACEPRINT_FINGERS=%q", text)
+		}
+	}
+	const merges, scans = 6, 3 // an R503's
+	p := &pad{width: 192, height: 192}
+	r := New(p)
+	var enrolled [][]byte
+	for finger := range n {
+		for i := range uint64(merges) {
+			p.touch(finger, i)
+		}
+		template, err := r.Enrol(t.Context(), merges, nil)
+		if hint := (*sensor.RetryError)(nil); errors.As(err, &hint) {
+			template, err = nil, nil // captures that did not come out: nobody's
+			p.touches = nil
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		enrolled = append(enrolled, template)
+	}
+	var honest, others, honestMisfits, otherMisfits int
+	for finger := range n {
+		for i := range uint64(scans) {
+			p.touch(finger, 100+i)
+			print, err := r.Scan(t.Context())
+			if hint := (*sensor.RetryError)(nil); errors.As(err, &hint) {
+				continue // asked for again
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for of, template := range enrolled {
+				if template == nil {
+					continue
+				}
+				score, err := r.Match(t.Context(), print, template)
+				if err != nil {
+					t.Fatal(err)
+				}
+				misfit := r.FMR(score) > misfitFMR
+				if uint64(of) == finger {
+					honest++
+					if misfit {
+						honestMisfits++
+					}
+				} else {
+					others++
+					if misfit {
+						otherMisfits++
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d fingers: %d of %d honest scans do not fit, %d of %d of others do not", n, honestMisfits, honest, otherMisfits, others)
+	if honest == 0 || 20*honestMisfits > honest || 10*otherMisfits < 8*others {
+		t.Errorf("%d of %d honest scans do not fit, %d of %d of others do not", honestMisfits, honest, otherMisfits, others)
+	}
 }
