@@ -218,7 +218,8 @@ type Device struct {
 	hashing chan struct{}                           // holds one while a PIN is hashed
 	cost    hashCost                                // of a PIN
 	eyes    sync.Mutex                              // the face model is used by one goroutine at a time
-	here    atomic.Bool                             // somebody is before the device (Watch)
+	present atomic.Int32                            // who is before the device (Watch)
+	letIn   atomic.Uint64                           // how many grants were given
 
 	frames vision.Memory // of earlier attempts, against replays; whoever has the turn uses it
 	alarm  atomic.Int64  // when an attack was last seen, nanoseconds since 1970; 0 = never
@@ -445,6 +446,7 @@ func (d *Device) conclude(kind string, r Request, before lockouts, verdict Verdi
 	}
 	if decision.Granted {
 		decision.Grant = grant
+		d.letIn.Add(1)
 		if r.Scope == Enter {
 			d.open(decision.User)
 		}

@@ -24,6 +24,7 @@ type EnrollRequest struct {
 	Finger  string        // which one, as a label
 	Poses   bool          // ask for the face from the front and from both sides
 	Renew   bool          // the finger takes the place of the person's of that label, and may be the same
+	Stay    time.Duration // ends with ErrLeft when no face was seen for so long; 0: nobody sees to it
 	Timeout time.Duration // 0 = 90 s
 	Notify  func(Event)   // hints and progress; may be nil, must not block
 }
@@ -38,7 +39,7 @@ type Enrollment struct {
 
 // Enroll captures what was asked for and stores it in one commit, or nothing.
 // A missing finger or face is a *RetryError; ErrDuplicate and ErrMixed say that
-// the captures cannot be one new person's.
+// the captures cannot be one new person's, ErrLeft that who agreed has left.
 func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error) {
 	start := d.hw.Now()
 	if r.Consent.At.IsZero() || r.Consent.TextVersion == "" {
@@ -61,17 +62,23 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 
 	var made []store.Template
 	var scores map[string]float64
+	there := d.stays(r.Stay)
 	defer func() { wipe(made) }()
 	if slices.Contains(r.Factors, Face) {
 		var t store.Template
-		if t, scores, err = d.enrollFace(ctx, r); err != nil {
+		if t, scores, err = d.enrollFace(ctx, r, there); err != nil {
 			return Enrollment{}, err
 		}
 		made = append(made, t)
 	}
 	if slices.Contains(r.Factors, Finger) {
-		t, err := d.enrollFinger(ctx, r)
+		var t store.Template
+		err := there.watch(ctx, func(ctx context.Context) (err error) {
+			t, err = d.enrollFinger(ctx, r)
+			return err
+		})
 		if err != nil {
+			t.Wipe()
 			return Enrollment{}, err
 		}
 		made = append(made, t)
@@ -121,15 +128,37 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 }
 
 // checkName refuses, before anybody is measured, what is no name: nothing to
-// see, too long for the vault, or marks that rearrange the text around it.
+// see, too long for the vault, or what hides in text or rearranges it, so that
+// two names look the same. The two joiners stay where Persian, the scripts of
+// India and emoji need them.
 func checkName(name string) error {
-	hidden := func(r rune) bool {
-		return unicode.IsControl(r) || r == utf8.RuneError || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 // bidirectional controls
+	visible := func(r rune) bool {
+		return r != blankBraille && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) &&
+			(unicode.IsLetter(r) || unicode.IsNumber(r) || unicode.IsPunct(r) || unicode.IsSymbol(r))
 	}
-	if strings.TrimSpace(name) == "" || len(name) > store.MaxName || strings.ContainsFunc(name, hidden) {
-		return fmt.Errorf("device: a name has 1 to %d bytes and no control characters: %w", store.MaxName, ErrRequest)
+	switch {
+	case len(name) > store.MaxName:
+		return fmt.Errorf("device: a name has at most %d bytes, this one %d: %w", store.MaxName, len(name), ErrRequest)
+	case !strings.ContainsFunc(name, visible):
+		return fmt.Errorf("device: a name has something to see in it: %w", ErrRequest)
+	}
+	text := []rune(" " + name + " ")
+	for i, r := range text[1 : len(text)-1] {
+		before, after := text[i], text[i+2]
+		joiner := unicode.Is(unicode.Join_Control, r) && joins(before) && joins(after)
+		if r == utf8.RuneError || r == blankBraille || unicode.IsControl(r) || unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) ||
+			unicode.Is(unicode.Cf, r) && !joiner || unicode.Is(unicode.Variation_Selector, r) && !unicode.IsSymbol(before) {
+			return fmt.Errorf("device: a name has no marks in it that cannot be seen, this one has %U: %w", r, ErrRequest)
+		}
 	}
 	return nil
+}
+
+const blankBraille = '\u2800' // a symbol without a dot
+
+// joins tells whether a joiner beside r changes how it looks.
+func joins(r rune) bool {
+	return !unicode.IsSpace(r) && !unicode.IsDigit(r) && !unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic, unicode.Cf)
 }
 
 func factorWords(fs []Factor) []string {

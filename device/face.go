@@ -298,7 +298,7 @@ const (
 
 // enrollFace makes a template of several good, live frames of one person who is
 // nobody else that is enrolled. The scores are for the audit.
-func (d *Device) enrollFace(ctx context.Context, r EnrollRequest) (store.Template, map[string]float64, error) {
+func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (store.Template, map[string]float64, error) {
 	if d.hw.Camera == nil || d.hw.Faces == nil {
 		return store.Template{}, nil, fmt.Errorf("device: camera or face model: %w", ErrPart)
 	}
@@ -329,6 +329,9 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest) (store.Templat
 			return store.Template{}, nil, fmt.Errorf("device: frames of the camera came again: %w", ErrReplay)
 		case seen.Restarted && s.Cues()["restarts"] > 0:
 			return store.Template{}, nil, fmt.Errorf("device: after %d frames: %w", s.Len(), ErrMixed)
+		}
+		if err := there.look(seen.Hint != vision.HintNoFace); err != nil {
+			return store.Template{}, nil, err
 		}
 		if seen.Hint != vision.HintNone {
 			hint = seen.Hint

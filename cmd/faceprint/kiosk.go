@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,35 +37,73 @@ one before.`,
 			})
 		},
 	})
-	c.AddCommand(&cobra.Command{
+	var grace time.Duration
+	left := &cobra.Command{
 		Use:   "left",
 		Short: "Wait until whoever is before the device has left",
 		Long: `Wait until whoever is before the device has left: nobody was seen for as long
-as kiosk.away says. It exits 0 then, and with another code when the device stops
-answering, so that a session can be locked or ended:
+as kiosk.away says. Who is not there to begin with has left after --grace, or
+after two minutes where the camera is not there to tell. It exits 0 then, and
+with another code when the device stops answering or watches nobody, so that a
+session can be locked or ended:
 
   until faceprint kiosk left; do sleep 2; done; loginctl lock-session`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cl := t.client()
-			defer cl.Close()
-			err := cl.Events(cmd.Context(), func() {}, func(e client.Event) error {
-				if e.Kind == "presence" && e.Outcome == "left" {
-					return errLeft
-				}
-				return nil
-			})
-			switch {
-			case errors.Is(err, errLeft):
-				return nil
-			case errors.Is(err, io.EOF):
-				err = errors.New("the device stopped answering")
-			}
-			return err
+			return t.left(cmd.Context(), grace)
 		},
-	})
+	}
+	left.Flags().DurationVar(&grace, "grace", 10*time.Second, "how long somebody who is not seen to begin with may take to step up")
+	c.AddCommand(left)
 	return c
 }
+
+// blindGrace is how long somebody who cannot be seen counts as there.
+const blindGrace = 2 * time.Minute
+
+// left waits until nobody is before the device.
+func (t *tool) left(ctx context.Context, grace time.Duration) error {
+	cl := t.client()
+	defer cl.Close()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	gone := time.AfterFunc(never, func() { end(errLeft) })
+	defer gone.Stop()
+	// What was before this is told by the state, what follows by the events.
+	err := cl.Events(ctx, func() {
+		s, err := cl.Status(ctx)
+		switch {
+		case err != nil:
+			end(err)
+		case s.Present == "nobody":
+			gone.Reset(grace)
+		case s.Present == "blind":
+			gone.Reset(max(grace, blindGrace))
+		case s.Present != "somebody":
+			end(errors.New("this device watches nobody; that needs a camera and [kiosk] listen"))
+		}
+	}, func(e client.Event) error {
+		switch {
+		case e.Kind == "presence" && e.Outcome == "came":
+			gone.Stop()
+		case e.Kind == "presence" && e.Outcome == "left":
+			return errLeft
+		}
+		return nil
+	})
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	switch {
+	case errors.Is(err, errLeft):
+		return nil
+	case errors.Is(err, io.EOF):
+		return errors.New("the device stopped answering")
+	}
+	return err
+}
+
+const never = math.MaxInt64
 
 // errLeft ends the wait.
 var errLeft = errors.New("they left")

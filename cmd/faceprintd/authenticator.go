@@ -156,8 +156,14 @@ func finite(v float64) *float64 {
 func ms(d time.Duration) float64 { return math.Round(d.Seconds()*1e5) / 1e2 }
 
 func (b *backend) Enroll(ctx context.Context, e client.Enrolment) (client.Enrolled, error) {
+	return b.enroll(ctx, e, 0)
+}
+
+// enroll ends when whoever agreed was not seen for as long as stay says; 0: a
+// witness sees to that.
+func (b *backend) enroll(ctx context.Context, e client.Enrolment, stay time.Duration) (client.Enrolled, error) {
 	r := device.EnrollRequest{
-		Name: e.Name, Factors: factors(e.Factors), Finger: e.Finger, Poses: e.Poses,
+		Name: e.Name, Factors: factors(e.Factors), Finger: e.Finger, Poses: e.Poses, Stay: stay,
 		Consent: store.Consent{TextVersion: e.Consent.TextVersion, Language: e.Consent.Language, Witness: e.Consent.Witness},
 	}
 	if e.Consent.Given {
@@ -257,6 +263,8 @@ func deviceProblem(err error) error {
 		return api.NewProblem(http.StatusConflict, client.ProblemDuplicate, err.Error(), "'faceprint identify' tells who it is; add to that person, or forget them first")
 	case errors.Is(err, device.ErrMixed):
 		return api.NewProblem(http.StatusConflict, client.ProblemRetry, err.Error(), "let one person stand before the camera and try again")
+	case errors.Is(err, device.ErrLeft):
+		return api.NewProblem(http.StatusConflict, client.ProblemLeft, err.Error(), "nothing was stored; begin again")
 	case errors.Is(err, device.ErrPIN), errors.Is(err, device.ErrName):
 		return api.NewProblem(http.StatusUnprocessableEntity, client.ProblemPIN, err.Error(), "choose another one")
 	case errors.Is(err, device.ErrPINForbidden):

@@ -47,10 +47,13 @@ func (b *backend) Renew(ctx context.Context, user string) (client.Renewed, error
 	return client.Renewed{Templates: n}, problemOf(err)
 }
 
+// presence is what the API calls it.
+var presence = map[device.Presence]string{device.Blind: "blind", device.Nobody: "nobody", device.Somebody: "somebody"}
+
 func (b *backend) Status(context.Context) (client.Status, error) {
 	s := client.Status{
 		State: "ready", Version: version(), Started: b.started.UTC(), Now: time.Now().UTC(),
-		Bench: b.config.Bench.Enabled, Busy: b.device.Busy(), Parts: b.parts(),
+		Bench: b.config.Bench.Enabled, Present: presence[b.device.Presence()], Busy: b.device.Busy(), Parts: b.parts(),
 	}
 	for _, p := range s.Parts {
 		if p.State == "missing" {

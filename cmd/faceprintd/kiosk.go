@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"image"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/device/api"
@@ -51,8 +53,9 @@ func (k *kioskPage) close() {
 func (k *kioskPage) start(ctx context.Context, running *sync.WaitGroup, back *backend, camera *opencv.Camera, groups api.Groups, log *slog.Logger) error {
 	o := kiosk.Options{
 		Version: version(), Bench: back.config.Bench.Enabled, Enrol: kiosk.Enrolling(k.config.Enrol),
-		PIN: back.device.Policy().PIN, Mirror: !back.config.Camera.Mirror, Log: log, Present: back.device.Present,
-		Allow: func(uid int) bool { return groups.UserRole(uid) >= api.RoleKiosk },
+		PIN: back.device.Policy().PIN, Mirror: !back.config.Camera.Mirror, Log: log,
+		Present: func() bool { return back.device.Presence() == device.Somebody },
+		Allow:   func(uid int) bool { return groups.UserRole(uid) >= api.RoleKiosk },
 	}
 	for _, f := range []device.Factor{device.Face, device.Finger} {
 		if back.device.Policy().Mode.Wants(f) {
@@ -74,13 +77,13 @@ func (k *kioskPage) start(ctx context.Context, running *sync.WaitGroup, back *ba
 		running.Go(func() { applications.Run(ctx) })
 		running.Go(func() {
 			for e := range back.device.Subscribe(ctx) {
-				if e.Kind == "presence" && e.Outcome == "left" {
+				if e.Kind == "presence" && e.Outcome != "came" {
 					applications.Leave()
 				}
 			}
 		})
 	}
-	if k.server, err = kiosk.New(back, o); err != nil {
+	if k.server, err = kiosk.New(atKiosk{back, max(k.config.Away.Duration, leastStay)}, o); err != nil {
 		return err
 	}
 	running.Go(func() {
@@ -95,6 +98,25 @@ func (k *kioskPage) start(ctx context.Context, running *sync.WaitGroup, back *ba
 	})
 	log.Info("the kiosk's page is open", "url", kiosk.URL(k.listener))
 	return nil
+}
+
+// leastStay is how long at least whoever is enrolled at the page may be out of
+// sight: they turn their heads for it, and bend down to the finger reader.
+const leastStay = 5 * time.Second
+
+// atKiosk is the device for the page, where nobody sees to it that who agreed to
+// an enrolment is who is captured: the device does.
+type atKiosk struct {
+	*backend
+	stay time.Duration
+}
+
+func (k atKiosk) Enroll(ctx context.Context, e client.Enrolment) (client.Enrolled, error) {
+	made, err := k.enroll(ctx, e, k.stay)
+	if p := (*api.Problem)(nil); errors.As(err, &p) && p.Type == client.ProblemPrefix+client.ProblemLeft {
+		err = errors.Join(err, device.ErrLeft) // the page's server asks for it
+	}
+	return made, err
 }
 
 // applications answers web applications; nil where none is configured.

@@ -61,6 +61,7 @@ func TestKiosk(t *testing.T) {
 	}{
 		{"look, touch, you are in", (*kioskBench).lookTouchYouAreIn},
 		{"enrol, try, forget", (*kioskBench).enrolTryAndForget},
+		{"who leaves takes it along", (*kioskBench).leaving},
 		{"PIN", (*kioskBench).pin},
 		{"languages", (*kioskBench).languages},
 		{"keyboard", (*kioskBench).keyboard},
@@ -381,7 +382,7 @@ func (k *kioskBench) enrolTryAndForget() {
 	k.on("consent")
 	k.check("consent")
 	k.press("Continue") // without agreeing
-	k.until("document.getElementById('say').textContent !== ''")
+	k.shows("Tick the box if you agree.")
 	k.on("consent")
 	k.do(chromedp.Click(chromedp.CSS("input[type=checkbox]")))
 	k.press("Continue")
@@ -424,6 +425,75 @@ func (k *kioskBench) enrolTryAndForget() {
 	}
 	k.press("Done")
 	k.shows("Nobody is enrolled on this device yet.")
+}
+
+// Whatever somebody was in the middle of ends when they leave: whoever is next
+// finds nothing of theirs, and nothing that keeps them from being looked at.
+func (k *kioskBench) leaving() {
+	leave := func() {
+		k.t.Helper()
+		k.camera("off")
+		k.on("idle")
+		k.camera(clipStranger)
+	}
+	k.agree()
+	k.do(chromedp.SendKeys(chromedp.CSS("input[name=name]"), "Anna"))
+	leave()
+	k.press("Enrol somebody") // her consent, name and code are gone
+	k.enterCode()
+	k.on("consent")
+	leave()
+	k.press("Technician")
+	k.on("code")
+	leave()
+	k.press("Technician")
+	code, err := k.client.KioskCode(k.ctx)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.on("code")
+	k.do(chromedp.SendKeys(chromedp.CSS("input.pin"), code.Code), chromedp.KeyEvent(kb.Enter))
+	k.on("technician")
+	leave()
+	k.press("Technician")
+	k.on("code")
+
+	// Somebody who agreed leaves while they are captured.
+	k.press("Cancel")
+	k.on("idle")
+	k.agree()
+	k.do(chromedp.SendKeys(chromedp.CSS("input[name=name]"), "Anna"))
+	k.camera("off")
+	k.on("idle")
+	people, err := k.client.People(k.ctx)
+	if err != nil || len(people.People) != 0 {
+		k.t.Errorf("enrolled: %+v, %v", people, err)
+	}
+
+	// With people enrolled, whoever comes next is looked at.
+	k.camera(clipAlice)
+	alice := k.alice()
+	if _, err := k.client.SetPIN(k.ctx, alice.User, client.NewPIN{PIN: "271828"}); err != nil {
+		k.t.Fatal(err)
+	}
+	k.camera("off")
+	k.do(chromedp.Reload())
+	k.on("idle")
+	k.camera(clipStranger)
+	k.sim("touch franck " + aliceFinger)
+	k.on("refused")
+	k.camera("off")
+	k.on("idle")
+	k.sim("lift")
+	k.camera(clipAgain)
+	k.on("scan")
+	k.press("Use PIN")
+	k.on("pin")
+	k.do(chromedp.SendKeys(chromedp.CSS("input[name=name]"), "alice"), chromedp.SendKeys(chromedp.CSS(".pin"), "2718"))
+	k.camera("off")
+	k.on("idle")
+	k.camera(clipAgain)
+	k.on("scan") // and not her name with four of her digits
 }
 
 // What people call themselves is text, however it looks, and what is no name is

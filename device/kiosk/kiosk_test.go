@@ -23,9 +23,11 @@ import (
 // fake is a device that says yes at once to whoever is enrolled.
 type fake struct {
 	Backend
-	events chan client.Event
-	erased []string
-	came   client.Receipt // of an erasure
+	events   chan client.Event
+	erased   []string
+	fails    error // of an enrolment
+	enrolled int
+	came     client.Receipt // of an erasure
 }
 
 func (f *fake) Status(context.Context) (client.Status, error) {
@@ -43,7 +45,10 @@ func (f *fake) Person(context.Context, string) (client.Person, error) {
 }
 
 func (f *fake) Enroll(context.Context, client.Enrolment) (client.Enrolled, error) {
-	return client.Enrolled{User: "u1"}, nil
+	if f.fails == nil {
+		f.enrolled++
+	}
+	return client.Enrolled{User: "u1"}, f.fails
 }
 
 func (f *fake) Forget(_ context.Context, user string) (client.Receipt, error) {
@@ -212,8 +217,9 @@ func TestOnlyThePageItselfIsServed(t *testing.T) {
 		"a body without end":         {"POST", "/code", token, `{"code":"` + strings.Repeat("1", maxBody) + `"}`, nil, 422},
 		"a file that is not there":   {"GET", "/web/../kiosk.go", "", "", nil, 404},
 		"a page that is not there":   {"GET", "/admin", "", "", nil, 404},
-		"enrolment without consent":  {"POST", "/enrol", token, `{"name":"A","factors":["face"],"consent":{"given":false}}`, nil, 422},
-		"consent to a text unknown":  {"POST", "/enrol", token, `{"name":"A","factors":["face"],"consent":{"given":true,"version":"0","language":"en"}}`, nil, 422},
+		"enrolment without consent":  {"POST", "/enrol", token, `{"name":"A","factors":["face"]}`, nil, 409},
+		"consent by the page's word": {"POST", "/enrol", token, `{"name":"A","factors":["face"],"consent":{"given":true,"version":"1","language":"en"}}`, nil, 422},
+		"consent to a text unknown":  {"POST", "/consent", token, `{"version":"0","language":"en"}`, nil, 422},
 		"the technician's view":      {"GET", "/technician", token, "", nil, 403},
 		"a preview where none is":    {"GET", "/preview", token, "", nil, 404},
 		"a method that makes no fit": {"DELETE", "/state", token, "", nil, 405},
@@ -408,13 +414,81 @@ func TestHistoryIsOnesOwn(t *testing.T) {
 	}
 }
 
+// What a person at the page says to be enrolled.
+var agreed = `{"version":"` + device.ConsentTexts()[0].Version + `","language":"en"}`
+
+const someone = `{"name":"A","factors":["face"]}`
+
+// Consent and an administrator's code are of who is there: when they leave both
+// are over, and whoever is next can go on with nothing.
+func TestConsentAndPermitEndWithWhoGaveThem(t *testing.T) {
+	s, f, url := open(t, Options{Enrol: EnrolCode})
+	token := load(t, url)
+	lines, _ := use(t, url, token)
+	permitted := func() {
+		t.Helper()
+		code, _ := s.Code()
+		if status, body := call(t, "POST", url+"/code", token, `{"code":"`+code+`"}`, nil); status != 200 {
+			t.Fatalf("the code: %d %s", status, body)
+		}
+		if status, body := call(t, "POST", url+"/consent", token, agreed, nil); status != 200 {
+			t.Fatalf("consent: %d %s", status, body)
+		}
+		if status, _ := call(t, "GET", url+"/technician", token, "", nil); status != 200 {
+			t.Fatalf("the technician's view: %d", status)
+		}
+	}
+	over := func(how string) {
+		t.Helper()
+		for _, x := range [][3]string{{"GET", "/technician", ""}, {"POST", "/consent", agreed}, {"POST", "/enrol", someone}} {
+			if status, body := call(t, x[0], url+x[1], token, x[2], nil); status != 403 {
+				t.Errorf("%s, %s: %d %s", how, x[1], status, body)
+			}
+		}
+		f.enrolled = 0
+		code, _ := s.Code() // whoever is next has a code, but agreed to nothing
+		call(t, "POST", url+"/code", token, `{"code":"`+code+`"}`, nil)
+		status, body := call(t, "POST", url+"/enrol", token, someone, nil)
+		if status != 409 || !strings.Contains(body, "problem:left") || f.enrolled != 0 {
+			t.Errorf("%s, the next one: %d %s", how, status, body)
+		}
+	}
+	permitted()
+	f.events <- client.Event{Kind: "presence", Outcome: "left"}
+	var e client.Event
+	if err := lines.Decode(&e); err != nil || e.Outcome != "left" {
+		t.Fatalf("%+v, %v", e, err)
+	}
+	over("left")
+	permitted()
+	call(t, "POST", url+"/leave", token, "{}", nil)
+	over("done")
+	permitted()
+	f.fails = device.ErrLeft // while they were captured
+	call(t, "POST", url+"/enrol", token, someone, nil)
+	f.fails = nil
+	over("left while captured")
+	permitted()
+	if status, _ := call(t, "POST", url+"/enrol", token, someone, nil); status != 200 || f.enrolled != 1 {
+		t.Errorf("who agreed is not enrolled: %d", status)
+	}
+	if status, _ := call(t, "POST", url+"/enrol", token, someone, nil); status != 409 {
+		t.Errorf("one consent was good for two: %d", status)
+	}
+}
+
 func TestACodeIsGoodOnceAndForThreeTries(t *testing.T) {
 	now := time.Now()
 	s, _, url := open(t, Options{Enrol: EnrolCode, Now: func() time.Time { return now }})
 	token := load(t, url)
 	use(t, url, token)
-	agreed := `{"name":"A","factors":["face"],"consent":{"given":true,"version":"` + device.ConsentTexts()[0].Version + `","language":"en"}}`
-	enrol := func() int { status, _ := call(t, "POST", url+"/enrol", token, agreed, nil); return status }
+	enrol := func() int {
+		if status, _ := call(t, "POST", url+"/consent", token, agreed, nil); status != 200 {
+			return status
+		}
+		status, _ := call(t, "POST", url+"/enrol", token, someone, nil)
+		return status
+	}
 	redeem := func(code string) int {
 		status, _ := call(t, "POST", url+"/code", token, `{"code":"`+code+`"}`, nil)
 		return status
@@ -453,9 +527,10 @@ func TestEnrolmentIsOffWhereItIsOff(t *testing.T) {
 	use(t, url, token)
 	code, _ := s.Code()
 	call(t, "POST", url+"/code", token, `{"code":"`+code+`"}`, nil)
-	agreed := `{"name":"A","factors":["face"],"consent":{"given":true,"version":"` + device.ConsentTexts()[0].Version + `","language":"en"}}`
-	if status, body := call(t, "POST", url+"/enrol", token, agreed, nil); status != 403 {
-		t.Errorf("%d %s", status, body)
+	for path, body := range map[string]string{"/consent": agreed, "/enrol": someone} {
+		if status, body := call(t, "POST", url+path, token, body, nil); status != 403 {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
 	}
 }
 

@@ -23,6 +23,7 @@ type page struct {
 	person client.Person // who was recognised on it
 	until  time.Time     // and until when that counts
 	permit time.Time     // until when it may enrol and look at the technician's view
+	agreed consent       // to be enrolled, by who is there; the zero one: nobody did
 	code   func()        // withdraws the code for a phone that is shown; nil: none is
 }
 
@@ -78,12 +79,13 @@ func (p *page) signedIn(now time.Time) (client.Person, bool) {
 	return p.person, true
 }
 
-// leave forgets who was recognised and what was permitted.
+// leave forgets who was recognised, what was permitted and who agreed: all of it
+// was for who is there, and they are not any more.
 func (p *page) leave() {
 	p.hide()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.person, p.until, p.permit = client.Person{}, time.Time{}, time.Time{}
+	p.person, p.until, p.permit, p.agreed = client.Person{}, time.Time{}, time.Time{}, consent{}
 }
 
 // signOut forgets who was recognised: somebody else is to be enrolled.
@@ -92,6 +94,21 @@ func (p *page) signOut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.person, p.until = client.Person{}, time.Time{}
+}
+
+// agree notes that who is there agreed to this text, or with the zero one that
+// nobody did.
+func (p *page) agree(c consent) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.agreed = c
+}
+
+// consented is what who is there agreed to.
+func (p *page) consented() (c consent, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.agreed, p.agreed.Version != ""
 }
 
 func (p *page) allow(until time.Time) {

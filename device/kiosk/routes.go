@@ -26,6 +26,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /preview", s.inUse(s.preview))
 	mux.HandleFunc("GET /state", s.inUse(answer(s.state)))
 	mux.HandleFunc("GET /consent", s.inUse(answer(s.consent)))
+	mux.HandleFunc("POST /consent", s.inUse(answer(s.agree)))
 	mux.HandleFunc("POST /identify", s.inUse(answer(s.identify)))
 	mux.HandleFunc("POST /pin", s.inUse(answer(s.pin)))
 	mux.HandleFunc("PUT /own-pin", s.inUse(answer(s.setPIN)))
@@ -159,24 +160,25 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 				}
 				return
 			}
-			if next.Kind == "presence" && next.Outcome == "left" && s.opts.Logins != nil {
+			if next.Kind == "presence" && next.Outcome != "came" && s.opts.Logins != nil {
 				s.opts.Logins.Leave() // before the page asks what that ended
 			}
 			switch {
 			case next.Kind == "phone-paired":
 				next = p.pairedEvent(next, s.opts.Now())
 				continue
-			case next.Kind == "presence" && next.Outcome == "left" && p.shows():
-				away.Reset(codeAway)
-			case next.Kind == "presence" && next.Outcome == "left":
-				p.signOut()
-			case next.Kind == "presence":
+			case next.Kind != "presence":
+			case next.Outcome == "came":
 				away.Stop()
+			case next.Outcome == "left" && p.shows():
+				away.Reset(codeAway)
+			case next.Outcome == "left":
+				p.leave() // and whoever is next is somebody else
 			}
 			// Who it is, is told in the answer to the page's own request.
 			next.User, next.Detail = "", ""
 		case <-away.C:
-			p.signOut()
+			p.leave()
 			next = client.Event{Kind: "signed-out"}
 		case <-alive.C:
 			next = client.Event{Kind: "alive"}
@@ -375,15 +377,31 @@ func (s *Server) consent(context.Context, *page, none) (map[string]consentText, 
 	return texts, nil
 }
 
+// consent is the text that somebody agreed to.
+type consent struct {
+	Version  string `json:"version"`
+	Language string `json:"language"`
+}
+
+// agree takes the consent of who is there. It is kept here and not by the page,
+// and ends when they leave: nobody is ever enrolled on somebody else's.
+func (s *Server) agree(_ context.Context, p *page, in consent) (none, error) {
+	if err := s.mayEnrol(p); err != nil {
+		return none{}, err
+	}
+	if !slices.ContainsFunc(device.ConsentTexts(), func(c device.ConsentText) bool {
+		return c.Version == in.Version && c.Language == in.Language
+	}) {
+		return none{}, problem{http.StatusUnprocessableEntity, client.ProblemConsent, "that is not the text that people agree to here", "load the page again"}
+	}
+	p.agree(in)
+	return none{}, nil
+}
+
 type enrolment struct {
 	Name    string   `json:"name"`
 	Factors []string `json:"factors"`
 	Finger  string   `json:"finger"`
-	Consent struct {
-		Given    bool   `json:"given"`
-		Version  string `json:"version"`
-		Language string `json:"language"`
-	} `json:"consent"`
 }
 
 // enrolled is the receipt: what is kept, since when, and where it is recorded.
@@ -397,36 +415,42 @@ type enrolled struct {
 
 var errNotPermitted = problem{http.StatusForbidden, "not-permitted", "this needs a code of an administrator", "'faceprint kiosk code' makes one"}
 
-func (s *Server) enrol(ctx context.Context, p *page, in enrolment) (enrolled, error) {
-	now := s.opts.Now()
+// mayEnrol is an error where nobody may be enrolled on this page.
+func (s *Server) mayEnrol(p *page) error {
 	switch {
-	case s.opts.Enrol == EnrolOpen, s.opts.Enrol == EnrolCode && p.permitted(now):
+	case s.opts.Enrol == EnrolOpen, s.opts.Enrol == EnrolCode && p.permitted(s.opts.Now()):
+		return nil
 	case s.opts.Enrol == EnrolCode:
-		return enrolled{}, errNotPermitted
-	default:
-		return enrolled{}, problem{http.StatusForbidden, "not-permitted", "nobody is enrolled at this kiosk", "ask whoever runs this device"}
+		return errNotPermitted
 	}
-	if !in.Consent.Given {
-		return enrolled{}, problem{http.StatusUnprocessableEntity, client.ProblemConsent, "consent was not given, so nothing was captured", ""}
-	}
-	if !slices.ContainsFunc(device.ConsentTexts(), func(c device.ConsentText) bool {
-		return c.Version == in.Consent.Version && c.Language == in.Consent.Language
-	}) {
-		return enrolled{}, problem{http.StatusUnprocessableEntity, client.ProblemConsent, "that is not the text that people agree to here", "load the page again"}
+	return problem{http.StatusForbidden, "not-permitted", "nobody is enrolled at this kiosk", "ask whoever runs this device"}
+}
+
+func (s *Server) enrol(ctx context.Context, p *page, in enrolment) (enrolled, error) {
+	if err := s.mayEnrol(p); err != nil {
+		return enrolled{}, err
 	}
 	done, err := s.wait(ctx)
 	if err != nil {
 		return enrolled{}, err
 	}
 	defer done()
+	agreed, ok := p.consented()
+	if !ok {
+		return enrolled{}, problem{http.StatusConflict, client.ProblemLeft, "nobody who is there agreed to be enrolled, so nothing was captured", "begin again"}
+	}
 	p.signOut()
 	made, err := s.back.Enroll(ctx, client.Enrolment{
 		Name: in.Name, Factors: in.Factors, Finger: in.Finger, Poses: true,
-		Consent: client.Consent{Given: true, TextVersion: in.Consent.Version, Language: in.Consent.Language, Witness: "kiosk"},
+		Consent: client.Consent{Given: true, TextVersion: agreed.Version, Language: agreed.Language, Witness: "kiosk"},
 	})
+	if errors.Is(err, device.ErrLeft) {
+		p.leave()
+	}
 	if err != nil {
 		return enrolled{}, err
 	}
+	p.agree(consent{}) // it was for one enrolment
 	who, err := s.back.Person(ctx, made.User)
 	if err != nil {
 		return enrolled{}, err

@@ -76,6 +76,7 @@ const (
 	ProblemFault     = "fault"      // a part of the device failed
 	ProblemDuplicate = "duplicate"  // already enrolled
 	ProblemConsent   = "no-consent" // consent was not given
+	ProblemLeft      = "left"       // whoever agreed was not seen any more; nothing was stored
 	ProblemPIN       = "pin"        // no PIN that is taken here
 	ProblemRetry     = "retry"      // nothing was done: somebody must come closer, press again
 

@@ -231,6 +231,7 @@ type Status struct {
 	Started time.Time  `json:"started"`
 	Now     time.Time  `json:"now" doc:"The device's clock."`
 	Bench   bool       `json:"bench" doc:"Whether the camera, the finger and the door are simulated."`
+	Present string     `json:"present,omitempty" enum:"somebody,nobody,blind" doc:"Who is before the device: blind where the camera is not there; left out where nobody watches, which only a device with a kiosk page does."`
 	Busy    bool       `json:"busy" doc:"Whether an attempt or an enrolment is going on."`
 	People  int        `json:"people"`
 	Audit   uint64     `json:"audit" doc:"Number of the newest audit entry."`

@@ -13,6 +13,17 @@ export class Problem extends Error {
   }
 }
 
+let visit = new AbortController();
+
+/** Ends what somebody who left waits for: its answer is for nobody else. */
+export function endVisit() {
+  visit.abort();
+  visit = new AbortController();
+}
+
+/** For what is nobody's. */
+export const always = new AbortController().signal;
+
 /**
  * @param {string} path
  * @param {RequestInit} init
@@ -40,7 +51,7 @@ async function request(path, init) {
  * @returns {Promise<any>}
  */
 export async function get(path, signal) {
-  return (await request(path, { signal })).json();
+  return (await request(path, { signal: signal ?? visit.signal })).json();
 }
 
 /**
@@ -51,7 +62,7 @@ export async function get(path, signal) {
  * @returns {Promise<any>}
  */
 export async function ask(method, path, body = {}, signal) {
-  return (await request(path, { method, body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' }, signal })).json();
+  return (await request(path, { method, body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' }, signal: signal ?? visit.signal })).json();
 }
 
 /**

@@ -13,7 +13,7 @@ const fingers = ['right-index-finger', 'right-thumb', 'right-middle-finger', 'ri
 
 /**
  * @typedef {import('./main.js').State} State
- * @typedef {{name: string, factors: string[], finger: string, consent: {given: boolean, version: string, language: string}}} Wish
+ * @typedef {{name: string, factors: string[], finger: string}} Wish
  */
 
 /** @param {State} state */
@@ -63,17 +63,30 @@ async function consent(state) {
       const shown = texts[language] ?? texts.en;
       const agree = el('input', { type: 'checkbox' });
       const next = el('button', { class: 'main', 'aria-disabled': 'true' }, say('next'));
-      agree.addEventListener('change', () => next.setAttribute('aria-disabled', String(!agree.checked)));
+      const wrong = el('p', { id: 'wrong', class: 'note no', role: 'alert', hidden: true }, say('consent.first'));
+      agree.addEventListener('change', () => {
+        next.setAttribute('aria-disabled', String(!agree.checked));
+        wrong.hidden = true;
+      });
       const form = el('form', { class: 'card' }, title('consent.title'),
         el('div', { class: 'text', tabindex: 0, role: 'region', 'aria-label': say('consent.title'), lang: shown.language, dir: languages[/** @type {keyof languages} */ (shown.language)].dir },
           // Its lines are broken for a terminal; a line that ends a sentence stays one.
           shown.text.trim().replace(/([^.\n])\n(?!\n)/g, '$1 ')),
-        el('label', { class: 'tick' }, agree, say('consent.agree')),
+        el('label', { class: 'tick' }, agree, say('consent.agree')), wrong,
         el('div', { class: 'row' }, next, button(say('consent.refuse'), home)));
-      form.addEventListener('submit', (e) => {
+      form.addEventListener('submit', async (e) => {
         e.preventDefault();
-        if (agree.checked) naming(state, { given: true, version: shown.version, language: shown.language });
-        else announce(say('consent.first'));
+        if (!agree.checked) {
+          wrong.hidden = false;
+          agree.focus();
+          return;
+        }
+        try {
+          await post('/consent', { version: shown.version, language: shown.language }); // the device keeps it, until they leave
+          if (form.isConnected) naming(state);
+        } catch (problem) {
+          if (form.isConnected) trouble(problem, home);
+        }
       });
       return { name: 'consent', view: form };
     });
@@ -82,11 +95,8 @@ async function consent(state) {
   }
 }
 
-/**
- * @param {State} state
- * @param {Wish['consent']} given
- */
-function naming(state, given) {
+/** @param {State} state */
+function naming(state) {
   show(() => {
     const name = el('input', { type: 'text', name: 'name', autocomplete: 'off', maxlength: 40, required: true, dir: 'auto', 'aria-describedby': 'wrong' });
     const finger = el('select', {}, ...fingers.map((f) => el('option', { value: f }, say(`finger.${f}`))));
@@ -104,7 +114,7 @@ function naming(state, given) {
         name.focus();
         return;
       }
-      capture(state, { name: called, factors: state.factors, finger: state.factors.includes('finger') ? finger.value : '', consent: given });
+      capture(state, { name: called, factors: state.factors, finger: state.factors.includes('finger') ? finger.value : '' });
     });
     return { name: 'naming', view: form };
   });
@@ -144,6 +154,10 @@ function capture(state, wish) {
  */
 function notEnrolled(e, state, wish) {
   const kind = e instanceof Problem ? e.kind : '';
+  if (kind === 'fault') {
+    trouble(e, home, say('problem.nothing-stored')); // they agree anew, once the part is there
+    return;
+  }
   if (kind !== 'retry' && kind !== 'duplicate' && kind !== 'invalid') {
     trouble(e, () => capture(state, wish));
     return;

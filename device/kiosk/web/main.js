@@ -4,7 +4,7 @@
 // daemon that was restarted all lead to the first screen, and whatever was under
 // way has ended on the device.
 
-import { Problem, get, post, stream } from './api.js';
+import { Problem, always, endVisit, get, post, stream } from './api.js';
 import { button, el } from './dom.js';
 import { enrol } from './enrol.js';
 import { look } from './look.js';
@@ -82,16 +82,23 @@ export function stage(shape, ...words) {
   return el('div', { class: 'stage' }, shape, el('div', { class: 'words' }, ...words));
 }
 
+// Screens that are nobody's, or that end by themselves. Every other one is of who
+// is there, and ends when they leave or touch nothing any more.
+const steady = ['idle', 'lost', 'elsewhere', 'scan', 'enrol', 'locked', 'trouble', 'code-for-phone'];
+let settle = () => {};
+
 /**
  * Shows what make makes, in place of the present screen.
  * @param {() => Screen} make
  */
 export function show(make) {
   screen?.leave?.();
+  settle();
   const next = make();
   screen = next;
   again = () => show(make);
   main.replaceChildren(next.view);
+  if (!steady.includes(next.name)) settle = closing(next);
   bar.replaceChildren(...(next.bar ?? []));
   document.body.dataset.screen = next.name;
   const heading = next.view.querySelector('h1');
@@ -110,7 +117,8 @@ addEventListener('popstate', () => {
 
 /** Goes to the first screen; what was under way ends. */
 export function home() {
-  void post('/leave').catch(() => {});
+  endVisit();
+  void post('/leave', {}, always).catch(() => {});
   state.permitted = false; // a code is for one visit
   tired = here;
   idle();
@@ -123,7 +131,7 @@ function idle(note) {
 
 /** The state of the device, asked for anew. */
 export async function refresh() {
-  state = await get('/state');
+  state = await get('/state', always);
   return state;
 }
 
@@ -132,10 +140,10 @@ function ways(cancel) {
   return [state.phone && state.people ? button(say('phone.use'), () => usePhone(state)) : null, state.pin && state.people ? button(say('pin.use'), pin) : null, cancel ? button(say('cancel'), home) : null].filter((b) => b !== null);
 }
 
-/** Goes on with whoever is there. */
-function resume() {
-  idle();
-  if (here && !tired) screen?.on?.({ kind: 'presence', outcome: 'came' });
+/** Goes on with whoever is there, unless something is said to them. @param {string} [note] */
+function resume(note) {
+  idle(note);
+  if (here && !tired && !note) screen?.on?.({ kind: 'presence', outcome: 'came' });
 }
 
 /** What is not there, in words. */
@@ -274,43 +282,46 @@ function granted(answer) {
   show(() => {
     // The door may have been quicker than the answer.
     const open = el('p', { class: 'note yes', hidden: performance.now() - door > 2000 }, say('granted.door'));
-    const left = el('p', { class: 'soft' });
-    const close = closing(left, home);
     return {
       name: 'granted',
       view: stage(ended('yes'), named('granted.title', name), open,
-        ...account(state, name, Boolean(answer.pin)), button(say('done'), home, 'main'), left),
+        ...account(state, name, Boolean(answer.pin)), button(say('done'), home, 'main')),
       on(e) {
         if (e.kind === 'door' && e.outcome === 'open') open.hidden = false;
       },
-      leave: close,
     };
   });
 }
 
 /**
- * Ends a personal screen that nobody uses any more, and says how long it stays.
- * @param {HTMLElement} left
- * @param {() => void} over
+ * Ends a screen that nobody uses any more, and says so in time. A form waits for
+ * whoever is seen, since they may read.
+ * @param {Screen} of
  */
-export function closing(left, over) {
-  const stay = 30;
+function closing(of) {
+  const form = of.view.matches('form');
+  const stay = form ? 60 : 30;
+  const left = el('p', { class: 'soft', hidden: true });
+  (of.view.querySelector('.words') ?? of.view).append(left);
   let seconds = stay;
   const more = () => {
     seconds = stay;
+    left.hidden = true;
   };
   const tick = setInterval(() => {
-    seconds -= 1;
+    if (form && here) more();
+    else seconds -= 1;
+    left.hidden = seconds > 15;
     left.textContent = say('closing', { seconds });
-    if (seconds <= 0) over();
+    if (seconds <= 0) home();
   }, 1000);
-  left.textContent = say('closing', { seconds });
   addEventListener('keydown', more);
   addEventListener('pointerdown', more);
   return () => {
     clearInterval(tick);
     removeEventListener('keydown', more);
     removeEventListener('pointerdown', more);
+    settle = () => {};
   };
 }
 
@@ -337,16 +348,18 @@ function refused(answer) {
  * Says what went wrong and goes on by itself when it is over.
  * @param {unknown} e
  * @param {() => void} retry
+ * @param {string} [note] what became of what was under way
  */
-export function trouble(e, retry) {
+export function trouble(e, retry, note) {
+  if (e instanceof DOMException && e.name === 'AbortError') return; // whoever waited for it has left
   const p = e instanceof Problem ? e : new Problem({ detail: String(e) });
   if (p.kind === 'stale') {
     location.reload();
     return;
   }
   if (p.kind === 'elsewhere' || p.kind === 'unreachable') return; // the stream says so as well
-  if (p.kind === 'signed-out') {
-    idle(say('problem.signed-out'));
+  if (p.kind === 'signed-out' || p.kind === 'left') {
+    idle(say(`problem.${p.kind}`));
     return;
   }
   show(() => {
@@ -357,11 +370,11 @@ export function trouble(e, retry) {
     const tick = setInterval(async () => {
       try {
         await refresh();
-        what.textContent = missing() || say('problem.nothing-lost');
-        if (p.kind === 'busy' ? !state.busy : p.kind === 'fault' && !state.missing.length) resume();
+        what.textContent = [missing(), note].filter(Boolean).join(' ') || say('problem.nothing-lost');
+        if (p.kind === 'busy' ? !state.busy : p.kind === 'fault' && !state.missing.length) resume(note);
       } catch { /* the stream notices */ }
     }, 1000);
-    what.textContent = missing() || say('problem.nothing-lost');
+    what.textContent = [missing(), note].filter(Boolean).join(' ') || say('problem.nothing-lost');
     return { name: 'trouble', view, bar: ways(), leave: () => clearInterval(tick) };
   });
 }
@@ -433,7 +446,7 @@ async function listen() {
  */
 async function signOut() {
   try {
-    for (const address of (await post('/signed-out')) ?? []) {
+    for (const address of (await post('/signed-out', {}, always)) ?? []) {
       const frame = el('iframe', { src: address, class: 'unseen', 'aria-hidden': 'true', tabindex: -1, sandbox: 'allow-scripts allow-same-origin' });
       const gone = () => frame.remove();
       frame.addEventListener('load', gone);
@@ -456,7 +469,7 @@ async function hello(somebody) {
     await refresh();
     if (login && !asked) {
       try {
-        asked = await get(`/login/${encodeURIComponent(login)}`);
+        asked = await get(`/login/${encodeURIComponent(login)}`, always);
       } catch { /* it is over; this is an ordinary kiosk now */ }
     }
     void signOut();
@@ -470,7 +483,11 @@ function happened(e) {
   if (e.kind === 'presence') {
     here = e.outcome === 'came';
     if (e.outcome === 'left') {
-      if (screen?.name === 'granted' || screen?.name === 'person') idle(); // the device has forgotten them already
+      endVisit();
+      state.permitted = false;
+      // The device has forgotten them already. A code for a phone stays a little,
+      // since who holds one up is not seen; what nobody can leave stays too.
+      if (screen && !['idle', 'lost', 'elsewhere', 'locked', 'code-for-phone'].includes(screen.name)) idle();
       void signOut();
       if (!tired && language !== own() && screen?.name === 'idle') void turn(own());
       tired = false;

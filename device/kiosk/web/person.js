@@ -2,7 +2,7 @@
 
 import { get, post } from './api.js';
 import { button, el } from './dom.js';
-import { closing, home, show, stage, title, trouble } from './main.js';
+import { home, show, stage, title, trouble } from './main.js';
 import { ended } from './oval.js';
 import { phones } from './phone.js';
 import { ownPIN } from './pin.js';
@@ -27,8 +27,6 @@ async function past() {
     /** @type {{seq: number, at: string, kind: string, outcome: string, reasons: string[], times?: number}[]} */
     const visits = await get('/history');
     show(() => {
-      const left = el('p', { class: 'soft' });
-      const close = closing(left, home);
       const words = (/** @type {string} */ key, /** @type {string} */ other) => (known(key) ? say(key) : other);
       return {
         name: 'person',
@@ -37,8 +35,7 @@ async function past() {
             el('thead', {}, el('tr', {}, ...['when', 'what', 'how'].map((h) => el('th', { scope: 'col' }, say(`person.${h}`))))),
             el('tbody', {}, ...visits.map((v) => el('tr', {}, el('td', {}, when(v.at)), el('td', {}, words(`kind.${v.kind}`, v.kind)),
               el('td', {}, words(`outcome.${v.outcome}`, v.outcome), v.times ? ` × ${v.times}` : '', ...v.reasons.filter((r) => known(`reason.${r}`)).map((r) => ` · ${say(`reason.${r}`)}`)))))) ),
-          left, button(say('done'), home, 'main')),
-        leave: close,
+          button(say('done'), home, 'main')),
       };
     });
   } catch (e) {
@@ -49,13 +46,10 @@ async function past() {
 /** @param {string} name */
 function forget(name) {
   show(() => {
-    const left = el('p', { class: 'soft' });
-    const close = closing(left, home);
     return {
       name: 'person',
-      view: el('div', { class: 'card center' }, title('forget.title'), el('p', { class: 'big' }, el('bdi', {}, name)), el('p', {}, say('forget.text')), left,
+      view: el('div', { class: 'card center' }, title('forget.title'), el('p', { class: 'big' }, el('bdi', {}, name)), el('p', {}, say('forget.text')),
         el('div', { class: 'row' }, button(say('forget.do'), () => void erase(), 'danger'), button(say('cancel'), home, 'main'))),
-      leave: close,
     };
   });
 }

@@ -4,7 +4,7 @@
 import { get, post } from './api.js';
 import { button, el, svg } from './dom.js';
 import { look } from './look.js';
-import { announce, closing, forLogin, home, outcome, show, stage, title, trouble } from './main.js';
+import { announce, forLogin, home, outcome, show, stage, title, trouble } from './main.js';
 import { ended } from './oval.js';
 import { known, say, when } from './words.js';
 
@@ -69,8 +69,6 @@ export async function phones(state) {
  */
 function list(state, own) {
   show(() => {
-    const left = el('p', { class: 'soft' });
-    const close = closing(left, home);
     return {
       name: 'person',
       view: el('div', { class: 'card center' }, title('phones.title'),
@@ -81,8 +79,7 @@ function list(state, own) {
               el('p', { class: 'soft' }, x.rights.map((r) => say(`right.${r}`)).join(' · '))),
             el('td', {}, when(x.paired), ' · ', say(x.by === 'kiosk' ? 'phones.here' : 'phones.admin'), x.expires ? ` · ${say('phones.until', { at: when(x.expires) })}` : null),
             el('td', {}, removal(state, x))))))),
-        left, el('div', { class: 'row' }, button(say('phones.pair'), () => confirm(state), 'main'), button(say('done'), home))),
-      leave: close,
+        el('div', { class: 'row' }, button(say('phones.pair'), () => confirm(state), 'main'), button(say('done'), home))),
     };
   });
 }
@@ -118,8 +115,6 @@ const rights = ['approve', 'history', 'verify', 'unlock'];
  */
 function confirm(state, note, chosen = ['approve']) {
   show(() => {
-    const left = el('p', { class: 'soft' });
-    const close = closing(left, home);
     const ticks = rights.map((r) => /** @type {const} */ ([r, el('input', { type: 'checkbox', name: r, checked: chosen.includes(r) })]));
     const next = button(say('next'), () => {
       const may = ticks.filter(([, tick]) => tick.checked).map(([r]) => r);
@@ -130,9 +125,8 @@ function confirm(state, note, chosen = ['approve']) {
     return {
       name: 'person',
       view: el('div', { class: 'card center' }, title('pair.title'), note ? el('p', { class: 'note' }, note) : null, el('p', {}, say('pair.means')), el('p', {}, say('pair.confirm')),
-        el('fieldset', {}, el('legend', {}, say('pair.may')), ...ticks.map(([r, tick]) => el('label', { class: 'tick' }, tick, say(`right.${r}`)))), left,
+        el('fieldset', {}, el('legend', {}, say('pair.may')), ...ticks.map(([r, tick]) => el('label', { class: 'tick' }, tick, say(`right.${r}`)))),
         el('div', { class: 'row' }, next, button(say('cancel'), home))),
-      leave: close,
     };
   });
 }
@@ -229,13 +223,10 @@ function shown(state, code, now) {
 /** Nobody used the code. @param {State} state */
 function over(state) {
   show(() => {
-    const left = el('p', { class: 'soft' });
-    const close = closing(left, home);
     return {
       name: 'person',
-      view: stage(ended('no'), title('pair.over'), el('p', {}, say('pair.over-is')), left,
+      view: stage(ended('no'), title('pair.over'), el('p', {}, say('pair.over-is')),
         el('div', { class: 'row' }, button(say('pair.another'), () => confirm(state), 'main'), button(say('done'), home))),
-      leave: close,
     };
   });
 }
@@ -246,13 +237,10 @@ function over(state) {
  */
 function paired(state, name) {
   show(() => {
-    const left = el('p', { class: 'soft' });
-    const close = closing(left, home);
     return {
       name: 'person',
-      view: stage(ended('yes'), title('pair.done'), el('p', { class: 'big' }, el('bdi', {}, name)), el('p', {}, say('pair.done-is')), left,
+      view: stage(ended('yes'), title('pair.done'), el('p', { class: 'big' }, el('bdi', {}, name)), el('p', {}, say('pair.done-is')),
         el('div', { class: 'row' }, button(say('done'), home, 'main'), button(say('phones.mine'), () => void phones(state)))),
-      leave: close,
     };
   });
 }

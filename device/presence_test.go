@@ -1,0 +1,232 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/store"
+	"github.com/faceprint/faceprint/vision"
+)
+
+// hall is a camera before which somebody stands or not, and a finger reader that
+// waits for a finger for ever. Its clock is the test's.
+type hall struct {
+	mu     sync.Mutex
+	face   int  // whose; 0 = nobody is there
+	gone   bool // the camera
+	seq    uint64
+	reader chan struct{} // closed when the reader begins to wait
+}
+
+func (h *hall) set(face int, gone bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.face, h.gone = face, gone
+}
+
+func (h *hall) Frame(ctx context.Context) (*vision.Frame, error) {
+	select {
+	case <-time.After(66 * time.Millisecond):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.gone {
+		return nil, errors.New("unplugged")
+	}
+	h.seq++
+	f := &vision.Frame{Pix: make([]byte, 3*64*64), Width: 64, Height: 64, Seq: h.seq, At: time.Now()}
+	rng := rand.New(rand.NewPCG(8, h.seq))
+	for i := range f.Pix {
+		f.Pix[i] = byte(rng.Uint32())
+	}
+	f.Pix[0] = byte(h.face)
+	return f, nil
+}
+
+func (h *hall) Detect(f *vision.Frame) ([]vision.Face, error) {
+	if f.Pix[0] == 0 {
+		return nil, nil
+	}
+	return []vision.Face{{
+		Box: vision.Box{X1: 64, Y1: 64}, Score: float32(f.Pix[0]), Live: 0.95,
+		Quality: vision.Quality{Size: 200, Sharpness: 300, Brightness: 120, Contrast: 40, Inside: 1},
+	}}, nil
+}
+
+func (h *hall) Describe(_ *vision.Frame, f *vision.Face) error {
+	f.Embedding = make(vision.Embedding, 32)
+	f.Embedding[int(f.Score)] = 1
+	return nil
+}
+
+func (h *hall) Profile() (vision.Profile, error) {
+	return vision.Profile{Name: "hall", Table: vision.Table{Source: "made up", Points: []vision.Operating{{FMR: 1e-3, Cosine: 0.3}, {FMR: 1e-7, Cosine: 0.5}}}}, nil
+}
+
+func (h *hall) Enrol(ctx context.Context, _ int, _ func(sensor.EnrolStep)) ([]byte, error) {
+	close(h.reader)
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (h *hall) Scan(ctx context.Context) (sensor.Print, error) {
+	<-ctx.Done()
+	return sensor.Print{}, ctx.Err()
+}
+
+func (h *hall) Match(context.Context, sensor.Print, []byte) (float64, error) { return 0, nil }
+func (h *hall) FMR(float64) float64                                          { return 1 }
+func (h *hall) Family() string                                               { return "hall" }
+
+// inHall runs the test of a device in a hall, in virtual time.
+func inHall(t *testing.T, test func(*testing.T, *Device, *hall)) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		vault, err := store.Open(filepath.Join(dir, "v.db"), store.KeyFile(filepath.Join(dir, "key")), store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := &hall{reader: make(chan struct{})}
+		d, err := New(Hardware{Camera: h, Faces: h, Finger: h, Match: h, Enrol: h, Uptime: func() Uptime { return Uptime{Boot: "this"} }}, vault, DefaultPolicy(), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, d, h)
+		if err := errors.Join(d.Close(), vault.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Presence is told as it changes, and where somebody was let in who is not seen,
+// since what was opened for them must not stay open.
+func TestWatchTellsWhoComesAndGoes(t *testing.T) {
+	inHall(t, func(t *testing.T, d *Device, h *hall) {
+		ctx, cancel := context.WithCancel(t.Context())
+		if p := d.Presence(); p != Unwatched {
+			t.Errorf("before anybody watches: %v", p)
+		}
+		var told []string
+		var running sync.WaitGroup
+		events := d.Subscribe(ctx)
+		running.Go(func() {
+			for e := range events {
+				if e.Kind == "presence" {
+					told = append(told, e.Outcome)
+				}
+			}
+		})
+		running.Go(func() {
+			if err := d.Watch(ctx, 0); err != nil {
+				t.Error(err)
+			}
+		})
+		step := func(after time.Duration, want Presence, events ...string) {
+			t.Helper()
+			time.Sleep(after) // of the virtual clock
+			synctest.Wait()
+			if p := d.Presence(); p != want || !slices.Equal(told, events) {
+				t.Errorf("%v, told %q; want %v, %q", p, told, want, events)
+			}
+			told = nil
+		}
+		step(time.Minute, Nobody) // nobody came, nobody was let in
+		h.set(1, false)
+		step(time.Second, Somebody, "came")
+		h.set(0, false)
+		step(defaultAway-time.Second, Somebody)
+		step(2*time.Second, Nobody, "left")
+
+		d.letIn.Add(1) // a PIN, of somebody whom the camera does not see
+		step(defaultAway+time.Second, Nobody, "nobody")
+		step(time.Minute, Nobody)
+		h.set(0, true)
+		step(time.Second, Blind)
+		d.letIn.Add(1) // a PIN on the day the camera fails
+		step(blindStay-time.Second, Blind)
+		step(2*time.Second, Blind, "nobody")
+
+		h.set(1, false)
+		step(time.Second, Somebody, "came")
+		h.set(1, true) // pulled out, to stay
+		step(defaultAway+time.Second, Blind, "left")
+		cancel()
+		running.Wait()
+		if p := d.Presence(); p != Unwatched {
+			t.Errorf("after the watch: %v", p)
+		}
+	})
+}
+
+// Who agreed is who is captured: an enrolment ends when they leave, whether the
+// face or the finger is waited for, and stores nothing.
+func TestAnEnrolmentEndsWhenWhoAgreedLeaves(t *testing.T) {
+	for name, tt := range map[string]struct {
+		there   bool // at first
+		leaves  bool // once the finger is waited for
+		stay    time.Duration
+		want    error
+		between [2]time.Duration
+	}{
+		"they never come":               {false, false, 5 * time.Second, ErrLeft, [2]time.Duration{firstSight * 5 * time.Second, firstSight*5*time.Second + time.Second}},
+		"they leave before their touch": {true, true, 5 * time.Second, ErrLeft, [2]time.Duration{5 * time.Second, 8 * time.Second}},
+		"they stay":                     {true, false, 5 * time.Second, context.DeadlineExceeded, [2]time.Duration{enrolTimeout, enrolTimeout + time.Second}},
+		"nobody sees to it":             {true, true, 0, context.DeadlineExceeded, [2]time.Duration{enrolTimeout, enrolTimeout + time.Second}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inHall(t, func(t *testing.T, d *Device, h *hall) {
+				if tt.there {
+					h.set(1, false)
+				}
+				if tt.leaves {
+					go func() { // ends with the enrolment, which waits for the reader
+						<-h.reader
+						h.set(0, false)
+					}()
+				}
+				began := time.Now()
+				_, err := d.Enroll(t.Context(), EnrollRequest{
+					Name: "Ada", Factors: []Factor{Face, Finger}, Finger: "right-thumb", Stay: tt.stay, Consent: store.Consent{At: began, TextVersion: "1"},
+				})
+				if took := time.Since(began); !errors.Is(err, tt.want) || took < tt.between[0] || took > tt.between[1] {
+					t.Errorf("after %v: %v, want %v", took, err, tt.want)
+				}
+				err = d.vault.View(func(tx *store.Tx) error {
+					if users, err := tx.Users(); err != nil || len(users) != 0 {
+						t.Errorf("stored: %v, %v", users, err)
+					}
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestANameIsWhatPeopleSee(t *testing.T) {
+	for _, name := range []string{"Ada", "Ünï çødé 李雷 مريم", "می\u200cخواهم", "क्\u200dष", "👩\u200d👩\u200d👧", "☺️", "O'Neill-Smith Jr.", `<img src=x>`, "7"} {
+		if err := checkName(name); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	for _, name := range []string{
+		"", "  ", "\u200b", "\u2060", "\u200d", "\u3164", "\u2800", "\ufe0f", "\u0301", "Ada\u200b", "Ada\u200d", "\u200cAda", "A\u200dda", "Ada\u3164", "Ada\u2800", "Ada\u034f", "Ada\ufe0f",
+		"\u202eadA", "Ada\u200e", "Ada\u00ad", "Ada\U000e0041", "a\x00b", "bell\a", "\xff", "two\nlines",
+	} {
+		if err := checkName(name); !errors.Is(err, ErrRequest) {
+			t.Errorf("%q is taken for a name: %v", name, err)
+		}
+	}
+}
