@@ -67,7 +67,7 @@ func (t *tool) left(ctx context.Context, grace time.Duration) error {
 	defer cl.Close()
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	gone := time.AfterFunc(never, func() { end(errLeft) })
+	gone := time.AfterFunc(unending, func() { end(errLeft) })
 	defer gone.Stop()
 	// What was before this is told by the state, what follows by the events.
 	err := cl.Events(ctx, func() {
@@ -103,7 +103,7 @@ func (t *tool) left(ctx context.Context, grace time.Duration) error {
 	return err
 }
 
-const never = math.MaxInt64
+const unending = math.MaxInt64
 
 // errLeft ends the wait.
 var errLeft = errors.New("they left")

@@ -56,7 +56,7 @@ function forget(name) {
 
 async function erase() {
   try {
-    /** @type {{at: string, templates: number, compacted: boolean, audit: number}} */
+    /** @type {{at: string, templates: number, finished: boolean, audit: number}} */
     const receipt = await post('/forget');
     show(() => ({
       name: 'receipt',
