@@ -11,6 +11,10 @@ var ErrTemplate = errors.New("malformed template")
 
 const templateVersion = 2
 
+// MaxTemplate is the most bytes that a template takes: four times those of a
+// full finger.
+const MaxTemplate = 4096
+
 var templateMagic = [2]byte{'F', 'm'}
 
 // bitWriter packs most significant bit first.
@@ -133,11 +137,19 @@ func (t *Template) MarshalBinary() ([]byte, error) {
 		w.rice(zigzag(int(p.Period)-int(near.Period), patchPeriods), 1)
 		w.put(uint32(p.Phase), 5)
 	}
+	if len(w.b) > MaxTemplate {
+		clear(w.b)
+		return nil, fmt.Errorf("minutia: %w: %d mm2 of ridges take %d bytes, at most %d: cut the picture to one finger",
+			ErrTemplate, t.Ridges.mm2(), len(w.b), MaxTemplate)
+	}
 	return w.b, nil
 }
 
 // Decode reads a template. It accepts only what MarshalBinary writes.
 func Decode(data []byte) (*Template, error) {
+	if len(data) > MaxTemplate {
+		return nil, fmt.Errorf("minutia: %w: %d bytes, at most %d", ErrTemplate, len(data), MaxTemplate)
+	}
 	if len(data) < 8 || data[0] != templateMagic[0] || data[1] != templateMagic[1] {
 		return nil, fmt.Errorf("minutia: %w: no template's first bytes", ErrTemplate)
 	}

@@ -86,9 +86,6 @@ func analyse(img *image.Gray, dpi float64) (*analysis, error) {
 	a.guide = guideOf(second, w, h)
 	s = along(a.norm, a.guide)
 	a.re, a.im = across(s, a.guide)
-	if inverted(a.gray, second) {
-		return a, fmt.Errorf("minutia: %w: light ridges on dark ground, invert it", ErrPicture)
-	}
 	a.found = undo(spirals(a.re, a.im, a.guide), dipoleDistance)
 	return a, nil
 }
@@ -124,10 +121,16 @@ func inverted(g *image.Gray, f *field) bool {
 	if len(finger) == 0 || float64(len(ground)) < groundShare*float64(rim) {
 		return false
 	}
-	// Medians: a black frame or a smear is not the ground.
+	// Medians: a black frame or a smear is not the ground. Where the finger lies
+	// whole on its ground, either is the lighter; in a small window, what is no
+	// finger may be a part of it that cannot be read.
+	darker := 0.0
+	if len(ground) < groundWhole {
+		darker = groundDarker
+	}
 	slices.Sort(finger)
 	slices.Sort(ground)
-	return ground[len(ground)/2] < finger[len(finger)/2]-groundDarker
+	return ground[len(ground)/2] < finger[len(finger)/2]-darker
 }
 
 func (a *analysis) template() (*Template, error) {
@@ -148,8 +151,11 @@ func (a *analysis) template() (*Template, error) {
 	var n ridgeness
 	t.Ridges, n = a.patches()
 	t.Quality = n.quality()
-	if err := n.check(len(t.Minutiae)); err != nil {
+	if err := n.check(t.Ridges.lines(), len(t.Minutiae)); err != nil {
 		return nil, err
+	}
+	if inverted(a.gray, f) {
+		return nil, fmt.Errorf("minutia: %w: light ridges on dark ground, invert it", ErrPicture)
 	}
 	return t, nil
 }
@@ -198,7 +204,7 @@ func (n *ridgeness) add(p Patch, purity float64) {
 func (n *ridgeness) parallel() float64 { return math.Hypot(n.re, n.im) / max(n.clear, 1e-9) }
 
 // check refuses what is no finger, or too little of one.
-func (n *ridgeness) check(minutiae int) error {
+func (n *ridgeness) check(l lines, minutiae int) error {
 	switch {
 	case n.patches < fingerPatches:
 		return fmt.Errorf("minutia: %w: %.0f mm2 of ridges", ErrNoFinger, n.patches*patchSize*patchSize*sq(25.4/workDPI))
@@ -208,8 +214,16 @@ func (n *ridgeness) check(minutiae int) error {
 		return fmt.Errorf("minutia: %w: the lines are not parallel", ErrNoFinger)
 	case n.parallel() > fingerParallel:
 		return fmt.Errorf("minutia: %w: all lines run the same way", ErrNoFinger)
+	case l.cores > fingerSingular || l.deltas > fingerSingular:
+		return fmt.Errorf("minutia: %w: %d cores and %d deltas, a finger has at most %d of each", ErrNoFinger, l.cores, l.deltas, fingerSingular)
+	case l.seam >= fingerSeam && float64(l.seam) > fingerSeamShare*math.Sqrt(n.patches):
+		return fmt.Errorf("minutia: %w: the lines break off along a seam of %d mm", ErrNoFinger, l.seam*patchSize*254/(10*workDPI))
+	case l.straight > fingerStraight:
+		return fmt.Errorf("minutia: %w: the lines do not bend", ErrNoFinger)
 	case n.patches < poorPatches:
 		return fmt.Errorf("minutia: %w: %.0f mm2 of ridges", ErrPoor, n.patches*patchSize*patchSize*sq(25.4/workDPI))
+	case l.uneven < fingerUneven:
+		return fmt.Errorf("minutia: %w: the lines are evenly spaced, as no ridges are", ErrNoFinger)
 	case minutiae < poorMinutiae:
 		return fmt.Errorf("minutia: %w: %d minutiae, want %d", ErrPoor, minutiae, poorMinutiae)
 	}

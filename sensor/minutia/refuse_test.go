@@ -45,23 +45,61 @@ func TestWhatIsNoFingerMakesNoTemplate(t *testing.T) {
 			return 128 + 100*math.Sin(2*math.Pi/period*(float64(x)*cos+float64(y)*sin))
 		})
 	}
+	waves := func(n int, period float64) *image.Gray { // noise of one wave length
+		var kx, ky, phase []float64
+		for range n {
+			sin, cos := math.Sincos(2 * math.Pi * r.Float64())
+			kx, ky, phase = append(kx, 2*math.Pi/period*cos), append(ky, 2*math.Pi/period*sin), append(phase, 2*math.Pi*r.Float64())
+		}
+		return drawn(388, 374, func(x, y int) float64 {
+			var s float64
+			for i := range kx {
+				s += math.Cos(kx[i]*float64(x) + ky[i]*float64(y) + phase[i])
+			}
+			return 128 + 100*s/math.Sqrt(float64(n))
+		})
+	}
+	// chirp is stripes whose distance varies as ridges' does.
+	chirp := func(u float64) float64 { return 128 + 100*math.Sin(2*math.Pi/9*(u+10*math.Sin(u/25))) }
 	finger := ridge.New(3).Impression(ridge.ImpressionOptions{Width: 388, Height: 374})
 	for name, c := range map[string]struct {
 		img  *image.Gray
 		dpi  float64
 		want error
 	}{
-		"white":                    {drawn(388, 374, func(int, int) float64 { return 255 }), 500, ErrNoFinger},
-		"black":                    {drawn(388, 374, func(int, int) float64 { return 0 }), 500, ErrNoFinger},
-		"ramp":                     {drawn(388, 374, func(x, _ int) float64 { return float64(x) / 2 }), 500, ErrNoFinger},
-		"noise":                    {noise, 500, ErrNoFinger},
-		"coarse noise":             {blurred(noise, 2), 500, ErrNoFinger},
-		"coarser noise":            {blurred(noise, 4), 500, ErrNoFinger},
-		"upright stripes":          {stripes(0, 9), 500, ErrNoFinger},
-		"slanted stripes":          {stripes(0.6, 9), 500, ErrNoFinger},
-		"wide stripes":             {stripes(1.2, 40), 500, ErrNoFinger},
-		"checks":                   {drawn(388, 374, func(x, y int) float64 { return float64((x/10 + y/10) % 2 * 255) }), 500, ErrNoFinger},
-		"inverted":                 {drawn(388, 374, func(x, y int) float64 { return 255 - float64(finger.GrayAt(x, y).Y) }), 500, ErrPicture},
+		"white":           {drawn(388, 374, func(int, int) float64 { return 255 }), 500, ErrNoFinger},
+		"black":           {drawn(388, 374, func(int, int) float64 { return 0 }), 500, ErrNoFinger},
+		"ramp":            {drawn(388, 374, func(x, _ int) float64 { return float64(x) / 2 }), 500, ErrNoFinger},
+		"noise":           {noise, 500, ErrNoFinger},
+		"coarse noise":    {blurred(noise, 2), 500, ErrNoFinger},
+		"coarser noise":   {blurred(noise, 4), 500, ErrNoFinger},
+		"upright stripes": {stripes(0, 9), 500, ErrNoFinger},
+		"slanted stripes": {stripes(0.6, 9), 500, ErrNoFinger},
+		"wide stripes":    {stripes(1.2, 40), 500, ErrNoFinger},
+		"checks":          {drawn(388, 374, func(x, y int) float64 { return float64((x/10 + y/10) % 2 * 255) }), 500, ErrNoFinger},
+		"inverted":        {drawn(388, 374, func(x, y int) float64 { return 255 - float64(finger.GrayAt(x, y).Y) }), 500, ErrPicture},
+		"two halves": {drawn(388, 374, func(x, y int) float64 {
+			if y < 187 {
+				return 128 + 100*math.Sin(2*math.Pi/9*float64(x))
+			}
+			return 128 + 100*math.Sin(2*math.Pi/9*float64(y))
+		}), 500, ErrNoFinger},
+		"two uneven halves": {drawn(388, 374, func(x, y int) float64 {
+			if y < 187 {
+				return chirp(float64(x) + 12*math.Sin(float64(y)/40))
+			}
+			return chirp(float64(y) + 12*math.Sin(float64(x)/40))
+		}), 500, ErrNoFinger},
+		"patchwork": {drawn(388, 374, func(x, y int) float64 {
+			sin, cos := math.Sincos(2.4 * float64(x/64+7*(y/64)))
+			return chirp(cos*float64(x) + sin*float64(y))
+		}), 500, ErrNoFinger},
+		"six waves":    {waves(6, 9), 500, ErrNoFinger},
+		"band noise":   {waves(60, 9), 500, ErrNoFinger},
+		"band noise 7": {waves(60, 7), 500, ErrNoFinger},
+		"pale and inverted": {drawn(388, 374, func(x, y int) float64 {
+			return 100 - float64(finger.GrayAt(x, y).Y)/10
+		}), 500, ErrPicture},
 		"half its resolution":      {finger, 1000, ErrNoFinger},
 		"10 x 10":                  {drawn(10, 10, func(x, y int) float64 { return float64(x * y) }), 500, ErrPicture},
 		"20,000 wide":              {image.NewGray(image.Rect(0, 0, 20000, 300)), 500, ErrPicture},
@@ -128,4 +166,20 @@ func FuzzExtract(f *testing.F) {
 			t.Fatal("no score")
 		}
 	})
+}
+
+// A slap of fingers is more than a template holds: better refused where it is
+// made than where it is read.
+func TestTooMuchRidgeIsNotMarshalled(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 2))
+	slap := &Template{Width: 1500, Height: 1500, Ridges: Ridges{94, 94, make([]Patch, 94*94)}}
+	for i := range slap.Ridges.Patches {
+		slap.Ridges.Patches[i] = Patch{true, uint8(r.IntN(patchDirections)), uint8(r.IntN(patchPeriods)), uint8(r.IntN(patchPhases))}
+	}
+	if data, err := slap.MarshalBinary(); !errors.Is(err, ErrTemplate) {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+	if _, err := Decode(make([]byte, MaxTemplate+1)); !errors.Is(err, ErrTemplate) {
+		t.Errorf("decoded more than a template's most bytes: %v", err)
+	}
 }

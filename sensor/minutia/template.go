@@ -24,6 +24,17 @@ func (r *Ridges) bare() bool {
 	return !slices.ContainsFunc(r.Patches, func(p Patch) bool { return p.On })
 }
 
+// mm2 is the area of the ridges.
+func (r *Ridges) mm2() int {
+	n := 0
+	for _, p := range r.Patches {
+		if p.On {
+			n++
+		}
+	}
+	return int(float64(n*patchSize*patchSize) * sq(25.4/workDPI))
+}
+
 // Patch is the wave in a square of patchSize px: cos(phase) of the ridges at
 // its middle, continued along the direction with the period.
 type Patch struct {
