@@ -17,7 +17,11 @@
 const uint8_t *boot_key(uint16_t kind);
 extern const struct loader_info boot_info;
 
-/* verify.c: Ed25519 over a message of at most 128 bytes, as strict as RFC 8032. */
+/* order.c: false for a public key of small order, for which anybody can sign. */
+bool key_ok(const uint8_t key[32]);
+
+/* verify.c: Ed25519 over a message of at most 128 bytes, as strict as RFC 8032, and
+ * never for a key of small order. */
 bool signature_ok(const uint8_t key[32], const uint8_t *message, size_t n, const uint8_t signature[64]);
 
 /* Whether a header is of an image for this board and slot, signed with a
@@ -35,6 +39,9 @@ unsigned boot_select(void);
 
 /* The slot that an installation may erase. */
 enum slot boot_target(void);
+
+/* The same, for who has looked at the images already. */
+enum slot boot_target_of(bool a_whole, bool b_whole);
 
 /* install.c: an image that arrives in pieces. Start from zero and a target. */
 struct install {

@@ -14,7 +14,10 @@ static const uint8_t development[32] = {
 
 /* Bytes with commas, out of the file that the build was given. */
 #ifdef PRODUCTION_KEY
+_Static_assert(sizeof((const uint8_t[]){ PRODUCTION_KEY }) == 32, "a public key has 32 bytes");
 static const uint8_t production[32] = { PRODUCTION_KEY };
+#elif defined(PRODUCTION)
+#error "a production loader needs a key: make PRODUCTION_KEY=FILE"
 #endif
 
 const uint8_t *boot_key(uint16_t kind)

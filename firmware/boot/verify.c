@@ -32,7 +32,7 @@ bool signature_ok(const uint8_t key[32], const uint8_t *message, size_t n, const
 	uint8_t opened[SIGNATURE + VERIFY_MAX];
 	unsigned long long size = 0;
 
-	if (n > VERIFY_MAX || !scalar_ok(signature + 32)) {
+	if (n > VERIFY_MAX || !key_ok(key) || !scalar_ok(signature + 32)) {
 		return false;
 	}
 	memcpy(sealed, signature, SIGNATURE);
@@ -83,10 +83,19 @@ enum fail body_check(const struct image *image)
 enum fail image_check(enum slot s, uint32_t floor, struct image *out)
 {
 	const uint8_t *header = hal_flash(slot_address(s));
+
+	/* A signature takes most of the watchdog's time, and so may a digest. */
+	hal_watchdog();
+
 	const enum fail checked = header_check(header, s, floor, out);
 
+	hal_watchdog();
 	if (checked != FAIL_NONE) {
 		return checked;
 	}
-	return body_check(out);
+
+	const enum fail body = body_check(out);
+
+	hal_watchdog();
+	return body;
 }
