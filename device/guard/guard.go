@@ -61,6 +61,11 @@ const (
 	lastRetry  = 5 * time.Second
 	findTime   = 3 * time.Second        // a board boots within 0.6 s
 	shutTime   = 500 * time.Millisecond // to tell it to shut; it does so by itself
+
+	// How long a board that holds a confirmed image may be in its loader. Whoever
+	// sent it there has the line meanwhile; who left it there is not coming back,
+	// and the loader's own minute begins anew with each load.
+	loaderTime = 30 * time.Second
 )
 
 // State of the guard, for status.
@@ -76,6 +81,8 @@ type State struct {
 type Guard struct {
 	c    Config
 	shut sync.WaitGroup // locks that may yet have to be told
+
+	inLoader time.Time // since when the board was found there; zero: it was not. Run's.
 
 	mu    sync.Mutex
 	conn  *board.Conn
@@ -182,7 +189,10 @@ func (g *Guard) attend(ctx context.Context, begun func()) (err error) {
 	case err != nil:
 		return err
 	case found.Info == nil:
-		return ErrLoader
+		return g.leaveLoader(ctx, line, *found.Loader)
+	}
+	g.inLoader = time.Time{}
+	switch {
 	case !found.Info.Paired():
 		return ErrUnpaired
 	}
@@ -236,6 +246,25 @@ func (g *Guard) attend(ctx context.Context, begun func()) (err error) {
 			g.c.Log.Warn("the door is "+status.Door.String(), "serial", serial)
 		}
 	}
+}
+
+// leaveLoader starts the board's image when nobody else does: in its loader it
+// holds no door, and its exit button is dead.
+func (g *Guard) leaveLoader(ctx context.Context, line Line, l board.LoaderInfo) error {
+	if g.inLoader.IsZero() {
+		g.inLoader = time.Now()
+	}
+	if l.A.State != "confirmed" && l.B.State != "confirmed" || time.Since(g.inLoader) < loaderTime {
+		return ErrLoader
+	}
+	conn := board.New(line)
+	defer conn.Close()
+	slot, version, err := conn.Boot(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrLoader, err)
+	}
+	g.c.Log.Warn("the guard board was left in its loader and was started", "serial", l.Serial, "slot", string(slot), "firmware", version)
+	return fmt.Errorf("%w and is being started", ErrLoader)
 }
 
 func (g *Guard) hello(ctx context.Context, conn *board.Conn) (board.Serial, board.Status, error) {

@@ -233,6 +233,23 @@ func TestWhyItIsNotThere(t *testing.T) {
 	}
 }
 
+// A board that somebody left in its loader holds no door: with a confirmed image in
+// its flash it is started after a while, and not before.
+func TestBoardInItsLoaderIsStarted(t *testing.T) {
+	guarded(t, nil, func(t *testing.T, b *bench) {
+		within(t, time.Second, "a session", b.there)
+		time.Sleep(time.Second) // confirmed by then
+		b.EnterLoader()
+		within(t, 10*time.Second, "noticed", func() bool { return errors.Is(b.guard.State().Err, ErrLoader) })
+		if took := within(t, loaderTime+2*lastRetry+findTime, "back", b.there); took < loaderTime-lastRetry {
+			t.Errorf("started after %s: somebody may have wanted it in its loader", took)
+		}
+		if err := b.guard.Open(t.Context(), time.Second); err != nil || !b.Open() {
+			t.Error(err)
+		}
+	})
+}
+
 // Events that happened while nobody listened are kept, once, and those that the
 // ring lost are counted.
 func TestEventsAreKeptOnce(t *testing.T) {

@@ -250,12 +250,15 @@ func TestFlashRefusesBeforeAByteIsSent(t *testing.T) {
 	changed := update(0x01000001, 4096)
 	changed.Images[0].Signature[3] ^= 1
 	production := update(0x01000001, 4096)
+	half := update(0x01000001, 4096)
+	half.Images = half.Images[:1] // for the slot that runs
 	for name, c := range map[string]struct {
 		u    Update
 		to   func(*boardtest.Board)
 		want error
 	}{
 		"other board":            {other, nil, firmware.OtherBoard},
+		"no image for that slot": {half, nil, firmware.OtherSlot},
 		"changed":                {changed, nil, firmware.BadSignature},
 		"development image":      {production, func(b *boardtest.Board) { b.Production = make([]byte, 32) }, firmware.WrongKey},
 		"paired, and no key":     {Update{Images: production.Images}, nil, ErrNeedsKey},
@@ -266,10 +269,15 @@ func TestFlashRefusesBeforeAByteIsSent(t *testing.T) {
 			c.to(b)
 		}
 		on(t, b, -1, func(t *testing.T, line Line) {
-			uploaded := false
-			c.u.Report = func(step string, _, _ int) { uploaded = uploaded || step == StepUpload }
+			uploaded, entered := false, false
+			c.u.Report = func(step string, _, _ int) {
+				uploaded, entered = uploaded || step == StepUpload, entered || step == StepEnter
+			}
 			if _, err := Flash(t.Context(), line, c.u); !errors.Is(err, c.want) || uploaded {
 				t.Errorf("%s: %v, uploaded %v", name, err, uploaded)
+			}
+			if entered && !errors.Is(c.want, ErrForged) { // the key is only known by trying
+				t.Errorf("%s: the board was sent into its loader for it", name)
 			}
 			// It still is what it was.
 			if i, err := New(line).Info(t.Context()); err != nil || i.Version != 0x01000000 || !i.Confirmed() {
@@ -337,8 +345,26 @@ func TestFlashStopsWithItsContext(t *testing.T) {
 		if _, err := Flash(ctx, line, u); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
+		// What ran before runs, and the door is held.
+		if i, err := New(line).Info(t.Context()); err != nil || i.Version != 0x01000000 || !i.Confirmed() {
+			t.Errorf("%+v %v", i, err)
+		}
 		if done, err := Flash(t.Context(), line, update(0x01000001, 9000)); err != nil || !done.Confirmed {
 			t.Errorf("again: %+v %v", done, err)
+		}
+	})
+}
+
+// Whatever the loader refuses, a paired board does not stay there.
+func TestRefusedUpdateLeavesTheLoader(t *testing.T) {
+	b := paired()
+	b.Refuse = firmware.BadFlash
+	on(t, b, -1, func(t *testing.T, line Line) {
+		if _, err := Flash(t.Context(), line, update(0x01000001, 4096)); !errors.Is(err, firmware.BadFlash) {
+			t.Fatal(err)
+		}
+		if i, err := New(line).Info(t.Context()); err != nil || i.Version != 0x01000000 || !i.Confirmed() {
+			t.Errorf("%+v %v", i, err)
 		}
 	})
 }

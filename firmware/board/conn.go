@@ -284,7 +284,7 @@ func (c *Conn) Unlock(ctx context.Context, hold time.Duration) (Status, error) {
 				return Status{}, err
 			}
 			// The answer was lost; whether the question was is for the board to tell.
-			if s, err = c.beat(ctx); err != nil || s.Lock == LockGranted {
+			if s, err = c.beat(ctx); err != nil || s.Lock.Granted() {
 				return s, err
 			}
 			err = fmt.Errorf("board: unlock: %w", ErrSilent)
@@ -302,7 +302,7 @@ func (c *Conn) unlock(ctx context.Context, hold time.Duration) (Status, error) {
 		return Status{}, fmt.Errorf("board: challenge of %d bytes: %w", len(challenge), ErrLies)
 	}
 	s, err := c.status(ctx, askUnlock, binary.LittleEndian.AppendUint16(challenge, uint16(hold.Milliseconds())), 1)
-	if err == nil && s.Lock != LockGranted {
+	if err == nil && !s.Lock.Granted() {
 		err = fmt.Errorf("board: it was unlocked but is %s: %w", s.Lock, ErrLies)
 	}
 	return s, err
@@ -312,7 +312,7 @@ func (c *Conn) unlock(ctx context.Context, hold time.Duration) (Status, error) {
 func (c *Conn) Lock(ctx context.Context) (Status, error) {
 	return turned(ctx, c, func() (Status, error) {
 		s, err := c.status(ctx, askLock, nil, tries)
-		if err == nil && s.Lock == LockGranted {
+		if err == nil && s.Lock.Granted() {
 			err = fmt.Errorf("board: it was shut but is %s: %w", s.Lock, ErrLies)
 		}
 		return s, err

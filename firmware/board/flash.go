@@ -5,6 +5,8 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/faceprint/faceprint/firmware"
@@ -82,26 +84,30 @@ func (u Update) Check(f Found) error {
 		}
 	}
 	if mine == 0 {
-		names := map[string]bool{}
+		var names []string
 		for _, m := range u.Images {
-			names[m.Board.Name] = true
+			if !slices.Contains(names, m.Board.Name) {
+				names = append(names, m.Board.Name)
+			}
 		}
-		return fmt.Errorf("board: the board is a %s, the file is for %v: %w", boardName(id), keys(names), firmware.OtherBoard)
+		return fmt.Errorf("board: the board is a %s, the file is for %s: %w", boardName(id), strings.Join(names, " and "), firmware.OtherBoard)
+	}
+	// The loader never erases the image that runs and is confirmed; a paired board
+	// confirms with the frame that sends it there.
+	if i := f.Info; i != nil && (i.Confirmed() || i.Paired()) {
+		free := byte('A' + 'B' - i.Slot)
+		if !slices.ContainsFunc(u.Images, func(m *firmware.Image) bool { return m.Board.ID == id && m.Slot() == free }) {
+			return fmt.Errorf("board: slot %c is free: %w", free, firmware.OtherSlot)
+		}
 	}
 	return nil
 }
 
-func keys(m map[string]bool) (all []string) {
-	for k := range m {
-		all = append(all, k)
-	}
-	return all
-}
-
 // Flash updates the board on the line, whichever mode it is in: it checks the
 // image, uploads it to the slot that does not run, starts it and has it
-// confirmed. When the new image does not answer, what ran before is started
-// again. It may be called again after any failure.
+// confirmed. When the new image does not answer, and whenever the update breaks
+// off in the loader that it entered, what ran before is started again: a board
+// in its loader does not hold a door. It may be called again after any failure.
 func Flash(ctx context.Context, line Line, u Update) (Flashed, error) {
 	if u.Report == nil {
 		u.Report = func(string, int, int) {}
@@ -127,7 +133,27 @@ func Flash(ctx context.Context, line Line, u Update) (Flashed, error) {
 			return done, err
 		}
 	}
-	return u.throughLoader(ctx, c, done)
+	done, err = u.throughLoader(ctx, c, done)
+	if err != nil && found.Info != nil {
+		u.Report(StepRollback, 0, 0)
+		if left := c.leaveLoader(ctx); left != nil {
+			err = fmt.Errorf("%w; the board may be in its loader still (%w): what ran before starts within a minute", err, left)
+		}
+	}
+	return done, err
+}
+
+// leaveLoader has a board that is in its loader start what it holds, also when
+// the context has ended.
+func (c *Conn) leaveLoader(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+	defer cancel()
+	found, err := c.Find(ctx, bootTime)
+	if err != nil || found.Loader == nil {
+		return err
+	}
+	_, _, err = c.Boot(ctx)
+	return err
 }
 
 // enterLoader restarts an application into its loader.

@@ -114,6 +114,7 @@ const (
 	LockShut Lock = iota
 	LockGranted
 	LockExit
+	LockBoth // granted, and the exit button
 )
 
 const (
@@ -131,7 +132,11 @@ func word[T ~byte](v T, names ...string) string {
 }
 
 func (l Link) String() string { return word(l, "unpaired", "idle", "ready", "tampered") }
-func (l Lock) String() string { return word(l, "shut", "granted", "exit") }
+func (l Lock) String() string { return word(l, "shut", "granted", "exit", "granted and exit") }
+
+// Granted tells whether an unlock holds it open, alone or with the exit button.
+func (l Lock) Granted() bool { return l == LockGranted || l == LockBoth }
+
 func (d Door) String() string { return word(d, "closed", "open", "forced", "held") }
 
 // Flags of Info.
@@ -246,7 +251,7 @@ func decodeStatus(b []byte) (Status, error) {
 		Shuts: time.Duration(le.Uint16(b[4:])) * time.Millisecond, Faults: le.Uint16(b[6:]),
 		Up: time.Duration(le.Uint32(b[8:])) * time.Millisecond, Newest: le.Uint32(b[12:]),
 	}
-	if s.Link > LinkTampered || s.Lock > LockExit || s.Door > DoorHeld || s.Inputs > 15 || s.Faults > 7 {
+	if s.Link > LinkTampered || s.Lock > LockBoth || s.Door > DoorHeld || s.Inputs > 15 || s.Faults > 7 {
 		return Status{}, errGarbled
 	}
 	return s, nil

@@ -13,17 +13,24 @@ const (
 
 	unlockTries = 2
 
-	// The loader's console: a command is answered at once, but it may be
-	// checking signatures of two slots, 2.3 s each on an nRF51 at 16 MHz.
-	promptTime = 8 * time.Second
+	// The loader's console: a command is answered at once, but it may first be
+	// checking both slots. On an nRF51 at 16 MHz that is 2.3 s for each signature
+	// and 1.5 s for each digest of a full slot, 7.6 s in all.
+	promptTime = 10 * time.Second
 	probeText  = 250 * time.Millisecond
 	blockRest  = 1200 * time.Millisecond
 	mostLine   = 32      // characters, section 5
 	mostText   = 8 << 10 // bytes of an answer; what is longer never ends
 
 	// A board boots to listening within 0.6 s; its loader checks two images
-	// first, and the watchdog needs a second for an image that hangs.
+	// first (see promptTime), and the watchdog takes up to 4 s to end an image
+	// that hangs.
 	bootTime = 15 * time.Second
+
+	// To start what ran before, when an update broke off in the loader: to find
+	// it in the middle of a block, and to have it check both slots twice. What is
+	// not reached starts by itself, a minute after the last load.
+	leaveTime = 25 * time.Second
 
 	lineQuiet = 5 * time.Millisecond // nothing more is on its way
 

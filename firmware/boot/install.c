@@ -36,8 +36,11 @@ static enum fail header_taken(struct install *in)
 		return in->end > in->image.size ? FAIL_NONE : FAIL_SIZE;
 	}
 
+	hal_watchdog();
+
 	const enum fail checked = header_check(in->header, in->target, counter_read(COUNTER_FLOOR), &in->image);
 
+	hal_watchdog();
 	if (checked != FAIL_NONE) {
 		return checked;
 	}
@@ -75,8 +78,12 @@ static enum fail finish(struct install *in)
 	const struct trailer a = trailer_read(SLOT_A);
 	const struct trailer b = trailer_read(SLOT_B);
 	const uint32_t highest = a.sequence > b.sequence ? a.sequence : b.sequence;
+
+	hal_watchdog();
+
 	const enum fail body = body_check(&in->image);
 
+	hal_watchdog();
 	if (body != FAIL_NONE) {
 		return body;
 	}

@@ -105,7 +105,8 @@ static void put_error(enum fail f)
 	put_text("\r\n");
 }
 
-static void put_slot_line(enum slot s, uint32_t floor)
+/* A slot; whether its image is whole. */
+static bool put_slot_line(enum slot s, uint32_t floor)
 {
 	struct image image;
 	const enum fail f = image_check(s, floor, &image);
@@ -115,13 +116,13 @@ static void put_slot_line(enum slot s, uint32_t floor)
 	put_slot(s);
 	if (f == FAIL_MAGIC) {
 		put_text(" empty\r\n");
-		return;
+		return false;
 	}
 	if (f != FAIL_NONE) {
 		put_text(" bad ");
 		put_text(fails[f].name);
 		put_text("\r\n");
-		return;
+		return false;
 	}
 	put_text(" ");
 	put_version(image.version);
@@ -130,6 +131,7 @@ static void put_slot_line(enum slot s, uint32_t floor)
 	put_text(" sequence=");
 	put_number(t.sequence);
 	put_text(t.confirmed ? " confirmed\r\n" : t.tried ? " tried\r\n" : " new\r\n");
+	return true;
 }
 
 static void put_target(enum slot s)
@@ -155,10 +157,12 @@ static void put_info(void)
 	put_text(boot_info.production != 0u ? " key=production floor=" : " key=development floor=");
 	put_number(floor);
 	put_text("\r\n");
-	put_slot_line(SLOT_A, floor);
-	put_slot_line(SLOT_B, floor);
+
+	const bool a = put_slot_line(SLOT_A, floor);
+	const bool b = put_slot_line(SLOT_B, floor);
+
 	put_text("target ");
-	put_target(boot_target());
+	put_target(boot_target_of(a, b));
 }
 
 /* --- XMODEM ----------------------------------------------------------------- */
@@ -351,13 +355,20 @@ static void load(void)
 
 /* --- console ---------------------------------------------------------------- */
 
-/* A line of at most LINE_MAX_LEN characters, or false: RECOVERY_MS of silence. */
-static bool take_line(char line[LINE_MAX_LEN + 1u])
+/* A line of at most LINE_MAX_LEN characters, or false: RECOVERY_MS have passed since a
+ * time. Bytes do not move it: a host that asks again and again who is there would keep
+ * the loader awake for ever. */
+static bool take_line(char line[LINE_MAX_LEN + 1u], uint32_t since)
 {
 	size_t n = 0;
 	uint8_t byte;
 
-	while (take(&byte, RECOVERY_MS)) {
+	for (;;) {
+		const uint32_t waited = hal_now() - since;
+
+		if (waited >= RECOVERY_MS || !take(&byte, RECOVERY_MS - waited)) {
+			return false;
+		}
 		if (byte == '\r' || byte == '\n') {
 			put_text("\r\n");
 			line[n] = '\0';
@@ -371,7 +382,6 @@ static bool take_line(char line[LINE_MAX_LEN + 1u])
 			put_byte(byte);
 		}
 	}
-	return false;
 }
 
 /* The image to start, announced; NO_SLOT when there is none. */
@@ -397,26 +407,32 @@ enum slot recovery(void)
 
 	put_text("\r\n");
 	put_info();
+
+	uint32_t since = hal_now(); /* start, or the last command that only a person or an update gives */
+
 	for (;;) {
 		put_text("> ");
 
-		const bool silent = !take_line(line);
+		const bool over = !take_line(line, since);
 
-		if (silent || strcmp(line, "boot") == 0) {
+		if (over || strcmp(line, "boot") == 0) {
 			const unsigned s = select_and_tell();
 
 			if (s != NO_SLOT) {
 				return (enum slot)s;
 			}
 			put_error(FAIL_NOTHING);
+			since = hal_now();
 		} else if (strcmp(line, "info") == 0) {
 			put_info();
 		} else if (strcmp(line, "load") == 0) {
 			load();
+			since = hal_now();
 		} else if (strcmp(line, "help") == 0) {
 			put_text("info  what is in the slots\r\n"
 			         "load  receive an image by XMODEM-1K\r\n"
 			         "boot  start the best image\r\n");
+			since = hal_now();
 		} else if (line[0] != '\0') {
 			put_error(FAIL_COMMAND);
 		}

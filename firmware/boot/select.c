@@ -49,13 +49,20 @@ unsigned boot_select(void)
 enum slot boot_target(void)
 {
 	const uint32_t floor = counter_read(COUNTER_FLOOR);
-	const struct trailer t[SLOTS] = { trailer_read(SLOT_A), trailer_read(SLOT_B) };
 	struct image image;
+	const bool a = image_check(SLOT_A, floor, &image) == FAIL_NONE;
 
-	if (image_check(SLOT_A, floor, &image) != FAIL_NONE) {
+	return boot_target_of(a, !a || image_check(SLOT_B, floor, &image) == FAIL_NONE);
+}
+
+enum slot boot_target_of(bool a_whole, bool b_whole)
+{
+	const struct trailer t[SLOTS] = { trailer_read(SLOT_A), trailer_read(SLOT_B) };
+
+	if (!a_whole) {
 		return SLOT_A;
 	}
-	if (image_check(SLOT_B, floor, &image) != FAIL_NONE) {
+	if (!b_whole) {
 		return SLOT_B;
 	}
 	/* Keep what is known to work; of two alike, the one that would start. */

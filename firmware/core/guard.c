@@ -1,5 +1,5 @@
 /* The whole behaviour of the board is the three tables below. What no row names
- * does not happen; the lock line is high in LOCK_GRANTED and LOCK_EXIT only. */
+ * does not happen; the lock line is low in LOCK_SHUT and high elsewhere. */
 #include "guard.h"
 
 #include <string.h>
@@ -26,8 +26,8 @@ static void wiped(struct guard *g, uint32_t argument);
 static void tampered(struct guard *g, uint32_t argument);
 static void quiet(struct guard *g, uint32_t argument);
 static void granted(struct guard *g, uint32_t hold);
-static void extended(struct guard *g, uint32_t argument);
 static void let_out(struct guard *g, uint32_t argument);
+static void grant_over(struct guard *g, uint32_t argument);
 static void shut_over(struct guard *g, uint32_t argument);
 static void shut_host(struct guard *g, uint32_t argument);
 static void shut_lost(struct guard *g, uint32_t argument);
@@ -50,18 +50,28 @@ static const struct rule link_rules[] = {
 	{ IN(LINK_TAMPERED), ON_QUIET, LINK_UNPAIRED, quiet },
 };
 
-/* The strike. Nothing but an unlock and the exit button leads out of LOCK_SHUT. */
+/* The strike. Nothing but an unlock and the exit button leads out of LOCK_SHUT. What
+ * ends a grant does not end the exit button's time, nor the other way round. */
 static const struct rule lock_rules[] = {
-	{ IN(LOCK_SHUT) | IN(LOCK_GRANTED) | IN(LOCK_EXIT), ON_UNLOCK, LOCK_GRANTED, granted },
-	{ IN(LOCK_GRANTED), ON_EXIT, LOCK_GRANTED, extended },
+	{ IN(LOCK_SHUT) | IN(LOCK_GRANTED), ON_UNLOCK, LOCK_GRANTED, granted },
+	{ IN(LOCK_EXIT) | IN(LOCK_BOTH), ON_UNLOCK, LOCK_BOTH, granted },
 	{ IN(LOCK_SHUT) | IN(LOCK_EXIT), ON_EXIT, LOCK_EXIT, let_out },
-	{ IN(LOCK_GRANTED) | IN(LOCK_EXIT), ON_HOLD_OVER, LOCK_SHUT, shut_over },
+	{ IN(LOCK_GRANTED) | IN(LOCK_BOTH), ON_EXIT, LOCK_BOTH, let_out },
+	{ IN(LOCK_BOTH), ON_EXIT_OVER, LOCK_GRANTED, NULL },
+	{ IN(LOCK_EXIT), ON_EXIT_OVER, LOCK_SHUT, shut_over },
+	{ IN(LOCK_BOTH), ON_HOLD_OVER, LOCK_EXIT, grant_over },
+	{ IN(LOCK_BOTH), ON_LOCK, LOCK_EXIT, grant_over },
+	{ IN(LOCK_BOTH), ON_LOST, LOCK_EXIT, grant_over },
+	{ IN(LOCK_BOTH), ON_HELLO, LOCK_EXIT, grant_over },
+	{ IN(LOCK_BOTH), ON_TAMPER, LOCK_EXIT, grant_over },
+	{ IN(LOCK_BOTH), ON_WIPE, LOCK_EXIT, grant_over },
+	{ IN(LOCK_GRANTED), ON_HOLD_OVER, LOCK_SHUT, shut_over },
 	{ IN(LOCK_GRANTED), ON_LOCK, LOCK_SHUT, shut_host },
 	{ IN(LOCK_GRANTED), ON_LOST, LOCK_SHUT, shut_lost },
 	{ IN(LOCK_GRANTED), ON_HELLO, LOCK_SHUT, shut_hello },
 	{ IN(LOCK_GRANTED), ON_TAMPER, LOCK_SHUT, shut_tamper },
 	{ IN(LOCK_GRANTED), ON_WIPE, LOCK_SHUT, shut_wipe },
-	{ IN(LOCK_GRANTED) | IN(LOCK_EXIT), ON_RESTART, LOCK_SHUT, shut_restart },
+	{ IN(LOCK_GRANTED) | IN(LOCK_EXIT) | IN(LOCK_BOTH), ON_RESTART, LOCK_SHUT, shut_restart },
 };
 
 /* The door leaf, by its contact. An unlock ends an alarm. */
@@ -158,9 +168,15 @@ static void greeted(struct guard *g, uint32_t argument)
 
 static void lost(struct guard *g, uint32_t argument)
 {
+	/* A session whose host never showed that it has the key leaves no trace: else
+	 * anybody on the wire could roll the ring over and wear its flash. */
+	const bool proven = g->session.sent != 0u;
+
 	(void)argument;
 	end_session(g);
-	note(g, EVENT_LOST, 0);
+	if (proven) {
+		note(g, EVENT_LOST, 0);
+	}
 }
 
 static void wiped(struct guard *g, uint32_t argument)
@@ -195,27 +211,26 @@ static void granted(struct guard *g, uint32_t hold)
 	note(g, EVENT_UNLOCKED, hold / 100u > 255u ? 255u : hold / 100u);
 }
 
-static void extended(struct guard *g, uint32_t argument)
-{
-	(void)argument;
-	if (g->left.hold < EXIT_MS) {
-		g->left.hold = EXIT_MS;
-	}
-	note(g, EVENT_EXIT, 0);
-}
-
 static void let_out(struct guard *g, uint32_t argument)
 {
 	(void)argument;
-	g->left.hold = EXIT_MS;
+	g->left.exit = EXIT_MS;
 	g->left.held = 0;
 	outputs(g);
 	note(g, EVENT_EXIT, 0);
 }
 
+/* The exit button's time goes on alone. */
+static void grant_over(struct guard *g, uint32_t argument)
+{
+	(void)argument;
+	g->left.hold = 0;
+}
+
 static void shut(struct guard *g, uint32_t why)
 {
 	g->left.hold = 0;
+	g->left.exit = 0;
 	if (g->door == DOOR_OPEN) {
 		g->left.held = HELD_MS;
 	}
@@ -277,6 +292,9 @@ static void pass_time(struct guard *g, uint32_t ms)
 	if (run_out(&g->left.hold, ms)) {
 		guard_on(g, ON_HOLD_OVER, 0);
 	}
+	if (run_out(&g->left.exit, ms)) {
+		guard_on(g, ON_EXIT_OVER, 0);
+	}
 	if (run_out(&g->left.beat, ms)) {
 		guard_on(g, ON_LOST, 0);
 	}
@@ -320,18 +338,23 @@ static void input_changed(struct guard *g, uint8_t on, uint8_t off)
 
 static void read_inputs(struct guard *g, uint32_t ms)
 {
-	const uint8_t raw = hal_inputs();
+	const uint8_t differ = (uint8_t)(hal_inputs() ^ g->input.stable);
+	uint8_t changed = 0;
 
-	if (raw != g->input.raw) {
-		g->input.raw = raw;
-		g->input.left = raw == g->input.stable ? 0u : DEBOUNCE_MS;
-		return;
+	for (unsigned i = 0; i < INPUTS; i++) {
+		uint32_t *const left = &g->input.left[i];
+
+		if ((differ >> i & 1u) == 0u) {
+			*left = 0;
+		} else if (*left == 0u) {
+			*left = DEBOUNCE_MS;
+		} else if (run_out(left, ms)) {
+			changed |= (uint8_t)(1u << i);
+		}
 	}
-	if (run_out(&g->input.left, ms)) {
-		const uint8_t before = g->input.stable;
-
-		g->input.stable = raw;
-		input_changed(g, (uint8_t)(raw & ~before), (uint8_t)(before & ~raw));
+	if (changed != 0u) {
+		g->input.stable ^= changed;
+		input_changed(g, (uint8_t)(changed & g->input.stable), (uint8_t)(changed & ~g->input.stable));
 	}
 }
 
@@ -366,7 +389,7 @@ static void outputs(const struct guard *g)
 {
 	uint8_t bits = 0;
 
-	if ((g->lock == LOCK_GRANTED || g->lock == LOCK_EXIT) && g->left.hold != 0u) {
+	if (g->lock != LOCK_SHUT && (g->left.hold != 0u || g->left.exit != 0u)) {
 		bits |= HAL_OUT_LOCK;
 	}
 	if (lamp(g)) {
@@ -418,7 +441,6 @@ void guard_start(struct guard *g, enum slot running)
 	note(g, EVENT_START, hal_started() == HAL_START_LOADER ? HAL_START_RESTART : hal_started());
 
 	g->input.stable = hal_inputs();
-	g->input.raw = g->input.stable;
 	g->door = (g->input.stable & HAL_IN_DOOR) != 0u ? DOOR_OPEN : DOOR_CLOSED;
 	g->left.held = g->door == DOOR_OPEN ? HELD_MS : 0u;
 	g->link = pairing_read(g->session.pairing) ? LINK_IDLE : LINK_UNPAIRED;
@@ -433,16 +455,16 @@ void guard_start(struct guard *g, enum slot running)
 	}
 }
 
-/* Sleep for the next byte, but not over the two times that shut the lock. */
+/* Sleep for the next byte, but not over the times that shut the lock. */
 static void rest(const struct guard *g)
 {
+	const uint32_t times[] = { g->left.hold, g->left.exit, g->left.beat };
 	uint32_t ms = SLEEP_MS;
 
-	if (g->left.hold != 0u && g->left.hold < ms) {
-		ms = g->left.hold;
-	}
-	if (g->left.beat != 0u && g->left.beat < ms) {
-		ms = g->left.beat;
+	for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+		if (times[i] != 0u && times[i] < ms) {
+			ms = times[i];
+		}
 	}
 	hal_sleep(ms);
 }

@@ -14,7 +14,7 @@
 
 /* States, by their numbers on the wire. */
 enum link_state { LINK_UNPAIRED, LINK_IDLE, LINK_READY, LINK_TAMPERED };
-enum lock_state { LOCK_SHUT, LOCK_GRANTED, LOCK_EXIT };
+enum lock_state { LOCK_SHUT, LOCK_GRANTED, LOCK_EXIT, LOCK_BOTH };
 enum door_state { DOOR_CLOSED, DOOR_OPEN, DOOR_FORCED, DOOR_HELD };
 
 /* What can happen. Each machine's table says what it makes of it. */
@@ -27,7 +27,8 @@ enum happening {
 	ON_QUIET,    /* the enclosure is shut again */
 	ON_UNLOCK,   /* a valid unlock: argument is the hold in ms */
 	ON_LOCK,     /* the host shuts the lock */
-	ON_HOLD_OVER,
+	ON_HOLD_OVER, /* of the unlock */
+	ON_EXIT_OVER, /* of the exit button */
 	ON_RESTART,  /* about to start again */
 	ON_EXIT,     /* exit button */
 	ON_OPENED,   /* the door, while the lock is open */
@@ -57,18 +58,21 @@ enum refusal {
 struct timers {
 	uint32_t beat;
 	uint32_t challenge;
-	uint32_t hold;
+	uint32_t hold; /* of the unlock */
+	uint32_t exit;
 	uint32_t held;
 	uint32_t presence;
 	uint32_t wipe;
 	uint32_t buzzer;
 };
 
-/* An input whose raw value must stay for DEBOUNCE_MS. */
+#define INPUTS 4u
+
+/* Inputs, each of which must stay changed for DEBOUNCE_MS of its own: one that chatters
+ * must not hide the others. */
 struct debounced {
-	uint8_t stable; /* HAL_IN_ bits */
-	uint8_t raw;
-	uint32_t left;
+	uint8_t stable;        /* HAL_IN_ bits */
+	uint32_t left[INPUTS]; /* by bit; 0: as it was */
 };
 
 struct guard {

@@ -15,7 +15,7 @@
 #define BUZZER_MAX_MS 2000u
 #define SLEEP_MS 20u       /* at most, between two looks at inputs and timers */
 
-#define RECOVERY_MS 60000u  /* silence in recovery until an image is started */
+#define RECOVERY_MS 60000u  /* in recovery without load or help, until an image is started */
 #define RECEIVE_MS 60000u   /* until the sender begins */
 #define POLL_MS 1000u       /* between two C, and for a block to be whole */
 #define BAD_BLOCKS_MAX 10u  /* in a row: XMODEM's customary limit */

@@ -141,7 +141,7 @@ static uint8_t status(struct guard *g, const uint8_t *body, uint8_t *out, size_t
 	out[1] = (uint8_t)g->lock;
 	out[2] = (uint8_t)g->door;
 	out[3] = g->input.stable;
-	put16(out + 4, (uint16_t)g->left.hold);
+	put16(out + 4, (uint16_t)(g->left.hold > g->left.exit ? g->left.hold : g->left.exit));
 	put16(out + 6, (uint16_t)((g->state_failed ? 1u : 0u) | (g->events.failed ? 2u : 0u) |
 	                          (hal_stack_used() >= hal_stack_size() ? 4u : 0u)));
 	put32(out + 8, g->now);

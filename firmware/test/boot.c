@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "support.h"
+#include "tinyssh/crypto_sign_ed25519.h"
 
 static int fresh(void **state)
 {
@@ -155,6 +156,50 @@ static void test_refused_before_flash_is_touched(void **state)
 	assert_true(counter_raise(COUNTER_FLOOR, 4));
 	make_image(&made, r);
 	assert_untouched(FAIL_OLDER);
+}
+
+/* For a key of small order the signature R = 1, S = 0 fits one message of a few. None
+ * of them may. */
+static void test_keys_of_small_order(void **state)
+{
+	static const uint8_t whole[][32] = {
+		{ 0 }, { 1 },
+		{ 0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0,
+		  0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05 },
+	};
+	const uint8_t identity[64] = { 1 };
+	uint8_t key[32];
+
+	(void)state;
+	for (unsigned i = 0; i < 3u; i++) {
+		bool library = false;
+
+		for (unsigned k = 0; k < 64u; k++) {
+			uint8_t message[4], sealed[68], opened[68];
+			unsigned long long n = 0;
+
+			put32(message, k);
+			memcpy(sealed, identity, 64);
+			memcpy(sealed + 64, message, 4);
+			library = library || crypto_sign_ed25519_open(opened, &n, sealed, 68, whole[i]) == 0;
+			assert_false(signature_ok(whole[i], message, sizeof message, identity));
+		}
+		assert_true(library); /* it would have been taken */
+		memcpy(key, whole[i], 32);
+		assert_false(key_ok(key));
+		key[31] |= 0x80u;
+		assert_false(key_ok(key));
+	}
+	/* -1, and what is not reduced */
+	memset(key, 0xFF, 32);
+	for (unsigned i = 0; i < 3u; i++) {
+		key[0] = (uint8_t)(0xECu + i);
+		key[31] = 0x7F;
+		assert_false(key_ok(key));
+	}
+	key[0] = 0xEB;
+	assert_true(key_ok(key));
+	assert_true(key_ok(boot_key(KEY_DEVELOPMENT)));
 }
 
 static void test_keys_are_kept_apart(void **state)
@@ -441,6 +486,29 @@ static bool terminal_get(uint8_t *byte)
 	return false;
 }
 
+/* A host that asks for ever who is there: every 5 s, as the daemon does. */
+static bool polls;
+static uint32_t polled;
+
+static bool polling_get(uint8_t *byte)
+{
+	static const char probe[] = "\x18\x18\0\x06\x01zz\x02\x03\0\r\rinfo\r";
+	static size_t at;
+
+	if (host.now > 3u * RECOVERY_MS) {
+		longjmp(host.leave, HOST_STOPS);
+	}
+	if (at == sizeof probe - 1u) {
+		if (host.now - polled < 5000u) {
+			return false;
+		}
+		polled = host.now;
+		at = 0;
+	}
+	*byte = (uint8_t)probe[at++];
+	return true;
+}
+
 static void terminal_put(const uint8_t *bytes, size_t n)
 {
 	static const char ready[] = "ready ";
@@ -469,7 +537,7 @@ static enum host_exit run(const char *script)
 	printed[0] = '\0';
 	gives_up = host.now + 2u * RECOVERY_MS;
 	host.clock_runs = true;
-	host.get = terminal_get;
+	host.get = polls ? polling_get : terminal_get;
 	host.put = terminal_put;
 
 	const int left = setjmp(host.leave);
@@ -554,6 +622,62 @@ static void test_silence_starts_the_image(void **state)
 	host.started = HAL_START_LOADER;
 	assert_int_equal(run("info\r"), HOST_RUNS);
 	assert_true(host.now >= RECOVERY_MS);
+}
+
+static void test_polling_does_not_keep_it(void **state)
+{
+	(void)state;
+	place(SLOT_A, V(1), 1, CONFIRMED);
+	place(SLOT_B, V(2), 2, CONFIRMED);
+	host.started = HAL_START_LOADER;
+	polls = true;
+	assert_int_equal(run(""), HOST_RUNS);
+	polls = false;
+	assert_int_equal(host.run, BOARD_SLOT_B + HEADER_SIZE);
+	assert_in_range(host.now, RECOVERY_MS, RECOVERY_MS + 10000u);
+}
+
+/* Somebody who reads the help has a minute from then on. */
+static void test_a_person_keeps_it(void **state)
+{
+	(void)state;
+	place(SLOT_A, V(1), 1, CONFIRMED);
+	host.started = HAL_START_LOADER;
+	host.now = 1000;
+	assert_int_equal(run("help\r"), HOST_RUNS);
+	assert_true(host.now >= 1000u + RECOVERY_MS);
+}
+
+/* Two whole images of the largest size, and the watchdog runs while they are looked at:
+ * at a start, for info, for load and for boot. */
+static void test_watchdog_is_fed(void **state)
+{
+	const uint32_t largest = BOARD_SLOT_SIZE - HEADER_SIZE - BOARD_PAGE;
+
+	(void)state;
+	place_image((struct recipe){ .seed = SEED_DEVELOPMENT, .board = BOARD_ID, .link = BOARD_SLOT_A, .version = V(1), .size = largest }, 1, true, true);
+	place_image((struct recipe){ .seed = SEED_DEVELOPMENT, .board = BOARD_ID, .link = BOARD_SLOT_B, .version = V(2), .size = largest }, 2, true, true);
+	host.unfed_us = 0;
+	host.longest_us = 0;
+	hal_watchdog(); /* it runs: the application was sent here */
+	host.started = HAL_START_LOADER;
+	assert_int_equal(run("info\rload\r\x18\x18" "info\rboot\r"), HOST_RUNS);
+	assert_printed("error cancelled: ");
+	assert_false(host.bitten);
+	/* The test would see it: a signature and a digest were done, in one piece each. */
+	assert_true(host.longest_us >= HOST_SIGNATURE_US);
+	assert_true(host.longest_us < HOST_SIGNATURE_US + largest / 64u * HOST_BLOCK_US);
+	/* And an installation, whose body is looked at once more. */
+	make_image(&made, good(SLOT_A, V(3), 0, largest));
+	assert_int_equal(transfer(made.bytes, made.n, 1024), HOST_RUNS);
+	assert_printed("ok A 3.0.0\r\n");
+	assert_false(host.bitten);
+	/* An image that hangs is bitten: the watchdog runs before it starts. */
+	host.fed = 0;
+	host.started = HAL_START_POWER;
+	host.inputs = 0;
+	assert_int_equal(run(""), HOST_RUNS);
+	assert_true(host.fed > 0u);
 }
 
 static void test_normal_start_is_silent(void **state)
@@ -658,6 +782,7 @@ int main(void)
 		cmocka_unit_test_setup(test_trial_that_cannot_be_marked_is_not_made, fresh),
 		cmocka_unit_test_setup(test_torn_words_fall_to_the_careful_side, fresh),
 		cmocka_unit_test_setup(test_refused_before_flash_is_touched, fresh),
+		cmocka_unit_test_setup(test_keys_of_small_order, fresh),
 		cmocka_unit_test_setup(test_keys_are_kept_apart, fresh),
 		cmocka_unit_test_setup(test_largest_image, fresh),
 		cmocka_unit_test_setup(test_damaged_body, fresh),
@@ -669,6 +794,9 @@ int main(void)
 		cmocka_unit_test_setup(test_long_lines, fresh),
 		cmocka_unit_test_setup(test_what_is_in_the_slots, fresh),
 		cmocka_unit_test_setup(test_silence_starts_the_image, fresh),
+		cmocka_unit_test_setup(test_polling_does_not_keep_it, fresh),
+		cmocka_unit_test_setup(test_a_person_keeps_it, fresh),
+		cmocka_unit_test_setup(test_watchdog_is_fed, fresh),
 		cmocka_unit_test_setup(test_normal_start_is_silent, fresh),
 		cmocka_unit_test_setup(test_load, fresh),
 		cmocka_unit_test_setup(test_bad_lines_are_mended, fresh),

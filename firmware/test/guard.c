@@ -436,6 +436,25 @@ static void test_short_glitch_is_no_tamper(void **state)
 	assert_int_equal(board.link, LINK_READY);
 }
 
+/* A reed that chatters for ever hides nothing but itself. */
+static void test_chatter_hides_no_other_input(void **state)
+{
+	(void)state;
+	host.inputs = HAL_IN_TAMPER | HAL_IN_EXIT;
+	for (unsigned i = 0; i < 2u * DEBOUNCE_MS; i++) {
+		if (i % 12u == 0u) {
+			host.inputs ^= HAL_IN_DOOR;
+		}
+		pass(1);
+	}
+	assert_int_equal(board.link, LINK_TAMPERED);
+	assert_event(EVENT_TAMPER, 1);
+	assert_event(EVENT_EXIT, 0);
+	assert_true(lock_line());
+	assert_int_equal(board.door, DOOR_CLOSED);
+	assert_no_event(EVENT_OPENED);
+}
+
 /* --- door, exit, lamp -------------------------------------------------------------------- */
 
 static void test_door(void **state)
@@ -511,15 +530,98 @@ static void test_exit_extends_a_grant(void **state)
 	(void)state;
 	unlock_for(1000);
 	set_input(HAL_IN_EXIT, true);
-	assert_int_equal(board.lock, LOCK_GRANTED);
+	assert_int_equal(board.lock, LOCK_BOTH);
 	beat_for(4500);
+	assert_int_equal(board.lock, LOCK_EXIT); /* the grant is over */
 	assert_true(lock_line());
 	beat_for(600);
 	assert_false(lock_line());
+	assert_event(EVENT_LOCKED, 1);
 	set_input(HAL_IN_EXIT, false);
 	unlock_for(20000);
 	set_input(HAL_IN_EXIT, true);
-	assert_true(board.left.hold > EXIT_MS);
+
+	const struct answer a = ask(0x41, NULL, 0);
+
+	assert_int_equal(a.raw[1], LOCK_BOTH);
+	assert_true(get16(a.raw + 4) > 19000);
+	beat_for(EXIT_MS);
+	assert_int_equal(board.lock, LOCK_GRANTED);
+	assert_true(lock_line());
+	beat_for(15000);
+	assert_false(lock_line());
+}
+
+/* Whatever ends the grant, the exit button keeps its time; and not a moment more than
+ * that, though the grant was for longer. Before the grant or behind it is all one. */
+static void test_exit_outlives_the_grant(void **state)
+{
+	for (unsigned how = 0; how < 10u; how++) {
+		in_session(state);
+		if (how % 2u == 0u) {
+			unlock_for(30000);
+		}
+		host.inputs |= HAL_IN_EXIT;
+		pass(DEBOUNCE_MS + 1u);
+		assert_event(EVENT_EXIT, 0);
+
+		const uint32_t pressed = host.now;
+
+		if (how % 2u != 0u) {
+			uint8_t body[18];
+
+			memcpy(body, ask(0x42, NULL, 0).raw, 16);
+			put16(body + 16, 30000);
+			assert_int_equal(ask(0x43, body, 18).raw[1], LOCK_BOTH);
+		}
+		switch (how / 2u) {
+		case 0:
+			pass(BEAT_MS + 1u);
+			assert_int_equal(board.link, LINK_IDLE);
+			break;
+		case 1:
+			open_session();
+			break;
+		case 2:
+			set_input(HAL_IN_TAMPER, true);
+			break;
+		case 3:
+			assert_int_equal(ask(0x44, NULL, 0).raw[1], LOCK_EXIT);
+			break;
+		default:
+			assert_int_equal(ask(0x48, NULL, 0).n, 0);
+			break;
+		}
+		assert_int_equal(board.lock, LOCK_EXIT);
+		while (host.now < pressed + EXIT_MS - 3u) {
+			pass(1);
+			assert_true(lock_line());
+		}
+		pass(3);
+		assert_false(lock_line());
+	}
+}
+
+/* Who has no key leaves nothing in the ring, however often he says hello. */
+static void test_stranger_leaves_no_trace(void **state)
+{
+	uint8_t hello[17] = { 1 };
+	uint32_t before;
+
+	(void)state;
+	pass(BEAT_MS);
+	before = board.events.newest;
+	for (unsigned i = 0; i < 20u; i++) {
+		assert_int_equal(ask_plain(0x02, hello, 17).raw[0], 0x82);
+		pass(BEAT_MS + 300u);
+	}
+	assert_int_equal(board.events.newest, before);
+	/* A session that was proven does. */
+	open_session();
+	assert_int_equal(ask(0x41, NULL, 0).n, 16);
+	pass(BEAT_MS);
+	assert_int_equal(board.events.newest, before + 2u);
+	assert_event(EVENT_LOST, 0);
 }
 
 static void test_exit_outlives_the_session(void **state)
@@ -1014,6 +1116,7 @@ int main(void)
 		SESSION(test_tamper_wipes_and_shuts),
 		SESSION(test_tamper_while_off),
 		SESSION(test_short_glitch_is_no_tamper),
+		SESSION(test_chatter_hides_no_other_input),
 		SESSION(test_door),
 		SESSION(test_forced),
 		SESSION(test_held),
@@ -1021,6 +1124,8 @@ int main(void)
 		FRESH(test_exit_button),
 		SESSION(test_exit_extends_a_grant),
 		SESSION(test_exit_outlives_the_session),
+		FRESH(test_exit_outlives_the_grant),
+		SESSION(test_stranger_leaves_no_trace),
 		SESSION(test_signals),
 		FRESH(test_lamp_tells),
 		FRESH(test_info),

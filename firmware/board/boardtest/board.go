@@ -71,6 +71,8 @@ type Board struct {
 	Mute firmware.Version
 	// Production is a production loader's.
 	Production ed25519.PublicKey
+	// Refuse is what its loader says to every image.
+	Refuse firmware.Refusal
 	// CutAt breaks the line in this block of an upload.
 	CutAt int
 }
@@ -147,6 +149,13 @@ func (b *Board) Reset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.boot()
+}
+
+// EnterLoader restarts it into its loader.
+func (b *Board) EnterLoader() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.application, b.session, b.shuts = false, nil, time.Time{}
 }
 
 // Lie changes every answer before it is sent: f gets the question's type and the
@@ -606,6 +615,9 @@ func (b *Board) console(line net.Conn, command string) error {
 			return err
 		}
 		m, err := b.receive(line, target)
+		if err == nil && b.Refuse != "" {
+			err = b.Refuse
+		}
 		var r firmware.Refusal
 		switch {
 		case errors.As(err, &r):

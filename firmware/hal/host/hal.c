@@ -113,9 +113,21 @@ bool hal_flash_write(uint32_t address, const uint8_t *bytes, size_t n)
 	return true;
 }
 
+void host_works(uint32_t us)
+{
+	host.unfed_us += us;
+	if (host.unfed_us > host.longest_us) {
+		host.longest_us = host.unfed_us;
+	}
+	if (host.fed != 0u && host.unfed_us > BOARD_WATCHDOG_MS * 1000u) {
+		host.bitten = true;
+	}
+}
+
 void hal_watchdog(void)
 {
 	host.fed++;
+	host.unfed_us = 0;
 }
 
 _Noreturn void hal_restart(enum hal_start why)
