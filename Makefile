@@ -126,7 +126,8 @@ nightly: ## what is too long for CI: long fuzzing, full fault and power-cut swee
 	GUARD_UPGRADE_BYTES=61184 GUARD_FRAMES=1000000 $(MAKE) -s -C firmware GO=$(GO) test
 	GUARD_CUTS=60 $(GO) test -timeout 60m -v -run PowerCut ./firmware/qemu
 	FACEPRINT_TORTURE=10000,5000 $(GO) test -timeout 90m -v -run 'Killed|PowerCut' ./store | grep -v event=
-	FACEPRINT_SCRIPTS=1000000 $(GO) test -run FaultScripts -timeout 2h ./sensor
+	FACEPRINT_SCRIPTS=1000000 $(GO) test -run FaultScripts -timeout 4h ./sensor
+	FACEPRINT_FINGERS=30 $(GO) test -v -run MisfitsOfHonestScans ./sensor/host
 	$(MAKE) fuzz FUZZTIME=10m
 	@packaging/deps.sh $(VAR)/go build test night
 	$(MAKE) -s -C firmware coverage misra fuzz FUZZTIME=600
