@@ -378,7 +378,8 @@ func (d *Device) attempt(ctx context.Context, r Request, kind string) (Decision,
 		r.Timeout = d.opts.Timeout
 	}
 	start := d.hw.Now()
-	ctx, end, err := d.begin(ctx, r.Timeout, r.Patient)
+	asker := ctx
+	ctx, end, err := d.begin(asker, r.Timeout, r.Patient)
 	if err != nil {
 		return Decision{}, err
 	}
@@ -404,7 +405,7 @@ func (d *Device) attempt(ctx context.Context, r Request, kind string) (Decision,
 	if err != nil {
 		// A fault stays counted, except that a person is not punished for a
 		// cable: nothing was compared, so nothing was learnt.
-		return Decision{}, errors.Join(err, d.fault(r.Who, kind, before, ev, err))
+		return Decision{}, errors.Join(err, d.fault(asker, r.Who, kind, before, ev, err))
 	}
 	if !ev.compared() && errors.Is(context.Cause(ctx), errYield) {
 		if err := d.restore(r.Who, before); err != nil {
@@ -493,7 +494,7 @@ func (d *Device) count(user store.UserID, kind string) (before lockouts, refused
 			if wait(before.person, up) > 0 || before.person.Disabled {
 				of = before.person.Last
 			}
-			refused.Audit, err = d.refuse(tx, user, kind, of, words(refused.Reasons))
+			refused.Audit, err = d.refuse(tx, user, refusal{Kind: kind, Outcome: outcomeRefused, Reasons: words(refused.Reasons), Of: of})
 			return err
 		}
 		if err := d.endRefusals(tx, user); err != nil {
@@ -582,9 +583,9 @@ func (d *Device) Unlock(user store.UserID) error {
 
 // fault records an attempt that a part of the device, or the asker's hanging
 // up, ended. It stays counted once anything was compared.
-func (d *Device) fault(user store.UserID, kind string, before lockouts, ev *captured, cause error) error {
+func (d *Device) fault(asker context.Context, user store.UserID, kind string, before lockouts, ev *captured, cause error) error {
 	outcome := "fault"
-	if errors.Is(cause, context.Canceled) && d.ctx.Err() == nil {
+	if errors.Is(asker.Err(), context.Canceled) && d.ctx.Err() == nil {
 		outcome = "abandoned" // the asker hung up
 	} else {
 		d.opts.Log.Warn("attempt failed", "err", cause)
@@ -595,6 +596,8 @@ func (d *Device) fault(user store.UserID, kind string, before lockouts, ev *capt
 			if err := uncount(tx, user, before); err != nil {
 				return err
 			}
+			_, err := d.refuse(tx, user, refusal{Kind: kind, Outcome: outcome})
+			return err
 		}
 		_, err := tx.Append(store.Entry{At: d.hw.Now(), Kind: kind, User: user, Outcome: outcome})
 		return err

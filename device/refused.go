@@ -8,63 +8,71 @@ import (
 	"github.com/faceprint/faceprint/store"
 )
 
-// refusals are what was refused unseen, because somebody is locked out, and is
-// not in the audit chain yet, by the kind of attempt. A stranger may knock as
-// often as they like: the chain, whose length is bounded, must not lose its old
-// entries to that.
+// refusals are attempts that came to nothing before anything was compared, and
+// are not in the audit chain yet: refused because somebody is locked out, left by
+// the asker, or ended by a part that is not there. They are kept by the kind of
+// attempt and its outcome. A stranger may knock as often as they like, and a lock
+// screen before a broken camera asks all night: the chain, whose length is
+// bounded, must not lose its old entries to that.
 var refusals = store.Collection[refusal]("refused")
 
 type refusal struct {
-	Of      time.Time `json:"of"`   // the last failure before the lock-out, which tells one from another
+	Kind    string    `json:"kind"`
+	Outcome string    `json:"outcome"`
+	Reasons []string  `json:"reasons"`
+	Of      time.Time `json:"of"`   // the last failure before a lock-out, which tells one from another
 	Told    time.Time `json:"told"` // when the chain last heard of it
 	Audit   uint64    `json:"audit"`
 	Times   int       `json:"times"` // since then
-	Reasons []string  `json:"reasons"`
 }
 
-// refusalsEvery is how often the chain hears of a lock-out that somebody goes on
-// trying: an entry an hour, with how many it stands for.
+func (r refusal) key() string { return r.Kind + "-" + r.Outcome }
+
+const outcomeRefused = "refused"
+
+// refusalsEvery is how often the chain hears of what goes on and on: an entry an
+// hour, with how many it stands for.
 const refusalsEvery = time.Hour
 
-// refuse counts an attempt that a lock-out refuses, and returns the number of
-// the audit entry that tells of it: its own where it is the first.
-func (d *Device) refuse(tx *store.Tx, user store.UserID, kind string, of time.Time, reasons []string) (uint64, error) {
+// refuse counts an attempt, and returns the number of the audit entry that tells
+// of it: its own where it is the first.
+func (d *Device) refuse(tx *store.Tx, user store.UserID, this refusal) (uint64, error) {
 	now := d.hw.Now()
-	r, err := refusals.Get(tx, user, kind)
+	r, err := refusals.Get(tx, user, this.key())
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return 0, err
 	}
 	since := now.Sub(r.Told)
-	if err == nil && r.Of.Equal(of) && since >= 0 && since < refusalsEvery {
+	if err == nil && r.Of.Equal(this.Of) && since >= 0 && since < refusalsEvery {
 		r.Times++
-		return r.Audit, refusals.Put(tx, user, kind, r)
+		return r.Audit, refusals.Put(tx, user, r.key(), r)
 	}
-	if err := d.tellRefusals(tx, user, kind, r); err != nil {
+	if err := d.tellRefusals(tx, user, r); err != nil {
 		return 0, err
 	}
-	e, err := tx.Append(store.Entry{At: now, Kind: kind, User: user, Outcome: "refused", Reasons: reasons})
+	e, err := tx.Append(store.Entry{At: now, Kind: this.Kind, User: user, Outcome: this.Outcome, Reasons: this.Reasons})
 	if err != nil {
 		return 0, err
 	}
-	return e.Seq, refusals.Put(tx, user, kind, refusal{Of: of.UTC(), Told: now.UTC(), Audit: e.Seq, Reasons: reasons})
+	this.Of, this.Told, this.Audit = this.Of.UTC(), now.UTC(), e.Seq
+	return e.Seq, refusals.Put(tx, user, this.key(), this)
 }
 
 // tellRefusals puts into the chain what was counted.
-func (d *Device) tellRefusals(tx *store.Tx, user store.UserID, kind string, r refusal) error {
+func (d *Device) tellRefusals(tx *store.Tx, user store.UserID, r refusal) error {
 	if r.Times == 0 {
 		return nil
 	}
-	_, err := tx.Append(store.Entry{At: d.hw.Now(), Kind: kind, User: user, Outcome: "refused", Reasons: r.Reasons, Times: r.Times})
+	_, err := tx.Append(store.Entry{At: d.hw.Now(), Kind: r.Kind, User: user, Outcome: r.Outcome, Reasons: r.Reasons, Times: r.Times})
 	return err
 }
 
-// endRefusals does that for all of the person's, or of nobody's, whose lock-out
-// is over.
+// endRefusals does that for the person, or for nobody, whose lock-out is over.
 func (d *Device) endRefusals(tx *store.Tx, user store.UserID) error {
 	all, err := refusals.Of(tx, user)
 	for _, r := range all {
-		if err == nil {
-			err = errors.Join(d.tellRefusals(tx, user, r.Key, r.Value), refusals.Delete(tx, user, r.Key))
+		if err == nil && r.Value.Outcome == outcomeRefused {
+			err = errors.Join(d.tellRefusals(tx, user, r.Value), refusals.Delete(tx, user, r.Key))
 		}
 	}
 	return err
@@ -97,7 +105,7 @@ func (d *Device) flushRefusals(user store.UserID, all bool) error {
 			return err
 		}
 		for _, r := range found {
-			if err := d.tellRefusals(tx, r.User, r.Key, r.Value); err != nil {
+			if err := d.tellRefusals(tx, r.User, r.Value); err != nil {
 				return err
 			}
 			r.Value.Times = 0

@@ -1,6 +1,7 @@
 package device
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/faceprint/faceprint/store"
@@ -87,6 +88,44 @@ func TestALockoutThatIsTriedWithoutEndKeepsTheChainShort(t *testing.T) {
 	is("forgotten", 9, 272)
 	if err := w.vault.View((*store.Tx).Verify); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A lock screen before a broken camera, or somebody who begins and leaves, ends
+// attempts without end as well.
+func TestFaultsWithoutEndKeepTheChainShort(t *testing.T) {
+	w := newWorld(t, DefaultPolicy())
+	alice := w.enrol("Alice", 1, "alice")
+	w.pose(1, "") // or the finger would be compared
+	w.fail = errors.New("the cable is out")
+	for i := range 100 {
+		if d, err := w.d.Authenticate(t.Context(), Request{Who: alice}); err == nil {
+			t.Fatalf("%d: a broken camera is no fault: %+v", i, d)
+		}
+	}
+	w.fail = nil
+	w.pose(1, "alice")
+	if d := w.try(alice); !d.Granted {
+		t.Fatalf("%+v", d)
+	}
+	if err := w.d.Sweep(t.Context(), Retention{}); err != nil {
+		t.Fatal(err)
+	}
+	entries, attempts := 0, 0
+	if err := w.vault.View(func(tx *store.Tx) error {
+		all, err := tx.Audit(0, 1<<20)
+		for _, e := range all {
+			if e.Outcome == "fault" && e.User == alice && e.Kind == "authenticate" {
+				entries++
+				attempts += max(e.Times, 1)
+			}
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if entries != 2 || attempts != 100 {
+		t.Errorf("%d entries for %d attempts", entries, attempts)
 	}
 }
 
