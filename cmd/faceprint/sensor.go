@@ -335,7 +335,7 @@ module that differs is another one.`,
 			if err := m.SetPassword(ctx, n); err != nil {
 				return err
 			}
-			t.progress("the password is 0x%08X now; write it down, it cannot be read or reset. The daemon: a file that holds it, named in finger.password_file", n)
+			t.progress("the password is 0x%08X now; write it down, it cannot be read or reset. The daemon: a file that holds it, named in finger.password_file until it has opened the module", n)
 		}
 		if address != "" {
 			if err := m.SetAddress(ctx, at); err != nil {

@@ -79,7 +79,7 @@ type fingerConfig struct {
 	Port         string `toml:"port" comment:"Serial port of the fingerprint module; empty means there is none."`
 	Baud         int    `toml:"baud" comment:"Bits a second; 0 tries the usual ones."`
 	Address      uint32 `toml:"address" comment:"The module's address."`
-	PasswordFile string `toml:"password_file" comment:"File that holds the module's password as a number; empty means 0."`
+	PasswordFile string `toml:"password_file" comment:"File that holds the module's password as a number. Once it has opened the module it is sealed in the vault, and the key and the file may go; empty means that one, or 0."`
 	Match        string `toml:"match" comment:"Who compares: module (fast; its word is checked with decoys), host (the picture is read, 2 to 7 s, and the module's word counts for nothing; for windows of 256x288 and more), or both (they must agree; slowest and safest). Whoever changes it enrols fingers anew."`
 	PowerPin     string `toml:"power_pin" comment:"Pin that switches the module's power, high is on, such as GPIO23: a module that hangs is cut off for 2 s. Empty where it is not wired."`
 	WakePin      string `toml:"wake_pin" comment:"Pin of the module's wake wire (R503, blue), low while touched, such as GPIO24: an idle reader then leaves the line alone. Empty where it is not wired."`

@@ -116,7 +116,7 @@ func openModule(ctx context.Context, c fingerConfig, p *fingerPins, t trust) (*s
 	if err := t.refused(); err != nil {
 		return nil, err
 	}
-	password, err := c.password()
+	passwords, err := c.passwords(t)
 	if err != nil {
 		return nil, err
 	}
@@ -126,18 +126,25 @@ func openModule(ctx context.Context, c fingerConfig, p *fingerPins, t trust) (*s
 	if err := tty.Register(c.Port); err != nil {
 		return nil, err
 	}
-	s := sensor.Config{Port: c.Port, Baud: c.Baud, Address: c.Address, Password: password, Raise: c.Baud == 0, Coverage: c.Coverage}
+	s := sensor.Config{Port: c.Port, Baud: c.Baud, Address: c.Address, Raise: c.Baud == 0, Coverage: c.Coverage}
 	if p.power != nil {
 		s.Power = p.power
 	}
 	if p.wake != nil {
 		s.Wake = p.wake
 	}
-	m, err := sensor.Open(ctx, s)
+	var m *sensor.Module
+	for _, s.Password = range passwords {
+		if m, err = sensor.Open(ctx, s); !errors.Is(err, sensor.ErrPassword) {
+			break
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	err = t.admit(ctx, m)
+	if err = t.admit(ctx, m); err == nil {
+		err = t.keepPassword(s.Password)
+	}
 	if err == nil && c.BorrowDecoys && c.Match != matchBoth && !m.Guarded() {
 		err = m.Borrow(ctx, t.others)
 	}
@@ -180,21 +187,22 @@ func (f *finger) checkTrust(add addCheck, match string) {
 	}
 }
 
-// password reads the module's password; 0, the factory's, where no file is
-// named.
-func (c fingerConfig) password() (uint32, error) {
+// passwords are those that may open the module: the file's, where one is named,
+// else the sealed one and the factory's, 0.
+func (c fingerConfig) passwords(t trust) ([]uint32, error) {
 	if c.PasswordFile == "" {
-		return 0, nil
+		p, err := t.password()
+		return slices.Compact([]uint32{p, 0}), err
 	}
 	b, err := os.ReadFile(c.PasswordFile)
 	if err != nil {
-		return 0, fmt.Errorf("finger.password_file: %w", err)
+		return nil, fmt.Errorf("finger.password_file: %w", err)
 	}
 	n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 0, 32)
 	if err != nil {
-		return 0, fmt.Errorf("finger.password_file: %s holds no number from 0 to 0xFFFFFFFF", c.PasswordFile)
+		return nil, fmt.Errorf("finger.password_file: %s holds no number from 0 to 0xFFFFFFFF", c.PasswordFile)
 	}
-	return uint32(n), nil
+	return []uint32{uint32(n)}, nil
 }
 
 func moduleDetail(m *sensor.Module) string {
@@ -244,7 +252,7 @@ func moduleAdvice(err error) string {
 	case errors.As(err, &address):
 		return fmt.Sprintf("set finger.address = 0x%08X", address.Address)
 	case errors.Is(err, sensor.ErrPassword):
-		return "put the module's password into a file and name it in finger.password_file; a lost password cannot be reset"
+		return "put the module's password into a file and name it in finger.password_file, until the daemon has sealed it; a lost password cannot be reset"
 	case errors.Is(err, tty.ErrPermission):
 		return "put the daemon's user into the group dialout"
 	case errors.Is(err, tty.ErrBusy):

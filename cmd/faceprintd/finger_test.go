@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -244,4 +246,62 @@ func TestLampFollowsTheDevice(t *testing.T) {
 		host.Close()
 		running.Wait()
 	})
+}
+
+// A password that opened the module once is sealed, and its file may go; the
+// factory's is tried as well, for a module that was set back.
+func TestPasswordIsSealed(t *testing.T) {
+	t.Parallel()
+	sim, err := modsim.New(modsim.Config{Model: "r307"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sim.Command("quirk noimage"); err != nil { // decoys would take long
+		t.Fatal(err)
+	}
+	pty, err := modsim.OpenPTY(filepath.Join(t.TempDir(), "module"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pty.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer cancel()
+	serving.Go(func() {
+		if err := pty.Serve(ctx, sim); err != nil {
+			t.Error(err)
+		}
+	})
+	tr := newTrust(t)
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("0x1234\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open := func(file string, set uint32, want error) {
+		t.Helper()
+		m, err := openModule(ctx, fingerConfig{Port: pty.Path(), Baud: 57600, PasswordFile: file}, &fingerPins{}, tr)
+		if !errors.Is(err, want) {
+			t.Fatalf("with the file %q: %v, want %v", file, err, want)
+		}
+		if err != nil {
+			return
+		}
+		if err := errors.Join(m.SetPassword(ctx, set), m.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open("", 0x1234, nil)
+	open("", 0, sensor.ErrPassword)
+	open(file, 0x1234, nil)
+	open("", 0x1234, nil)
+	if err := tr.anew(); err != nil { // as sensor trust does
+		t.Fatal(err)
+	}
+	open("", 0, nil)
+	open(file, 0, sensor.ErrPassword)
+	open("", 0, nil)
+	if p, err := tr.password(); p != 0 || err != nil {
+		t.Errorf("%#x is sealed, %v", p, err)
+	}
 }

@@ -207,6 +207,44 @@ func (t trust) caught(attack *sensor.AttackError) error {
 	return attack
 }
 
+// passwordName is the name of the module's password in the vault.
+const passwordName = "finger-password"
+
+// password is the one that opened the module last, 0 where there was none.
+func (t trust) password() (p uint32, err error) {
+	err = t.vault.View(func(tx *store.Tx) error {
+		text, err := tx.Secret(passwordName)
+		defer clear(text)
+		if err == nil && len(text) == 4 {
+			p = binary.BigEndian.Uint32(text)
+		}
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		err = nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("finger module: its password: %w", err)
+	}
+	return p, nil
+}
+
+// keepPassword seals the one that opened the module.
+func (t trust) keepPassword(p uint32) error {
+	if was, err := t.password(); err != nil || was == p {
+		return err
+	}
+	text := binary.BigEndian.AppendUint32(nil, p)
+	defer clear(text)
+	return t.vault.Update(func(tx *store.Tx) error {
+		if err := tx.SetSecret(passwordName, text); err != nil {
+			return err
+		}
+		_, err := tx.Append(store.Entry{At: time.Now().UTC(), Kind: "finger-module", Outcome: "password-sealed"})
+		return err
+	})
+}
+
 // anew forgets the module, so that the next one is set up.
 func (t trust) anew() error {
 	return t.save(nil, store.Entry{Outcome: "trusted-anew"})
