@@ -46,7 +46,8 @@ type Sequence struct {
 	aside    time.Time // of the last frame that was compared and not kept
 	box      Box       // of the subject, in the last frame that showed them
 	at       time.Time // of that frame; zero = there is no subject
-	last     uint64    // fingerprint of that frame
+	any      bool      // a frame showed somebody
+	last     uint64    // hash of the last one that did
 	own      Memory    // of this sequence
 	restarts int
 	repeats  int
@@ -78,14 +79,15 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 	if err != nil || seen.Hint != HintNone {
 		return seen, err
 	}
+	again := s.repeated(f)
 	if seen.Hint = subject.Quality.Hint(); seen.Hint != HintNone {
-		if s.compares(f, subject.Quality) {
+		if !again && s.compares(f, subject.Quality) {
 			s.aside = f.At
 			seen.Same, err = s.same(m, f, &subject)
 		}
 		return seen, err
 	}
-	if s.repeated(f, subject.Box) {
+	if again {
 		return seen, nil
 	}
 	if s.Want != nil {
@@ -206,16 +208,19 @@ func (s *Sequence) follow(f *Frame, faces []Face) (Face, Seen) {
 	return faces[k], seen
 }
 
-// repeated tells whether the subject's part of the frame was there before, bit
-// for bit. No sensor takes the same picture twice: right after itself it is a
-// camera that repeats or froze, later it is a recording.
-func (s *Sequence) repeated(f *Frame, b Box) bool {
-	p := fingerprint(f, b)
-	if p == s.last {
+// repeated tells whether the frame was there before, bit for bit. No sensor
+// takes the same picture twice: right after itself it is a camera that repeats
+// or froze, also where the attempt before ended with it; later it is a recording.
+// All of the frame is compared: where in it the subject is found depends on the
+// frames before, once they are tracked.
+func (s *Sequence) repeated(f *Frame) bool {
+	p := maphash.Bytes(seed, f.Pix)
+	if s.any && p == s.last || s.Before != nil && s.Before.newest(p) {
+		s.any, s.last = true, p
 		s.copies++
 		return true
 	}
-	s.last = p
+	s.any, s.last = true, p
 	again := s.own.seen(p)
 	if s.Before != nil && s.Before.seen(p) {
 		again = true
@@ -344,15 +349,23 @@ func (s *Sequence) Cues() map[string]float64 {
 // String tells no more than how far it is.
 func (s *Sequence) String() string { return fmt.Sprintf("sequence of %d frames", len(s.shots)) }
 
-// Memory remembers fingerprints of the newest frames that showed somebody. The
-// zero value is ready; it is used by one goroutine at a time.
+// Memory remembers hashes of the newest frames that showed somebody. It finds
+// frames that come again bit for bit, and nothing else: a recording that was
+// compressed, scaled or mixed with noise anew is no repetition. The zero value is
+// ready; it is used by one goroutine at a time.
 type Memory struct {
 	ring []uint64
-	next int
+	next int // the oldest, once it is full
 	have map[uint64]int
 }
 
-// seen notes a fingerprint and tells whether it was there already.
+// newest tells whether the hash is the one that was noted last.
+func (m *Memory) newest(p uint64) bool {
+	n := len(m.ring)
+	return n > 0 && m.ring[(m.next+n-1)%n] == p
+}
+
+// seen notes a hash and tells whether it was there already.
 func (m *Memory) seen(p uint64) bool {
 	if m.have == nil {
 		m.have = make(map[uint64]int)
@@ -372,20 +385,6 @@ func (m *Memory) seen(p uint64) bool {
 	return again
 }
 
-// seed of the fingerprints, of this process: nobody can prepare a frame that
-// collides with another.
+// seed of the hashes, of this process: nobody can prepare a frame that collides
+// with another.
 var seed = maphash.MakeSeed()
-
-// fingerprint of the part of a frame.
-func fingerprint(f *Frame, b Box) uint64 {
-	x0, y0, x1, y1, ok := b.clamped(f.Width, f.Height)
-	if !ok {
-		return 0
-	}
-	var h maphash.Hash
-	h.SetSeed(seed)
-	for y := y0; y < y1; y++ {
-		h.Write(f.Pix[3*(y*f.Width+x0) : 3*(y*f.Width+x1)])
-	}
-	return h.Sum64()
-}

@@ -174,6 +174,80 @@ func TestARecordingThatLoopsIsAReplay(t *testing.T) {
 	}
 }
 
+// drifting is a Looker whose tracked box depends on the frames before it, as a
+// real one's does.
+type drifting struct{ trackScene }
+
+func (d *drifting) Track(f *Frame, face *Face) (bool, error) {
+	was := face.Box
+	ok, err := d.trackScene.Track(f, face)
+	face.Box = Box{was.X0 + 0.7, was.Y0, was.X1 + 0.7, was.Y1}
+	return ok, err
+}
+
+// A recording that a second attempt meets at another frame, so that other frames
+// are detected and others tracked, is known by every frame that comes again.
+func TestARecordingIsKnownWhereverItBegins(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 11))
+	clip := make([]*Frame, 40)
+	for i := range clip {
+		clip[i] = grey(160, 120)
+		for k := range clip[i].Pix {
+			clip[i].Pix[k] = byte(rng.Uint32())
+		}
+	}
+	person := somebody(1, 320, 200)
+	aside := person
+	aside.Quality.Yaw = maxYaw + 5 // also frames that are not good enough to be compared
+	var memory Memory
+	at := time.Unix(1000, 0)
+	play := func(frames []*Frame, who Face) *Sequence {
+		d := &drifting{}
+		d.people = map[int]Embedding{1: anyone(rand.New(rand.NewPCG(2, 2)), 128)}
+		d.faces = []Face{who}
+		s := &Sequence{Same: 0.5, Before: &memory}
+		for _, f := range frames {
+			at = at.Add(time.Second / 30)
+			f.At = at
+			if _, err := s.Look(d, f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		at = at.Add(time.Minute)
+		return s
+	}
+	if s := play(clip[:35], person); s.Replayed() {
+		t.Fatalf("the first time: %v", s.Cues())
+	}
+	for from := range 8 {
+		if c := play(clip[from:35], person).Cues(); c["repeats"] != float64(35-from) {
+			t.Errorf("from frame %d on: %v of %d repeats were noticed", from, c["repeats"], 35-from)
+		}
+	}
+	if s := play(clip[35:], aside); s.Replayed() {
+		t.Fatalf("aside, the first time: %v", s.Cues())
+	}
+	if s := play(clip[35:], aside); !s.Replayed() {
+		t.Errorf("aside: %v", s.Cues())
+	}
+}
+
+// A camera that gives its last frame once more, though another attempt begins,
+// plays no recording.
+func TestACopyAcrossAttemptsIsNoReplay(t *testing.T) {
+	var memory Memory
+	th := newTheatre()
+	th.seq.Before = &memory
+	th.show(t, frame, somebody(1, 320, 200))
+	th.seq.Wipe()
+	for range 3 {
+		th.showAgain(t, frame, somebody(1, 320, 200))
+	}
+	if th.seq.Replayed() || th.seq.Len() != 0 || th.seq.Cues()["copies"] != 3 {
+		t.Errorf("%v", th.seq.Cues())
+	}
+}
+
 func TestMemoryForgetsTheOldest(t *testing.T) {
 	var m Memory
 	for p := range uint64(3 * memoryFrames) {

@@ -264,9 +264,12 @@ func parseConfig(doc []byte, file, dir string) (Config, error) {
 // isFile tells whether a camera source is a file's name, not a device, a
 // pipeline or an address.
 func isFile(source string) bool {
-	return source != "" && !strings.ContainsAny(source, "!") && !strings.Contains(source, "://") &&
+	return source != "" && !strings.HasPrefix(source, "/dev/") && !strings.ContainsAny(source, "!") && !strings.Contains(source, "://") &&
 		!strings.HasPrefix(source, "libcamera") && strings.Trim(source, "0123456789") != ""
 }
+
+// recorded tells whether the camera plays recordings, in which frames come again.
+func (c *Config) recorded() bool { return c.Bench.Enabled || isFile(c.Camera.Source) }
 
 // isProfileFile tells whether a model profile is a file of the site's own.
 func isProfileFile(profile string) bool { return filepath.Ext(profile) == ".toml" }

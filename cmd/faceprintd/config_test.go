@@ -119,3 +119,35 @@ func FuzzConfig(f *testing.F) {
 		}
 	})
 }
+
+// A camera's frames that come again are an attack: only what plays a recording
+// by its configuration is believed to do so.
+func TestOnlyAFileIsARecording(t *testing.T) {
+	for source, want := range map[string]bool{
+		defaults().Camera.Source:                false,
+		"/dev/video2":                           false,
+		"/dev/v4l/by-id/usb-Cam-video-index0":   false,
+		"0":                                     false,
+		"libcamera":                             false,
+		"libcamera:/base/soc/i2c0mux/imx708@1a": false,
+		"videotestsrc ! videoconvert ! appsink": false,
+		"rtsp://camera.local/live":              false,
+		"http://camera.local/live.mjpg":         false,
+		"clips/franck.mp4":                      true,
+		"/usr/share/faceprint/clips/franck.mp4": true,
+	} {
+		c := defaults()
+		c.Camera.Source = source
+		if got := c.recorded(); got != want {
+			t.Errorf("%s: a recording %v, want %v", source, got, want)
+		}
+	}
+	if c := benchDefaults(); c.recorded() {
+		t.Error("the bench is one before it is enabled")
+	}
+	c := benchDefaults()
+	c.Bench.Enabled = true
+	if !c.recorded() {
+		t.Error("the bench plays clips")
+	}
+}

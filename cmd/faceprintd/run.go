@@ -84,7 +84,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 		Camera: camera, Faces: faces{models}, Finger: fingers, Match: fingers, Enrol: fingers, Prints: prints, Lock: entrance.lock, Phones: ask,
 	}, vault, device.Policy{
 		Mode: device.Mode(c.Policy.Mode), Phone: device.PhoneWeight(c.Policy.Phone), FaceFMR: c.Policy.FaceFMR, FingerFMR: c.Policy.FingerFMR, Live: c.Policy.Live, Challenge: device.Challenge(c.Policy.Challenge), Adapt: c.Policy.Adapt, PIN: c.Policy.PIN,
-	}, device.Options{Timeout: c.Policy.Timeout.Duration, OpenFor: c.Door.Open.Duration, Recorded: c.Bench.Enabled || isFile(c.Camera.Source), Mirrored: c.Camera.Mirror, Log: log})
+	}, device.Options{Timeout: c.Policy.Timeout.Duration, OpenFor: c.Door.Open.Duration, Recorded: c.recorded(), Mirrored: c.Camera.Mirror, Log: log})
 	if err != nil {
 		return err
 	}
