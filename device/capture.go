@@ -25,6 +25,7 @@ type captured struct {
 	faceModel, family    string
 	faceHint, fingerHint string
 	phoneHint            string // where somebody's phone was asked
+	mode                 Mode   // what the attempt wants
 	gallery              int
 	user                 store.UserID     // whom a 1:N search found
 	look                 vision.Embedding // of the face that was compared last
@@ -36,9 +37,19 @@ func (c *captured) evidence() Evidence {
 	return Evidence{Face: c.face, Finger: c.finger, Phone: c.phone, PIN: c.pin, Gallery: c.gallery}
 }
 
-// compared tells whether anything was learnt that counts: a comparison, or the
-// word of a phone's owner that it is somebody else.
-func (c *captured) compared() bool { return c.face.Compared || c.finger.Compared || c.phone.Denied }
+// compared tells whether anything was learnt that counts: a comparison, a
+// recording, or the word of a phone's owner that it is somebody else.
+func (c *captured) compared() bool {
+	return c.face.Compared || c.face.Replayed || c.finger.Compared || c.phone.Denied
+}
+
+// attack tells whether a verdict on an attempt that was cut off is an attack. A
+// face of which too little was seen to tell whether it lives is none yet.
+func (c *captured) attack(v Verdict) bool {
+	return !v.Granted && slices.ContainsFunc(v.Reasons, func(r Reason) bool {
+		return r.attack() && !(r == FaceNotLive && math.IsNaN(c.face.Live))
+	})
+}
 
 func (c *captured) wipe() {
 	c.look.Wipe()
@@ -71,9 +82,9 @@ func (c *captured) scores() map[string]float64 {
 	if c.face.Compared {
 		put("face", c.face.Score)
 		put("face-fmr", c.face.FMR)
-		for name, v := range c.face.Cues {
-			put("face-"+name, v)
-		}
+	}
+	for name, v := range c.face.Cues { // there may be some before the first comparison
+		put("face-"+name, v)
 	}
 	if c.finger.Compared {
 		put("finger", c.finger.Score)
@@ -113,6 +124,7 @@ func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
 		return c, nil // nothing that could be measured would help
 	}
 	mode := d.policy.modeWith(c.phone.Asked)
+	c.mode = mode
 	wants := func(f Factor) bool { return mode.Wants(f) || slices.Contains(r.Factors, f) }
 
 	// Only what will be compared is unsealed, and only while this attempt lasts.
@@ -240,8 +252,8 @@ func (d *Device) askPhone(ctx context.Context, cancel context.CancelCauseFunc, c
 	return nil
 }
 
-// errEnough ends the other factor when one suffices.
-var errEnough = errors.New("device: the other factor sufficed")
+// errEnough ends the other factor when one suffices, or none would.
+var errEnough = errors.New("device: nothing more is needed")
 
 func templates(tx *store.Tx, user store.UserID, kind store.Kind) ([]store.Template, error) {
 	if user == "" {
@@ -361,11 +373,12 @@ func (g *gallery) people() int {
 	return len(seen)
 }
 
-// over tells whether the wait ended for a reason that is no fault: the time is
-// up, the other factor sufficed, or another attempt came first.
+// over tells whether the wait ended for a reason that is no fault of what
+// waited: the time is up, nothing more is needed, another attempt came first, or
+// another part failed, which says so itself. An asker who hangs up is a fault.
 func over(ctx context.Context) bool {
 	cause := context.Cause(ctx)
-	return errors.Is(cause, context.DeadlineExceeded) || errors.Is(cause, errEnough) || errors.Is(cause, errYield)
+	return cause != nil && !errors.Is(cause, context.Canceled)
 }
 
 // measureFinger waits for a finger that can be read and compares it. Pictures

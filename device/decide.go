@@ -40,6 +40,11 @@ const (
 	Disabled          Reason = "disabled"
 	NoPolicy          Reason = "no-policy" // the policy allows nothing
 	NobodyFound       Reason = "nobody-found"
+
+	// Of enrolments.
+	FaceMixed       Reason = "face-mixed"     // several people, or not who it was to be
+	FaceDuplicate   Reason = "face-duplicate" // somebody with this face is enrolled
+	FingerDuplicate Reason = "finger-duplicate"
 )
 
 // Mode says which factors a policy wants.

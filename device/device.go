@@ -405,7 +405,7 @@ func (d *Device) attempt(ctx context.Context, r Request, kind string) (Decision,
 	if err != nil {
 		// A fault stays counted, except that a person is not punished for a
 		// cable: nothing was compared, so nothing was learnt.
-		return Decision{}, errors.Join(err, d.fault(asker, r.Who, kind, before, ev, err))
+		return Decision{}, errors.Join(err, d.fault(asker, kind, r, before, ev, err, start))
 	}
 	if !ev.compared() && errors.Is(context.Cause(ctx), errYield) {
 		if err := d.restore(r.Who, before); err != nil {
@@ -582,24 +582,29 @@ func (d *Device) Unlock(user store.UserID) error {
 }
 
 // fault records an attempt that a part of the device, or the asker's hanging
-// up, ended. It stays counted once anything was compared.
-func (d *Device) fault(asker context.Context, user store.UserID, kind string, before lockouts, ev *captured, cause error) error {
+// up, ended. It stays counted once anything was compared. Nobody makes an attack
+// unseen by ending it: what was one so far is refused as one.
+func (d *Device) fault(asker context.Context, kind string, r Request, before lockouts, ev *captured, cause error, start time.Time) error {
 	outcome := "fault"
 	if errors.Is(asker.Err(), context.Canceled) && d.ctx.Err() == nil {
 		outcome = "abandoned" // the asker hung up
 	} else {
 		d.opts.Log.Warn("attempt failed", "err", cause)
-		d.send(Event{Kind: "fault", User: user})
+		d.send(Event{Kind: "fault", User: r.Who})
+	}
+	if verdict := d.policy.Decide(ev.evidence()); ev.attack(verdict) {
+		_, err := d.conclude(kind, r, before, verdict, ev, start)
+		return err
 	}
 	return d.vault.Update(func(tx *store.Tx) error {
 		if !ev.compared() {
-			if err := uncount(tx, user, before); err != nil {
+			if err := uncount(tx, r.Who, before); err != nil {
 				return err
 			}
-			_, err := d.refuse(tx, user, refusal{Kind: kind, Outcome: outcome})
+			_, err := d.refuse(tx, r.Who, refusal{Kind: kind, Outcome: outcome})
 			return err
 		}
-		_, err := tx.Append(store.Entry{At: d.hw.Now(), Kind: kind, User: user, Outcome: outcome})
+		_, err := tx.Append(store.Entry{At: d.hw.Now(), Kind: kind, User: r.Who, Outcome: outcome, Scores: ev.scores()})
 		return err
 	})
 }
@@ -685,15 +690,20 @@ func (d *Device) decided(dec Decision) {
 		outcome = "granted"
 	}
 	if slices.ContainsFunc(dec.Reasons, Reason.attack) {
-		d.alarm.Store(d.hw.Now().UnixNano())
-		d.opts.Log.Warn("attack", "reasons", dec.Reasons, "audit", dec.Audit)
-		step := Face
-		if slices.Contains(dec.Reasons, FingerModule) {
-			step = Finger
-		}
-		d.send(Event{Kind: "attack", Step: step, User: dec.User, Outcome: outcome, Reasons: dec.Reasons})
+		d.attacked(dec.User, dec.Reasons, dec.Audit)
 	}
 	d.send(Event{Kind: "decision", User: dec.User, Outcome: outcome, Reasons: dec.Reasons})
+}
+
+// attacked tells everybody of an attack and remembers when it was.
+func (d *Device) attacked(user store.UserID, reasons []Reason, audit uint64) {
+	d.alarm.Store(d.hw.Now().UnixNano())
+	d.opts.Log.Warn("attack", "reasons", reasons, "audit", audit)
+	step := Face
+	if slices.Contains(reasons, FingerModule) {
+		step = Finger
+	}
+	d.send(Event{Kind: "attack", Step: step, User: user, Outcome: "refused", Reasons: reasons})
 }
 
 // Forget erases a person. An error with a Receipt that has an audit number is

@@ -67,7 +67,7 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 	if slices.Contains(r.Factors, Face) {
 		var t store.Template
 		if t, scores, err = d.enrollFace(ctx, r, there); err != nil {
-			return Enrollment{}, err
+			return Enrollment{}, errors.Join(err, d.refuseEnrolment(r, Face, err, scores))
 		}
 		made = append(made, t)
 	}
@@ -79,7 +79,7 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 		})
 		if err != nil {
 			t.Wipe()
-			return Enrollment{}, err
+			return Enrollment{}, errors.Join(err, d.refuseEnrolment(r, Finger, err, scores))
 		}
 		made = append(made, t)
 	}
@@ -127,6 +127,57 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 	return out, nil
 }
 
+// errNotLive: of an enrolment's face there was enough to tell that it is none.
+var errNotLive = errors.New("this does not look like a living face")
+
+// refuseEnrolment records an enrolment that a factor's measure spoke against. An
+// attack is reported, and counted against the device as a failed attempt is;
+// whose enrolment it was is not to blame. What the asker can mend is in no record.
+func (d *Device) refuseEnrolment(r EnrollRequest, f Factor, cause error, scores map[string]float64) error {
+	var reasons []Reason
+	attack := (*sensor.AttackError)(nil)
+	switch {
+	case errors.Is(cause, ErrReplay):
+		reasons = []Reason{FaceReplayed}
+	case errors.Is(cause, errNotLive):
+		reasons = []Reason{FaceNotLive}
+	case errors.As(cause, &attack):
+		reasons = []Reason{FingerModule, Reason(attack.Kind)}
+	case errors.Is(cause, ErrMixed):
+		reasons = []Reason{FaceMixed}
+	case errors.Is(cause, ErrDuplicate) && f == Finger:
+		reasons = []Reason{FingerDuplicate}
+	case errors.Is(cause, ErrDuplicate):
+		reasons = []Reason{FaceDuplicate}
+	default:
+		return nil
+	}
+	attacked := slices.ContainsFunc(reasons, Reason.attack)
+	var audit uint64
+	err := d.vault.Update(func(tx *store.Tx) error {
+		now, up := d.hw.Now(), d.hw.Uptime()
+		if attacked {
+			l, err := tx.Lockout("")
+			if err != nil {
+				return err
+			}
+			if err := tx.SetLockout("", failed(forgiven(l, up), now, up, deviceFreeFailures, 0)); err != nil {
+				return err
+			}
+		}
+		e, err := tx.Append(store.Entry{At: now, Kind: "enrol", User: r.Who, Outcome: "refused", Reasons: words(reasons), Scores: scores})
+		audit = e.Seq
+		return err
+	})
+	if attacked {
+		d.attacked(r.Who, reasons, audit)
+	}
+	if err != nil {
+		return fmt.Errorf("device: the refusal could not be recorded: %w", err)
+	}
+	return nil
+}
+
 // checkName refuses, before anybody is measured, what is no name: nothing to
 // see, too long for the vault, or what hides in text or rearranges it, so that
 // two names look the same. The two joiners stay where Persian, the scripts of
@@ -169,6 +220,10 @@ func factorWords(fs []Factor) []string {
 	return w
 }
 
+// checkDuplicate refuses a face that is somebody else's, and, for a person who
+// has templates, one that is not theirs: a second template is for another light
+// or for glasses, and whoever is no longer like any of their own is forgotten and
+// enrolled anew.
 func (d *Device) checkDuplicate(mean vision.Embedding, who store.UserID, profile vision.Profile) error {
 	same, err := profile.Table.Threshold(duplicateFMR)
 	if err != nil {
@@ -191,20 +246,31 @@ func (d *Device) checkDuplicate(mean vision.Embedding, who store.UserID, profile
 	if len(refs.users) == 0 {
 		return nil
 	}
-	own := 0 // templates of the person themselves may come first
+	own := 0
 	for _, u := range refs.users {
 		if u == who {
 			own++
 		}
 	}
-	best, err := refs.search(mean, own+1)
+	best, err := refs.search(mean, len(refs.users))
 	if err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
+	theirs, err := profile.Table.Threshold(samePersonFMR)
+	if err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
+	alike := own == 0
 	for _, m := range best {
-		if refs.users[m.Index] != who && m.Cosine >= same {
+		switch {
+		case refs.users[m.Index] == who:
+			alike = alike || m.Cosine >= theirs
+		case m.Cosine >= same:
 			return fmt.Errorf("device: %w", ErrDuplicate)
 		}
+	}
+	if !alike {
+		return fmt.Errorf("device: the face is not like those enrolled of this person: %w", ErrMixed)
 	}
 	return nil
 }

@@ -158,17 +158,21 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 			return err
 		}
 		done, err := a.saw(seen)
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case !done:
-		case d.policy.face(c.face, float64(max(c.gallery, 1))) == "":
+		}
+		if !done {
+			continue
+		}
+		switch reason := d.policy.face(c.face, float64(max(c.gallery, 1))); {
+		case c.face.Replayed || reason.attack() && c.mode != Either:
+			d.keep()
+			cancel(errEnough) // no finger and no phone would make a yes of it
+		case reason == "":
 			d.tell(c.notify, Event{Kind: "progress", Step: Face, Done: framesForNo, Of: framesForNo}) // no more are needed
 			passed()
-			return nil
-		default:
-			return nil
 		}
+		return nil
 	}
 }
 
@@ -298,7 +302,7 @@ const (
 
 // enrollFace makes a template of several good, live frames of one person who is
 // nobody else that is enrolled. The scores are for the audit.
-func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (store.Template, map[string]float64, error) {
+func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (t store.Template, scores map[string]float64, err error) {
 	if d.hw.Camera == nil || d.hw.Faces == nil {
 		return store.Template{}, nil, fmt.Errorf("device: camera or face model: %w", ErrPart)
 	}
@@ -311,6 +315,13 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (
 		return store.Template{}, nil, err
 	}
 	defer s.Wipe()
+	defer func() {
+		yaw, pitch := s.Spread()
+		scores = map[string]float64{"face-yaw-spread": float64(yaw), "face-pitch-spread": float64(pitch)}
+		for name, v := range s.Cues() {
+			scores["face-"+name] = v
+		}
+	}()
 	s.Apart = enrolApart
 	var views *poses
 	if r.Poses {
@@ -328,7 +339,7 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (
 		case s.Replayed():
 			return store.Template{}, nil, fmt.Errorf("device: frames of the camera came again: %w", ErrReplay)
 		case seen.Restarted && s.Cues()["restarts"] > 0:
-			return store.Template{}, nil, fmt.Errorf("device: after %d frames: %w", s.Len(), ErrMixed)
+			return store.Template{}, nil, fmt.Errorf("device: %w", ErrMixed)
 		}
 		if err := there.look(seen.Hint != vision.HintNoFace); err != nil {
 			return store.Template{}, nil, err
@@ -353,7 +364,11 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (
 			break
 		}
 		if hint = vision.HintTurnToCamera; s.Len() >= framesForLive {
-			return store.Template{}, nil, &RetryError{Hints: []string{hint.String()}}
+			retry := &RetryError{Hints: []string{hint.String()}}
+			if _, decided := s.Alive(d.policy.Live); decided {
+				return store.Template{}, nil, fmt.Errorf("%w: %w", errNotLive, retry)
+			}
+			return store.Template{}, nil, retry
 		}
 		hints.tell(hint)
 	}
@@ -369,9 +384,7 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (
 	if err != nil {
 		return store.Template{}, nil, fmt.Errorf("device: %w", err)
 	}
-	yaw, pitch := s.Spread()
-	scores := map[string]float64{"face-yaw-spread": float64(yaw), "face-pitch-spread": float64(pitch)}
-	return store.Template{Kind: store.KindFace, Model: profile.Name, Data: data}, scores, nil
+	return store.Template{Kind: store.KindFace, Model: profile.Name, Data: data}, nil, nil
 }
 
 // ErrReplay: the camera delivers what it delivered before; somebody plays a

@@ -103,9 +103,11 @@ func (t *tool) finish(ctx context.Context, err error) int {
 		}
 	case errors.As(err, &problem):
 		switch problem.Problem() {
-		case client.ProblemBusy, client.ProblemTooMany:
+		case client.ProblemBusy, client.ProblemTooMany, client.ProblemRetry:
 			code = exitRetry
-		case client.ProblemInvalid, client.ProblemNotFound, client.ProblemDuplicate, client.ProblemConsent, client.ProblemPairing:
+		case client.ProblemDuplicate, client.ProblemRefused:
+			code = exitRefused
+		case client.ProblemInvalid, client.ProblemNotFound, client.ProblemConsent, client.ProblemPairing:
 			code = exitUsage
 		}
 	case ctx.Err() != nil:

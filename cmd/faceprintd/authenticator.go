@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/faceprint/faceprint/device"
@@ -245,12 +245,15 @@ func (b *backend) Forget(ctx context.Context, user string) (client.Receipt, erro
 	return w, err
 }
 
+// plain is an error as people read it, without the package that says it.
+func plain(err error) string { return strings.TrimPrefix(err.Error(), "device: ") }
+
 // deviceProblem names what the device says is the caller's doing, or nobody's.
 func deviceProblem(err error) error {
 	retry := (*device.RetryError)(nil)
 	switch {
 	case errors.As(err, &retry):
-		return api.NewProblem(http.StatusConflict, client.ProblemRetry, fmt.Sprintf("not done: %v", retry), "do what the hint says and try again")
+		return api.NewProblem(http.StatusConflict, client.ProblemRetry, "not done: "+plain(retry), "do what the hint says and try again")
 	case errors.Is(err, device.ErrBusy):
 		return api.NewProblem(http.StatusConflict, client.ProblemBusy, err.Error(), "try again when it is done")
 	case errors.Is(err, device.ErrUnknown):
@@ -260,9 +263,11 @@ func deviceProblem(err error) error {
 	case errors.Is(err, device.ErrAccountTaken):
 		return api.NewProblem(http.StatusConflict, client.ProblemDuplicate, err.Error(), "an account is one person's; 'faceprint login revoke ACCOUNT' frees it")
 	case errors.Is(err, device.ErrDuplicate):
-		return api.NewProblem(http.StatusConflict, client.ProblemDuplicate, err.Error(), "'faceprint identify' tells who it is; add to that person, or forget them first")
+		return api.NewProblem(http.StatusConflict, client.ProblemDuplicate, plain(err), "'faceprint identify' tells who it is; add to that person, or forget them first")
 	case errors.Is(err, device.ErrMixed):
-		return api.NewProblem(http.StatusConflict, client.ProblemRetry, err.Error(), "let one person stand before the camera and try again")
+		return api.NewProblem(http.StatusConflict, client.ProblemRetry, plain(err), "let one person stand before the camera and try again; whoever no longer looks like their own template is forgotten and enrolled anew")
+	case errors.Is(err, device.ErrReplay):
+		return api.NewProblem(http.StatusForbidden, client.ProblemRefused, plain(err), "find out what is plugged in between the camera and this device; 'faceprint audit' has the entry")
 	case errors.Is(err, device.ErrLeft):
 		return api.NewProblem(http.StatusConflict, client.ProblemLeft, err.Error(), "nothing was stored; begin again")
 	case errors.Is(err, device.ErrPIN), errors.Is(err, device.ErrName):

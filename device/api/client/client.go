@@ -78,6 +78,7 @@ const (
 	ProblemConsent   = "no-consent" // consent was not given
 	ProblemLeft      = "left"       // whoever agreed was not seen any more; nothing was stored
 	ProblemPIN       = "pin"        // no PIN that is taken here
+	ProblemRefused   = "refused"    // what was seen is an attack
 	ProblemRetry     = "retry"      // nothing was done: somebody must come closer, press again
 
 	// Of phones.

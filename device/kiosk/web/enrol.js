@@ -158,7 +158,7 @@ function notEnrolled(e, state, wish) {
     trouble(e, home, say('problem.nothing-stored')); // they agree anew, once the part is there
     return;
   }
-  if (kind !== 'retry' && kind !== 'duplicate' && kind !== 'invalid') {
+  if (kind !== 'retry' && kind !== 'duplicate' && kind !== 'refused' && kind !== 'invalid') {
     trouble(e, () => capture(state, wish));
     return;
   }

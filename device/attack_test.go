@@ -1,0 +1,260 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/store"
+)
+
+// heard are the kinds of events that wait in a subscription.
+func heard(events <-chan Event) (kinds []string) {
+	for len(events) > 0 {
+		kinds = append(kinds, (<-events).Kind)
+	}
+	return kinds
+}
+
+// An attack on the face ends the attempt at once where no finger could make a
+// yes of it: nobody is waited for, and hanging up hides nothing.
+func TestAnAttackEndsTheAttempt(t *testing.T) {
+	w := newWorld(t, DefaultPolicy())
+	alice := w.enrol("Alice", 1, "alice")
+	w.pose(1, "") // no finger: the attempt would wait for one until its time is up
+	w.live = 0.05
+	events := w.d.Subscribe(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	d, err := w.d.Authenticate(ctx, Request{Who: alice, Timeout: time.Hour})
+	if err != nil || d.Granted || !slices.Contains(d.Reasons, FaceNotLive) || d.Failures != 1 {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	if e := w.lastEntry(); e.Outcome != "refused" || !slices.Contains(e.Reasons, string(FaceNotLive)) || e.Scores["face-live"] == 0 {
+		t.Errorf("%+v", e)
+	}
+	if !slices.Contains(heard(events), "attack") || !w.d.suspect() {
+		t.Error("nobody was told")
+	}
+}
+
+// Where one factor suffices, a finger still lets its owner in, whose face may
+// have been seen badly.
+func TestAFingerAloneIsNotEndedByTheFace(t *testing.T) {
+	p := DefaultPolicy()
+	p.Mode = Either
+	w := newWorld(t, p)
+	alice := w.enrol("Alice", 1, "alice")
+	w.live = 0.05
+	last := w.frames + 5
+	decided := make(chan struct{})
+	w.look = func() {
+		if w.frames == last-1 { // the last frame of the face's part
+			close(decided)
+		}
+	}
+	w.d.hw.Finger = scanner(func(ctx context.Context) (sensor.Print, error) {
+		<-decided
+		return sensor.Print{}, nil
+	})
+	if d := w.try(alice); !d.Granted || w.lastEntry().Scores["face-live"] == 0 {
+		t.Errorf("%+v", d)
+	}
+}
+
+// scanner is a finger reader by a function.
+type scanner func(context.Context) (sensor.Print, error)
+
+func (s scanner) Scan(ctx context.Context) (sensor.Print, error) { return s(ctx) }
+
+// Whoever hangs up on an attack has attacked; whoever hangs up on themselves has
+// not, though it is counted.
+func TestHangingUpHidesNoAttack(t *testing.T) {
+	for name, tt := range map[string]struct {
+		who    int // 0 = the enrolled person
+		live   float32
+		frames uint64 // until the asker hangs up
+		want   string
+		attack bool
+	}{
+		"on a picture":          {live: 0.05, frames: 4, want: "refused", attack: true},
+		"before it can be told": {live: 0.05, frames: 2, want: "abandoned"},
+		"on somebody unknown":   {who: 2, live: 0.95, frames: 4, want: "abandoned"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, DefaultPolicy())
+			alice := w.enrol("Alice", 1, "alice")
+			w.pose(max(tt.who, 1), "")
+			w.live = tt.live
+			ctx, cancel := context.WithCancel(t.Context())
+			last := w.frames + tt.frames
+			w.look = func() {
+				if w.frames == last {
+					cancel()
+				}
+			}
+			events := w.d.Subscribe(t.Context())
+			if _, err := w.d.Authenticate(ctx, Request{Who: alice}); !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			e := w.lastEntry()
+			if e.Outcome != tt.want || slices.Contains(e.Reasons, string(FaceNotLive)) != tt.attack || w.d.suspect() != tt.attack {
+				t.Errorf("%+v, want %s", e, tt.want)
+			}
+			if slices.Contains(heard(events), "attack") != tt.attack {
+				t.Errorf("told as an attack: %v", !tt.attack)
+			}
+			counted := w.lockout(alice).Failures == 1
+			if want := tt.frames > 2; counted != want {
+				t.Errorf("counted %v, want %v", counted, want)
+			}
+		})
+	}
+}
+
+// A recording may be known before anything is compared: it is counted, and its
+// cues are in the audit.
+func TestARecordingThatIsNeverComparedIsCounted(t *testing.T) {
+	d, th, user := stage(t, Options{})
+	play := repeat(12, actor{who: 0, x: 320, live: 0.9})
+	var dec Decision
+	for range 2 {
+		var err error
+		th.noise = 1000
+		if dec, err = th.shows(t, d, user, play); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if dec.Granted || len(dec.Results) != 0 || dec.Failures != 1 {
+		t.Fatalf("%+v", dec)
+	}
+	if s := scores(t, d, dec.Audit); s["face-repeats"] != 1 {
+		t.Errorf("%v", s)
+	}
+}
+
+// What speaks against an enrolment is in the audit; an attack is reported, and
+// counted against the device.
+func TestRefusedEnrolmentsAreRecorded(t *testing.T) {
+	bo, eve := actor{who: 2, x: 320, live: 0.9}, actor{who: 1, x: 320, live: 0.9}
+	photo := bo
+	photo.live = 0.1
+	for name, tt := range map[string]struct {
+		play   [][]actor
+		again  bool // the frames are those of the attempt before
+		reason Reason
+	}{
+		"two people":  {play: slices.Concat(repeat(15, bo), repeat(60, eve)), reason: FaceMixed},
+		"known":       {play: repeat(60, actor{who: 0, x: 320, live: 0.9}), reason: FaceDuplicate},
+		"a picture":   {play: repeat(100, photo), reason: FaceNotLive},
+		"a recording": {play: repeat(60, bo), again: true, reason: FaceReplayed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, th, user := stage(t, Options{})
+			th.noise = 1000
+			if tt.again {
+				if _, err := th.shows(t, d, user, tt.play); err != nil {
+					t.Fatal(err)
+				}
+				th.noise = 1000
+			}
+			events := d.Subscribe(t.Context())
+			before := deviceFailures(t, d)
+			th.play, th.seq = tt.play, 0
+			_, err := d.Enroll(t.Context(), EnrollRequest{Name: "Bo", Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond})
+			if err == nil {
+				t.Fatal("enrolled")
+			}
+			e := newest(t, d)
+			if e.Kind != "enrol" || e.Outcome != "refused" || !slices.Equal(e.Reasons, []string{string(tt.reason)}) || e.Scores["face-frames"] == 0 && tt.reason != FaceReplayed {
+				t.Errorf("%+v, %v", e, err)
+			}
+			attack := tt.reason.attack()
+			if slices.Contains(heard(events), "attack") != attack || d.suspect() != attack {
+				t.Errorf("told as an attack: %v", !attack)
+			}
+			if got := deviceFailures(t, d) - before; (got == 1) != attack {
+				t.Errorf("%d failures counted", got)
+			}
+		})
+	}
+}
+
+func deviceFailures(t *testing.T, d *Device) (n int) {
+	t.Helper()
+	err := d.vault.View(func(tx *store.Tx) error { l, err := tx.Lockout(""); n = l.Failures; return err })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func newest(t *testing.T, d *Device) store.Entry {
+	t.Helper()
+	var es []store.Entry
+	err := d.vault.View(func(tx *store.Tx) (err error) {
+		n, _, err := tx.AuditHead()
+		if err == nil {
+			es, err = tx.Audit(n-1, 1)
+		}
+		return err
+	})
+	if err != nil || len(es) != 1 {
+		t.Fatal(es, err)
+	}
+	return es[0]
+}
+
+// Another template of a person is of that person, or anybody's face opens their
+// door.
+func TestASecondTemplateIsOfTheSamePerson(t *testing.T) {
+	enrol := func(d *Device, th *theatre, who store.UserID, a actor) error {
+		th.play, th.seq = repeat(60, a), 0
+		_, err := d.Enroll(t.Context(), EnrollRequest{Who: who, Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond})
+		return err
+	}
+	d, th, ada := stage(t, Options{})
+	if err := enrol(d, th, ada, actor{who: 0, x: 320, live: 0.9}); err != nil {
+		t.Fatalf("the same person: %v", err)
+	}
+	eve := actor{who: 1, x: 320, live: 0.9}
+	if err := enrol(d, th, ada, eve); !errors.Is(err, ErrMixed) {
+		t.Errorf("somebody else: %v", err)
+	}
+	if dec, err := th.shows(t, d, ada, repeat(40, eve)); err != nil || dec.Granted {
+		t.Errorf("%+v, %v", dec, err)
+	}
+	// Whoever has no template yet, as somebody with a finger alone, gets their first.
+	bo := addPerson(t, d, "Bo")
+	if err := enrol(d, th, bo, eve); err != nil {
+		t.Errorf("a first face: %v", err)
+	}
+}
+
+// A part that fails is a fault in the audit, though the other part's wait was
+// cancelled by it.
+func TestAFaultOfOnePartIsNotTheAskersDoing(t *testing.T) {
+	w := newWorld(t, DefaultPolicy())
+	alice := w.enrol("Alice", 1, "alice")
+	waits := make(chan struct{})
+	w.d.hw.Finger = scanner(func(ctx context.Context) (sensor.Print, error) {
+		close(waits)
+		<-ctx.Done()
+		return sensor.Print{}, fmt.Errorf("GenImg: %w", ctx.Err())
+	})
+	gone := errors.New("the clip cannot be played again")
+	w.look = func() { <-waits }
+	w.fail = gone
+	events := w.d.Subscribe(t.Context())
+	_, err := w.d.Authenticate(t.Context(), Request{Who: alice})
+	if !errors.Is(err, gone) || errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	if e := w.lastEntry(); e.Outcome != "fault" || !slices.Contains(heard(events), "fault") {
+		t.Errorf("%+v", e)
+	}
+}
