@@ -80,6 +80,9 @@ static void end(const char *what, uint32_t at_least)
 	print_message("%s: %u flash operations, %u cuts\n", what, host.operations, cuts);
 }
 
+/* The application after the cut, beside the one that the test goes on with. */
+static struct guard again;
+
 /* The version that the loader starts; 0: none. */
 static uint32_t started(void)
 {
@@ -166,8 +169,8 @@ static void never_none(void)
 	assert_true(counter_read(COUNTER_FLOOR) == 0u || confirmed);
 	/* And the application of the next start completes what was begun. */
 	if (confirmed) {
-		guard_start(&board, SLOT_B);
-		assert_true(guard_confirm(&board));
+		guard_start(&again, SLOT_B);
+		assert_true(guard_confirm(&again));
 		assert_int_equal(counter_read(COUNTER_FLOOR), 1);
 		assert_int_equal(started(), NEW);
 	}
@@ -327,12 +330,104 @@ static void test_start(void **state)
 	}
 }
 
+/* --- the application, by its wire and its inputs ------------------------------------------ */
+
+/* The first heartbeat of a trial confirms it: event, word and floor. */
+static void test_heartbeat_confirms(void **state)
+{
+	(void)state;
+	start_board();
+	pair_board();
+	place_image(good(SLOT_B, NEW, 1, 1024), 2, true, false);
+	guard_start(&board, SLOT_B);
+	open_session();
+	host.operations = 0;
+	watch(never_none);
+	assert_int_equal(ask(0x41, NULL, 0).n, 16);
+	end("confirm by the wire", 30);
+	assert_int_equal(started(), NEW);
+	assert_int_equal(counter_read(COUNTER_FLOOR), 1);
+}
+
+/* The old image, a shut lock, and this key or none: never another, never half. Where the
+ * enclosure is open, none. */
+static void this_key_or_none(void)
+{
+	uint8_t key[PAIRING_SIZE];
+
+	host.outputs = 0;
+	assert_int_equal(started(), OLD);
+	guard_start(&again, SLOT_A);
+	assert_int_equal(host.outputs, 0);
+	assert_false(again.state_failed);
+	assert_false(again.events.failed);
+	if ((host.inputs & HAL_IN_TAMPER) != 0u) {
+		assert_int_equal(again.link, LINK_TAMPERED);
+		assert_false(pairing_read(key));
+	} else if (again.link == LINK_IDLE) {
+		assert_true(pairing_read(key));
+		assert_memory_equal(key, peer.key, PAIRING_SIZE);
+	} else {
+		assert_int_equal(again.link, LINK_UNPAIRED);
+	}
+}
+
+static void test_pair_by_the_wire(void **state)
+{
+	(void)state;
+	start_board();
+	host.inputs = HAL_IN_SERVICE;
+	pass(2u * DEBOUNCE_MS);
+	host.inputs = 0;
+	pass(2u * DEBOUNCE_MS);
+	host.operations = 0;
+	watch(this_key_or_none);
+	assert_int_equal(ask_plain(0x03, peer.key, 32).raw[0], 0x83);
+	end("pair by the wire", 40);
+	guard_start(&again, SLOT_A);
+	assert_int_equal(again.link, LINK_IDLE);
+}
+
+/* By the host, by the service button, by the tamper switch; with the lock open. */
+static void test_wipe_by_everything(void **state)
+{
+	static const char *const names[] = { "wipe by the host", "wipe by the button", "wipe by tamper" };
+
+	(void)state;
+	for (unsigned how = 0; how < 3u; how++) {
+		start_board();
+		pair_board();
+		open_session();
+		unlock_for(30000);
+		host.operations = 0;
+		watch(this_key_or_none);
+		switch (how) {
+		case 0:
+			assert_int_equal(ask(0x48, NULL, 0).n, 0);
+			break;
+		case 1:
+			host.inputs = HAL_IN_SERVICE;
+			pass(WIPE_MS + 2u * DEBOUNCE_MS);
+			break;
+		default:
+			host.inputs = HAL_IN_TAMPER;
+			pass(2u * DEBOUNCE_MS);
+			break;
+		}
+		end(names[how], 15);
+		host.inputs = 0;
+		guard_start(&again, SLOT_A);
+		assert_int_equal(again.link, LINK_UNPAIRED);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_upgrade), cmocka_unit_test(test_first_image), cmocka_unit_test(test_confirm),
 		cmocka_unit_test(test_counter), cmocka_unit_test(test_pairing),     cmocka_unit_test(test_events),
-		cmocka_unit_test(test_start),
+		cmocka_unit_test(test_start),       cmocka_unit_test(test_heartbeat_confirms),
+		cmocka_unit_test(test_pair_by_the_wire), cmocka_unit_test(test_wipe_by_everything),
 	};
 
 	return cmocka_run_group_tests_name("power", tests, NULL, NULL);
