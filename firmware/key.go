@@ -17,7 +17,7 @@ func DevelopmentKey() ed25519.PrivateKey {
 }
 
 // ErrKey: a file holds no key of the kind that is needed.
-var ErrKey = errors.New("no Ed25519 key: 32 bytes in hexadecimal, or PEM as openssl writes it, are")
+var ErrKey = errors.New("no Ed25519 key: it is 64 hexadecimal digits, or PEM as openssl writes it")
 
 // ParsePrivate reads a signing key: its seed as 64 hexadecimal digits, or
 // PKCS #8 in PEM (openssl genpkey -algorithm ed25519).

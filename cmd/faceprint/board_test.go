@@ -1,15 +1,21 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +24,7 @@ import (
 	"github.com/faceprint/faceprint/firmware"
 	"github.com/faceprint/faceprint/firmware/board"
 	"github.com/faceprint/faceprint/firmware/board/boardtest"
+	"github.com/faceprint/faceprint/firmware/qemu"
 	"github.com/faceprint/faceprint/sensor/modsim"
 )
 
@@ -257,6 +264,66 @@ func TestBatchWritesALineForEachBoard(t *testing.T) {
 	}
 }
 
+// fullDisk takes so many bytes more, and then none.
+type fullDisk struct {
+	*os.File
+	room int
+}
+
+func (f *fullDisk) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p[:min(len(p), f.room)])
+	if f.room -= n; err == nil && n < len(p) {
+		err = syscall.ENOSPC
+	}
+	return n, err
+}
+
+// A row is in the list whole or not at all, and the next run begins a line of its own.
+func TestBatchListSurvivesAFullDisk(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "list.csv")
+	c, err := openCSV(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, _ := os.ReadFile(name)
+	disk := &fullDisk{c.f.(*os.File), 40}
+	c.f, c.w = disk, csv.NewWriter(disk)
+	if err := c.add("unix:a", board.Flashed{Board: "microbit"}, nil); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), name+": the disk is full") {
+		t.Error(err)
+	}
+	c.close()
+	if b, err := os.ReadFile(name); err != nil || !bytes.Equal(b, header) {
+		t.Errorf("%q %v", b, err)
+	}
+	// What an older version or a power cut left.
+	if err := os.WriteFile(name, append(header, "2026-11-26T19:31:41Z,unix:/tmp/e9/board"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, err = openCSV(name); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.add("unix:b", board.Flashed{Board: "microbit"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	c.close()
+	b, _ := os.ReadFile(name)
+	lines := strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+	if len(lines) != 3 || strings.Count(lines[2], ",") != len(batchHeader)-1 || !strings.Contains(lines[2], ",unix:b,") {
+		t.Errorf("%q", lines)
+	}
+}
+
+func TestBatchCountIsLookedAt(t *testing.T) {
+	t.Parallel()
+	fpb := bundle(t, "microbit", 1<<24+1)
+	for _, args := range [][]string{{"--count", "3"}, {"--batch", "x.csv", "--count", "-1"}, {"--batch", "x.csv", "--count", "0"}} {
+		if code, _, said := faceprint(t, append([]string{"flash", fpb}, args...)...); code != exitUsage || !strings.Contains(said, "--count") {
+			t.Errorf("%q: exit %d: %s", args, code, said)
+		}
+	}
+}
+
 // meeting is a line on which no byte of an upload goes through before all
 // others are as far.
 type meeting struct {
@@ -388,5 +455,96 @@ func TestSimBoardSaysWhatIsMissing(t *testing.T) {
 	code, _, said := faceprint(t, "sim", "board", "--host", "--dir", t.TempDir(), "--firmware", t.TempDir())
 	if code != exitFault || !strings.Contains(said, "make firmware") {
 		t.Errorf("without the firmware: exit %d: %s", code, said)
+	}
+}
+
+// children are the processes that this one started under a name.
+func children(t *testing.T, name string) (pids []int) {
+	t.Helper()
+	lists, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, list := range lists {
+		text, _ := os.ReadFile(list)
+		for _, word := range strings.Fields(string(text)) {
+			comm, _ := os.ReadFile("/proc/" + word + "/comm")
+			if pid, err := strconv.Atoi(word); err == nil && strings.HasPrefix(name, strings.TrimSpace(string(comm))) {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// The bench's board keeps its flash like a real one: over a power cut, and over the
+// end of the emulator.
+func TestSimBoardKeepsItsFlash(t *testing.T) {
+	built := filepath.Join("..", "..", "firmware", "build")
+	if _, err := os.Stat(filepath.Join(built, "microbit", "loader.bin")); err != nil || qemu.Available() != nil {
+		t.Skip("needs 'make firmware' and QEMU")
+	}
+	dir, err := os.MkdirTemp("", "sim") // a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	start := func() (commands io.WriteCloser, lines chan string, ended chan int) {
+		in, commands := io.Pipe()
+		out, said := io.Pipe()
+		lines, ended = make(chan string, 256), make(chan int, 1)
+		go func() {
+			defer close(lines)
+			for s := bufio.NewScanner(out); s.Scan(); {
+				lines <- s.Text()
+			}
+		}()
+		go func() {
+			ended <- run(t.Context(), []string{"sim", "board", "--dir", dir, "--firmware", built}, in, said, said)
+			said.Close()
+		}()
+		return commands, lines, ended
+	}
+	expect := func(lines chan string, want string) {
+		t.Helper()
+		for line := range lines {
+			if strings.HasPrefix(line, want) {
+				return
+			}
+		}
+		t.Fatalf("it ended before it said %q", want)
+	}
+	port := "unix:" + filepath.Join(dir, "serial.sock")
+	kept := func() {
+		t.Helper()
+		if code, out, said := faceprint(t, "board", "info", "--port", port); code != exitOK || !strings.Contains(out, "in slot A, not paired, confirmed") {
+			t.Errorf("exit %d: %s%s", code, out, said)
+		}
+	}
+	commands, lines, ended := start()
+	expect(lines, "ready ")
+	if code, _, said := faceprint(t, "flash", filepath.Join(built, "microbit", "app.fpb"), "--port", port); code != exitOK {
+		t.Fatalf("exit %d: %s", code, said)
+	}
+	fmt.Fprintln(commands, "cut")
+	expect(lines, "power cut")
+	expect(lines, "ready ")
+	kept()
+	pids := children(t, "qemu-system-arm")
+	if len(pids) != 1 {
+		t.Fatalf("emulators: %v", pids)
+	}
+	if err := syscall.Kill(pids[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if code := <-ended; code != exitFault {
+		t.Errorf("exit %d", code)
+	}
+	commands, lines, ended = start()
+	expect(lines, "ready ")
+	kept()
+	fmt.Fprintln(commands, "quit")
+	if code := <-ended; code != exitOK {
+		t.Errorf("exit %d", code)
 	}
 }

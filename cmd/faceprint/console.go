@@ -26,8 +26,8 @@ func (t *tool) console() *cobra.Command {
 		Short: "Talk to a guard board line by line",
 		Long: `Talk to a guard board line by line, with history (arrow keys). "help" lists what
 can be said; a board that is in its loader also takes the loader's own words.
-Without a terminal the lines are read from standard input, and the first that
-fails ends the console with 4.`,
+Without a terminal the lines are read from standard input. The first that fails
+ends the console: with 2 where it is not understood, else with 4.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			key, err := port.key()

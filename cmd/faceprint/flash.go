@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"sync"
@@ -38,6 +39,12 @@ file.`,
 		Example: "  faceprint flash pico-1.0.1.fpb --key /var/lib/faceprint/door.key\n  faceprint flash pico-1.0.1.fpb --batch today.csv",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch counted := cmd.Flags().Changed("count"); {
+			case counted && batch == "":
+				return usage("--count is for --batch FILE.csv; without it one board is flashed")
+			case counted && count < 1:
+				return usage("--count %d: how many boards, 1 or more; without it Ctrl-C ends", count)
+			}
 			u, err := t.update(args[0], production, &port)
 			if err != nil {
 				return err
@@ -243,7 +250,7 @@ func (t *tool) flashBatch(ctx context.Context, port *boardPort, u board.Update, 
 		return b.err
 	}
 	if err := t.print(map[string]int{"flashed": b.good, "failed": b.bad}, func(w io.Writer) {
-		fmt.Fprintf(w, "%d boards flashed, %d failed; the list is %s\n", b.good, b.bad, file)
+		fmt.Fprintf(w, "%s flashed, %d failed; the list is %s\n", boards(b.good), b.bad, file)
 	}); err != nil {
 		return err
 	}
@@ -251,6 +258,13 @@ func (t *tool) flashBatch(ctx context.Context, port *boardPort, u board.Update, 
 		return &exitError{code: exitFault}
 	}
 	return nil
+}
+
+func boards(n int) string {
+	if n == 1 {
+		return "1 board"
+	}
+	return fmt.Sprintf("%d boards", n)
 }
 
 // wholeLines is a writer for several at a time.
@@ -325,14 +339,22 @@ func (b *batch) attend(ctx context.Context, name string) {
 	if err := b.record.add(name, done, err); err != nil {
 		b.err = errors.Join(b.err, fmt.Errorf("%w; %s %s was flashed but is not in the list", err, done.Board, done.Serial))
 	}
-	b.t.progress("%d boards done, %d failed; next, please", b.good, b.bad)
+	b.t.progress("%s done, %d failed; next, please", boards(b.good+b.bad), b.bad)
 }
 
-// csvFile is a list that is on the disk after each line.
+// csvFile is a list that is on the disk after each line, or as it was before.
 type csvFile struct {
-	f    *os.File
+	f    sheet
 	w    *csv.Writer
 	name string
+}
+
+// sheet is a file that is only appended to.
+type sheet interface {
+	io.WriteCloser
+	Sync() error
+	Stat() (fs.FileInfo, error)
+	Truncate(size int64) error
 }
 
 func openCSV(name string) (*csvFile, error) {
@@ -342,8 +364,15 @@ func openCSV(name string) (*csvFile, error) {
 	}
 	c := &csvFile{f, csv.NewWriter(f), name}
 	info, err := f.Stat()
-	if err == nil && info.Size() == 0 {
+	switch {
+	case err != nil || !info.Mode().IsRegular():
+	case info.Size() == 0:
 		err = c.write(batchHeader)
+	default: // a line that was cut off is ended: the next board gets its own
+		last := make([]byte, 1)
+		if _, err = f.ReadAt(last, info.Size()-1); err == nil && last[0] != '\n' {
+			_, err = f.Write([]byte{'\n'})
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(written(name, err), f.Close())
@@ -351,12 +380,19 @@ func openCSV(name string) (*csvFile, error) {
 	return c, nil
 }
 
+// write adds a row. When it cannot, nothing of it stays.
 func (c *csvFile) write(row []string) error {
+	before, err := c.f.Stat()
+	if err != nil {
+		return err
+	}
 	_ = c.w.Write(row)
 	c.w.Flush()
-	err := c.w.Error()
-	if err == nil {
+	if err = c.w.Error(); err == nil {
 		err = c.f.Sync()
+	}
+	if err != nil && before.Mode().IsRegular() {
+		err = errors.Join(err, c.f.Truncate(before.Size()))
 	}
 	return err
 }

@@ -286,6 +286,19 @@ func writeFile(file string, b []byte, mode fs.FileMode) error {
 	return written(file, err)
 }
 
+// roomFor tells whether a file of n bytes could be written now.
+func roomFor(file string, n int) error {
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+		return nil // a pipe or a terminal
+	}
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
+	if err != nil {
+		return written(file, err)
+	}
+	_, err = f.Write(make([]byte, n))
+	return written(file, errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name())))
+}
+
 func written(file string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) {
 		return fmt.Errorf("%s: the disk is full; make room and run it again: %w", file, err)

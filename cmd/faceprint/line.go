@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ type boardPort struct {
 }
 
 func (p *boardPort) flags(c *cobra.Command, key bool) {
-	c.Flags().StringArrayVarP(&p.names, "port", "p", nil, "serial port, or unix:SOCKET of an emulator; without it every port is asked")
+	c.Flags().StringArrayVarP(&p.names, "port", "p", nil, "serial port, or unix:SOCKET of an emulator; without it every USB serial port and the Pi's own UART are asked")
 	_ = c.RegisterFlagCompletionFunc("port", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return serialPorts(), cobra.ShellCompDirectiveDefault
 	})
@@ -70,9 +71,12 @@ type foundBoard struct {
 // find opens the port on which a board answers; the caller closes the line.
 func (p *boardPort) find(ctx context.Context, t *tool) (*foundBoard, error) {
 	names, wait := p.names, askNamed
+	if slices.Contains(names, "") {
+		return nil, usage("--port names no port; a port is named like /dev/ttyACM0, or unix:SOCKET for an emulator")
+	}
 	if len(names) == 0 {
 		if names, wait = serialPorts(), askEach; len(names) == 0 {
-			return nil, errors.New("this machine has no serial port; plug the board in, or name a port with --port")
+			return nil, errors.New("this machine has neither a USB serial port nor a Pi's UART; plug the board in, or name another port with --port")
 		}
 	}
 	var all []*foundBoard
@@ -115,10 +119,18 @@ func closeAll(all []*foundBoard) {
 	}
 }
 
+// oneClient is why an emulator may be silent.
+const oneClient = "an emulator takes one client at a time: the daemon (stop it first) or another faceprint command may have it"
+
 // ask opens a port and finds out what is there.
 func ask(ctx context.Context, name string, wait time.Duration) (*foundBoard, error) {
 	line, err := tty.OpenLine(name, board.Baud)
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EISDIR):
+		return nil, fmt.Errorf("%w; a port is named like /dev/ttyACM0, or unix:SOCKET for an emulator", err)
+	case errors.Is(err, unix.EAGAIN) && strings.HasPrefix(name, "unix:"):
+		return nil, fmt.Errorf("%w; %s", err, oneClient)
+	case err != nil:
 		return nil, err
 	}
 	f, err := board.Find(ctx, line, wait)
@@ -127,6 +139,9 @@ func ask(ctx context.Context, name string, wait time.Duration) (*foundBoard, err
 	}
 	if e := line.Close(); e != nil {
 		return nil, errors.Join(err, e)
+	}
+	if errors.Is(err, board.ErrSilent) && strings.HasPrefix(name, "unix:") {
+		return nil, fmt.Errorf("%w; %s", err, oneClient)
 	}
 	if errors.Is(err, board.ErrSilent) && !strings.HasPrefix(name, "unix:") && ctx.Err() == nil {
 		if module := moduleOn(ctx, name); module != "" {

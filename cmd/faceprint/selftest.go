@@ -68,6 +68,9 @@ type testQuestion struct {
 	Answer   string `json:"answer"` // yes, no, not asked
 }
 
+// selfTestRoom is more than a report with every check takes, in bytes.
+const selfTestRoom = 64 << 10
+
 const selfTestNonce = "faceprint-selftest:"
 
 func (t *tool) selftest() *cobra.Command {
@@ -100,6 +103,14 @@ Without PERSON only the checks are made, and the report is not signed.
 			if len(args) == 1 {
 				person = args[0]
 			}
+			// Before anybody looks and touches for it.
+			for _, name := range []string{file, page} {
+				if name != "" {
+					if err := roomFor(name, selfTestRoom); err != nil {
+						return err
+					}
+				}
+			}
 			s, r, err := t.runSelfTest(cmd.Context(), person, by, camera)
 			if err != nil {
 				return err
@@ -108,21 +119,18 @@ Without PERSON only the checks are made, and the report is not signed.
 			if err != nil {
 				return err
 			}
+			var failed error // of one that cannot be written, the others are
 			if file != "" {
-				if err := writeFile(file, append(text, '\n'), 0o644); err != nil {
-					return err
-				}
+				failed = writeFile(file, append(text, '\n'), 0o644)
 			}
 			if page != "" {
 				b, err := selfTestHTML(s, r)
-				if err != nil {
-					return err
+				if err == nil {
+					err = writeFile(page, b, 0o644)
 				}
-				if err := writeFile(page, b, 0o644); err != nil {
-					return err
-				}
+				failed = errors.Join(failed, err)
 			}
-			if err := t.print(s, func(w io.Writer) { printSelfTest(w, s, r) }); err != nil {
+			if err := errors.Join(failed, t.print(s, func(w io.Writer) { printSelfTest(w, s, r) })); err != nil {
 				return err
 			}
 			if !r.Passed {
@@ -195,7 +203,11 @@ func (t *tool) runSelfTest(ctx context.Context, person, by string, camera bool) 
 		if r.Attempt, err = t.testAttempt(ctx, cl, user, guarded(s)); err != nil {
 			return selfTest{}, r, err
 		}
-		r.Passed = r.Passed && r.Attempt.Outcome == client.Granted && r.Attempt.Door != "fault" && r.Attempt.Contact != contactShut
+		if c := r.Attempt.doorCheck(); c.State != "" {
+			r.Checks = append(r.Checks, c)
+			r.Passed = r.Passed && c.State != checkFail
+		}
+		r.Passed = r.Passed && r.Attempt.Outcome == client.Granted
 		t.ask(&r, "did the lamp of the finger module light?")
 		if r.Attempt.Door != "" {
 			t.ask(&r, "did the lock click?")
@@ -282,6 +294,24 @@ func (t *tool) testAttempt(ctx context.Context, cl *client.Client, user string, 
 	}
 	a.Door, a.Contact, err = watchDoor(ctx, heard, contact, func() { t.progress("pull the door open now") })
 	return a, err
+}
+
+// doorCheck is what the attempt says of the door; no state where it says nothing.
+func (a *testAttempt) doorCheck() client.Check {
+	switch {
+	case a.Door == "fault":
+		return client.Check{Name: "door", State: checkFail, Detail: "the lock did not open", Advice: "'faceprint status' names the door's fault"}
+	case a.Contact == contactShut:
+		return client.Check{
+			Name: "door", State: checkFail, Detail: "the lock opened, and the door was not seen opening",
+			Advice: "pull it open when the lock clicks; if that was done, mend the wires of its contact (the board's door input)",
+		}
+	case a.Contact == contactOpened:
+		return client.Check{Name: "door", State: checkOK, Detail: "the lock opened, and its contact saw the door open"}
+	case a.Door == "open":
+		return client.Check{Name: "door", State: checkOK, Detail: "the lock opened; there is no contact that sees the door"}
+	}
+	return client.Check{}
 }
 
 // watchDoor follows the door through what the daemon tells: whether it opened

@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/json"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -142,5 +143,40 @@ func TestSelfTestFollowsTheDoor(t *testing.T) {
 	cancel()
 	if _, _, err := watchDoor(ctx, nil, true, nil); err == nil {
 		t.Error("an interrupted test went on")
+	}
+}
+
+// A door that stays shut is a failure with its cause and the next step.
+func TestSelfTestNamesTheSilentContact(t *testing.T) {
+	t.Parallel()
+	for contact, want := range map[string]string{contactShut: checkFail, contactOpened: checkOK, "": checkOK} {
+		a := &testAttempt{Outcome: client.Granted, Door: "open", Contact: contact}
+		c := a.doorCheck()
+		r := selfTestReport{Checks: []client.Check{c}, Attempt: a}
+		var out bytes.Buffer
+		printSelfTest(&out, selfTest{}, r)
+		page, err := selfTestHTML(selfTest{}, r)
+		if err != nil || c.State != want {
+			t.Fatalf("contact %q: %+v %v", contact, c, err)
+		}
+		mended := strings.Contains(out.String(), "nothing must be mended")
+		named := strings.Contains(out.String(), "wires of its contact") && bytes.Contains(page, []byte(`class="fail"`)) && bytes.Contains(page, []byte("wires of its contact"))
+		if bad := want == checkFail; mended == bad || named != bad {
+			t.Errorf("contact %q: %s", contact, out.String())
+		}
+	}
+	if c := (&testAttempt{Door: "fault"}).doorCheck(); c.State != checkFail || c.Advice == "" {
+		t.Errorf("%+v", c)
+	}
+}
+
+// A report that cannot be written is named before anybody stands there for it.
+func TestSelfTestLooksForRoomFirst(t *testing.T) {
+	t.Parallel()
+	for _, flag := range []string{"--output", "--html"} {
+		code, _, said := faceprint(t, "selftest", flag, filepath.Join(t.TempDir(), "none", "r"))
+		if code != exitFault || !strings.Contains(said, "no such file") || strings.Contains(said, "examining") {
+			t.Errorf("%s: exit %d: %s", flag, code, said)
+		}
 	}
 }

@@ -31,7 +31,8 @@ func (t *tool) simBoard() *cobra.Command {
 		Long: `Start an emulated guard board and serve its serial line on a unix socket until
 "quit" or Ctrl-C. It runs the very loader and application that 'make firmware'
 builds for the micro:bit, in QEMU; where QEMU is missing, or with --host, the
-same C built for this machine, and says so. Its flash is kept in --dir.
+same C built for this machine, and says so. Its flash is kept in --dir: each
+change within a quarter of a second, and at the end.
 
 Commands, one a line:
   door open|close      the door contact
@@ -39,6 +40,8 @@ Commands, one a line:
   service press|release
   tamper open|close
   reset                pull the reset line (QEMU) or the plug (host)
+  cut                  cut the power at this moment, and switch it on again; what
+                       the flash holds by then is all that is left
   quit
 
 What the lock, the lamp and the buzzer do is printed as it changes.`,
@@ -147,7 +150,7 @@ func (b *simulated) runHost(ctx context.Context) error {
 	lines := b.lines(ctx)
 	go func() { // ends with the lines, or with the program
 		for line := range lines {
-			if line == "reset" {
+			if line == "reset" || line == "cut" {
 				line = "power cycle"
 			}
 			if _, err := fmt.Fprintln(in, line); err != nil {
@@ -181,7 +184,13 @@ var simInputs = map[string]struct {
 	"tamper open": {qemu.TamperOpen, true}, "tamper close": {qemu.TamperOpen, false},
 }
 
-func (b *simulated) runQEMU(ctx context.Context) (err error) {
+// keepEvery is how often the emulator's flash is looked at and kept.
+const keepEvery = 250 * time.Millisecond
+
+// errCut ends one machine; the next starts with what its flash held.
+var errCut = errors.New("the power is cut")
+
+func (b *simulated) runQEMU(ctx context.Context) error {
 	flash, err := os.ReadFile(b.file("microbit.flash"))
 	if errors.Is(err, fs.ErrNotExist) {
 		loader, e := os.ReadFile(filepath.Join(b.built, "microbit", "loader.bin"))
@@ -193,65 +202,111 @@ func (b *simulated) runQEMU(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	q, err := qemu.Start(ctx, b.dir, flash)
+	m := &machine{simulated: b, flash: flash, lines: b.lines(ctx), levels: map[qemu.Input]bool{}}
+	for err = m.run(ctx); errors.Is(err, errCut); err = m.run(ctx) {
+		fmt.Fprintln(b.t.out, "power cut")
+	}
+	return err
+}
+
+// machine is the emulated board over power cuts.
+type machine struct {
+	*simulated
+	lines  <-chan string
+	flash  []byte              // as it is kept
+	levels map[qemu.Input]bool // of the inputs, which know nothing of the board's power
+}
+
+// run is the board from power-on to the end of its power.
+func (m *machine) run(ctx context.Context) (err error) {
+	q, err := qemu.Start(ctx, m.dir, m.flash)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
-	socket := b.file("serial.sock")
+	socket := m.file("serial.sock")
 	_ = os.Remove(socket)
 	if err := os.Symlink(q.Serial(), socket); err != nil {
 		return err
 	}
 	defer os.Remove(socket)
+	for in, high := range m.levels {
+		if err := q.SetInput(in, high); err != nil {
+			return err
+		}
+	}
 	if err := q.Run(); err != nil {
 		return err
 	}
-	b.ready("QEMU, micro:bit", socket)
-	err = b.attend(ctx, q, b.lines(ctx))
-	// The flash outlives the board, as a real one's does.
-	now, e := q.Flash()
-	if e == nil && !bytes.Equal(now, flash) {
-		e = writeFile(b.file("microbit.flash"), now, 0o600)
+	m.ready("QEMU, micro:bit", socket)
+	err = m.attend(ctx, q)
+	// The flash outlives the board, as a real one's does. Of an emulator that was
+	// killed, what was kept is there.
+	select {
+	case <-q.Done():
+		return err
+	default:
+		return errors.Join(err, m.keep(q))
 	}
-	return errors.Join(err, e)
 }
 
-func (b *simulated) attend(ctx context.Context, q *qemu.Board, lines <-chan string) error {
-	tick := time.NewTicker(lookAtPins)
-	defer tick.Stop()
+// keep writes the flash down where it changed.
+func (m *machine) keep(q *qemu.Board) error {
+	now, err := q.Flash()
+	if err != nil || bytes.Equal(now, m.flash) {
+		return err
+	}
+	m.flash = now
+	return writeFile(m.file("microbit.flash"), now, 0o600)
+}
+
+func (m *machine) attend(ctx context.Context, q *qemu.Board) error {
+	look, keep := time.NewTicker(lookAtPins), time.NewTicker(keepEvery)
+	defer look.Stop()
+	defer keep.Stop()
 	var before qemu.Outputs
 	for {
+		var err error
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-q.Done():
-			return errors.New("the emulator ended")
-		case <-tick.C:
-			now, err := q.Outputs()
-			if err != nil {
-				return err
+			return errors.New("the emulator ended; its flash is kept as of the last quarter of a second")
+		case <-keep.C:
+			err = m.keep(q)
+		case <-look.C:
+			var now qemu.Outputs
+			if now, err = q.Outputs(); err == nil {
+				printPins(m.t.out, before, now)
+				before = now
 			}
-			printPins(b.t.out, before, now)
-			before = now
-		case line, ok := <-lines:
+		case line, ok := <-m.lines:
 			if !ok {
-				lines = nil // no more commands; the board goes on
+				m.lines = nil // no more commands; the board goes on
 				continue
 			}
 			in, known := simInputs[line]
-			var err error
 			switch {
 			case line == "quit":
 				return nil
+			case line == "cut":
+				printPins(m.t.out, before, qemu.Outputs{})
+				return errCut
 			case line == "reset":
 				err = q.Reset()
 			case known:
+				m.levels[in.input] = in.high
 				err = q.SetInput(in.input, in.high)
 			case line != "":
-				fmt.Fprintf(b.t.out, "error %q is not known; 'faceprint sim board --help' lists the commands\n", line)
+				fmt.Fprintf(m.t.out, "error %q is not known; 'faceprint sim board --help' lists the commands\n", line)
 			}
-			if err != nil {
+		}
+		if err != nil {
+			select {
+			case <-q.Done(): // that is why
+			case <-ctx.Done():
+				return nil
+			default:
 				return err
 			}
 		}

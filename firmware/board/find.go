@@ -43,6 +43,8 @@ func (e *StrangerError) Error() string {
 		{"\xef\x01", "; that is a fingerprint module"},
 		{"$GP", "; that is a satellite receiver"},
 		{"OK\r\n", "; that is a modem"},
+		{"\x81\x01A", "; those are a guard board's answers to somebody else, who has this line too"},
+		{"\x81\x01B", "; those are a guard board's answers to somebody else, who has this line too"},
 	} {
 		if bytes.Contains(e.Said, []byte(hint.said)) {
 			return s + hint.means

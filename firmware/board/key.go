@@ -9,7 +9,7 @@ import (
 )
 
 // ErrKey: a file holds no pairing key.
-var ErrKey = errors.New("no pairing key: a line of 64 hexadecimal digits is")
+var ErrKey = errors.New("no pairing key: it is a line of 64 hexadecimal digits")
 
 // NewKey makes a pairing key.
 func NewKey() ([]byte, error) {
