@@ -97,3 +97,17 @@ func FuzzImport(f *testing.F) {
 		}
 	})
 }
+
+// exchanged is what is left of a template after an exchange: minutiae alone.
+func exchanged(t testing.TB, tm *Template) *Template {
+	t.Helper()
+	data, err := tm.Export(ISO19794_2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	views, _, err := Import(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return views[0]
+}

@@ -49,7 +49,7 @@ func (m *Matcher) Compare(a, b *Prepared) Evidence { return m.compare(&a.views[0
 func (m *Matcher) compare(a, b *view) Evidence {
 	var e Evidence
 	m.best = m.best[:0]
-	m.localPairs(a, b)
+	m.localPairs(a, b, localMinutiae)
 	if m.n == 0 {
 		return e
 	}
@@ -66,13 +66,14 @@ func (m *Matcher) compare(a, b *view) Evidence {
 }
 
 // localPairs finds the pairs of minutiae whose neighbourhoods are most alike:
-// for every one of the probe the two best, and of these the best of all. The
-// first minutiae of a template are its clearest; the rest only coincide.
-func (m *Matcher) localPairs(a, b *view) {
+// for every one of the probe the two best, and of these the best of all. Only the
+// first most of each are looked at: the first minutiae of a template are its
+// clearest.
+func (m *Matcher) localPairs(a, b *view, most int) {
 	m.n = 0
 	bare := a.waves.bare || b.waves.bare
-	db := b.descriptors[:min(len(b.descriptors), localMinutiae)]
-	for i := range a.descriptors[:min(len(a.descriptors), localMinutiae)] {
+	db := b.descriptors[:min(len(b.descriptors), most)]
+	for i := range a.descriptors[:min(len(a.descriptors), most)] {
 		da := &a.descriptors[i]
 		if !da.ok {
 			continue

@@ -130,6 +130,21 @@ func TestSearchFindsWhatComparingAllFinds(t *testing.T) {
 			t.Errorf("finger %d: found %d (%.2f), comparing all finds %d (%.2f)", f, at, score, best, top)
 		}
 	}
+	// Records of minutiae alone have nothing that could rank them.
+	var records []*Prepared
+	for f := range uint64(30) {
+		records = append(records, Prepare(exchanged(t, print1(t, f, 1))))
+	}
+	probe := Prepare(exchanged(t, print1(t, 29, 2)))
+	best, top := -1, NoScore
+	for i, g := range records {
+		if s := m.Match(probe, g); s > top {
+			best, top = i, s
+		}
+	}
+	if at, score := m.Search(probe, records); at != best || score != top {
+		t.Errorf("records: found %d (%.2f), comparing all finds %d (%.2f)", at, score, best, top)
+	}
 	if at, score := m.Search(gallery[0], nil); at != -1 || FMR(score) != 1 {
 		t.Errorf("found %d in nothing", at)
 	}
