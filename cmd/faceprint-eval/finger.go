@@ -31,6 +31,8 @@ type fingerOptions struct {
 	dpi    float64
 	window int
 	enroll int
+	apart  bool
+	invert bool
 	jobs   int
 	json   bool
 	plot   string
@@ -102,6 +104,8 @@ draws every stage of two pictures, and what matched, into the folder --out.`,
 	f.Float64Var(&o.dpi, "dpi", 500, "resolution of the pictures")
 	f.IntVar(&o.window, "window", 0, "first crop to `W` x W at 508 dpi and 4 bits, as a small module sees it")
 	f.IntVar(&o.enroll, "enroll", 0, "make one template of the first `K` impressions, probe with the rest")
+	f.BoolVar(&o.apart, "apart", false, "with --enroll: do not merge the impressions, the best of K counts")
+	f.BoolVar(&o.invert, "invert", false, "first turn dark to light: nothing should make a template")
 	f.IntVar(&o.jobs, "jobs", 1, "threads; times are honest with 1 only")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	f.StringVar(&o.plot, "plot", "", "draw the DET curve into `FILE.png`")
@@ -183,7 +187,7 @@ func evaluateFingers(o fingerOptions) (*fingerReport, fingerRun, error) {
 	}
 	probes, gallery := pics, pics
 	if o.enroll > 0 {
-		if gallery, probes, err = enrolled(pics, o.enroll); err != nil {
+		if gallery, probes, err = enrolled(pics, o.enroll, o.apart); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -234,6 +238,11 @@ func (p *fingerPicture) read(o fingerOptions) {
 		p.err = err
 		return
 	}
+	if o.invert {
+		for i, g := range img.Pix {
+			img.Pix[i] = 255 - g
+		}
+	}
 	dpi := o.dpi
 	if o.window > 0 {
 		img, dpi = moduleWindow(img, dpi, o.window)
@@ -257,8 +266,8 @@ func (p *fingerPicture) read(o fingerOptions) {
 	p.prepared = minutia.Prepare(p.template)
 }
 
-// enrolled merges the first k impressions of every finger.
-func enrolled(pics []fingerPicture, k int) (gallery, probes []fingerPicture, err error) {
+// enrolled merges the first k impressions of every finger, or keeps them apart.
+func enrolled(pics []fingerPicture, k int, apart bool) (gallery, probes []fingerPicture, err error) {
 	byFinger := map[int][]*minutia.Template{}
 	seen := map[int]int{}
 	for _, p := range pics {
@@ -275,6 +284,9 @@ func enrolled(pics []fingerPicture, k int) (gallery, probes []fingerPicture, err
 	for f := range len(byFinger) {
 		g := fingerPicture{finger: f}
 		ts := slices.DeleteFunc(byFinger[f], func(t *minutia.Template) bool { return t == nil })
+		if !apart {
+			ts = minutia.Merge(ts...)
+		}
 		if len(ts) > 0 {
 			g.template = ts[0]
 			g.prepared = minutia.Prepare(ts...)

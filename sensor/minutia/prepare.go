@@ -8,7 +8,7 @@ import (
 // shared.
 type Prepared struct{ views []view }
 
-// view is one impression of it, or several merged into one.
+// view is one template of it: of one impression, or of several merged.
 type view struct {
 	points      []point
 	descriptors []descriptor
@@ -26,7 +26,8 @@ type point struct {
 }
 
 // Prepare computes what depends on the templates of one finger alone. Several
-// impressions are compared one by one, and the best counts.
+// templates are compared one by one, and the best counts: see [Merge] for one of
+// them all.
 func Prepare(ts ...*Template) *Prepared {
 	p := &Prepared{views: make([]view, 0, len(ts))}
 	for _, t := range ts {

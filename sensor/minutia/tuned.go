@@ -147,13 +147,17 @@ const (
 	smoothScale  = 4.0   // px off its neighbours' word that halve a pair's weight
 )
 
-// Search: the first stage.
+// Search: the stages.
 const (
-	coarseMinutiae = 24
-	coarsePairs    = 8
-	searchShare    = 0.02 // of the gallery is compared
-	searchFewest   = 20
+	coarseMinutiae       = 24
+	searchRelaxed        = 0.10 // of the gallery is relaxed
+	searchRelaxedFewest  = 200
+	searchCompared       = 0.01 // of the gallery is compared
+	searchComparedFewest = 30
 )
+
+// Merging: what impressions of one finger must score, FMR 1e-3.
+const mergeScore = 0.25
 
 // Quality.
 const qualityArea = 120.0 // clear patches at which a picture has 63 of 100
