@@ -114,7 +114,9 @@ func (g *greeting) ask(r greetdRequest) (a greetdAnswer, err error) {
 	return a, nil
 }
 
-// once tries to log somebody in and tells whether their session starts.
+// once tries to log somebody in and tells whether their session starts. From the
+// account on, the terminal shows nothing that is typed: while the device looks,
+// people type their password, although nobody asked for it yet.
 func (g *greeting) once() (started bool, err error) {
 	user := g.user
 	if user == "" {
@@ -127,6 +129,7 @@ func (g *greeting) once() (started bool, err error) {
 	} else if _, err = g.prompt("Press Enter to log in as "+printable(user)+". ", true); err != nil {
 		return false, err
 	}
+	defer func() { err = errors.Join(err, g.echo(true)) }()
 	a, err := g.ask(greetdRequest{Type: "create_session", Username: user})
 	for ; err == nil && a.Type == "auth_message"; a, err = g.respond(a) {
 	}
@@ -170,22 +173,45 @@ func (g *greeting) respond(a greetdAnswer) (greetdAnswer, error) {
 	return g.ask(r)
 }
 
-// prompt reads a line; it is shown while it is typed, or not.
-func (g *greeting) prompt(text string, show bool) (string, error) {
-	fmt.Fprint(g.out, printable(text))
-	if f, ok := g.terminal.(*os.File); ok && !show {
-		fd := int(f.Fd())
-		if old, err := unix.IoctlGetTermios(fd, unix.TCGETS); err == nil {
-			quiet := *old
-			quiet.Lflag &^= unix.ECHO
-			if err := unix.IoctlSetTermios(fd, unix.TCSETS, &quiet); err != nil {
-				return "", fmt.Errorf("greeter: the terminal shows what is typed: %w", err)
-			}
-			defer fmt.Fprintln(g.out)
-			defer func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, old) }()
-		}
+// echo lets the terminal show what is typed, or not. What was typed unseen and
+// not asked for is forgotten before anything is shown: it was a password.
+func (g *greeting) echo(on bool) error {
+	f, ok := g.terminal.(*os.File)
+	if !ok {
+		return nil
 	}
-	line, err := g.lines.ReadString('\n')
+	t, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	if err != nil {
+		return nil // no terminal: nothing is shown
+	}
+	set := uint(unix.TCSETS)
+	if t.Lflag &^= unix.ECHO; on {
+		t.Lflag |= unix.ECHO
+		set = unix.TCSETSF
+		g.lines.Reset(g.terminal)
+	}
+	if err := unix.IoctlSetTermios(int(f.Fd()), set, t); err != nil {
+		return fmt.Errorf("greeter: the terminal: %w", err)
+	}
+	return nil
+}
+
+// prompt reads a line, which the terminal shows while it is typed or does not.
+func (g *greeting) prompt(text string, show bool) (line string, err error) {
+	if show {
+		if err := g.echo(true); err != nil {
+			return "", err
+		}
+		defer func() {
+			if e := g.echo(false); e != nil {
+				line, err = "", e
+			}
+		}()
+	} else {
+		defer fmt.Fprintln(g.out)
+	}
+	fmt.Fprint(g.out, printable(text))
+	line, err = g.lines.ReadString('\n')
 	if errors.Is(err, io.EOF) {
 		return "", errors.New("greeter: the terminal is gone")
 	}

@@ -9,7 +9,10 @@ import (
 	"net"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/creack/pty"
 )
 
 // greetd answers as it is told and keeps what it was asked.
@@ -70,6 +73,106 @@ func TestGreeterAsksWhatPAMAsks(t *testing.T) {
 	if text := out.String(); strings.Contains(text, "\x1b") || !strings.Contains(text, "Look?[2J") || !strings.Contains(text, "Not logged in.") {
 		t.Errorf("%q", text)
 	}
+}
+
+// While the device looks, people type their password although nobody asked yet,
+// and again since nothing seems to happen. The terminal shows none of it; the
+// first is the password, the second nothing, least of all the next account.
+func TestGreeterShowsNoPasswordThatIsTypedTooSoon(t *testing.T) {
+	keyboard, terminal, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer keyboard.Close()
+	defer terminal.Close()
+	near, far := net.Pipe()
+	var shown bytes.Buffer
+	seen := make(chan struct{}, 100)
+	var mu sync.Mutex
+	go func() { // ends with the keyboard
+		b := make([]byte, 512)
+		for {
+			n, err := keyboard.Read(b)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			shown.Write(b[:n])
+			mu.Unlock()
+			select {
+			case seen <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	says := func(text string) string {
+		for {
+			mu.Lock()
+			s := shown.String()
+			mu.Unlock()
+			if strings.Contains(s, text) {
+				return s
+			}
+			<-seen
+		}
+	}
+	typed := func(text string) {
+		if _, err := io.WriteString(keyboard, text); err != nil {
+			t.Error(err)
+		}
+	}
+	reply := func(answer string) {
+		if _, err := far.Write(append(binary.NativeEndian.AppendUint32(nil, uint32(len(answer))), answer...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exchange := func(answer string) (r greetdRequest) {
+		var head [4]byte
+		if _, err := io.ReadFull(far, head[:]); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, binary.NativeEndian.Uint32(head[:]))
+		if _, err := io.ReadFull(far, b); err != nil || json.Unmarshal(b, &r) != nil {
+			t.Fatal(err)
+		}
+		if answer != "" {
+			reply(answer)
+		}
+		return r
+	}
+	done := make(chan error, 1)
+	go func() {
+		g := greeting{greetd: near, terminal: terminal, lines: bufio.NewReader(terminal), out: terminal, session: "sh"}
+		_, err := g.once()
+		if err == nil {
+			_, err = g.once()
+		}
+		done <- err
+	}()
+	says("Account: ")
+	typed("alice\n")
+	if r := exchange(""); r.Username != "alice" { // and PAM looks, for as long as it likes
+		t.Fatalf("%+v", r)
+	}
+	typed("hunter2\nhunter2\n")
+	reply(`{"type":"auth_message","auth_message_type":"secret","auth_message":"Password: "}`)
+	if r := exchange(`{"type":"error","error_type":"auth_error","description":"no"}`); r.Response == nil || *r.Response != "hunter2" {
+		t.Fatalf("%+v", r)
+	}
+	exchange(`{"type":"success"}`) // the session is cancelled
+	says("Not logged in.\r\nAccount: ")
+	typed("bob\n")
+	if r := exchange(`{"type":"success"}`); r.Username != "bob" {
+		t.Errorf("the next account is %q", r.Username)
+	}
+	exchange(`{"type":"success"}`)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if text := says("bob"); strings.Contains(text, "hunter2") {
+		t.Errorf("the terminal shows the password: %q", text)
+	}
+	near.Close()
 }
 
 // Whatever greetd answers, only its success starts a session.

@@ -290,14 +290,18 @@ func (p *program) end(t testing.TB) (string, bool) {
 func (m *terminal) pam(t testing.TB, mounts map[string]string, service string, args ...string) *program {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "faceprint-test"), []byte(service), 0o644); err != nil {
-		t.Fatal(err)
+	for _, arg := range append([]string{"service=faceprint-test"}, args...) {
+		if name, ok := strings.CutPrefix(arg, "service="); ok { // else libpam would have no stack for it
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(service), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	script := fmt.Sprintf("mount --bind %s /etc/pam.d", dir)
 	for over, from := range mounts {
 		script += fmt.Sprintf(" && mkdir -p $(dirname %s) && mount --bind %s %s", over, from, over)
 	}
-	cmd := exec.Command("unshare", append([]string{"--mount", "--propagation", "private", "sh", "-c", script + ` && exec pamtester "$@"`, "sh"}, args...)...)
+	cmd := exec.Command("unshare", append([]string{"--mount", "--propagation", "private", "sh", "-c", script + ` && exec pamtester "$@"`, "sh", "-I", "tty=/dev/tty7"}, args...)...) // a screen of this machine, unless args say otherwise
 	cmd.Env = append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS="+m.bus)
 	return launch(t, cmd)
 }

@@ -73,7 +73,7 @@ func session(t testing.TB, remote bool) map[string]string {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"cgroup":      "1:name=systemd:/user.slice/user-4711.slice/session-77.scope\n0::/user.slice/user-4711.slice/session-77.scope\n",
-		"sessions/77": "UID=4711\nUSER=alice\nACTIVE=1\nSTATE=active\nREMOTE=" + map[bool]string{true: "1", false: "0"}[remote] + "\nTYPE=tty\nCLASS=user\n",
+		"sessions/77": "UID=4711\nUSER=alice\nACTIVE=1\nSTATE=active\nREMOTE=" + map[bool]string{true: "1", false: "0\nSEAT=seat0"}[remote] + "\nTYPE=tty\nCLASS=user\n",
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -101,7 +101,7 @@ const (
 
 // faceprintStack is the module before pam_unix, as the profile has them.
 func faceprintStack(module, socket, options string) string {
-	return fmt.Sprintf("auth [success=2 default=ignore] %s socket=%s timeout=90 %s\nauth [success=1 default=ignore] pam_unix.so nodelay try_first_pass\n"+
+	return fmt.Sprintf("auth [success=2 default=ignore] %s services=faceprint-test:greetd socket=%s timeout=90 %s\nauth [success=1 default=ignore] pam_unix.so nodelay try_first_pass\n"+
 		"auth requisite pam_deny.so\nauth required pam_permit.so\naccount required pam_permit.so\n", module, socket, options)
 }
 
@@ -113,7 +113,7 @@ func TestPamFaceprint(t *testing.T) {
 		return m.pam(t, accounts, faceprintStack(module, m.path("api.sock"), options), append(args, "faceprint-test", "alice", "authenticate", "setcred")...)
 	}
 	alone := func(options string, args ...string) *program {
-		return m.pam(t, accounts, fmt.Sprintf("auth required %s socket=%s timeout=90 %s\n", module, m.path("api.sock"), options), append(args, "faceprint-test", "alice", "authenticate")...)
+		return m.pam(t, accounts, fmt.Sprintf("auth required %s services=faceprint-test:sshd socket=%s timeout=90 %s\n", module, m.path("api.sock"), options), append(args, "faceprint-test", "alice", "authenticate")...)
 	}
 	fresh := func(t *testing.T) {
 		m.sim(t, "lift")
@@ -251,13 +251,13 @@ func TestPamFaceprint(t *testing.T) {
 		m.sim(t, "touch alice right-index-finger")
 		before := m.audited(t, "login", "granted")
 		refused(t, alone("wait", "-I", "rhost=192.0.2.1"), looking)
-		refused(t, m.pam(t, accounts, fmt.Sprintf("auth required %s socket=%s timeout=90 wait\n", module, m.path("api.sock")), "-I", "service=sshd", "faceprint-test", "alice", "authenticate"), looking)
+		refused(t, m.pam(t, accounts, fmt.Sprintf("auth required %s services=faceprint-test:sshd socket=%s timeout=90 wait\n", module, m.path("api.sock")), "-I", "service=sshd", "faceprint-test", "alice", "authenticate"), looking)
 		byPassword(t, try("", "-I", "rhost=192.0.2.1"))
 		if got := m.audited(t, "login", "granted"); got != before {
 			t.Error("a remote session was granted")
 		}
 		sudo := func(remote bool) *program {
-			return m.pam(t, session(t, remote), fmt.Sprintf("auth required %s socket=%s timeout=90 wait\n", module, m.path("api.sock")), "faceprint-test", "alice", "authenticate")
+			return m.pam(t, session(t, remote), fmt.Sprintf("auth required %s services=faceprint-test:sshd socket=%s timeout=90 wait\n", module, m.path("api.sock")), "faceprint-test", "alice", "authenticate")
 		}
 		refused(t, sudo(true), looking)
 		if got := m.audited(t, "login", "granted"); got != before {
@@ -270,17 +270,62 @@ func TestPamFaceprint(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(users, "65534"), []byte("NAME=nobody\nSTATE=active\n"+seats), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			return m.pam(t, map[string]string{"/run/systemd/users": users}, fmt.Sprintf("auth required %s socket=%s timeout=90 wait\n", module, m.path("api.sock")),
+			return m.pam(t, map[string]string{"/run/systemd/users": users}, fmt.Sprintf("auth required %s services=faceprint-test:sshd socket=%s timeout=90 wait\n", module, m.path("api.sock")),
 				"-I", "ruser=nobody", "faceprint-test", "alice", "authenticate")
 		}
 		refused(t, outside(""), looking)
 		granted(t, outside("SEATS=seat0\nACTIVE_SEATS=seat0\n"))
 		granted(t, alone("wait", "-I", "rhost=localhost"))
 	})
+	t.Run("only screens of this machine, for services that are named", func(t *testing.T) {
+		fresh(t)
+		m.sim(t, "touch alice right-index-finger")
+		at := func(options, service, tty string, mounts map[string]string) *program {
+			return m.pam(t, mounts, fmt.Sprintf("auth required %s socket=%s timeout=90 wait %s\n", module, m.path("api.sock"), options),
+				"-I", "service="+service, "-I", "tty="+tty, "faceprint-test", "alice", "authenticate")
+		}
+		before := m.audited(t, "login", "granted")
+		for _, x := range [][3]string{
+			{"", "xrdp-sesman", "xrdp-sesman"}, // as xrdp does: root's, no remote host named
+			{"services=xrdp-sesman", "xrdp-sesman", "xrdp-sesman"},
+			{"", "ejabberd", ""}, {"", "faceprint-test", "/dev/tty7"}, {"", "gdm-password", ""}, {"", "login", "/dev/pts/3"}, {"", "login", "pts/3"}, {"", "login", "ttyS0"},
+			{"", "login", "tty"}, {"", "login", ":"}, {"", "login", "tty7/../pts/3"}, {"", "login:greetd", "/dev/tty7"}, {"", "logi", "/dev/tty7"}, {"", "ogin", "/dev/tty7"},
+			{"services=sshd:login", "sshd", "/dev/tty7"}, {"services=greetd", "login", "/dev/tty7"},
+		} {
+			refused(t, at(x[0], x[1], x[2], nil), looking)
+		}
+		// The whole stack, and an empty line for its password.
+		p := m.pam(t, accounts, strings.Replace(faceprintStack(module, m.path("api.sock"), "services=login"), "services=faceprint-test:greetd", "", 1),
+			"-I", "service=xrdp-sesman", "-I", "tty=xrdp-sesman", "faceprint-test", "alice", "authenticate")
+		p.says(t, "Password:")
+		p.typed(t, "")
+		refused(t, p, looking, offering)
+		for _, raises := range []string{"sudo", "su", "polkit-1"} {
+			refused(t, at("", raises, "/dev/pts/1", session(t, false)), looking)
+		}
+		away := session(t, false)
+		file := filepath.Join(away["/run/systemd/sessions"], "77")
+		text, err := os.ReadFile(file)
+		if err == nil {
+			err = os.WriteFile(file, []byte(strings.ReplaceAll(strings.ReplaceAll(string(text), "ACTIVE=1", "ACTIVE=0"), "STATE=active", "STATE=online")), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused(t, at("", "swaylock", "", away), looking) // another one is in front
+		if got := m.audited(t, "login", "granted"); got != before {
+			t.Errorf("%d of them were granted", got-before)
+		}
+		granted(t, at("", "login", "/dev/tty1", nil))
+		granted(t, at("", "lightdm", ":0", nil))
+		granted(t, at("", "greetd", "", nil))
+		granted(t, at("", "swaylock", "", session(t, false)))
+		granted(t, at("services=login:sudo", "sudo", "/dev/pts/1", session(t, false)))
+	})
 	t.Run("options that are not understood let nobody in", func(t *testing.T) {
 		fresh(t)
 		m.sim(t, "touch alice right-index-finger")
-		for _, bad := range []string{"weit", "timeout=0", "timeout=121", "timeout=1s", "socket=api.sock", "owner="} {
+		for _, bad := range []string{"weit", "timeout=0", "timeout=121", "timeout=1s", "socket=api.sock", "owner=", "services="} {
 			refused(t, alone("wait "+bad), looking)
 		}
 	})
@@ -313,7 +358,7 @@ func TestPamFaceprintIsOffByDefault(t *testing.T) {
 	t.Parallel()
 	m := startTerminal(t)
 	m.sim(t, "touch alice right-index-finger")
-	p := m.pam(t, withAccounts(t), fmt.Sprintf("auth required %s socket=%s timeout=90 wait\n", pamFaceprint(t), m.path("api.sock")), "faceprint-test", "alice", "authenticate")
+	p := m.pam(t, withAccounts(t), fmt.Sprintf("auth required %s services=faceprint-test:sshd socket=%s timeout=90 wait\n", pamFaceprint(t), m.path("api.sock")), "faceprint-test", "alice", "authenticate")
 	if said, ok := p.end(t); ok || strings.Contains(said, looking) {
 		t.Error(said)
 	}
@@ -414,7 +459,7 @@ func TestPamFaceprintBelievesNoLiar(t *testing.T) {
 		{"silence", func(c net.Conn, _ question) { _, _ = io.Copy(io.Discard, c) }, false}, // until the module hangs up
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := m.pam(t, nil, fmt.Sprintf("auth required %s socket=%s wait\n", module, liar(t, c.answer)), "faceprint-test", "alice", "authenticate")
+			p := m.pam(t, nil, fmt.Sprintf("auth required %s services=faceprint-test:sshd socket=%s wait\n", module, liar(t, c.answer)), "faceprint-test", "alice", "authenticate")
 			if said, ok := p.end(t); ok != c.ok {
 				t.Errorf("granted %v: %s", ok, said)
 			}
@@ -460,7 +505,7 @@ printf 'HTTP/1.0 200 OK\r\n\r\n{"nonce":"%s","account":"alice"}\n{"nonce":"%s","
 		server := exec.Command("setpriv", "--reuid", c.uid, "--regid", "65534", "--clear-groups", "socat", "-d", "-d", "UNIX-LISTEN:"+socket+",fork", "EXEC:/bin/sh "+filepath.Join(dir, "answer"))
 		p := launch(t, server)
 		p.says(t, "listening on")
-		got := (&terminal{}).pam(t, accounts, fmt.Sprintf("auth required %s socket=%s wait %s\n", module, socket, c.owner), "faceprint-test", "alice", "authenticate")
+		got := (&terminal{}).pam(t, accounts, fmt.Sprintf("auth required %s services=faceprint-test:sshd socket=%s wait %s\n", module, socket, c.owner), "faceprint-test", "alice", "authenticate")
 		if said, ok := got.end(t); ok != c.ok {
 			t.Errorf("uid %s, %q: granted %v: %s", c.uid, c.owner, ok, said)
 		}
@@ -522,15 +567,15 @@ func TestPamProfileLocksNobodyOut(t *testing.T) {
 	broken := filepath.Join(root, "broken.so")
 	write("broken.so", "no shared object")
 	for name, module := range map[string]string{
-		"no daemon":       pamFaceprint(t) + " socket=/nonexistent/api.sock",
+		"no daemon":       pamFaceprint(t) + " services=faceprint-test socket=/nonexistent/api.sock",
 		"no module":       "/nonexistent/pam_faceprint.so",
 		"a broken module": broken,
 		"a wrong option":  pamFaceprint(t) + " no-such-option",
-		"a silent daemon": pamFaceprint(t) + " socket=" + liar(t, func(c net.Conn, _ question) { _, _ = io.Copy(io.Discard, c) }),
-		"a refusing liar": pamFaceprint(t) + " socket=" + liar(t, func(c net.Conn, q question) {
+		"a silent daemon": pamFaceprint(t) + " services=faceprint-test socket=" + liar(t, func(c net.Conn, _ question) { _, _ = io.Copy(io.Discard, c) }),
+		"a refusing liar": pamFaceprint(t) + " services=faceprint-test socket=" + liar(t, func(c net.Conn, q question) {
 			_, _ = io.WriteString(c, strings.ReplaceAll(grant(q), "granted", "refused"))
 		}),
-		"a babbling liar":  pamFaceprint(t) + " wait socket=" + liar(t, func(c net.Conn, _ question) { _, _ = io.WriteString(c, strings.Repeat("{}\n", 1000)) }),
+		"a babbling liar":  pamFaceprint(t) + " services=faceprint-test wait socket=" + liar(t, func(c net.Conn, _ question) { _, _ = io.WriteString(c, strings.Repeat("{}\n", 1000)) }),
 		"as it is shipped": "pam_faceprint.so",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -37,6 +37,12 @@
 #define DEFAULT_TIMEOUT 15        /* seconds that an attempt may take */
 #define MOST_TIMEOUT 120          /* the daemon takes no more */
 #define CONNECT_MS 2000           /* for a daemon that does not take the call */
+/* Login screens and screen locks of this machine. What raises somebody's rights
+ * within their session (sudo, su, polkit-1) is not among them: there an empty
+ * line of any program would be the answer while its user sits at the camera. */
+#define DEFAULT_SERVICES                                                                                               \
+	"login:greetd:gdm-password:lightdm:sddm:lxdm:xdm:swaylock:gtklock:waylock:hyprlock:i3lock:kde:xscreensaver:" \
+	"cinnamon-screensaver:mate-screensaver:xfce4-screensaver:vlock:physlock"
 #define BEGIN_MS 5000             /* until it says that it has begun, or why not: two
 				   * commits to what may be a slow card */
 #define GRACE_MS 2000             /* what it may take longer than it was given */
@@ -44,7 +50,8 @@
 struct options {
 	const char *socket;
 	const char *owner;
-	int timeout; /* seconds */
+	const char *services; /* that are looked at, with a colon between */
+	int timeout;	      /* seconds */
 	int wait;    /* look first, ask for the password after; else both at once */
 	int debug;
 };
@@ -62,13 +69,15 @@ static int number(const char *s, int least, int most, int *out)
 
 static int read_options(pam_handle_t *pamh, int argc, const char **argv, struct options *o)
 {
-	*o = (struct options){DEFAULT_SOCKET, DEFAULT_OWNER, DEFAULT_TIMEOUT, 0, 0};
+	*o = (struct options){DEFAULT_SOCKET, DEFAULT_OWNER, DEFAULT_SERVICES, DEFAULT_TIMEOUT, 0, 0};
 	for (int i = 0; i < argc; i++) {
 		const char *a = argv[i];
 		if (strncmp(a, "socket=/", 8) == 0)
 			o->socket = a + 7;
 		else if (strncmp(a, "owner=", 6) == 0 && a[6] != '\0')
 			o->owner = a + 6;
+		else if (strncmp(a, "services=", 9) == 0 && a[9] != '\0')
+			o->services = a + 9;
 		else if (strncmp(a, "timeout=", 8) == 0 && number(a + 8, 1, MOST_TIMEOUT, &o->timeout) == 0)
 			;
 		else if (strcmp(a, "wait") == 0)
@@ -100,28 +109,75 @@ static int64_t invoker(pam_handle_t *pamh)
 	return found->pw_uid;
 }
 
-/* remote tells whether whoever logs in sits somewhere else, or may. */
-static int remote(pam_handle_t *pamh)
+/* item is a text item of the conversation; "" where it is not set, NULL where it
+ * cannot be had. */
+static const char *item(pam_handle_t *pamh, int which)
 {
-	const void *item = NULL;
-	if (pam_get_item(pamh, PAM_RHOST, &item) != PAM_SUCCESS)
-		return 1;
-	const char *rhost = item;
-	if (rhost != NULL && rhost[0] != '\0' && strcmp(rhost, "localhost") != 0)
-		return 1;
-	if (pam_get_item(pamh, PAM_SERVICE, &item) != PAM_SUCCESS)
-		return 1;
-	if (item != NULL && strcmp(item, "sshd") == 0)
-		return 1;
-	/* sudo and su within a session. */
-	int r = sd_session_is_remote(NULL);
-	if (r >= 0)
-		return r > 0;
-	/* In no session: a login screen, which is root's; or something that a
-	 * person started outside of theirs (systemd-run), which is only looked at
-	 * where they sit at a screen of this machine. */
+	const void *text = NULL;
+	if (pam_get_item(pamh, which, &text) != PAM_SUCCESS)
+		return NULL;
+	return text == NULL ? "" : text;
+}
+
+/* named tells whether the word is in the list, which has colons between. */
+static int named(const char *list, const char *word)
+{
+	size_t n = strlen(word);
+	if (n == 0 || strchr(word, ':') != NULL)
+		return 0;
+	for (const char *p = list; p != NULL; p = strchr(p, ':')) {
+		p += *p == ':';
+		if (strncmp(p, word, n) == 0 && (p[n] == ':' || p[n] == '\0'))
+			return 1;
+	}
+	return 0;
+}
+
+/* screen tells whether a terminal is a screen of this machine: a virtual console
+ * or an X display. */
+static int screen(const char *tty)
+{
+	if (strncmp(tty, "/dev/", 5) == 0)
+		tty += 5;
+	if (strncmp(tty, "tty", 3) == 0)
+		tty += 3;
+	else if (tty[0] == ':')
+		tty++;
+	else
+		return 0;
+	return tty[0] != '\0' && strspn(tty, "0123456789.") == strlen(tty);
+}
+
+/* seated tells whether the session that this process is in is a local one, at
+ * a seat, and in front. */
+static int seated(void)
+{
+	char *seat = NULL;
+	int ok = sd_session_is_remote(NULL) == 0 && sd_session_is_active(NULL) > 0 && sd_session_get_seat(NULL, &seat) >= 0 &&
+		 seat != NULL && seat[0] != '\0';
+	free(seat);
+	return ok;
+}
+
+/* here tells whether whoever logs in certainly sits at a screen of this machine,
+ * and the service is one that is looked at. What is not known is no. */
+static int here(pam_handle_t *pamh, const struct options *o)
+{
+	const char *rhost = item(pamh, PAM_RHOST), *name = item(pamh, PAM_SERVICE), *tty = item(pamh, PAM_TTY);
+	if (rhost == NULL || name == NULL || tty == NULL)
+		return 0;
+	if (rhost[0] != '\0' && strcmp(rhost, "localhost") != 0)
+		return 0;
+	if (!named(o->services, name) || strcmp(name, "sshd") == 0)
+		return 0;
+	if (sd_session_is_remote(NULL) >= 0) /* in a session: a screen lock, sudo */
+		return seated();
 	int64_t uid = invoker(pamh);
-	return uid != 0 && (uid < 0 || sd_uid_get_seats((uid_t)uid, 1, NULL) <= 0);
+	if (uid != 0) /* something that a person started outside of theirs */
+		return uid > 0 && sd_uid_get_seats((uid_t)uid, 1, NULL) > 0;
+	/* A login screen. greetd names its terminal only after the login, and has
+	 * virtual consoles and nothing else. */
+	return tty[0] == '\0' ? strcmp(name, "greetd") == 0 : screen(tty);
 }
 
 /* plain tells whether the account's name goes into JSON as it is. */
@@ -415,9 +471,9 @@ PAM_EXTERN __attribute__((visibility("default"))) int pam_sm_authenticate(pam_ha
 		return PAM_SERVICE_ERR;
 	if (pam_get_user(pamh, &account, NULL) != PAM_SUCCESS || account == NULL || !plain(account))
 		return PAM_USER_UNKNOWN;
-	if (remote(pamh)) {
+	if (!here(pamh, &o)) {
 		if (o.debug)
-			pam_syslog(pamh, LOG_DEBUG, "a remote session is not looked at");
+			pam_syslog(pamh, LOG_DEBUG, "not looked at: the service is not named, or this is not a screen of this machine");
 		return PAM_AUTHINFO_UNAVAIL;
 	}
 	struct question q;
