@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -194,5 +195,24 @@ mkdir -m 700 "$HOME" && exec sh "$(dirname "$0")/kiosk-session"`, page.URL))
 	case <-ctx.Done():
 		said, _ := g.end(t)
 		t.Errorf("nobody asked for the page; on the screen:\n%s", said)
+	}
+}
+
+// The recipe's stack asks the device once: by way of common-auth, where the
+// profile puts the module too, it would ask twice and count twice.
+func TestGreetdRecipeLooksOnce(t *testing.T) {
+	b, err := os.ReadFile("../../packaging/greetd/pam")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var auth []string
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 1 && (f[0] == "auth" || f[1] == "common-auth") {
+			auth = append(auth, strings.Join(f, " "))
+		}
+	}
+	want := []string{"auth requisite pam_nologin.so", "auth sufficient pam_faceprint.so wait timeout=20", "auth required pam_unix.so"}
+	if !slices.Equal(auth, want) {
+		t.Errorf("%q", auth)
 	}
 }
