@@ -288,9 +288,20 @@ func TestPamFaceprint(t *testing.T) {
 		for _, x := range [][3]string{
 			{"", "xrdp-sesman", "xrdp-sesman"}, // as xrdp does: root's, no remote host named
 			{"services=xrdp-sesman", "xrdp-sesman", "xrdp-sesman"},
-			{"", "ejabberd", ""}, {"", "faceprint-test", "/dev/tty7"}, {"", "gdm-password", ""}, {"", "login", "/dev/pts/3"}, {"", "login", "pts/3"}, {"", "login", "ttyS0"},
-			{"", "login", "tty"}, {"", "login", ":"}, {"", "login", "tty7/../pts/3"}, {"", "login:greetd", "/dev/tty7"}, {"", "logi", "/dev/tty7"}, {"", "ogin", "/dev/tty7"},
-			{"services=sshd:login", "sshd", "/dev/tty7"}, {"services=greetd", "login", "/dev/tty7"},
+			{"", "ejabberd", ""},
+			{"", "faceprint-test", "/dev/tty7"},
+			{"", "gdm-password", ""},
+			{"", "login", "/dev/pts/3"},
+			{"", "login", "pts/3"},
+			{"", "login", "ttyS0"},
+			{"", "login", "tty"},
+			{"", "login", ":"},
+			{"", "login", "tty7/../pts/3"},
+			{"", "login:greetd", "/dev/tty7"},
+			{"", "logi", "/dev/tty7"},
+			{"", "ogin", "/dev/tty7"},
+			{"services=sshd:login", "sshd", "/dev/tty7"},
+			{"services=greetd", "login", "/dev/tty7"},
 		} {
 			refused(t, at(x[0], x[1], x[2], nil), looking)
 		}
