@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -63,6 +64,7 @@ func TestKiosk(t *testing.T) {
 		{"enrol, try, forget", (*kioskBench).enrolTryAndForget},
 		{"who leaves takes it along", (*kioskBench).leaving},
 		{"PIN", (*kioskBench).pin},
+		{"by touch alone", (*kioskBench).touch},
 		{"languages", (*kioskBench).languages},
 		{"keyboard", (*kioskBench).keyboard},
 		{"screens", (*kioskBench).screens},
@@ -761,6 +763,104 @@ func (k *kioskBench) keyboard() {
 	k.on("idle")
 }
 
+// finger touches the middle of the element, as a touch screen does.
+func (k *kioskBench) finger(selector string) {
+	k.t.Helper()
+	at := js[[]float64](k, "(() => { const r = document.querySelector("+strconv.Quote(selector)+").getBoundingClientRect(); return [r.left + r.width / 2, r.top + r.height / 2]; })()")
+	for _, p := range []input.DispatchTouchEventParams{
+		{Type: input.TouchStart, TouchPoints: []*input.TouchPoint{{X: at[0], Y: at[1]}}},
+		{Type: input.TouchEnd, TouchPoints: []*input.TouchPoint{}},
+	} {
+		if _, err := chromedp.Call(k.ctx, input.DispatchTouchEvent, p); err != nil {
+			k.t.Fatal(err)
+		}
+	}
+}
+
+// A Pi's own screen has no keyboard: a code, a name and a PIN are typed on it.
+func (k *kioskBench) touch() {
+	t := k.t
+	k.do(chromedp.EmulateViewport(800, 480))
+	byPad := func() {
+		t.Helper()
+		code, err := k.client.KioskCode(k.ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.on("code")
+		k.fits("code")
+		for _, digit := range code.Code {
+			k.press(string(digit))
+		}
+		k.press("Continue")
+	}
+	k.press("Technician")
+	byPad()
+	k.on("technician")
+	if broken := js[[]string](k, `[...document.querySelectorAll('.technician tr')].flatMap((tr) => [...tr.children].slice(0, 2)).filter((c) => {
+		const r = document.createRange();
+		r.selectNodeContents(c);
+		return new Set([...r.getClientRects()].map((x) => x.top)).size > 1;
+	}).map((c) => c.innerText)`); len(broken) > 0 {
+		t.Errorf("in the technician's view these are broken in the middle: %q", broken)
+	}
+	k.check("technician")
+	k.press("Done")
+	k.press("Enrol somebody")
+	byPad()
+	k.on("consent")
+	k.do(chromedp.Click(chromedp.CSS("input[type=checkbox]")))
+	k.press("Continue")
+	k.on("naming")
+	value := func(want string) {
+		t.Helper()
+		if got := js[string](k, "document.querySelector('input[name=name]').value"); got != want {
+			t.Errorf("the keys typed %q, want %q", got, want)
+		}
+	}
+	k.finger("input[name=name]")
+	k.until("!document.querySelector('.keys').hidden")
+	k.press("A")
+	k.press("d")
+	k.press("x")
+	k.do(chromedp.Click(chromedp.CSS(".keys [aria-label=Delete]")))
+	k.press("a")
+	k.do(chromedp.Click(chromedp.CSS(".keys [aria-label=Space]")))
+	k.press("L") // a capital by itself
+	value("Ada L")
+	k.check("naming-keys")
+	for _, l := range []struct{ next, dir, letter string }{{"Deutsch", "ltr", "ö"}, {"العربية", "rtl", "ش"}} {
+		k.do(chromedp.Click(chromedp.Search(fmt.Sprintf(`//div[contains(@class, "keys")]//button[normalize-space(.)=%q]`, l.next))))
+		k.until(fmt.Sprintf("document.querySelector('.keys').dir === %q", l.dir))
+		k.press(l.letter)
+		if small := js[[]string](k, `[...document.querySelectorAll('.keys button')].filter((b) => { const r = b.getBoundingClientRect(); return r.width < 44 || r.height < 44 || r.right > innerWidth || r.bottom > innerHeight; }).map((b) => b.innerText)`); len(small) > 0 {
+			t.Errorf("%s: keys too small for a finger, or beside the screen: %q", l.next, small)
+		}
+	}
+	value("Ada Löش")
+	// By keyboard they are one stop, and the arrows move within.
+	k.do(chromedp.Focus(chromedp.CSS(".key")), chromedp.KeyEvent(kb.Tab))
+	if !js[bool](k, "document.activeElement.closest('.keys') !== null") {
+		t.Error("the keys cannot be reached with Tab")
+	}
+	before := js[string](k, "document.activeElement.innerText")
+	k.do(chromedp.KeyEvent(kb.ArrowLeft)) // onwards, right to left
+	if after := js[string](k, "document.activeElement.closest('.keys') ? document.activeElement.innerText : ''"); after == before || after == "" {
+		t.Errorf("an arrow leads from %q to %q", before, after)
+	}
+	k.do(chromedp.KeyEvent(kb.Tab))
+	if js[bool](k, "document.activeElement.closest('.keys') !== null") {
+		t.Error("the keys are more than one stop")
+	}
+	k.do(chromedp.Focus(chromedp.CSS("input[name=name]")), chromedp.KeyEvent(kb.Escape))
+	k.until("document.querySelector('.keys').hidden")
+	k.fits("naming")
+	k.press("Continue")
+	k.on("enrol")
+	k.press("Cancel")
+	k.on("idle")
+}
+
 // atNight skips what would make the browser tests take too long for every change.
 func atNight(t *testing.T) {
 	t.Helper()
@@ -831,6 +931,20 @@ func (k *kioskBench) screens() {
 		t.Errorf("right to left, the oval is %g pixels left of the words", -start)
 	}
 	k.press("English")
+	for _, s := range [][2]int64{{400, 240}, {320, 256}, {800, 480}} { // 200 % of a Pi's screen; WCAG 1.4.10
+		k.do(chromedp.EmulateViewport(s[0], s[1]))
+		if cut := js[[]string](k, `[...document.querySelectorAll('.clock, .day')].filter((e) => {
+			const o = document.querySelector('.oval .in').getBoundingClientRect(), r = document.createRange();
+			r.selectNodeContents(e);
+			return [...r.getClientRects()].some((c) => [[c.left, c.top], [c.right, c.top], [c.left, c.bottom], [c.right, c.bottom]].some(([x, y]) =>
+				((x - o.left - o.width / 2) / (o.width / 2)) ** 2 + ((y - o.top - o.height / 2) / (o.height / 2)) ** 2 > 1.02));
+		}).map((e) => e.innerText)`); len(cut) > 0 {
+			t.Errorf("at %dx%d the oval cuts %q", s[0], s[1], cut)
+		}
+		if js[bool](k, "document.documentElement.scrollWidth > innerWidth") {
+			t.Errorf("at %dx%d the page is wider than the screen", s[0], s[1])
+		}
+	}
 	k.press("Use PIN")
 	k.on("pin")
 	each("pin")

@@ -3,9 +3,11 @@
 
 import { Problem, get, post } from './api.js';
 import { button, el } from './dom.js';
+import { nameField } from './keys.js';
 import { look } from './look.js';
-import { announce, home, named, refresh, show, stage, title, trouble } from './main.js';
+import { announce, home, named, refresh, show, stage, title, trouble, ways } from './main.js';
 import { ended } from './oval.js';
+import { complain, field } from './pin.js';
 import { known, language, languages, say, when } from './words.js';
 
 const fingers = ['right-index-finger', 'right-thumb', 'right-middle-finger', 'right-ring-finger', 'right-little-finger',
@@ -29,25 +31,23 @@ export function enrol(state) {
  */
 export function askCode(what, then) {
   show(() => {
-    const code = el('input', { type: 'text', class: 'pin', inputmode: 'numeric', autocomplete: 'off', maxlength: 8, required: true, 'aria-describedby': 'wrong' });
+    const { input: code, label, pad } = field('code.label', 'text', 8);
     const wrong = el('p', { id: 'wrong', class: 'note no', role: 'alert', hidden: true });
-    const form = el('form', { class: 'card', novalidate: true }, title('code.title'), el('p', {}, say(`code.${what}`)),
-      el('label', {}, say('code.label'), code), wrong,
+    const form = el('form', { class: 'card', novalidate: true }, title('code.title'),
+      el('div', { class: 'sides' }, el('div', { class: 'form' }, el('p', {}, say(`code.${what}`)), label, wrong), pad),
       el('div', { class: 'row' }, el('button', { class: 'main' }, say('next')), button(say('cancel'), home)));
     form.addEventListener('submit', async (e) => {
       e.preventDefault();
       try {
-        await post('/code', { code: code.value.replace(/\D/g, '') });
+        await post('/code', { code: code.value });
         then();
       } catch (problem) {
         if (!(problem instanceof Problem) || problem.kind !== 'wrong-code') {
           trouble(problem, () => askCode(what, then));
           return;
         }
-        wrong.hidden = false;
-        wrong.textContent = say('code.wrong');
         code.value = '';
-        code.focus();
+        complain(wrong, say('code.wrong'), code);
       }
     });
     return { name: 'code', view: form };
@@ -98,20 +98,23 @@ async function consent(state) {
 /** @param {State} state */
 function naming(state) {
   show(() => {
-    const name = el('input', { type: 'text', name: 'name', autocomplete: 'off', maxlength: 40, required: true, dir: 'auto', 'aria-describedby': 'wrong' });
+    const { input: name, view } = nameField(say('naming.name'));
     const finger = el('select', {}, ...fingers.map((f) => el('option', { value: f }, say(`finger.${f}`))));
     const wrong = el('p', { id: 'wrong', class: 'note no', role: 'alert', hidden: true });
     const form = el('form', { class: 'card', novalidate: true }, title('naming.title'),
-      el('label', {}, say('naming.name'), name), wrong,
+      view, wrong,
       state.factors.includes('finger') ? el('label', {}, say('naming.finger'), finger) : null,
       el('div', { class: 'row' }, el('button', { class: 'main' }, say('next')), button(say('cancel'), home)));
     form.addEventListener('submit', (e) => {
       e.preventDefault();
       const called = name.value.trim();
-      if (!called || new TextEncoder().encode(called).length > 128 || /[\p{Cc}\u202a-\u202e\u2066-\u2069]/u.test(called)) {
-        wrong.hidden = false;
-        wrong.textContent = say('naming.wrong');
-        name.focus();
+      if (!called) {
+        complain(wrong, say('naming.empty'), name);
+        return;
+      }
+      // The device knows more exactly what is a name.
+      if (new TextEncoder().encode(called).length > 128 || /[\p{Cc}\p{Bidi_Control}\u200b\u2060\ufeff]/u.test(called)) {
+        complain(wrong, say('naming.wrong'), name);
         return;
       }
       capture(state, { name: called, factors: state.factors, finger: state.factors.includes('finger') ? finger.value : '' });
@@ -138,7 +141,7 @@ function capture(state, wish) {
       }
     })();
     return {
-      name: 'enrol', view: see.view, bar: [button(say('cancel'), home)], on: see.on,
+      name: 'enrol', view: see.view, bar: ways(true), on: see.on,
       leave() {
         stop.abort();
         see.leave();
@@ -209,7 +212,7 @@ function test(state, made) {
       }
     })();
     return {
-      name: 'scan', view: see.view, bar: [button(say('cancel'), () => enrolled(state, made))], on: see.on,
+      name: 'scan', view: see.view, bar: [...ways(), button(say('cancel'), () => enrolled(state, made))], on: see.on,
       leave() {
         stop.abort();
         see.leave();

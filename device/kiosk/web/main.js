@@ -86,6 +86,8 @@ export function stage(shape, ...words) {
 // is there, and ends when they leave or touch nothing any more.
 const steady = ['idle', 'lost', 'elsewhere', 'scan', 'enrol', 'locked', 'trouble', 'code-for-phone'];
 let settle = () => {};
+// And those of somebody who is recognised, or of nobody: no other way in is offered there.
+const inside = ['lost', 'elsewhere', 'granted', 'person', 'receipt', 'technician', 'code-for-phone'];
 
 /**
  * Shows what make makes, in place of the present screen.
@@ -99,7 +101,7 @@ export function show(make) {
   again = () => show(make);
   main.replaceChildren(next.view);
   if (!steady.includes(next.name)) settle = closing(next);
-  bar.replaceChildren(...(next.bar ?? []));
+  bar.replaceChildren(...(next.bar ?? (inside.includes(next.name) ? [] : ways(false, next.name))));
   document.body.dataset.screen = next.name;
   const heading = next.view.querySelector('h1');
   document.title = `${heading?.textContent ?? 'faceprint'} · faceprint`;
@@ -135,9 +137,13 @@ export async function refresh() {
   return state;
 }
 
-/** The other ways in, which no sensor keeps anybody from. @param {boolean} [cancel] */
-function ways(cancel) {
-  return [state.phone && state.people ? button(say('phone.use'), () => usePhone(state)) : null, state.pin && state.people ? button(say('pin.use'), pin) : null, cancel ? button(say('cancel'), home) : null].filter((b) => b !== null);
+/**
+ * The other ways in, which no sensor keeps anybody from.
+ * @param {boolean} [cancel]
+ * @param {string} [without] the one that is shown
+ */
+export function ways(cancel, without) {
+  return [state.phone && state.people && without !== 'phone' ? button(say('phone.use'), () => usePhone(state)) : null, state.pin && state.people && without !== 'pin' ? button(say('pin.use'), pin) : null, cancel ? button(say('cancel'), home) : null].filter((b) => b !== null);
 }
 
 /** Goes on with whoever is there, unless something is said to them. @param {string} [note] */
@@ -159,8 +165,9 @@ function first(note) {
   const time = clock();
   /** @type {ReturnType<typeof countdown> | undefined} */
   let locked;
-  const wait = el('p', { class: 'big', hidden: true }, say('locked.wait'));
-  const view = stage(time.view, title('idle.title'),
+  const wait = el('p', { class: 'big', hidden: true }, say('reason.locked-out'), ' ', say('locked.wait'));
+  const heading = title('idle.title');
+  const view = stage(time.view, heading,
     asked ? el('p', { class: 'big' }, say('login.asks'), ' ', el('bdi', {}, asked.app)) : null, note ? el('p', { class: 'note' }, note) : null, words, trouble, wait, start);
   const tick = setInterval(() => void check(), 5000);
   function paint() {
@@ -176,8 +183,9 @@ function first(note) {
       locked = undefined;
     }
     wait.hidden = !locked;
-    words.hidden = Boolean(locked);
-    start.hidden = !state.people || Boolean(locked);
+    heading.textContent = say(locked ? 'locked.title' : 'idle.title');
+    words.hidden = Boolean(locked) || state.missing.length > 0;
+    start.hidden = !state.people || Boolean(locked) || state.factors.includes('face') && state.missing.includes('camera');
     words.textContent = say(state.people ? here ? 'idle.here' : 'idle.come' : 'idle.nobody');
   }
   async function check() {
@@ -336,7 +344,6 @@ function refused(answer) {
       name: locked ? 'locked' : 'refused',
       view: stage(left?.view ?? ended('no'), title(locked ? 'locked.title' : 'refused.title'), ...reasons,
         left ? el('p', { class: 'big' }, say('locked.wait')) : null, el('div', { class: 'row' }, retry, button(say('back'), home))),
-      bar: locked ? [] : ways(),
       leave() {
         left?.leave();
       },
@@ -364,8 +371,7 @@ export function trouble(e, retry, note) {
   }
   show(() => {
     const what = el('p', {});
-    const view = stage(ended('trouble'), title(known(`problem.${p.kind}`) ? `problem.${p.kind}` : 'problem.fault'), p.kind === 'fault' ? what : null,
-      p.kind === 'fault' ? el('p', { class: 'soft', dir: 'ltr' }, p.message) : null, // in the device's own words, for whoever mends it
+    const view = stage(ended('trouble'), title(known(`problem.${p.kind}`) ? `problem.${p.kind}` : 'problem.fault'), p.kind === 'fault' ? what : null, // the device's own words are for the technician's view
       el('div', { class: 'row' }, button(say('again'), retry, 'main'), button(say('back'), home)));
     const tick = setInterval(async () => {
       try {
@@ -375,7 +381,7 @@ export function trouble(e, retry, note) {
       } catch { /* the stream notices */ }
     }, 1000);
     what.textContent = [missing(), note].filter(Boolean).join(' ') || say('problem.nothing-lost');
-    return { name: 'trouble', view, bar: ways(), leave: () => clearInterval(tick) };
+    return { name: 'trouble', view, leave: () => clearInterval(tick) };
   });
 }
 

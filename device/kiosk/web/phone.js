@@ -4,7 +4,7 @@
 import { get, post } from './api.js';
 import { button, el, svg } from './dom.js';
 import { look } from './look.js';
-import { announce, forLogin, home, outcome, show, stage, title, trouble } from './main.js';
+import { announce, forLogin, home, outcome, show, stage, title, trouble, ways } from './main.js';
 import { ended } from './oval.js';
 import { known, say, when } from './words.js';
 
@@ -32,7 +32,7 @@ export function usePhone(state) {
       }
     }
     return {
-      name: 'scan', view: see.view, bar: [button(say('cancel'), home)], on: see.on,
+      name: 'scan', view: see.view, bar: ways(true, 'phone'), on: see.on,
       leave() {
         stop.abort();
         see.leave();

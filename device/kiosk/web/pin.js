@@ -3,26 +3,29 @@
 
 import { Problem, ask, post } from './api.js';
 import { button, el } from './dom.js';
+import { nameField } from './keys.js';
 import { forLogin, home, outcome, show, stage, title, trouble } from './main.js';
 import { ended } from './oval.js';
 import { say } from './words.js';
 
 const digits = 12;
 
-/** Digits of any script as the device takes them. @param {string} text */
-function plain(text) {
-  return text.replace(/[٠-٩]/g, (d) => String(d.charCodeAt(0) - 0x660)).replace(/\D/g, '').slice(0, digits);
+/** Digits of any script as the device takes them. @param {string} text @param {number} most */
+function plain(text, most) {
+  return text.replace(/[٠-٩]/g, (d) => String(d.charCodeAt(0) - 0x660)).replace(/\D/g, '').slice(0, most);
 }
 
 /**
  * A field for a PIN with keys beside it, since a kiosk may have no keyboard.
  * @param {string} label
+ * @param {'password' | 'text'} [type] whether it is shown
+ * @param {number} [most] digits that it takes
  */
-function field(label) {
-  const input = el('input', { type: 'password', class: 'pin', inputmode: 'numeric', autocomplete: 'off', maxlength: digits, required: true, dir: 'ltr', 'aria-describedby': 'wrong' });
+export function field(label, type = 'password', most = digits) {
+  const input = el('input', { type, class: 'pin', inputmode: 'numeric', autocomplete: 'off', maxlength: most, required: true, dir: 'ltr', 'aria-describedby': 'wrong' });
   /** @param {string} next */
   const set = (next) => {
-    input.value = plain(next);
+    input.value = plain(next, most);
   };
   input.addEventListener('input', () => set(input.value));
   const pad = el('div', { class: 'pad', role: 'group', 'aria-label': say('pin.pad') },
@@ -37,7 +40,7 @@ function field(label) {
  * @param {string} text
  * @param {HTMLInputElement} again
  */
-function complain(wrong, text, again) {
+export function complain(wrong, text, again) {
   wrong.hidden = false;
   wrong.textContent = text;
   again.focus();
@@ -46,11 +49,11 @@ function complain(wrong, text, again) {
 /** Asks for name and PIN. */
 export function pin() {
   show(() => {
-    const name = el('input', { type: 'text', name: 'name', autocomplete: 'off', maxlength: 40, required: true, dir: 'auto', 'aria-describedby': 'wrong' });
+    const { input: name, view } = nameField(say('pin.name'));
     const { input, label, pad } = field('pin.pin');
     const wrong = el('p', { id: 'wrong', class: 'note no', role: 'alert', hidden: true });
     const form = el('form', { class: 'card', novalidate: true }, title('pin.title'),
-      el('div', { class: 'sides' }, el('div', { class: 'form' }, el('label', {}, say('pin.name'), name), label, wrong), pad),
+      el('div', { class: 'sides' }, el('div', { class: 'form' }, view, label, wrong), pad),
       el('div', { class: 'row' }, el('button', { class: 'main' }, say('next')), button(say('cancel'), home)));
     let busy = false;
     form.addEventListener('submit', async (e) => {

@@ -24,7 +24,7 @@ async function view() {
         el('th', { scope: 'row', dir: 'ltr' }, l.name), el('td', {}, say(`state.${l.state}`)), el('td', { dir: 'ltr' }, [l.detail, l.advice].filter(Boolean).join('; ')))))))];
     show(() => ({
       name: 'technician',
-      view: el('div', { class: 'card' }, title('technician.title'),
+      view: el('div', { class: 'card technician' }, title('technician.title'),
         el('p', { class: 'soft' }, say('technician.line', { version: all.status.version, started: when(all.status.started), people: all.status.people, audit: all.status.audit })),
         ...table('technician.parts', all.status.parts), ...table('technician.checks', all.checks),
         el('div', { class: 'row' }, button(say('technician.again'), () => void view(), 'main'), button(say('done'), home))),
