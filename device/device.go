@@ -646,6 +646,11 @@ func (d *Device) record(kind string, r Request, before lockouts, dec *Decision, 
 			}
 			dec.Failures, dec.LockedUntil, dec.Disabled = l.Failures, l.Until, l.Disabled
 		}
+		// A search that was refused is the asker's to learn nothing of; but whose
+		// face or finger passed, beside what did not, finds it in their history.
+		if found == "" && slices.ContainsFunc(dec.Results, func(r Result) bool { return r.Passed }) {
+			found = ev.user
+		}
 		reasons := words(dec.Reasons)
 		if r.Phone != "" {
 			reasons = append(reasons, "phone:"+r.Phone) // which one, as where it was paired

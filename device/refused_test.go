@@ -157,3 +157,29 @@ func TestTheDevicesDelayIsCountedAsWell(t *testing.T) {
 		t.Errorf("%d entries for %d attempts", e, a)
 	}
 }
+
+// Somebody whose face was known and whose finger was not finds that in their own
+// history; the asker does not learn who it was.
+func TestARefusedSearchIsInTheHistoryOfWhoWasHalfKnown(t *testing.T) {
+	p := DefaultPolicy()
+	p.Challenge = ChallengeOff
+	w := newWorld(t, p)
+	alice := w.enrol("Alice", 1, "alice")
+	for name, tt := range map[string]struct {
+		face   int
+		finger string
+		whose  store.UserID
+	}{
+		"her face, another's finger": {1, "eve", alice},
+		"a stranger":                 {2, "eve", ""},
+	} {
+		w.pose(tt.face, tt.finger)
+		d, err := w.d.Identify(t.Context(), Request{Audience: "kiosk"})
+		if err != nil || d.Granted || d.User != "" {
+			t.Fatalf("%s: %+v, %v", name, d, err)
+		}
+		if e := w.lastEntry(); e.Seq != d.Audit || e.User != tt.whose || e.Outcome != "refused" {
+			t.Errorf("%s is recorded as %+v", name, e)
+		}
+	}
+}

@@ -768,8 +768,8 @@ func (k *kioskBench) finger(selector string) {
 	k.t.Helper()
 	at := js[[]float64](k, "(() => { const r = document.querySelector("+strconv.Quote(selector)+").getBoundingClientRect(); return [r.left + r.width / 2, r.top + r.height / 2]; })()")
 	for _, p := range []input.DispatchTouchEventParams{
-		{Type: input.TouchStart, TouchPoints: []*input.TouchPoint{{X: at[0], Y: at[1]}}},
-		{Type: input.TouchEnd, TouchPoints: []*input.TouchPoint{}},
+		{Type: input.DispatchTouchEventTypeTouchStart, TouchPoints: []*input.TouchPoint{{X: at[0], Y: at[1]}}},
+		{Type: input.DispatchTouchEventTypeTouchEnd, TouchPoints: []*input.TouchPoint{}},
 	} {
 		if _, err := chromedp.Call(k.ctx, input.DispatchTouchEvent, p); err != nil {
 			k.t.Fatal(err)
@@ -805,6 +805,9 @@ func (k *kioskBench) touch() {
 		t.Errorf("in the technician's view these are broken in the middle: %q", broken)
 	}
 	k.check("technician")
+	k.press("Self-test") // nobody is enrolled, and it says so
+	k.shows("Not passed.")
+	k.check("selftest")
 	k.press("Done")
 	k.press("Enrol somebody")
 	byPad()

@@ -437,10 +437,13 @@ func TestConsentAndPermitEndWithWhoGaveThem(t *testing.T) {
 		if status, _ := call(t, "GET", url+"/technician", token, "", nil); status != 200 {
 			t.Fatalf("the technician's view: %d", status)
 		}
+		if status, body := call(t, "POST", url+"/selftest", token, "{}", nil); status != 200 || !strings.Contains(body, `"outcome":"granted"`) || strings.Contains(body, "a secret of the asker") {
+			t.Fatalf("the self-test: %d %s", status, body)
+		}
 	}
 	over := func(how string) {
 		t.Helper()
-		for _, x := range [][3]string{{"GET", "/technician", ""}, {"POST", "/consent", agreed}, {"POST", "/enrol", someone}} {
+		for _, x := range [][3]string{{"GET", "/technician", ""}, {"POST", "/selftest", "{}"}, {"POST", "/consent", agreed}, {"POST", "/enrol", someone}} {
 			if status, body := call(t, x[0], url+x[1], token, x[2], nil); status != 403 {
 				t.Errorf("%s, %s: %d %s", how, x[1], status, body)
 			}

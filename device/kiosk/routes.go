@@ -43,6 +43,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /phones/hide", s.inUse(answer(s.hide)))
 	mux.HandleFunc("POST /phones/revoke", s.inUse(answer(s.revokePhone)))
 	mux.HandleFunc("GET /technician", s.inUse(answer(s.technician)))
+	mux.HandleFunc("POST /selftest", s.inUse(answer(s.selfTest)))
 	if s.opts.Logins != nil {
 		mux.Handle("/oidc/", http.StripPrefix("/oidc", s.opts.Logins))
 	}
@@ -555,6 +556,38 @@ func (s *Server) technician(ctx context.Context, p *page, _ none) (technicianVie
 		return technicianView{}, err
 	}
 	return technicianView{st, d.Checks}, nil
+}
+
+// selfTested is what the device measured of a real attempt, of whoever is there.
+type selfTested struct {
+	Outcome client.Outcome  `json:"outcome"`
+	Reasons []string        `json:"reasons"`
+	Hints   []string        `json:"hints"`
+	Factors []client.Factor `json:"factors"`
+	TookMs  float64         `json:"took_ms"`
+	Checks  []client.Check  `json:"checks"`
+}
+
+// selfTest examines the device and has it recognise somebody, lock and all, for
+// the technician: what was measured is shown, and not whose it was.
+func (s *Server) selfTest(ctx context.Context, p *page, _ none) (selfTested, error) {
+	if !p.permitted(s.opts.Now()) {
+		return selfTested{}, errNotPermitted
+	}
+	done, err := s.wait(ctx)
+	if err != nil {
+		return selfTested{}, err
+	}
+	defer done()
+	checked, err := s.back.Diagnose(ctx)
+	if err != nil {
+		return selfTested{}, err
+	}
+	d, err := s.back.Identify(ctx, client.Attempt{Audience: "selftest"})
+	if err != nil {
+		return selfTested{}, err
+	}
+	return selfTested{d.Outcome, d.Reasons, d.Hints, d.Factors, d.TookMs, checked.Checks}, nil
 }
 
 // index answers with the page and a token of its own.

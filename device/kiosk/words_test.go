@@ -116,17 +116,20 @@ func sameSet(a, b []string) bool {
 const maxWeight = 150 << 10
 
 func TestThePageIsLight(t *testing.T) {
-	weight := 0
-	err := fs.WalkDir(web, "web", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.HasSuffix(name, "/LICENSE") { // served beside the typeface, but no browser loads it
-			return err
-		}
-		info, err := d.Info()
-		weight += int(info.Size())
-		return err
-	})
+	all, err := loadFiles()
 	if err != nil {
 		t.Fatal(err)
+	}
+	page, err := web.ReadFile("web/index.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	weight := len(page)
+	for name, f := range all.byName {
+		weight += len(f.text)
+		if source, err := web.ReadFile("web/" + name); err != nil || strings.Count(f.text, "\n") != strings.Count(string(source), "\n") {
+			t.Errorf("%s has other lines than its source: %v", name, err)
+		}
 	}
 	t.Logf("the whole page, in all its languages, is %d bytes", weight)
 	if weight > maxWeight || weight == 0 {

@@ -131,6 +131,11 @@ function idle(note) {
   show(() => first(note));
 }
 
+/** The state of the device, as it was last told. */
+export function present() {
+  return state;
+}
+
 /** The state of the device, asked for anew. */
 export async function refresh() {
   state = await get('/state', always);
