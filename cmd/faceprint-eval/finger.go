@@ -33,6 +33,7 @@ type fingerOptions struct {
 	enroll int
 	apart  bool
 	invert bool
+	reject bool
 	jobs   int
 	json   bool
 	plot   string
@@ -57,6 +58,8 @@ type fingerReport struct {
 	MsExtract     float64    `json:"ms_extract"`
 	UsMatch       float64    `json:"us_match"`
 	TemplateBytes float64    `json:"template_bytes"`
+
+	Reject []rejection `json:"reject,omitempty"`
 }
 
 func fingerCommand() *cobra.Command {
@@ -106,6 +109,7 @@ draws every stage of two pictures, and what matched, into the folder --out.`,
 	f.IntVar(&o.enroll, "enroll", 0, "make one template of the first `K` impressions, probe with the rest")
 	f.BoolVar(&o.apart, "apart", false, "with --enroll: do not merge the impressions, the best of K counts")
 	f.BoolVar(&o.invert, "invert", false, "first turn dark to light: nothing should make a template")
+	f.BoolVar(&o.reject, "reject", false, "say how many errors are left when pictures of low quality are refused")
 	f.IntVar(&o.jobs, "jobs", 1, "threads; times are honest with 1 only")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	f.StringVar(&o.plot, "plot", "", "draw the DET curve into `FILE.png`")
@@ -122,6 +126,9 @@ func (r *fingerReport) print(w io.Writer) {
 	fmt.Fprintf(w, "  FMR1000  %6.2f %%  (95 %%: %.2f to %.2f)\n", r.FMR1000, r.FMR1000_95[0], r.FMR1000_95[1])
 	fmt.Fprintf(w, "  ZeroFMR  %6.2f %%\n", r.ZeroFMR)
 	fmt.Fprintf(w, "  extract %.1f ms, match %.1f us, template %.0f bytes\n", r.MsExtract, r.UsMatch, r.TemplateBytes)
+	for _, j := range r.Reject {
+		fmt.Fprintf(w, "  FNMR %6.2f %% at FMR 1e-3 with the worst %2.0f %% of pictures refused (quality below %d)\n", j.FNMR, j.Refused, j.Below)
+	}
 }
 
 // fingerPicture is one file of the folder and what became of it.
@@ -195,6 +202,9 @@ func evaluateFingers(o fingerOptions) (*fingerReport, fingerRun, error) {
 	g, im := run.genuine(), run.impostor()
 	if len(g) == 0 || len(im) == 0 {
 		return nil, nil, fmt.Errorf("finger: %s has %d genuine and %d impostor pairs, want some of both (files FINGER_IMPRESSION.ext)", o.dir, len(g), len(im))
+	}
+	if o.reject {
+		r.Reject = rejections(pics)
 	}
 	d := newDET(g, im)
 	r.Genuine, r.Impostor = len(g), len(im)

@@ -150,7 +150,7 @@ func (a *analysis) template() (*Template, error) {
 	t.sortAndLimit()
 	var n ridgeness
 	t.Ridges, n = a.patches()
-	t.Quality = n.quality()
+	t.Quality = n.quality(t.Minutiae)
 	if err := n.check(t.Ridges.lines(), len(t.Minutiae)); err != nil {
 		return nil, err
 	}
@@ -230,9 +230,16 @@ func (n *ridgeness) check(l lines, minutiae int) error {
 	return nil
 }
 
-// quality is 0 to 100, and rises with the area that is clear to read.
-func (n *ridgeness) quality() uint8 {
-	return uint8(math.Round(100 * (1 - math.Exp(-n.clear/qualityArea))))
+// quality is 0 to 100: how clear the ridges are around the minutiae, times how
+// much of the finger there is. Of what was tried (coherence, strength, evenness
+// of the period, numbers of minutiae, weights fitted to all of them) it tells
+// best which pictures will not match.
+func (n *ridgeness) quality(ms []Minutia) uint8 {
+	clear := 0.0
+	for _, m := range ms {
+		clear += float64(m.Quality) / 15
+	}
+	return uint8(math.Round(100 * clear / float64(max(len(ms), 1)) * (1 - math.Exp(-n.clear/qualityArea))))
 }
 
 // patch is one patch's wave and how much of the signal's energy it explains,

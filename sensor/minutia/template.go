@@ -7,8 +7,8 @@ import (
 
 // Template is what is kept of one or several pictures of a finger.
 type Template struct {
-	Width, Height int // px at 500 dpi
-	Quality       uint8
+	Width, Height int   // px at 500 dpi
+	Quality       uint8 // 0..100: the lower, the likelier it does not match its own finger
 	Minutiae      []Minutia
 	Ridges        Ridges
 }

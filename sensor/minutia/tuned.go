@@ -160,7 +160,7 @@ const (
 const mergeScore = 0.25
 
 // Quality.
-const qualityArea = 120.0 // clear patches at which a picture has 63 of 100
+const qualityArea = 60.0 // clear patches at which a picture has 63 % of what its clarity is worth
 
 // What is a finger. On 14 pictures of the five sets, the lowest and highest:
 // clear 0.63 to 0.83, impossible 0.005 to 0.21, parallel 0.10 to 0.71; on 19
