@@ -44,10 +44,11 @@ func (c *captured) compared() bool {
 }
 
 // attack tells whether a verdict on an attempt that was cut off is an attack. A
-// face of which too little was seen to tell whether it lives is none yet.
+// face of which too little was seen to tell whether it lives is none yet, nor is
+// one that was asked nothing.
 func (c *captured) attack(v Verdict) bool {
 	return !v.Granted && slices.ContainsFunc(v.Reasons, func(r Reason) bool {
-		return r.attack() && !(r == FaceNotLive && math.IsNaN(c.face.Live))
+		return r.attack() && !(r == FaceNotLive && math.IsNaN(c.face.Live)) && !(r == FaceNoAnswer && c.face.Answer == "")
 	})
 }
 

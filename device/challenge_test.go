@@ -158,3 +158,60 @@ func TestAnAttackPutsEverybodyInDoubt(t *testing.T) {
 		}
 	}
 }
+
+// points are a face's, which move against one another by so much of the distance
+// of the eyes.
+func points(f *vision.Face, by float32) {
+	for i := range 12 {
+		x, y := float32(i%4)*30, float32(i/4)*40
+		if i == 9 || i == 10 {
+			y += 60 * by
+		}
+		f.Landmarks = append(f.Landmarks, vision.Point{X: 290 + x, Y: 200 + y})
+	}
+	f.Points = [5]vision.Point{{X: 290, Y: 200}, {X: 350, Y: 200}, {X: 320, Y: 240}, {X: 300, Y: 280}, {X: 340, Y: 280}}
+}
+
+// One picture that liveness takes for alive is asked to move, since nothing in it
+// does; a person who is calm is waited for.
+func TestAStillPictureIsInDoubt(t *testing.T) {
+	for name, tt := range map[string]struct {
+		moves   int // the frame from which on the face moves; -1: never
+		policy  Challenge
+		frames  int
+		granted bool
+	}{
+		"a picture":                        {moves: -1, frames: 220},
+		"a picture, and nothing is asked":  {moves: -1, policy: ChallengeOff, frames: 220, granted: true},
+		"a picture whose time is soon up":  {moves: -1, frames: 9},
+		"a person":                         {moves: 0, frames: 40, granted: true},
+		"a person who is calm for a while": {moves: 12, frames: 40, granted: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, th, user := stage(t, Options{})
+			d.policy.Challenge = tt.policy
+			i := 0
+			th.pose = func(f *vision.Face) {
+				by := float32(0)
+				if i++; tt.moves >= 0 && i > tt.moves {
+					by = 0.02 * float32(i%4)
+				}
+				points(f, by)
+			}
+			asked := false
+			th.play, th.seq, th.now = repeat(tt.frames, actor{who: 0, x: 320, live: 0.95}), 0, th.now.Add(time.Hour)
+			dec, err := d.Authenticate(t.Context(), Request{Who: user, Timeout: 500 * time.Millisecond, Notify: func(e Event) {
+				asked = asked || e.Hint == vision.HintLookStraight.String() || strings.HasPrefix(e.Hint, "turn-l") || strings.HasPrefix(e.Hint, "turn-r")
+			}})
+			if err != nil || dec.Granted != tt.granted || !tt.granted && !slices.Equal(dec.Reasons, []Reason{FaceNoAnswer}) {
+				t.Fatalf("%+v, %v", dec, err)
+			}
+			if want := tt.moves < 0 && tt.policy != ChallengeOff && tt.frames > 40; asked != want {
+				t.Errorf("asked to move: %v", asked)
+			}
+			if c := scores(t, d, dec.Audit); tt.moves < 0 && !(c["face-motion"] < 0.001) {
+				t.Errorf("%v", c)
+			}
+		})
+	}
+}

@@ -136,7 +136,7 @@ type Measure struct {
 	Live     float64 // of a face: P(live), NaN where not measured
 	Attack   string  // what gave the reader away as an attacker's, "" where nothing did
 	Replayed bool    // of a face: frames of the camera came again
-	Suspect  bool    // of a face: it turns as a sheet does, or an attack was seen here shortly before
+	Suspect  bool    // of a face: it turns as a sheet does, is as still as a picture, or an attack was seen here shortly before
 	Answer   Answer  // of a face: to the challenge
 	// Cues for and against an attack, by name, for the audit.
 	Cues map[string]float64

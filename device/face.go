@@ -113,6 +113,7 @@ type faceAttempt struct {
 	table     vision.Table
 	hints     hinter
 	challenge *vision.Challenge // nil until something is asked
+	suspect   bool              // whoever it is, they are asked
 }
 
 // measureFace fills the face's half of c. passed is called when the policy is
@@ -147,8 +148,7 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 		return err
 	}
 	defer s.Wipe()
-	c.face.Suspect = d.suspect()
-	a := &faceAttempt{d: d, c: c, s: s, refs: refs, table: profile.Table, hints: hinter{d: d, asker: c.notify}}
+	a := &faceAttempt{suspect: d.suspect(), d: d, c: c, s: s, refs: refs, table: profile.Table, hints: hinter{d: d, asker: c.notify}}
 	for {
 		seen, err := d.look(ctx, s)
 		if err != nil {
@@ -211,7 +211,9 @@ func (a *faceAttempt) saw(seen vision.Seen) (done bool, err error) {
 	if n < framesForYes {
 		return false, nil
 	}
-	face.Suspect = face.Suspect || a.s.Flat()
+	still, decided := a.s.Still()
+	a.suspect = a.suspect || a.s.Flat()
+	face.Suspect = a.suspect || still
 	a.d.keep()
 	if err := a.c.compareFace(a.s, a.refs, a.table); err != nil {
 		return false, err
@@ -223,6 +225,11 @@ func (a *faceAttempt) saw(seen vision.Seen) (done bool, err error) {
 	case "":
 		return true, nil
 	case FaceNoAnswer:
+		if calm := *face; a.challenge == nil && still && !decided {
+			if calm.Suspect = a.suspect; policy.face(calm, float64(max(a.c.gallery, 1))) == "" {
+				return false, nil // who lives moves in a moment, and need not be asked to
+			}
+		}
 		if a.challenge == nil {
 			a.challenge, face.Answer, a.s.Turning = &vision.Challenge{Mirrored: a.d.opts.Mirrored}, AnswerNone, true
 		}

@@ -93,18 +93,18 @@ func readModel(dir string, f File) ([]byte, error) {
 	info, err := os.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("vision: %s is missing: fetch the models ('make fetch') or name their folder: %w", name, ErrModel)
+		return nil, fmt.Errorf("vision: %s is missing: %w", name, ErrModel)
 	case err != nil:
 		return nil, fmt.Errorf("vision: %v: %w", err, ErrModel)
 	case info.Size() != f.Bytes:
-		return nil, fmt.Errorf("vision: %s has %d bytes, not %d: delete it and fetch it again: %w", name, info.Size(), f.Bytes, ErrModel)
+		return nil, fmt.Errorf("vision: %s has %d bytes, not %d: it is another file, or cut off: %w", name, info.Size(), f.Bytes, ErrModel)
 	}
 	b, err := os.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("vision: %v: %w", err, ErrModel)
 	}
 	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != f.SHA256 {
-		return nil, fmt.Errorf("vision: %s has sha256 %x, not %s: it is another file; delete it and fetch it again: %w", name, sum, f.SHA256, ErrModel)
+		return nil, fmt.Errorf("vision: %s has sha256 %x, not %s: it is another file: %w", name, sum, f.SHA256, ErrModel)
 	}
 	return b, nil
 }

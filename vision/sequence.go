@@ -42,6 +42,7 @@ type Sequence struct {
 	face     Face // the subject of the last frame, where they were alone
 	alone    bool
 	relief   relief
+	motion   motion
 	tracked  int       // frames since all of one was looked at
 	aside    time.Time // of the last frame that was compared and not kept
 	box      Box       // of the subject, in the last frame that showed them
@@ -109,6 +110,7 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 		}
 	}
 	s.relief.add(&subject)
+	s.motion.add(&subject, f.At) // only of frames whose points were found alike: tracked ones depend on those before
 	live := math.NaN()
 	if q := subject.Quality; within(q.Yaw, liveYaw) && q.Pitch >= -liveDown {
 		live = float64(subject.Live)
@@ -240,7 +242,7 @@ func (s *Sequence) restart() {
 		x.embedding.Wipe()
 	}
 	s.shots = s.shots[:0]
-	s.relief = relief{}
+	s.relief, s.motion = relief{}, motion{}
 }
 
 // Wipe overwrites what is kept of the person.
@@ -322,6 +324,11 @@ func (s *Sequence) Replayed() bool { return s.repeats > 0 }
 // does. It is a reason to doubt, and none to refuse.
 func (s *Sequence) Flat() bool { return s.relief.flat() }
 
+// Still tells whether the points of the face moved no more than noise moves them,
+// as those of one picture do: a reason to doubt. decided is false while a calm
+// person may have done no more. A profile without points never tells.
+func (s *Sequence) Still() (still, decided bool) { return s.motion.still() }
+
 // Cues are the measurements that speak for or against an attack, by name, for
 // the audit.
 func (s *Sequence) Cues() map[string]float64 {
@@ -339,6 +346,9 @@ func (s *Sequence) Cues() map[string]float64 {
 	c["live-frames"] = float64(n)
 	if depth, foreshortened := s.relief.measure(); !math.IsNaN(depth) {
 		c["relief"], c["foreshortened"] = depth, foreshortened
+	}
+	if moved := s.motion.measure(); !math.IsNaN(moved) {
+		c["motion"] = moved
 	}
 	if !math.IsNaN(p) {
 		c["live"], c["live-least"] = p, least

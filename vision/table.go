@@ -61,6 +61,14 @@ func (t Table) Threshold(fmr float64) (float64, error) {
 	return math.NaN(), fmt.Errorf("vision: the table reaches a false match rate of %g, not %g: %w", t.Points[len(t.Points)-1].FMR, fmr, ErrProfile)
 }
 
+// Least is the lowest rate that any cosine reaches, 0 for an empty table.
+func (t Table) Least() float64 {
+	if len(t.Points) == 0 {
+		return 0
+	}
+	return t.Points[len(t.Points)-1].FMR
+}
+
 func (t Table) check() error {
 	if t.Source == "" || len(t.Points) < 2 {
 		return fmt.Errorf("vision: a threshold table needs its source and two points: %w", ErrProfile)

@@ -106,6 +106,14 @@ const (
 	flatTurn     = 1.13
 	flatDepth    = 0.006
 
+	// Motion, in distances of the eyes: how far the 68 points move against one
+	// another. One picture of the clips' people with noise of a grey level or four,
+	// moved about or not, against the people themselves: faceprint-eval liveness
+	// --still.
+	motionFrames = 3
+	stillMotion  = 0.0025
+	motionTime   = 1200 * time.Millisecond
+
 	// Frames remembered against replays: a quarter of an hour of attempts at
 	// 15 a second.
 	memoryFrames = 1 << 14

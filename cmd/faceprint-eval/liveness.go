@@ -25,6 +25,7 @@ type livenessOptions struct {
 	threshold    float64
 	json         bool
 	paper        bool
+	still        bool
 	challenge    bool
 	model        modelOptions
 }
@@ -47,7 +48,10 @@ type livenessReport struct {
 	Clips           []livenessClip `json:"clips"`
 	Asked           int            `json:"asked_live"` // accepted ones who would be asked to move, by policy.challenge = auto
 
+	Still int `json:"still_live"`
+
 	Paper      *sheetReport     `json:"paper,omitempty"`
+	Stills     []stillPlay      `json:"stills,omitempty"`
 	Recordings *recordingReport `json:"recordings,omitempty"`
 }
 
@@ -59,6 +63,7 @@ type livenessClip struct {
 	Accepted int    `json:"accepted"` // decisions that somebody lives
 	Rejected int    `json:"rejected"`
 	Asked    int    `json:"asked"` // of the accepted, whom policy.challenge = auto asks to move
+	Still    int    `json:"still"` // of them, because they are as still as a picture
 	Retries  int    `json:"retries"`
 	Frames   int    `json:"frames"` // with a face good enough to be recognised
 	Passed   int    `json:"passed"` // of them, judged alone, above the threshold
@@ -106,6 +111,7 @@ judge every good frame alone.`,
 	f.StringToIntVar(&o.bystanders, "bystander", nil, "`CLIP=PIXELS`: faces larger than so many pixels are living people in the attack's picture and passed over")
 	f.Float64Var(&o.threshold, "threshold", shippedLive, "least P(live) of somebody living")
 	f.BoolVar(&o.paper, "paper", false, "also turn sheets of paper, made of the living people's faces, before the camera")
+	f.BoolVar(&o.still, "still", false, "also show single pictures of the living people, with noise and moved about")
 	f.BoolVar(&o.challenge, "challenge", false, "also play all clips to challenges, which a recording answers by chance alone")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	o.model.flags(f)
@@ -176,6 +182,11 @@ func evaluateLiveness(ctx context.Context, o livenessOptions, progress io.Writer
 			return nil, err
 		}
 	}
+	if o.still {
+		if err := r.playStills(ctx, o.live, m, same); err != nil {
+			return nil, err
+		}
+	}
 	if o.challenge {
 		if err := r.playRecordings(ctx, slices.Concat(o.live, o.attack), m, same); err != nil {
 			return nil, err
@@ -223,9 +234,18 @@ func (c *livenessClip) play(ctx context.Context, file string, w *witness, same, 
 		case s.Replayed() || decided && !alive:
 			c.Rejected++
 		case decided:
+			p, _ := s.Live()
+			still, told := s.Still()
+			doubt := p < clearlyLive || s.Flat()
+			if !doubt && still && !told && f.At.Sub(began) < attemptTime {
+				return nil // as the device does: they move in a moment
+			}
 			c.Accepted++
-			if p, _ := s.Live(); p < clearlyLive || s.Flat() {
+			if doubt || still {
 				c.Asked++
+			}
+			if still {
+				c.Still++
 			}
 		case f.At.Sub(began) >= attemptTime:
 			c.Retries++
@@ -274,6 +294,7 @@ func (r *livenessReport) sum() {
 		} else {
 			r.RetriesLive += c.Retries
 			r.Asked += c.Asked
+			r.Still += c.Still
 		}
 	}
 	r.DecisionsLive, r.DecisionsAttack = accepted[0]+rejected[0], accepted[1]+rejected[1]
@@ -329,11 +350,12 @@ func (r *livenessReport) print(w io.Writer) {
 		fmt.Fprintf(w, "  %-7s %-24s %3d accepted, %3d refused, %3d retries; %d of %d good frames above\n", kind, c.File, c.Accepted, c.Rejected, c.Retries, c.Passed, c.Frames)
 	}
 	fmt.Fprintf(w, "  APCER %.1f %% of %d decisions, BPCER %.1f %% of %d\n", r.APCER, r.DecisionsAttack, r.BPCER, r.DecisionsLive)
-	fmt.Fprintf(w, "  in doubt, so asked to move: %d of the %d living people who were accepted\n", r.Asked, accepted(r.Clips))
+	fmt.Fprintf(w, "  in doubt, so asked to move: %d of the %d living people who were accepted, %d for being still\n", r.Asked, accepted(r.Clips), r.Still)
 	fmt.Fprintf(w, "  by frame: APCER %.1f %%, BPCER %.1f %%, EER %.1f %%\n", r.APCERFrame, r.BPCERFrame, r.EERFrame)
 	if r.Paper != nil {
 		r.Paper.print(w)
 	}
+	printStills(w, r.Stills)
 	if r.Recordings != nil {
 		r.Recordings.print(w)
 	}

@@ -433,6 +433,9 @@ func (c *Config) check() error {
 		wrong("door.open", "%s is longer than a minute", c.Door.Open)
 	}
 	oneOf("policy.mode", c.Policy.Mode, "face", "finger", "either", "both")
+	if wants := device.Mode(c.Policy.Mode); c.Finger.Port == "" && !c.Bench.Enabled && (wants == device.Both || wants == device.FingerOnly) {
+		wrong("finger.port", "policy.mode = %q lets nobody in without a fingerprint module", c.Policy.Mode)
+	}
 	oneOf("policy.phone", c.Policy.Phone, "none", "extra", "second", "alone")
 	oneOf("policy.challenge", c.Policy.Challenge, "auto", "on", "off")
 	for key, value := range map[string]string{"phone.listen": c.Phone.Listen, "phone.address": c.Phone.Address} {

@@ -32,6 +32,7 @@ func (b *backend) Diagnose(ctx context.Context) (client.Diagnosis, error) {
 	}
 	b.finger.checkLine(add)
 	b.finger.checkTrust(add, b.config.Finger.Match)
+	b.checkReach(add)
 	b.checkVault(add)
 	checkDisk(add, filepath.Dir(b.config.Store.File))
 	checkStorage(add, "/sys", filepath.Dir(b.config.Store.File))

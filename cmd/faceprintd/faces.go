@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/faceprint/faceprint/device"
+	"github.com/faceprint/faceprint/store"
 	"github.com/faceprint/faceprint/vision"
 	"github.com/faceprint/faceprint/vision/opencv"
 	"github.com/faceprint/faceprint/vision/ort"
@@ -15,21 +17,77 @@ import (
 // errUnmeasured: a profile without a threshold table would recognise nobody.
 var errUnmeasured = errors.New("it has no threshold table")
 
+// errLibrary: ONNX Runtime was asked for and cannot be used.
+var errLibrary = errors.New("face.library cannot be used")
+
+// errTooStrict: no score of the profile's table is as rare as the policy wants.
+var errTooStrict = errors.New("policy.face_fmr asks for more than was measured")
+
 // openModel loads the model set that the configuration names into the engine
 // that it names.
-func openModel(c faceConfig, log *slog.Logger) (*vision.Model, error) {
-	p, err := readProfile(c.Profile)
+func openModel(c Config, log *slog.Logger) (*vision.Model, error) {
+	p, err := readProfile(c.Face.Profile)
 	if err != nil {
 		return nil, err
 	}
 	if !p.Measured() {
-		return nil, fmt.Errorf("face profile %s: %w", c.Profile, errUnmeasured)
+		return nil, fmt.Errorf("face profile %s: %w", c.Face.Profile, errUnmeasured)
 	}
-	engine, err := openEngine(c, log)
+	if reach(p.Table, c.Policy.FaceFMR) < 1 {
+		return nil, fmt.Errorf("face profile %s: its table ends at 1 in %.0f: %w", c.Face.Profile, 1/p.Table.Least(), errTooStrict)
+	}
+	engine, err := openEngine(c.Face, log)
 	if err != nil {
 		return nil, err
 	}
-	return vision.OpenModel(engine, p, c.Models)
+	return vision.OpenModel(engine, p, c.Face.Models)
+}
+
+// reach is among how many people a face is found: a search multiplies the rate
+// by their number, and no score of the table is rarer than its last one.
+func reach(t vision.Table, fmr float64) int {
+	if !(t.Least() > 0) {
+		return 0
+	}
+	return int(fmr/t.Least() + 1e-9)
+}
+
+// checkReach compares the people enrolled with what a search can tell apart.
+func (b *backend) checkReach(add addCheck) {
+	p, err := readProfile(b.config.Face.Profile)
+	if err != nil || !p.Measured() || b.config.Policy.Mode == string(device.FingerOnly) {
+		return // the part itself says what is wrong
+	}
+	people := make(map[store.UserID]bool)
+	err = b.vault.View(func(tx *store.Tx) error {
+		ts, err := tx.Templates(store.KindFace)
+		for i := range ts {
+			people[ts[i].User] = people[ts[i].User] || ts[i].Model == p.Name
+			ts[i].Wipe()
+		}
+		return err
+	})
+	if err != nil {
+		add("search by face", "fail", err.Error(), "")
+		return
+	}
+	n := 0
+	for _, ours := range people {
+		if ours {
+			n++
+		}
+	}
+	most, fmr := reach(p.Table, b.config.Policy.FaceFMR), b.config.Policy.FaceFMR
+	detail := fmt.Sprintf("%d of at most %d people at policy.face_fmr = %g", n, most, fmr)
+	const advice = "'identify' by face refuses everybody beyond that; ask people who they are ('verify'), measure a longer table, or raise policy.face_fmr"
+	switch {
+	case n > most:
+		add("search by face", "fail", detail, advice)
+	case 10*n > 9*most:
+		add("search by face", "warn", detail, advice)
+	default:
+		add("search by face", "ok", detail, "")
+	}
 }
 
 func readProfile(name string) (vision.Profile, error) {
@@ -51,7 +109,11 @@ func readProfile(name string) (vision.Profile, error) {
 func openEngine(c faceConfig, log *slog.Logger) (vision.Engine, error) {
 	switch c.Engine {
 	case "ort":
-		return ort.Open(c.Library)
+		e, err := ort.Open(c.Library)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errLibrary, err)
+		}
+		return e, nil
 	case "auto":
 		if _, err := os.Stat(c.Library); errors.Is(err, fs.ErrNotExist) {
 			break
@@ -100,18 +162,24 @@ func (f faces) Profile() (vision.Profile, error) {
 	return m.Profile(), nil
 }
 
-func modelDetail(m *vision.Model) string { return m.Profile().Name + " on " + m.Engine() }
+func modelDetail(m *vision.Model, p policyConfig) string {
+	return fmt.Sprintf("%s on %s, finds a face among at most %d people", m.Profile().Name, m.Engine(), reach(m.Profile().Table, p.FaceFMR))
+}
 
 func modelAdvice(err error) string {
 	switch {
+	case errors.Is(err, errLibrary):
+		return "'make fetch' brings the file that face.library names; without it, set face.engine to \"auto\" or \"opencv\""
 	case errors.Is(err, vision.ErrNoEngine):
-		return "build faceprintd with cgo and libopencv-dev ('make build'); for ONNX Runtime, 'make fetch' brings the file that face.library names"
+		return "build faceprintd with cgo and libopencv-dev ('make build')"
+	case errors.Is(err, errTooStrict):
+		return "raise policy.face_fmr to what the table reaches, or measure a longer one with 'faceprint-eval face --profile FILE.toml --table'"
 	case errors.Is(err, errUnmeasured):
 		return "measure the table with 'faceprint-eval face --profile FILE.toml --table' and append it to the file"
 	case errors.Is(err, vision.ErrProfile):
 		return "set face.profile to a built-in profile or to a sound file"
 	case errors.Is(err, vision.ErrModel):
-		return "run 'make fetch' to get the files again, or set face.models to their folder"
+		return "'make fetch' brings the files of profile " + vision.DefaultProfile + ", those of others are put there by hand; or set face.models to their folder"
 	}
 	return "set face.models to the folder of the model files"
 }

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/faceprint/faceprint/device"
+	"github.com/faceprint/faceprint/store"
 	"github.com/faceprint/faceprint/vision"
 )
 
@@ -31,15 +35,15 @@ func TestTheEngineThatIsConfiguredRuns(t *testing.T) {
 		{"opencv", library, "OpenCV"},
 		{"ort", none, ""},
 	} {
-		m, err := openModel(faceConfig{Models: models, Profile: vision.DefaultProfile, Engine: tt.engine, Library: tt.library}, log)
+		m, err := openModel(Config{Policy: defaults().Policy, Face: faceConfig{Models: models, Profile: vision.DefaultProfile, Engine: tt.engine, Library: tt.library}}, log)
 		switch {
 		case tt.want == "" && (!errors.Is(err, vision.ErrNoEngine) || !strings.Contains(modelAdvice(err), "face.library")):
 			t.Errorf("%s with %s: %v", tt.engine, tt.library, err)
 		case tt.want != "" && err != nil:
 			t.Errorf("%s with %s: %v", tt.engine, tt.library, err)
 		case tt.want != "":
-			if !strings.Contains(modelDetail(m), " on "+tt.want) {
-				t.Errorf("%s with %s: %s", tt.engine, tt.library, modelDetail(m))
+			if !strings.Contains(modelDetail(m, defaults().Policy), " on "+tt.want) {
+				t.Errorf("%s with %s: %s", tt.engine, tt.library, modelDetail(m, defaults().Policy))
 			}
 			m.Close()
 		}
@@ -57,12 +61,99 @@ func TestProfilesOfTheSite(t *testing.T) {
 	for name, want := range map[string]error{
 		"opencv-zoo": errUnmeasured, own: vision.ErrProfile, own + ".toml": vision.ErrProfile, "nobody": vision.ErrProfile,
 	} {
-		_, err := openModel(faceConfig{Models: t.TempDir(), Profile: name, Engine: "opencv"}, log)
+		_, err := openModel(Config{Policy: defaults().Policy, Face: faceConfig{Models: t.TempDir(), Profile: name, Engine: "opencv"}}, log)
 		if !errors.Is(err, want) || modelAdvice(err) == "" {
 			t.Errorf("%s: %v, advice %q", name, err, modelAdvice(err))
 		}
 	}
-	if _, err := openModel(faceConfig{Profile: own}, log); err == nil || !strings.Contains(err.Error(), own+": vision: profile, line 1: unknown key") {
+	if _, err := openModel(Config{Face: faceConfig{Profile: own}}, log); err == nil || !strings.Contains(err.Error(), own+": vision: profile, line 1: unknown key") {
 		t.Error(err)
+	}
+}
+
+// A policy that no score of the table satisfies would refuse everybody, each for
+// want of a match.
+func TestAPolicyBeyondTheTableIsRefused(t *testing.T) {
+	c := defaults()
+	c.Face.Models = t.TempDir()
+	for fmr, want := range map[float64]error{1e-7: errTooStrict, 1e-6: vision.ErrModel, 1e-4: vision.ErrModel} {
+		c.Policy.FaceFMR = fmr
+		_, err := openModel(c, slog.New(slog.DiscardHandler))
+		if !errors.Is(err, want) || modelAdvice(err) == "" {
+			t.Errorf("%g: %v", fmr, err)
+		}
+	}
+	p, err := readProfile(vision.DefaultProfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for fmr, want := range map[float64]int{1e-7: 0, 1e-6: 1, 1e-5: 10, 1e-4: 100, 3e-4: 300} {
+		if got := reach(p.Table, fmr); got != want {
+			t.Errorf("at %g a face is found among %d, want %d", fmr, got, want)
+		}
+	}
+	if n := reach(vision.Table{}, 1e-4); n != 0 {
+		t.Errorf("an empty table reaches %d", n)
+	}
+}
+
+// The doctor says from how many people on a search by face refuses everybody.
+func TestTheDoctorCountsWhomASearchCanTellApart(t *testing.T) {
+	dir := t.TempDir()
+	v, err := store.Open(filepath.Join(dir, "v.db"), store.KeyFile(filepath.Join(dir, "key")), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	b := &backend{vault: v, config: defaults()}
+	b.config.Policy.FaceFMR = 2e-6 // two people
+	check := func() (state, detail string) {
+		b.checkReach(func(_, s, d, _ string) { state, detail = s, d })
+		return state, detail
+	}
+	for n, want := range []string{"ok", "ok", "warn", "fail"} {
+		if state, detail := check(); state != want || !strings.Contains(detail, "at most 2 people") {
+			t.Errorf("%d people: %s, %s", n, state, detail)
+		}
+		err := v.Update(func(tx *store.Tx) error {
+			id := store.NewUserID()
+			p := store.Person{ID: id, Name: "x", Created: time.Now().UTC(), Consent: store.Consent{At: time.Now().UTC(), TextVersion: "1"}}
+			if err := tx.AddPerson(p); err != nil {
+				return err
+			}
+			e := make(vision.Embedding, 512)
+			e[n] = 1
+			data, err := e.MarshalBinary()
+			if err != nil {
+				return err
+			}
+			_, err = tx.AddTemplate(store.Template{User: id, Kind: store.KindFace, Model: vision.DefaultProfile, Created: time.Now().UTC(), Data: data})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A device without a fingerprint module lacks nothing.
+func TestNoFingerPortIsNoMissingPart(t *testing.T) {
+	p := newPart("finger", slog.New(slog.DiscardHandler), func(context.Context) (int, error) { t.Error("it was opened"); return 0, nil }, func(int) error { return nil })
+	p.off = "set finger.port"
+	p.run(t.Context(), func() {})
+	if s := p.status(); s.State != "off" || s.Advice != "set finger.port" {
+		t.Errorf("%+v", s)
+	}
+	if _, _, err := p.get(); !errors.Is(err, device.ErrPart) || !strings.Contains(err.Error(), "finger.port") {
+		t.Errorf("%v", err)
+	}
+	c := defaults()
+	c.Finger.Port = ""
+	if err := c.check(); err == nil || !strings.Contains(err.Error(), "finger.port") {
+		t.Errorf("mode both: %v", err)
+	}
+	c.Policy.Mode = "face"
+	if err := c.check(); err != nil {
+		t.Errorf("mode face: %v", err)
 	}
 }

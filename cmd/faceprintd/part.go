@@ -39,6 +39,9 @@ type part[T any] struct {
 	// numbers that it counts, for status and metrics; may be nil
 	numbers func(T) map[string]float64
 	log     *slog.Logger
+	// off says how to switch the part on where the configuration has none; it is
+	// then never opened, and missing to nobody but those who ask for it.
+	off string
 
 	mu    sync.Mutex
 	value T
@@ -60,6 +63,9 @@ func newPart[T any](name string, log *slog.Logger, open func(context.Context) (T
 // run owns the part until the context ends, then closes it. changed is called
 // after every change.
 func (p *part[T]) run(ctx context.Context, changed func()) {
+	if p.off != "" {
+		return
+	}
 	wait := firstRetry
 	for ctx.Err() == nil {
 		v, err := p.open(ctx)
@@ -138,6 +144,9 @@ func (p *part[T]) set(v T, there bool, err error) bool {
 func (p *part[T]) get() (T, uint64, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.off != "" {
+		return p.value, 0, fmt.Errorf("%s: %w: %s", p.name, device.ErrPart, p.off)
+	}
 	if !p.there {
 		return p.value, 0, fmt.Errorf("%s: %w: %w", p.name, device.ErrPart, p.err)
 	}
@@ -173,6 +182,9 @@ func (p *part[T]) lost(gen uint64, why error) {
 func (p *part[T]) status() client.Part {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.off != "" {
+		return client.Part{Name: p.name, State: "off", Advice: p.off}
+	}
 	since := p.since.UTC()
 	s := client.Part{Name: p.name, State: "ok", Since: &since}
 	if p.there {

@@ -45,8 +45,9 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	defer running.Wait()
 	defer cancel()
 
-	models := newPart("faces", log, func(context.Context) (*vision.Model, error) { return openModel(c.Face, log) }, (*vision.Model).Close)
-	models.detail, models.advice = modelDetail, modelAdvice
+	models := newPart("faces", log, func(context.Context) (*vision.Model, error) { return openModel(c, log) }, (*vision.Model).Close)
+	models.advice = modelAdvice
+	models.detail = func(m *vision.Model) string { return modelDetail(m, c.Policy) }
 	running.Go(func() { models.run(ctx, func() {}) })
 
 	var onBench *bench
@@ -66,6 +67,9 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 		module.detail = pictureDetail
 	case matchBoth:
 		module.detail = bothDetail
+	}
+	if c.Finger.Port == "" {
+		module.off = "set finger.port to the serial port of a fingerprint module"
 	}
 	reader.part = module
 	running.Go(func() {

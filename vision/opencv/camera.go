@@ -265,8 +265,9 @@ func (c *Camera) take(ctx context.Context, pix []byte, w, h int) bool {
 }
 
 // Frame returns a frame that is newer than the last one returned, waiting for
-// it if need be. It is the caller's, who wipes it. While the source is lost or
-// silent the error wraps ErrSource; a later call may succeed.
+// it if need be. It is the caller's, who wipes it. Where the source is lost or
+// silent, and has been for the camera's patience or until the context ended, the
+// error wraps ErrSource; a later call may succeed.
 func (c *Camera) Frame(ctx context.Context) (*vision.Frame, error) {
 	return c.newer(ctx, &c.taken)
 }
@@ -297,13 +298,15 @@ func (c *Camera) newer(ctx context.Context, seen *uint64) (*vision.Frame, error)
 			*seen = c.seq
 			c.mu.Unlock()
 			return f, nil
-		case c.state.Condition == Lost:
-			err := c.state.Err
-			c.mu.Unlock()
-			return nil, err
 		}
+		// A source that was lost may be back in a moment, as a cable that is loose is.
 		news := c.news
-		left := c.config.Patience - time.Since(c.since)
+		left, lost := c.config.Patience-time.Since(c.since), c.state.Condition == Lost
+		why := c.state.Err
+		if left <= 0 && lost {
+			c.mu.Unlock()
+			return nil, why
+		}
 		if left <= 0 {
 			err := c.silent()
 			c.mu.Unlock()
@@ -317,6 +320,9 @@ func (c *Camera) newer(ctx context.Context, seen *uint64) (*vision.Frame, error)
 		}
 		select {
 		case <-ctx.Done():
+			if lost {
+				return nil, fmt.Errorf("%w: %w", ctx.Err(), why)
+			}
 			return nil, ctx.Err()
 		case <-news:
 		case <-overdue.C:

@@ -205,19 +205,39 @@ func TestALostSourceIsOpenedAgainWithBackoff(t *testing.T) {
 			t.Fatalf("got %v, %v", f, err)
 		}
 		synctest.Wait()
-		if _, err := cam.Frame(t.Context()); !errors.Is(err, ErrSource) || !strings.Contains(err.Error(), "pulled") {
-			t.Fatalf("got %v, want why the source was lost", err)
-		}
 		if s := cam.State(); s.Condition != Lost {
 			t.Fatalf("state %v", s.Condition)
 		}
-		time.Sleep(firstBackoff + 2*firstBackoff)
-		synctest.Wait()
-		if f, err := cam.Frame(t.Context()); err != nil || f.Pix[0] != 2 || opened != 3 {
-			t.Errorf("after %d openings: %v, %v", opened, f, err)
+		short, cancel := context.WithTimeout(t.Context(), firstBackoff/2)
+		defer cancel()
+		if _, err := cam.Frame(short); !errors.Is(err, ErrSource) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "pulled") {
+			t.Fatalf("got %v, want why the source was lost", err)
+		}
+		start := time.Now() // whoever can wait gets the frame that comes when it is back
+		if f, err := cam.Frame(t.Context()); err != nil || f.Pix[0] != 2 || opened != 3 || time.Since(start) != firstBackoff/2+2*firstBackoff {
+			t.Errorf("after %d openings and %v: %v, %v", opened, time.Since(start), f, err)
 		}
 		if s := cam.State(); s.Reopened != 2 {
 			t.Errorf("reopened %d times", s.Reopened)
+		}
+	})
+}
+
+// A source that stays away is a fault after the camera's patience, and then at
+// once.
+func TestALostSourceIsWaitedForWithPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opened := 0
+		gone := []step{{err: errors.New("pulled")}}
+		cam := mustOpen(t, config(scripted(&opened, []step{{shade: 1}, {err: errors.New("pulled")}}, gone, gone, gone, gone, gone, gone, gone, gone, gone)))
+		if _, err := cam.Frame(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		for range 2 {
+			if _, err := cam.Frame(t.Context()); !errors.Is(err, ErrSource) || !strings.Contains(err.Error(), "pulled") || time.Since(start) != defaultPatience {
+				t.Fatalf("after %v: %v", time.Since(start), err)
+			}
 		}
 	})
 }
@@ -304,7 +324,9 @@ func TestAFrozenPictureIsNoPicture(t *testing.T) {
 		cam := mustOpen(t, config(scripted(&opened, frozen, moving)))
 		var err error
 		for range 60 {
-			if _, err = cam.Frame(t.Context()); err != nil {
+			ctx, cancel := context.WithTimeout(t.Context(), firstBackoff-time.Millisecond)
+			_, err = cam.Frame(ctx)
+			if cancel(); err != nil {
 				break
 			}
 		}
