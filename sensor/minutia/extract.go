@@ -195,7 +195,7 @@ func (n *ridgeness) add(p Patch, purity float64) {
 	sin, cos := math.Sincos(2 * math.Pi * float64(p.Direction) / patchDirections)
 	n.re += purity * cos
 	n.im += purity * sin
-	if p.Period == 0 || p.Period >= impossibleCode {
+	if p.Period <= impossibleWide || p.Period >= impossibleCode {
 		n.impossible++
 	}
 }
@@ -209,7 +209,7 @@ func (n *ridgeness) check(l lines, minutiae int) error {
 	case n.patches < fingerPatches:
 		return fmt.Errorf("minutia: %w: %.0f mm2 of ridges", ErrNoFinger, n.patches*patchSize*patchSize*sq(25.4/workDPI))
 	case n.impossible > fingerImpossible*n.patches:
-		return fmt.Errorf("minutia: %w: the lines are not as far apart as ridges are", ErrNoFinger)
+		return fmt.Errorf("minutia: %w: the lines are not as far apart as ridges are (is the resolution right?)", ErrNoFinger)
 	case n.clear < fingerClear*n.patches:
 		return fmt.Errorf("minutia: %w: the lines are not parallel", ErrNoFinger)
 	case n.parallel() > fingerParallel:

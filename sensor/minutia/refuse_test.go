@@ -100,6 +100,7 @@ func TestWhatIsNoFingerMakesNoTemplate(t *testing.T) {
 		"pale and inverted": {drawn(388, 374, func(x, y int) float64 {
 			return 100 - float64(finger.GrayAt(x, y).Y)/10
 		}), 500, ErrPicture},
+		"told to be finer":         {finger, 880, ErrNoFinger},
 		"half its resolution":      {finger, 1000, ErrNoFinger},
 		"10 x 10":                  {drawn(10, 10, func(x, y int) float64 { return float64(x * y) }), 500, ErrPicture},
 		"20,000 wide":              {image.NewGray(image.Rect(0, 0, 20000, 300)), 500, ErrPicture},
