@@ -12,7 +12,7 @@ import (
 )
 
 func (t *tool) simFinger() *cobra.Command {
-	var link, model string
+	var link, model, pictures string
 	var seed uint64
 	var first []string
 	c := &cobra.Command{
@@ -29,7 +29,14 @@ them on the command line:
   faceprint sim finger --pty /tmp/r307 --model r307 --do "quirk spurious01"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			sim, err := modsim.New(modsim.Config{Model: model, Seed: seed})
+			c := modsim.Config{Model: model, Seed: seed}
+			if pictures != "" {
+				var err error
+				if c.Pictures, err = modsim.ReadPictures(pictures); err != nil {
+					return usage("--pictures: %w", err)
+				}
+			}
+			sim, err := modsim.New(c)
 			if err != nil {
 				return usage("%w", err)
 			}
@@ -56,6 +63,7 @@ them on the command line:
 	c.Flags().StringVar(&link, "pty", "", "path at which a link to the pseudo terminal is made")
 	c.Flags().StringVar(&model, "model", "r503", "r503, r307 or as608")
 	c.Flags().Uint64Var(&seed, "seed", 1, "of touches, faults and the serial number")
+	c.Flags().StringVar(&pictures, "pictures", "", "folder of prints PERSON_FINGER_N.png (or PERSON_N.png, tif, bmp, jpg) of 500 dpi that touches show")
 	c.Flags().StringArrayVar(&first, "do", nil, "a text command to begin with; may be given more than once")
 	return c
 }

@@ -44,6 +44,9 @@ func (s *Sim) Command(line string) (string, error) {
 		}
 		s.touches++
 		s.touch = &touch{finger: newFinger(args[0], args[1]), number: s.touches, press: press}
+		if ps := s.seen.of(args[0], args[1]); ps != nil {
+			s.touch.shown = ps[s.touches%uint64(len(ps))]
+		}
 		s.wakes()
 	case word == "lift" && len(args) == 0:
 		s.touch = nil

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"image"
 	"time"
 
 	"github.com/faceprint/faceprint/sensor"
@@ -427,7 +428,12 @@ func (s *Sim) packed() []byte {
 		return s.image.sent
 	}
 	t := s.image.touch
-	g := t.finger.picture(t.number, s.p.Width, s.p.Height, s.p.DPI)
+	var g *image.Gray
+	if t.shown != nil {
+		g = window(t.shown, s.p.Width, s.p.Height)
+	} else {
+		g = t.finger.picture(t.number, s.p.Width, s.p.Height, s.p.DPI)
+	}
 	b := make([]byte, s.p.Width*s.p.Height/2)
 	for i := range b {
 		b[i] = g.Pix[2*i]&0xF0 | g.Pix[2*i+1]>>4

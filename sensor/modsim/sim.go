@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"image"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -15,6 +16,9 @@ import (
 type Config struct {
 	Model string // key of Personalities; "" means r503
 	Seed  uint64 // of touches, faults and the serial number
+	// Pictures of fingers that are not synthetic; see ReadPictures. What the module
+	// compares is made of names as ever, what it shows is these.
+	Pictures Pictures
 	// Wake is the R503's WAKEUP wire: it is told when a finger is laid on or
 	// lifted, under the module's lock; may be nil.
 	Wake func(touched bool)
@@ -27,6 +31,7 @@ type Config struct {
 type Sim struct {
 	sleep func(context.Context, time.Duration)
 	wake  func(touched bool)
+	seen  Pictures
 	boot  chan struct{} // has a token when the module is starting
 
 	mu       sync.Mutex
@@ -82,6 +87,7 @@ type touch struct {
 	finger finger
 	number uint64
 	press  float64
+	shown  *image.Gray // a picture that was given, nil for a synthetic one
 }
 
 // picture is what lies in the image buffer: a touch, or what the host sent.
@@ -103,7 +109,7 @@ func New(c Config) (*Sim, error) {
 		c.Sleep = realSleep
 	}
 	s := &Sim{
-		sleep: c.Sleep, wake: c.Wake, boot: make(chan struct{}, 1), rand: rand.New(rand.NewPCG(c.Seed, 503)),
+		sleep: c.Sleep, wake: c.Wake, seen: c.Pictures, boot: make(chan struct{}, 1), rand: rand.New(rand.NewPCG(c.Seed, 503)),
 		p: p, plugged: true, quirks: make(map[string]int),
 	}
 	s.factory()
