@@ -8,9 +8,10 @@ import (
 // Coverage is how much of a finger one capture of an enrolment saw, in percent.
 // It advises the person; nothing is decided by it.
 type Coverage struct {
-	Area    int // of the sensor's window that the finger covers
-	Overlap int // of the finger in this capture that captures before it saw, 0 of the first
-	Seen    int // of a window that all captures together cover: above 100 where the finger was moved
+	Area    int  // of the sensor's window that the finger covers
+	Overlap int  // of the finger in this capture that captures before it saw, 0 of the first
+	Seen    int  // of a window that all captures together cover: above 100 where the finger was moved
+	Enough  bool // a touch of the days to come will mostly fall on what is known; told where the host compares
 }
 
 // String says it in words, with what to do.
@@ -25,6 +26,9 @@ func (c Coverage) String() string {
 		word = "another part of the finger: stay nearer to the middle"
 	case c.Overlap > mostOverlap:
 		word = "hardly anything new: move the finger a little"
+	}
+	if c.Enough {
+		word = "enough of the finger is known"
 	}
 	return fmt.Sprintf("%s; %d %% of the window, %d %% of it seen before, %d %% in all", word, c.Area, c.Overlap, c.Seen)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"image/color"
 	"io"
 	"math"
 	"os"
@@ -17,10 +16,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	_ "golang.org/x/image/bmp" // scanners write these
-	_ "golang.org/x/image/tiff"
-	_ "image/jpeg"
-	_ "image/png"
 
 	"github.com/faceprint/faceprint/sensor/minutia"
 )
@@ -37,6 +32,8 @@ type fingerOptions struct {
 	jobs   int
 	json   bool
 	plot   string
+	table  int
+	search int
 
 	explain bool
 	out     string
@@ -55,6 +52,8 @@ type fingerReport struct {
 	FMR1000       float64    `json:"fmr1000"`
 	FMR1000_95    [2]float64 `json:"fmr1000_95"`
 	ZeroFMR       float64    `json:"zerofmr"`
+	Shipped       float64    `json:"fnmr_shipped"`     // FNMR at policy.finger_fmr as shipped, by the matcher's own table
+	Shipped100    float64    `json:"fnmr_shipped_100"` // and when it must be found among 100 fingers
 	MsExtract     float64    `json:"ms_extract"`
 	UsMatch       float64    `json:"us_match"`
 	TemplateBytes float64    `json:"template_bytes"`
@@ -65,14 +64,33 @@ type fingerReport struct {
 func fingerCommand() *cobra.Command {
 	var o fingerOptions
 	cmd := &cobra.Command{
-		Use:   "finger --dir DIR | --explain A B --out DIR",
+		Use:   "finger --dir DIR | --explain A B --out DIR | --table N [DIR...] | --search N [DIR...]",
 		Short: "Measure the fingerprint matcher on a folder of pictures",
 		Long: `Compares every pair of pictures of a folder whose files are named
 FINGER_IMPRESSION.ext (tif, png, bmp, pgm, jpg), by the protocol of the
 Fingerprint Verification Competitions with all impostor pairs. With --explain,
-draws every stage of two pictures, and what matched, into the folder --out.`,
+draws every stage of two pictures, and what matched, into the folder --out. A
+file that cannot be read counts as a picture of which nothing can be.
+With --table, measures how rare a score is among different fingers: N synthetic
+ones, whole and in a window of 192 x 192, and those of folders, with a fitted
+tail; sensor/minutia's table of false match rates is made of it. With --search, tells how often a 1:N
+search finds the right finger among N synthetic ones and those of folders, how
+often comparing all would, and what both cost.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
+			case o.enroll < 0 || o.window < 0 || o.table < 0 || o.search < 0 || o.jobs < 1:
+				return fmt.Errorf("finger: --enroll %d, --window %d, --table %d, --search %d, --jobs %d: none may be negative, and --jobs is 1 at least", o.enroll, o.window, o.table, o.search, o.jobs)
+			case o.window > 0 && o.window < 80:
+				return fmt.Errorf("finger: --window %d: a window of under 80 pixels shows too few ridges to compare", o.window)
+			case o.explain && (o.enroll > 0 || o.json || o.plot != "" || o.table > 0):
+				return errors.New("finger: --explain compares two pictures: without --enroll, --json, --plot and --table")
+			case !o.explain && o.out != "":
+				return errors.New("finger: --out is where --explain draws into")
+			case o.table > 0 && (o.dir != "" || o.enroll > 0 || o.window > 0 || o.json || o.plot != ""):
+				return errors.New("finger: --table takes folders as arguments, and --dpi and --jobs alone of the other flags")
+			case o.search > 0 && (o.dir != "" || o.enroll > 0 || o.table > 0 || o.explain || o.json || o.plot != ""):
+				return errors.New("finger: --search takes folders as arguments, and --dpi, --window and --jobs alone of the other flags")
+			case o.table > 0, o.search > 0:
 			case o.explain && (len(args) != 2 || o.out == "" || o.dir != ""):
 				return errors.New("finger: --explain wants two pictures and --out, without --dir")
 			case !o.explain && (len(args) != 0 || o.dir == ""):
@@ -83,6 +101,12 @@ draws every stage of two pictures, and what matched, into the folder --out.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.table > 0 {
+				return fingerTable(cmd.OutOrStdout(), o, args)
+			}
+			if o.search > 0 {
+				return fingerSearch(cmd.OutOrStdout(), o, args)
+			}
 			if o.explain {
 				return explain(cmd.OutOrStdout(), o, args)
 			}
@@ -113,6 +137,8 @@ draws every stage of two pictures, and what matched, into the folder --out.`,
 	f.IntVar(&o.jobs, "jobs", 1, "threads; times are honest with 1 only")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	f.StringVar(&o.plot, "plot", "", "draw the DET curve into `FILE.png`")
+	f.IntVar(&o.table, "table", 0, "measure false match rates on `N` synthetic fingers, and folders")
+	f.IntVar(&o.search, "search", 0, "find fingers among `N` synthetic ones and those of folders (1:N)")
 	f.BoolVar(&o.explain, "explain", false, "draw every stage of two pictures and their comparison")
 	f.StringVar(&o.out, "out", "", "folder that --explain draws into")
 	return cmd
@@ -125,6 +151,7 @@ func (r *fingerReport) print(w io.Writer) {
 	fmt.Fprintf(w, "  FMR100   %6.2f %%\n", r.FMR100)
 	fmt.Fprintf(w, "  FMR1000  %6.2f %%  (95 %%: %.2f to %.2f)\n", r.FMR1000, r.FMR1000_95[0], r.FMR1000_95[1])
 	fmt.Fprintf(w, "  ZeroFMR  %6.2f %%\n", r.ZeroFMR)
+	fmt.Fprintf(w, "  refused at finger_fmr = %.0e  %6.2f %%, among 100 fingers %.2f %%\n", shippedFMR, r.Shipped, r.Shipped100)
 	fmt.Fprintf(w, "  extract %.1f ms, match %.1f us, template %.0f bytes\n", r.MsExtract, r.UsMatch, r.TemplateBytes)
 	for _, j := range r.Reject {
 		fmt.Fprintf(w, "  FNMR %6.2f %% at FMR 1e-3 with the worst %2.0f %% of pictures refused (quality below %d)\n", j.FNMR, j.Refused, j.Below)
@@ -146,6 +173,7 @@ type fingerPicture struct {
 type comparison struct {
 	a, b  int
 	score float64
+	fmr   float64 // that the matcher claims
 }
 
 type fingerRun []comparison
@@ -182,10 +210,10 @@ func evaluateFingers(o fingerOptions) (*fingerReport, fingerRun, error) {
 	for i := range pics {
 		p := &pics[i]
 		if p.err != nil {
-			if !errors.Is(p.err, minutia.ErrNoFinger) && !errors.Is(p.err, minutia.ErrPoor) && !errors.Is(p.err, minutia.ErrPicture) {
+			if p.extract > 0 && !isRetry(p.err) { // a template that cannot be written or read back
 				return nil, nil, fmt.Errorf("%s: %w", p.path, p.err)
 			}
-			fmt.Fprintf(os.Stderr, "faceprint-eval: %s counts as a failure: %v\n", p.path, p.err)
+			fmt.Fprintf(os.Stderr, "faceprint-eval: %s counts as a failure: %v\n", p.path, strings.TrimPrefix(p.err.Error(), p.path+": "))
 			r.Failures++
 			continue
 		}
@@ -210,8 +238,28 @@ func evaluateFingers(o fingerOptions) (*fingerReport, fingerRun, error) {
 	r.Genuine, r.Impostor = len(g), len(im)
 	r.EER, r.FMR100, r.FMR1000, r.ZeroFMR = d.eer(), d.fnmrAt(100), d.fnmrAt(1000), d.fnmrAt(0)
 	r.EER95, r.FMR1000_95 = bootstrap(run)
+	r.Shipped, r.Shipped100 = run.refused(1), run.refused(100)
 	r.MsExtract, r.UsMatch, r.TemplateBytes = median(times), us, mean(bytes)
 	return r, run, nil
+}
+
+// shippedFMR is policy.finger_fmr where nothing else is configured.
+const shippedFMR = 1e-4
+
+// refused is the share of genuine comparisons, in percent, that finger_fmr refuses
+// in a search among so many fingers.
+func (r fingerRun) refused(among int) float64 {
+	genuine, n := 0, 0
+	for _, c := range r {
+		if c.a != c.b {
+			continue
+		}
+		genuine++
+		if c.fmr*float64(among) > shippedFMR {
+			n++
+		}
+	}
+	return 100 * float64(n) / float64(genuine)
 }
 
 func listFingers(dir string) ([]fingerPicture, error) {
@@ -322,13 +370,19 @@ func compareAll(probes, gallery []fingerPicture, all bool, jobs int) (fingerRun,
 		row := make(fingerRun, 0, len(gallery)-from)
 		start := time.Now()
 		for j := from; j < len(gallery); j++ {
-			c := comparison{a: probes[i].finger, b: gallery[j].finger, score: math.Inf(-1)}
+			c := comparison{a: probes[i].finger, b: gallery[j].finger, score: math.Inf(-1), fmr: 1}
 			if probes[i].err == nil && gallery[j].err == nil {
 				c.score = matchers[worker].Match(probes[i].prepared, gallery[j].prepared)
 			}
 			row = append(row, c)
 		}
-		spent[i] = float64(time.Since(start).Nanoseconds()) / 1000 / float64(max(len(row), 1))
+		took := time.Since(start)
+		for j := range row {
+			if p, g := &probes[i], &gallery[from+j]; p.err == nil && g.err == nil {
+				row[j].fmr = minutia.FMROf(row[j].score, p.prepared, g.prepared)
+			}
+		}
+		spent[i] = float64(took.Nanoseconds()) / 1000 / float64(max(len(row), 1))
 		rows[i] = row
 	})
 	return slices.Concat(rows...), median(spent)
@@ -350,49 +404,6 @@ func parallel(workers, n int, f func(worker, i int)) {
 	}
 	close(next)
 	wg.Wait()
-}
-
-func readGray(path string) (*image.Gray, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	if strings.EqualFold(filepath.Ext(path), ".pgm") {
-		return readPGM(file)
-	}
-	img, _, err := image.Decode(file)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return toGray(img), nil
-}
-
-func toGray(img image.Image) *image.Gray {
-	b := img.Bounds()
-	out := image.NewGray(image.Rect(0, 0, b.Dx(), b.Dy()))
-	for y := range b.Dy() {
-		for x := range b.Dx() {
-			out.Pix[y*out.Stride+x] = color.GrayModel.Convert(img.At(b.Min.X+x, b.Min.Y+y)).(color.Gray).Y
-		}
-	}
-	return out
-}
-
-// readPGM reads the binary grey format of netpbm.
-func readPGM(r io.Reader) (*image.Gray, error) {
-	var w, h, top int
-	if _, err := fmt.Fscanf(r, "P5\n%d %d\n%d\n", &w, &h, &top); err != nil {
-		return nil, fmt.Errorf("pgm: %w", err)
-	}
-	if w <= 0 || h <= 0 || w > 20000 || h > 20000 || top != 255 {
-		return nil, fmt.Errorf("pgm: %d x %d with %d levels is not supported", w, h, top+1)
-	}
-	img := image.NewGray(image.Rect(0, 0, w, h))
-	if _, err := io.ReadFull(r, img.Pix); err != nil {
-		return nil, fmt.Errorf("pgm: %w", err)
-	}
-	return img, nil
 }
 
 // moduleWindow is the picture as a module with a small capacitive sensor sees

@@ -83,7 +83,10 @@ func (d *det) fnmrAt(n int) float64 {
 }
 
 // bootstrap resamples fingers with replacement and returns the 95 % intervals
-// of EER and FMR1000. The draws are seeded: a report repeats exactly.
+// of EER and FMR1000. The draws are seeded: a report repeats exactly. Where none of
+// n genuine comparisons was refused, drawing them anew says nothing: up to 3/n
+// would have shown none (the rule of three; Hanley and Lippman-Hand, 1983), as if
+// the comparisons were independent.
 func bootstrap(run fingerRun) (eer, fmr1000 [2]float64) {
 	const draws = 100
 	fingers := 0
@@ -120,7 +123,16 @@ func bootstrap(run fingerRun) (eer, fmr1000 [2]float64) {
 		d := newDET(g, im)
 		eers, rates = append(eers, d.eer()), append(rates, d.fnmrAt(1000))
 	}
-	return interval95(eers), interval95(rates)
+	eer, fmr1000 = interval95(eers), interval95(rates)
+	d := newDET(run.genuine(), run.impostor())
+	three := 100 * min(1, 3/float64(len(d.genuine)))
+	if d.eer() == 0 {
+		eer[1] = max(eer[1], three)
+	}
+	if d.fnmrAt(1000) == 0 {
+		fmr1000[1] = max(fmr1000[1], three)
+	}
+	return eer, fmr1000
 }
 
 func interval95(v []float64) [2]float64 {

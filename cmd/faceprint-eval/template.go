@@ -27,8 +27,13 @@ func explain(w io.Writer, o fingerOptions, paths []string) error {
 	if err != nil {
 		return err
 	}
-	stagesA, errA := minutia.Explain(a, o.dpi)
-	stagesB, errB := minutia.Explain(b, o.dpi)
+	dpi := o.dpi
+	if o.window > 0 {
+		a, _ = moduleWindow(a, o.dpi, o.window)
+		b, dpi = moduleWindow(b, o.dpi, o.window)
+	}
+	stagesA, errA := minutia.Explain(a, dpi)
+	stagesB, errB := minutia.Explain(b, dpi)
 	for k, stages := range [][]minutia.Stage{stagesA, stagesB} {
 		for _, s := range stages {
 			s.Name = fmt.Sprintf("%c-%s", 'a'+k, s.Name)
@@ -42,7 +47,7 @@ func explain(w io.Writer, o fingerOptions, paths []string) error {
 			return fmt.Errorf("%s: %w", paths[k], err)
 		}
 	}
-	s, e, err := minutia.ExplainMatch(a, b, o.dpi)
+	s, e, err := minutia.ExplainMatch(a, b, dpi)
 	if err != nil {
 		return err
 	}
@@ -68,7 +73,14 @@ func writeStage(w io.Writer, dir string, s minutia.Stage) error {
 }
 
 func printEvidence(w io.Writer, e *minutia.Evidence) {
-	fmt.Fprintf(w, "%d minutiae coincide, common ground %.0f patches, ridge phase %.2f\n", e.Matched, e.Area, e.Phase)
+	switch {
+	case e.Relaxed == 0:
+		fmt.Fprintln(w, "not aligned: no minutia's neighbourhood is like any other's")
+	case e.Matched == 0 && e.Area == 0:
+		fmt.Fprintf(w, "not aligned: the neighbourhoods of the minutiae do not agree (%.2f)\n", e.Relaxed)
+	default:
+		fmt.Fprintf(w, "%d minutiae coincide, common ground %.0f patches, ridge phase %.2f\n", e.Matched, e.Area, e.Phase)
+	}
 	fmt.Fprintf(w, "score %.2f, false match rate %.2g\n", e.Score(), minutia.FMR(e.Score()))
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/device/openid"
 	"github.com/faceprint/faceprint/firmware/board"
+	"github.com/faceprint/faceprint/sensor/host"
 	"github.com/faceprint/faceprint/vision"
 )
 
@@ -83,7 +84,7 @@ type fingerConfig struct {
 	Match        string `toml:"match" comment:"Who compares: module (fast; its word is checked with decoys), host (the picture is read, 2 to 7 s, and the module's word counts for nothing; for windows of 256x288 and more), or both (they must agree; slowest and safest). Whoever changes it enrols fingers anew."`
 	PowerPin     string `toml:"power_pin" comment:"Pin that switches the module's power, high is on, such as GPIO23: a module that hangs is cut off for 2 s. Empty where it is not wired."`
 	WakePin      string `toml:"wake_pin" comment:"Pin of the module's wake wire (R503, blue), low while touched, such as GPIO24: an idle reader then leaves the line alone. Empty where it is not wired."`
-	Coverage     bool   `toml:"coverage" comment:"Tell at enrolment how much of the finger each capture saw: 2 s a capture while the finger is lifted, at 115200 baud. Off on the bench."`
+	Coverage     bool   `toml:"coverage" comment:"Tell at enrolment how much of the finger each capture saw: 2 s a capture while the finger is lifted, at 115200 baud. Off on the bench; told always where match is host."`
 	BorrowDecoys bool   `toml:"borrow_decoys" comment:"Where the module takes no pictures from the host, mix in templates of other people in place of decoys. It catches less. Not with match = \"both\"."`
 }
 
@@ -99,7 +100,7 @@ type policyConfig struct {
 	Mode      string   `toml:"mode" comment:"face, finger, either or both (strict)."`
 	Phone     string   `toml:"phone" comment:"What a paired phone counts for: none, extra (one factor more), second (in the place of one of both), alone (it suffices)."`
 	FaceFMR   float64  `toml:"face_fmr" comment:"Largest false match rate of a face that passes: 1e-4 is 1 in 10,000 strangers."`
-	FingerFMR float64  `toml:"finger_fmr" comment:"The same of a finger; modules claim 1e-5."`
+	FingerFMR float64  `toml:"finger_fmr" comment:"The same of a finger, of all who are compared together; modules claim 1e-5."`
 	Live      float64  `toml:"live" comment:"Least probability that the face is live, 0 to 1."`
 	Challenge string   `toml:"challenge" comment:"Who is asked to turn the head or come nearer, at random: auto (whom their picture leaves in doubt, and everybody for 10 minutes after an attack), on (everybody) or off."`
 	Adapt     bool     `toml:"adapt" comment:"After face and finger both passed, a second face template slowly follows the person's look; 'faceprint people restore-template' goes back to the enrolled one."`
@@ -450,6 +451,9 @@ func (c *Config) check() error {
 		if !(value > 0 && value <= 1e-2) {
 			wrong(key, "%g is no rate that protects anybody: above 0, at most 0.01", value)
 		}
+	}
+	if least := host.Reach(1); c.Finger.Match != matchModule && c.Policy.FingerFMR < least {
+		wrong("policy.finger_fmr", "%g is less than the host can tell a finger by (%.1g, finger.match = %q): nobody would be let in", c.Policy.FingerFMR, least, c.Finger.Match)
 	}
 	if !(c.Policy.Live > 0 && c.Policy.Live <= 1) {
 		wrong("policy.live", "%g is not above 0 and at most 1", c.Policy.Live)

@@ -32,6 +32,7 @@ func TestConfigRefuses(t *testing.T) {
 		"empty socket":         {"[api]\nsocket = \"\"\n", "f.toml:2: api.socket: must not be empty"},
 		"no level":             {"[log]\nlevel = \"loud\"\n", "f.toml:2: log.level"},
 		"bench without dir":    {"[bench]\nenabled = true\n", "f.toml: dir: the bench needs a state directory: give --dir"},
+		"rate below the host":  {"[finger]\nmatch = \"host\"\n[policy]\nfinger_fmr = 1e-12\n", "f.toml:4: policy.finger_fmr: 1e-12 is less than the host can tell a finger by"},
 		"address too large":    {"[finger]\naddress = 4294967296\n", "f.toml:2:11: finger.address: 4294967296 is out of range"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -32,6 +32,9 @@ func (b *backend) Diagnose(ctx context.Context) (client.Diagnosis, error) {
 	}
 	b.finger.checkLine(add)
 	b.finger.checkTrust(add, b.config.Finger.Match)
+	if n, err := b.fingers(); err == nil { // else the vault's own line tells
+		checkRate(add, b.config.Finger.Match, b.config.Policy.FingerFMR, n)
+	}
 	b.checkReach(add)
 	b.checkVault(add)
 	checkDisk(add, filepath.Dir(b.config.Store.File))
@@ -41,6 +44,20 @@ func (b *backend) Diagnose(ctx context.Context) (client.Diagnosis, error) {
 	checkDumps(add)
 	checkSwap(add, "/proc", "/sys")
 	return d, ctx.Err()
+}
+
+// fingers is how many are enrolled for the host to compare.
+func (b *backend) fingers() (n int, err error) {
+	_, kind := matcherOf(b.config.Finger, b.finger)
+	err = b.vault.View(func(tx *store.Tx) error {
+		ts, err := tx.Templates(kind)
+		for i := range ts {
+			ts[i].Wipe()
+		}
+		n = len(ts)
+		return err
+	})
+	return n, err
 }
 
 type addCheck func(name, state, detail, advice string)

@@ -187,6 +187,22 @@ func (f *finger) checkTrust(add addCheck, match string) {
 	}
 }
 
+// checkRate tells whether a finger can be found among all that are enrolled: where
+// the host compares, each of them is a chance to be mistaken, and its table of
+// false match rates ends somewhere.
+func checkRate(add addCheck, match string, limit float64, enrolled int) {
+	if match == matchModule {
+		return
+	}
+	most := int(limit / host.Reach(1))
+	if least := host.Reach(enrolled); least > limit {
+		add("finger rate", "fail", fmt.Sprintf("%d fingers are enrolled, and finger_fmr = %g can be held among %d: nobody is found by the finger alone", enrolled, limit, most),
+			"say who it is (faceprint verify NAME), add the face (policy.mode), or raise policy.finger_fmr")
+		return
+	}
+	add("finger rate", "ok", fmt.Sprintf("finger_fmr = %g holds among %d fingers; it can among %d", limit, enrolled, most), "")
+}
+
 // passwords are those that may open the module: the file's, where one is named,
 // else the sealed one and the factory's, 0.
 func (c fingerConfig) passwords(t trust) ([]uint32, error) {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/sensor/host"
 	"github.com/faceprint/faceprint/sensor/modsim"
 	"github.com/faceprint/faceprint/store"
 )
@@ -304,4 +305,18 @@ func TestPasswordIsSealed(t *testing.T) {
 	if p, err := tr.password(); p != 0 || err != nil {
 		t.Errorf("%#x is sealed, %v", p, err)
 	}
+}
+
+// A rate that the host's table cannot show among all who are enrolled is a fault
+// of the configuration, which the doctor names; the module's own is not judged.
+func TestDoctorSaysWhetherTheRateHolds(t *testing.T) {
+	var l lines
+	checkRate(l.add, matchModule, 1e-9, 1000)
+	if len(l) != 0 {
+		t.Errorf("%q", l)
+	}
+	limit := 100 * host.Reach(1)
+	checkRate(l.add, matchHost, limit, 3)
+	checkRate(l.add, matchBoth, limit, 1000)
+	l.want(t, "finger rate|ok|", "finger rate|fail|1000 fingers are enrolled")
 }

@@ -102,22 +102,14 @@ func (b *Both) fits(template []byte, fmr float64) error {
 // Identify finds which of the templates the newest scan is of, index -1 for none:
 // the host searches, and the module must agree with what it finds.
 func (b *Both) Identify(ctx context.Context, probe sensor.Print, templates [][]byte) (index int, score float64, err error) {
-	index = -1
+	gallery := make([][]byte, len(templates))
 	for i, t := range templates {
-		_, ours, err := split(t)
-		if err != nil {
+		if _, gallery[i], err = split(t); err != nil {
 			return -1, 0, err
 		}
-		if err := ctx.Err(); err != nil {
-			return -1, 0, fmt.Errorf("host: %w", err)
-		}
-		s, err := b.host.Match(ctx, probe, ours)
-		if err != nil {
-			return -1, 0, err
-		}
-		if s > score {
-			index, score = i, s
-		}
+	}
+	if index, score, err = b.host.Identify(ctx, probe, gallery); err != nil {
+		return -1, 0, err
 	}
 	if index < 0 || b.host.FMR(score) > misfitFMR {
 		return -1, 0, nil
@@ -152,6 +144,7 @@ func (b *Both) Enrol(ctx context.Context, n int, progress func(sensor.EnrolStep)
 		want = Captures
 	}
 	var c collection
+	defer c.wipe()
 	theirs, err := b.module.EnrolSeen(ctx, min(max(n, 0), maxImpressions), func(s sensor.EnrolStep) {
 		if s.Done < s.Of || s.Hint != "" { // the end comes below
 			s.Of = max(s.Of, want)
@@ -219,8 +212,10 @@ func split(b []byte) (theirs, ours []byte, err error) {
 	if b = b[3:]; n == 0 || n > len(b) {
 		return nil, nil, fmt.Errorf("host: %d bytes of the module's template in %d: %w", n, len(b), sensor.ErrTemplate)
 	}
-	if _, err := unmarshal(b[n:]); err != nil {
+	impressions, err := unmarshal(b[n:])
+	if err != nil {
 		return nil, nil, err
 	}
+	wipe(impressions)
 	return b[:n:n], b[n:], nil
 }

@@ -23,8 +23,14 @@ const (
 	// merge.
 	Captures = 4
 	// sameFMR is when two impressions are taken for the same finger while
-	// enrolling: a mistake costs the person a touch, not anybody's safety.
+	// enrolling: a mistake costs the person a touch, not anybody's safety. A new
+	// finger among all that are enrolled is taken for one of them as seldom, however
+	// many they are.
 	sameFMR = 1e-3
+
+	// enoughSeen is the percentage of a touch that the others of an enrolment must
+	// have seen, on average, to be enough: so much of the next will be known.
+	enoughSeen = 75
 )
 
 // Sensor takes pictures of fingers; *sensor.Module is one.
@@ -56,8 +62,12 @@ func (r *Reader) Scan(ctx context.Context) (sensor.Print, error) {
 		return sensor.Print{}, err
 	}
 	probe := minutia.Prepare(t)
+	t.Wipe()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.probe != nil {
+		r.probe.Wipe()
+	}
 	r.last, r.probe = print, probe
 	return print, nil
 }
@@ -94,22 +104,91 @@ func read(p sensor.Picture) (*minutia.Template, error) {
 // rate's negative decimal exponent: 4 is reached by one in 10,000 other
 // fingers, 0 by all. ErrStale: there was another scan.
 func (r *Reader) Match(_ context.Context, probe sensor.Print, template []byte) (float64, error) {
-	impressions, err := unmarshal(template)
+	other, err := prepare(template)
 	if err != nil {
 		return 0, err
 	}
-	other := minutia.Prepare(impressions...)
+	defer other.Wipe()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.probe == nil || probe != r.last {
-		return 0, fmt.Errorf("host: %w; scan again", sensor.ErrStale)
+	if err := r.fresh(probe); err != nil {
+		return 0, err
 	}
-	return -math.Log10(fmr(r.matcher.Match(r.probe, other), len(impressions))), nil
+	return score(&r.matcher, r.probe, other), nil
 }
 
-// fmr is the false match rate of the best of n comparisons, by the table of
-// sensor/minutia.
-func fmr(best float64, n int) float64 { return min(1, float64(n)*minutia.FMR(best)) }
+// Identify finds which of the templates the newest scan is of, with Match's score;
+// -1 where none is like it at all. The score knows nothing of how many there are:
+// of n templates the best has n times its false match rate.
+func (r *Reader) Identify(ctx context.Context, probe sensor.Print, templates [][]byte) (index int, best float64, err error) {
+	gallery := make([]*minutia.Prepared, 0, len(templates))
+	defer func() {
+		for _, g := range gallery {
+			g.Wipe()
+		}
+	}()
+	for _, t := range templates {
+		if err := ctx.Err(); err != nil {
+			return -1, 0, fmt.Errorf("host: %w", err)
+		}
+		p, err := prepare(t)
+		if err != nil {
+			return -1, 0, err
+		}
+		gallery = append(gallery, p)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.fresh(probe); err != nil {
+		return -1, 0, err
+	}
+	at, s := r.matcher.Search(r.probe, gallery)
+	if at < 0 || s <= minutia.NoScore {
+		return -1, 0, nil
+	}
+	return at, exponent(s, r.probe, gallery[at]), nil
+}
+
+// fresh tells whether the probe is the newest scan.
+func (r *Reader) fresh(probe sensor.Print) error {
+	if r.probe == nil || probe != r.last {
+		return fmt.Errorf("host: %w; scan again", sensor.ErrStale)
+	}
+	return nil
+}
+
+// prepare makes a template ready for a comparison, for the caller to wipe.
+// Nothing is kept from one attempt to the
+// next: the vault's templates are in memory while they are compared, no longer.
+func prepare(template []byte) (*minutia.Prepared, error) {
+	impressions, err := unmarshal(template)
+	if err != nil {
+		return nil, err
+	}
+	defer wipe(impressions)
+	return minutia.Prepare(impressions...), nil
+}
+
+func wipe(impressions []*minutia.Template) {
+	for _, t := range impressions {
+		t.Wipe()
+	}
+}
+
+// score is the negative decimal exponent of the false match rate of two fingers.
+func score(m *minutia.Matcher, a, b *minutia.Prepared) float64 {
+	return exponent(m.Match(a, b), a, b)
+}
+
+func exponent(score float64, a, b *minutia.Prepared) float64 {
+	return -math.Log10(minutia.FMROf(score, a, b))
+}
+
+// Reach is the lowest false match rate that a finger of Captures impressions can be
+// believed at among so many templates, by the table of sensor/minutia.
+func Reach(templates int) float64 {
+	return min(1, minutia.LeastFMR(Captures)*float64(max(templates, 1)))
+}
 
 // FMR is the false match rate that a score of Match stands for.
 func (r *Reader) FMR(score float64) float64 {
@@ -134,6 +213,7 @@ func (r *Reader) Enrol(ctx context.Context, n int, progress func(sensor.EnrolSte
 		progress = func(sensor.EnrolStep) {}
 	}
 	var c collection
+	defer c.wipe()
 	if err := r.collect(ctx, &c, n, progress); err != nil {
 		return nil, err
 	}
@@ -146,15 +226,54 @@ type collection struct {
 	matcher minutia.Matcher
 }
 
+func (c *collection) wipe() { wipe(c.seen) }
+
 // take adds an impression behind the first done. One that is not of the same
 // finger as those is a *sensor.RetryError with HintSame.
 func (c *collection) take(done int, t *minutia.Template) error {
 	c.seen = c.seen[:min(done, len(c.seen))]
-	if n := len(c.seen); n > 0 && fmr(c.matcher.Match(minutia.Prepare(t), minutia.Prepare(c.seen...)), n) > sameFMR {
-		return &sensor.RetryError{Hint: sensor.HintSame}
+	if len(c.seen) > 0 {
+		a, b := minutia.Prepare(t), minutia.Prepare(c.seen...)
+		defer a.Wipe()
+		defer b.Wipe()
+		if minutia.FMROf(c.matcher.Match(a, b), a, b) > sameFMR {
+			return &sensor.RetryError{Hint: sensor.HintSame}
+		}
 	}
 	c.seen = append(c.seen, t)
 	return nil
+}
+
+// covered is what the newest impression saw of the finger. enough tells that the
+// next touch is likely to fall on ground that is known: on average, of each
+// impression the others saw that much.
+func (c *collection) covered() sensor.Coverage {
+	ps := make([]*minutia.Prepared, len(c.seen))
+	for i, t := range c.seen {
+		ps[i] = minutia.Prepare(t)
+		defer ps[i].Wipe()
+	}
+	newest := len(ps) - 1
+	// window is how many patches the sensor's window has.
+	window := float64(c.seen[newest].Width*c.seen[newest].Height) / minutia.PatchArea
+	percent := func(n int, of float64) int { return int(math.Round(100 * float64(n) / max(of, 1))) }
+	known := 0
+	var got minutia.Covered
+	for last := range ps { // each in turn as if it came last
+		var cover minutia.Cover
+		for i, p := range ps {
+			if i != last {
+				cover.Add(&c.matcher, p)
+			}
+		}
+		got = cover.Add(&c.matcher, ps[last])
+		known += percent(got.Overlap, float64(got.Area))
+		cover.Wipe()
+	}
+	return sensor.Coverage{
+		Area: percent(got.Area, window), Overlap: percent(got.Overlap, float64(got.Area)), Seen: percent(got.Seen, window),
+		Enough: len(ps) > 1 && known >= enoughSeen*len(ps),
+	}
 }
 
 // collect takes captures until there are n.
@@ -167,13 +286,17 @@ func (r *Reader) collect(ctx context.Context, c *collection, n int, progress fun
 			err = c.take(done, t)
 		}
 		hint := (*sensor.RetryError)(nil)
+		step := sensor.EnrolStep{Done: len(c.seen), Of: n, Hint: sensor.HintLift}
 		switch {
 		case errors.As(err, &hint) && ctx.Err() == nil:
 			progress(sensor.EnrolStep{Done: done, Of: n, Hint: hint.Hint})
 		case err != nil:
 			return err
+		default:
+			saw := c.covered()
+			step.Coverage = &saw
 		}
-		progress(sensor.EnrolStep{Done: len(c.seen), Of: n, Hint: sensor.HintLift})
+		progress(step)
 		if err := r.sensor.Lifted(ctx); err != nil {
 			return err
 		}
@@ -183,26 +306,31 @@ func (r *Reader) collect(ctx context.Context, c *collection, n int, progress fun
 }
 
 // Same tells which of the templates is of the same finger as a new one, -1 for
-// none.
+// none: the most alike, where a stranger is as like to any of them once in
+// 1/sameFMR.
 func (r *Reader) Same(ctx context.Context, template []byte, others [][]byte) (int, error) {
-	impressions, err := unmarshal(template)
+	probe, err := prepare(template)
 	if err != nil {
 		return -1, err
 	}
-	probe := minutia.Prepare(impressions...)
+	defer probe.Wipe()
 	var m minutia.Matcher
+	best, at := 0.0, -1
 	for i, o := range others {
 		if err := ctx.Err(); err != nil {
 			return -1, fmt.Errorf("host: %w", err)
 		}
-		theirs, err := unmarshal(o)
+		other, err := prepare(o)
 		if err != nil {
 			return -1, err
 		}
-		n := len(impressions) * len(theirs)
-		if fmr(m.Match(probe, minutia.Prepare(theirs...)), n) <= sameFMR {
-			return i, nil
+		if s := score(&m, probe, other); s > best {
+			best, at = s, i
 		}
+		other.Wipe()
 	}
-	return -1, nil
+	if r.FMR(best)*float64(len(others)) > sameFMR {
+		return -1, nil
+	}
+	return at, nil
 }

@@ -173,3 +173,107 @@ func FuzzTemplate(f *testing.F) {
 		}
 	})
 }
+
+// grow enrols a finger by touches of it, moved by some mm each.
+func (p *pad) grow(t *testing.T, r *Reader, finger uint64, moved ...float64) []byte {
+	t.Helper()
+	fingers[finger] = ridge.New(finger)
+	for i, x := range moved {
+		img := fingers[finger].Impression(ridge.ImpressionOptions{Seed: uint64(i), Width: p.width, Height: p.height, OffsetX: x, Coarse: true})
+		p.touches = append(p.touches, sensor.Picture{Width: p.width, Height: p.height, Pix: img.Pix})
+	}
+	b, err := r.Enrol(t.Context(), len(moved), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Everybody is told apart from all others at the rate that is shipped, 1e-4: of a
+// hundred people it is the chance of any of them.
+func TestIdentifyAmongMany(t *testing.T) {
+	p, r, first := enrolled(t)
+	templates := [][]byte{p.grow(t, r, 2, 0, 0, 0, 0), first, p.grow(t, r, 4, 0, 0, 0, 0)}
+	for finger, want := range map[uint64]int{2: 0, 1: 1, 4: 2, 3: -1} {
+		p.touch(finger, 60)
+		print, err := r.Scan(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, score, err := r.Identify(t.Context(), print, templates)
+		sure := r.FMR(score)*100 <= 1e-4
+		if err != nil || sure != (want >= 0) || sure && at != want {
+			t.Errorf("finger %d is %d with score %g, %v", finger, at, score, err)
+		}
+	}
+	if at, score, err := r.Identify(t.Context(), r.last, nil); at != -1 || score != 0 || err != nil {
+		t.Errorf("of none it is %d, %g, %v", at, score, err)
+	}
+	if _, _, err := r.Identify(t.Context(), r.last, [][]byte{first, {version, 0}}); !errors.Is(err, sensor.ErrTemplate) {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if at, _, err := r.Identify(ctx, r.last, templates); at != -1 || !errors.Is(err, context.Canceled) {
+		t.Errorf("%d, %v", at, err)
+	}
+}
+
+// The table goes as far as a site of some hundred people needs.
+func TestReach(t *testing.T) {
+	if got := Reach(500); got > 1e-4 {
+		t.Errorf("among 500 fingers none is believed below %g", got)
+	}
+	if Reach(1) <= 0 || Reach(2) != 2*Reach(1) || Reach(1<<62) != 1 {
+		t.Errorf("%g %g %g", Reach(1), Reach(2), Reach(1<<62))
+	}
+}
+
+// Many impressions and many people are many chances to be mistaken; a finger that
+// is enrolled twice is found all the same, and says which.
+func TestSameAmongManyImpressions(t *testing.T) {
+	p, r, _ := enrolled(t)
+	eight := make([]float64, maxImpressions)
+	old, again, other := p.grow(t, r, 1, eight...), p.grow(t, r, 1, eight...), p.grow(t, r, 2, 0)
+	others := [][]byte{other, old}
+	if at, err := r.Same(t.Context(), again, others); err != nil || at != 1 {
+		t.Errorf("%d, %v", at, err)
+	}
+}
+
+// An enrolment tells what it saw, in the host's mode as well, and when it is
+// enough: not while every touch shows another part.
+func TestEnrolmentTellsCoverage(t *testing.T) {
+	p := &pad{width: 192, height: 192}
+	r := New(p)
+	var got []sensor.Coverage
+	enrol := func(moved ...float64) []sensor.Coverage {
+		got = nil
+		for i, x := range moved {
+			if fingers[1] == nil {
+				fingers[1] = ridge.New(1)
+			}
+			img := fingers[1].Impression(ridge.ImpressionOptions{Seed: uint64(i), Width: 192, Height: 192, DPI: dpi, OffsetX: x, Coarse: true})
+			p.show(sensor.Picture{Width: 192, Height: 192, Pix: img.Pix})
+		}
+		if _, err := r.Enrol(t.Context(), len(moved), func(s sensor.EnrolStep) {
+			if s.Coverage != nil {
+				got = append(got, *s.Coverage)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	still := enrol(0, 0, 0)
+	if len(still) != 3 || still[0].Overlap != 0 || still[0].Enough || still[0].Seen != still[0].Area ||
+		still[2].Overlap < 90 || !still[2].Enough || still[2].Seen > still[0].Seen+15 {
+		t.Errorf("at one place: %+v", still)
+	}
+	// 4 mm of a window of 9.6 mm are 42 % of it.
+	moved := enrol(-2, 2)
+	if len(moved) != 2 || moved[1].Overlap < 45 || moved[1].Overlap > 72 || moved[1].Enough ||
+		moved[1].Seen < moved[0].Area+20 {
+		t.Errorf("moved by 4 mm: %+v", moved)
+	}
+}

@@ -13,7 +13,7 @@ import (
 const (
 	version        = 1
 	maxImpressions = 8
-	maxImpression  = 4096 // bytes; sensor/minutia's largest are half of it
+	maxImpression  = minutia.MaxTemplate // bytes
 )
 
 func marshal(impressions []*minutia.Template) ([]byte, error) {

@@ -1,6 +1,9 @@
 package minutia
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Term is one of the numbers that a score is a weighted sum of.
 type Term int
@@ -42,16 +45,48 @@ const NoScore = -20.0
 
 // FMR is the share of comparisons of different fingers that score at least as
 // much, by the table of tuned.go: interpolated in the logarithm, and never less
-// than the table can show. The best of n comparisons has n times that.
-func FMR(score float64) float64 {
-	if !(score >= fmrTable[0].score) { // NaN too
+// than the table's end. It holds for whatever was compared, the smallest windows
+// too; see [FMROf] for what is known of two fingers.
+func FMR(score float64) float64 { return rate(fmrTable, score) }
+
+// FMROf is the false match rate of the score that two fingers have. Where every
+// impression of both shows much of the finger, strangers score less. The best of
+// several impressions has more chances than one, but less than as many as they
+// are: a finger that one of them is like, the others are often like as well.
+func FMROf(score float64, a, b *Prepared) float64 {
+	table := fmrTable
+	if a.Large() && b.Large() {
+		table = fmrLarge
+	}
+	return best(rate(table, score), len(a.views)*len(b.views))
+}
+
+// LeastFMR is the lowest rate that any two fingers of so many impressions together
+// can be told apart at.
+func LeastFMR(comparisons int) float64 { return best(FMR(math.Inf(1)), comparisons) }
+
+// best is the rate of the best of n impressions.
+func best(fmr float64, n int) float64 {
+	return min(1, math.Pow(float64(max(n, 1)), bestPower)*fmr)
+}
+
+// Large tells whether every impression shows so much that little in common says
+// something.
+func (p *Prepared) Large() bool {
+	return !slices.ContainsFunc(p.views, func(v view) bool { return v.area < hopelessArea })
+}
+
+type fmrPoint struct{ score, log10 float64 }
+
+func rate(table []fmrPoint, score float64) float64 {
+	if !(score >= table[0].score) { // NaN too
 		return 1
 	}
-	for i := 1; i < len(fmrTable); i++ {
-		a, b := fmrTable[i-1], fmrTable[i]
+	for i := 1; i < len(table); i++ {
+		a, b := table[i-1], table[i]
 		if score < b.score {
 			return math.Pow(10, a.log10+(b.log10-a.log10)*(score-a.score)/(b.score-a.score))
 		}
 	}
-	return math.Pow(10, fmrTable[len(fmrTable)-1].log10)
+	return math.Pow(10, table[len(table)-1].log10)
 }

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/faceprint/faceprint/sensor/minutia"
+	"github.com/faceprint/faceprint/sensor/ridge"
+)
+
+// Of a search.
+const (
+	searchGrown = 400 // synthetic fingers that are grown; more are chimeras of two
+	searchAll   = 40  // probes are also compared with everybody
+)
+
+// fingerSearch tells how often a search in N synthetic fingers, besides those of
+// folders, finds the one that comparing all finds, and what it costs. Of every
+// finger of a folder, or of 40 synthetic ones without any, the first impression is
+// in the gallery and the others are probes.
+func fingerSearch(w io.Writer, o fingerOptions, dirs []string) error {
+	var gallery []*minutia.Prepared
+	type probe struct {
+		p  *minutia.Prepared
+		of int
+	}
+	var probes []probe
+	add := func(fingers [][]*minutia.Prepared) {
+		for _, f := range fingers {
+			if len(f) < 2 {
+				continue
+			}
+			for _, p := range f[1:] {
+				probes = append(probes, probe{p, len(gallery)})
+			}
+			gallery = append(gallery, f[0])
+		}
+	}
+	for _, dir := range dirs {
+		fingers, err := fingersOf(o, dir, o.window)
+		if err != nil {
+			return err
+		}
+		add(fingers)
+	}
+	if len(dirs) == 0 {
+		fingers := make([][]*minutia.Prepared, searchAll)
+		parallel(o.jobs, len(fingers), func(_, i int) { fingers[i] = touchesOf(ridge.New(uint64(2_000_000+i)), 256, 288)[:2] })
+		add(fingers)
+	}
+	if len(probes) == 0 {
+		return errors.New("finger: no finger has two impressions that can be read")
+	}
+	strangers, err := strangersOf(o)
+	if err != nil {
+		return err
+	}
+	gallery = append(gallery, strangers...)
+
+	var m minutia.Matcher
+	right := 0
+	start := time.Now()
+	for _, p := range probes {
+		if at, _ := m.Search(p.p, gallery); at == p.of {
+			right++
+		}
+	}
+	each := time.Since(start) / time.Duration(len(probes))
+	fmt.Fprintf(w, "%d fingers, %d of them synthetic; %d probes: the right one is first for %d (%.1f %%), %.1f ms a search, %.2f us a finger\n",
+		len(gallery), len(strangers), len(probes), right, 100*float64(right)/float64(len(probes)), each.Seconds()*1e3, each.Seconds()*1e6/float64(len(gallery)))
+
+	// All of a large gallery takes seconds a probe: some say as much.
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(probes), func(i, j int) { probes[i], probes[j] = probes[j], probes[i] })
+	probes = probes[:min(len(probes), searchAll)]
+	search, all := 0, 0
+	start = time.Now()
+	for _, p := range probes {
+		best, at := minutia.NoScore, -1
+		for i, g := range gallery {
+			if s := m.Match(p.p, g); s > best {
+				best, at = s, i
+			}
+		}
+		if at == p.of {
+			all++
+		}
+	}
+	full := time.Since(start) / time.Duration(len(probes))
+	for _, p := range probes {
+		if at, _ := m.Search(p.p, gallery); at == p.of {
+			search++
+		}
+	}
+	fmt.Fprintf(w, "of %d probes searching finds %d and comparing all %d, which takes %.1f times as long\n", len(probes), search, all, full.Seconds()/each.Seconds())
+	return nil
+}
+
+// strangersOf is o.search strangers, each of one impression.
+func strangersOf(o fingerOptions) ([]*minutia.Prepared, error) {
+	grown := make([]*minutia.Template, min(o.search, searchGrown))
+	parallel(o.jobs, len(grown), func(_, i int) {
+		f := ridge.New(uint64(3_000_000 + i))
+		for touch := uint64(0); grown[i] == nil && touch < 8; touch++ {
+			at := f.Touch(touch, 0.5)
+			at.Width, at.Height, at.DPI, at.Coarse = 256, 288, 508, true
+			grown[i], _ = minutia.Extract(f.Impression(at), at.DPI)
+		}
+	})
+	grown = slices.DeleteFunc(grown, func(t *minutia.Template) bool { return t == nil })
+	if len(grown) < o.search && o.search > len(grown)*len(grown) {
+		return nil, fmt.Errorf("finger: --search %d: at most %d", o.search, len(grown)*len(grown))
+	}
+	ps := make([]*minutia.Prepared, o.search)
+	parallel(o.jobs, len(ps), func(_, i int) {
+		if i < len(grown) {
+			ps[i] = minutia.Prepare(grown[i])
+			return
+		}
+		a := i % len(grown)
+		ps[i] = minutia.Prepare(chimera(grown[a], grown[(a+i/len(grown))%len(grown)]))
+	})
+	return ps, nil
+}
+
+// chimera is the left half of one finger and the right half of another: to a search
+// a finger like any other but for a seam, in a microsecond instead of the tenth of
+// a second that one takes to grow.
+func chimera(a, b *minutia.Template) *minutia.Template {
+	t := &minutia.Template{Width: a.Width, Height: a.Height, Quality: min(a.Quality, b.Quality), Ridges: a.Ridges}
+	seam := a.Width / 2
+	half := func(of *minutia.Template, left bool) {
+		for _, m := range of.Minutiae {
+			if (int(m.X) < seam) == left {
+				t.Minutiae = append(t.Minutiae, m)
+			}
+		}
+	}
+	half(a, true)
+	half(b, false)
+	slices.SortStableFunc(t.Minutiae, func(x, y minutia.Minutia) int { return int(y.Quality) - int(x.Quality) })
+	t.Ridges.Patches = slices.Clone(a.Ridges.Patches)
+	for i := range t.Ridges.Patches {
+		if x := i % a.Ridges.Width; x >= a.Ridges.Width/2 && i < len(b.Ridges.Patches) {
+			t.Ridges.Patches[i] = b.Ridges.Patches[i]
+		}
+	}
+	return t
+}
