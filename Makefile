@@ -125,6 +125,7 @@ nightly: ## what is too long for CI: long fuzzing, full fault and power-cut swee
 	$(MAKE) test
 	GUARD_UPGRADE_BYTES=61184 GUARD_FRAMES=1000000 $(MAKE) -s -C firmware GO=$(GO) test
 	GUARD_CUTS=60 $(GO) test -timeout 60m -v -run PowerCut ./firmware/qemu
+	$(MAKE) pico
 	FACEPRINT_TORTURE=10000,5000 $(GO) test -timeout 90m -v -run 'Killed|PowerCut' ./store | grep -v event=
 	FACEPRINT_SCRIPTS=1000000 $(GO) test -run FaultScripts -timeout 4h ./sensor
 	FACEPRINT_FINGERS=30 $(GO) test -v -run MisfitsOfHonestScans ./sensor/host
@@ -148,6 +149,12 @@ deps-test:
 
 fetch: deps
 	@packaging/fetch.sh $(VAR) models clips ort
+
+.PHONY: pico
+pico: firmware ## the Pico's UF2 on an emulated RP2040 (firmware/rp2040)
+	@packaging/fetch.sh $(VAR) pico
+	@rm -rf $(VAR)/rp2040js && mkdir -p $(VAR)/rp2040js && tar -xzf $(VAR)/lib/rp2040js.tgz -C $(VAR)/rp2040js --strip-components=1
+	node firmware/rp2040/pico.mjs $(VAR)/rp2040js/dist/esm firmware/build/pico/guard.uf2 firmware/build/pico/app.fpb
 
 .PHONY: types
 lint: types
