@@ -152,7 +152,7 @@ const (
 const (
 	coarseMinutiae       = 24
 	searchRelaxed        = 0.10 // of the gallery is relaxed
-	searchRelaxedFewest  = 200
+	searchRelaxedFewest  = 500  // relaxing all of 405 put the right finger of 720 probes among the best 20 always
 	searchCompared       = 0.01 // of the gallery is compared
 	searchComparedFewest = 30
 )
