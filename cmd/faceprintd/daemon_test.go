@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ import (
 type daemon struct {
 	dir    string
 	env    []string // beside the test's own
+	under  []string // the program that runs it, with its arguments; none: it runs by itself
 	client *client.Client
 	cmd    *exec.Cmd
 	log    *bytes.Buffer // complete once the daemon has ended
@@ -47,7 +49,8 @@ func (d *daemon) path(name string) string { return filepath.Join(d.dir, name) }
 func (d *daemon) start(t testing.TB) {
 	t.Helper()
 	d.log = &bytes.Buffer{}
-	d.cmd = exec.Command(filepath.Join(bin, "faceprintd"), "--config", d.path("f.toml"), "--dir", d.dir)
+	line := append(slices.Clone(d.under), filepath.Join(bin, "faceprintd"), "--config", d.path("f.toml"), "--dir", d.dir)
+	d.cmd = exec.Command(line[0], line[1:]...)
 	d.cmd.Stderr = d.log
 	d.cmd.Env = append(os.Environ(), d.env...)
 	if err := d.cmd.Start(); err != nil {
