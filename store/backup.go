@@ -274,11 +274,11 @@ func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) 
 	if err := checkFile(tmp); err != nil {
 		return r, err
 	}
-	s, err := Open(tmp, source, Options{Accept: true, Now: func() time.Time { return o.At }})
+	s, err := Open(tmp, keyOnly{source}, Options{Accept: true, Now: func() time.Time { return o.At }})
 	if errors.Is(err, ErrKey) && o.Recovery != nil {
 		r.Moved = true
 		if err = rewrap(tmp, source, recovery, o.Recovery); err == nil {
-			s, err = Open(tmp, source, Options{Accept: true, Now: func() time.Time { return o.At }})
+			s, err = Open(tmp, keyOnly{source}, Options{Accept: true, Now: func() time.Time { return o.At }})
 		}
 	}
 	if errors.Is(err, ErrKey) && o.Recovery == nil {
@@ -287,6 +287,9 @@ func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) 
 	if err != nil {
 		return r, fmt.Errorf("store: restore: %w", err)
 	}
+	// The source's own counter moves on when all is done, like its key: until
+	// then the vault that is there must still open.
+	counter, counts := source.(Counter)
 	err = s.Update(func(tx *Tx) error {
 		if err := errors.Join(tx.Verify(), tx.delete(bucketMeta, keyDue)); err != nil { // it is compacted below
 			return err
@@ -320,8 +323,14 @@ func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) 
 				return err
 			}
 		}
-		_, err = tx.Append(Entry{At: o.At, Kind: "restore", Outcome: "done"})
-		return err
+		if _, err := tx.Append(Entry{At: o.At, Kind: "restore", Outcome: "done"}); err != nil || !counts {
+			return err
+		}
+		starts, err := counter.Count()
+		if err != nil {
+			return err
+		}
+		return tx.putNumber(keyStarts, starts+1)
 	})
 	if err = errors.Join(err, s.Compact(), s.Close()); err != nil {
 		return r, fmt.Errorf("store: restore: %w", err)
@@ -332,6 +341,9 @@ func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) 
 		return r, fmt.Errorf("store: restore: %w", err)
 	}
 	err = errors.Join(os.Rename(tmp, path), os.Rename(tmp+headSuffix, path+headSuffix), syncDir(filepath.Dir(path)))
+	if err == nil && counts {
+		err = counter.Advance()
+	}
 	if err != nil {
 		return r, fmt.Errorf("store: restore: %w", err)
 	}
@@ -492,7 +504,7 @@ func rewrap(path string, source KeySource, recovery []byte, owner io.Reader) err
 			if _, err := t.number(keyCommits); err != nil { // is it the right root key at all?
 				return err
 			}
-			return errors.Join(b.Put(keyRoot, seal(newAEAD(key), bucketMeta, keyRoot, root)), t.putNumber(keyStarts, 0))
+			return errors.Join(b.Put(keyRoot, sealRoot(key, root)), t.putNumber(keyStarts, 0))
 		})
 	})
 	return errors.Join(err, db.Close())

@@ -86,7 +86,7 @@ func (c Creds) next() string { return string(c) + ".next" }
 func (c Creds) Prepare() ([]byte, error) { return c.encrypt(c.next()) }
 
 // Prepared decrypts it.
-func (c Creds) Prepared() ([]byte, error) { return c.decrypt(c.next()) }
+func (c Creds) Prepared([]byte) ([]byte, error) { return c.decrypt(c.next()) }
 
 // Promote puts it in the place of the one in use.
 func (c Creds) Promote() error {

@@ -1,11 +1,14 @@
 package store
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/crypto/chacha20poly1305"
 )
 
 // KeySource holds the device key: 32 bytes that wrap the vault's own root key
@@ -30,10 +33,26 @@ type Rotator interface {
 	// One that was prepared before and not promoted is dropped.
 	Prepare() ([]byte, error)
 	// Prepared returns the key that Prepare left; ErrNotFound where there is
-	// none. Calling it gives the key in use up, where both cannot be had.
-	Prepared() ([]byte, error)
+	// none. A source that cannot have both gives the key in use up for it, and
+	// so only where the prepared key's KeyID is id: a vault that names it is
+	// there. id is nil for a vault that was sealed before keys had names.
+	Prepared(id []byte) ([]byte, error)
 	// Promote makes the prepared key the one in use and destroys the other.
 	Promote() error
+}
+
+// keyIDSize and sealedRootSize are in bytes; a seal is nonce, key and tag.
+const (
+	keyIDSize      = 16
+	sealedRootSize = chacha20poly1305.NonceSizeX + KeySize + chacha20poly1305.Overhead
+)
+
+// KeyID names a device key without telling anything of it.
+func KeyID(key []byte) []byte {
+	h := sha256.New()
+	h.Write([]byte("faceprint device key\x00"))
+	h.Write(key)
+	return h.Sum(nil)[:keyIDSize]
 }
 
 // Counter is a KeySource with a counter that nobody can set back, such as a
@@ -86,8 +105,8 @@ func (f KeyFile) Prepare() ([]byte, error) {
 	return key, nil
 }
 
-// Prepared reads it.
-func (f KeyFile) Prepared() ([]byte, error) { return readKey(f.next()) }
+// Prepared reads it; that costs the key in use nothing.
+func (f KeyFile) Prepared([]byte) ([]byte, error) { return readKey(f.next()) }
 
 // Promote puts it in the place of the key in use, whose bytes are overwritten
 // first: on a flash card that is a hope, on a disk it helps.

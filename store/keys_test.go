@@ -197,7 +197,7 @@ func TestRotationIsPickedUpAfterAPowerCut(t *testing.T) {
 		if got, err := v.key.Key(); err != nil || !bytes.Equal(got, next) {
 			t.Errorf("the prepared key was not promoted: %v", err)
 		}
-		_, err = v.key.Prepared()
+		_, err = v.key.Prepared(nil)
 		wantErr(t, err, ErrNotFound)
 	})
 	t.Run("half promoted", func(t *testing.T) { // the old key was overwritten, the new one not yet renamed

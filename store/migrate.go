@@ -92,7 +92,7 @@ func (s *Store) migrate1() error {
 		return errors.Join(
 			meta.Delete(keyCheck1),
 			meta.Put(keySchema, binary.BigEndian.AppendUint32(nil, 2)),
-			meta.Put(keyRoot, seal(device, bucketMeta, keyRoot, root)),
+			meta.Put(keyRoot, sealRoot(key, root)),
 			tx.put(bucketMeta, keyHead, head),
 			tx.putNumber(keyStarts, 0),
 			tx.putNumber(keyCommits, binary.BigEndian.Uint64(n)+1))
@@ -109,7 +109,7 @@ func (s *Store) migrate2() error {
 	}); err != nil {
 		return err
 	}
-	root, err := s.openWith(keyRoot, wrapped)
+	root, err := s.openRoot(wrapped)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func (s *Store) moveOn(r Rotator) (rewritten bool, err error) {
 func wrapRoot(device, root []byte) reseal {
 	return func(bucket, key, value []byte) ([]byte, error) {
 		if bytes.Equal(bucket, bucketMeta) && bytes.Equal(key, keyRoot) {
-			return seal(newAEAD(device), bucketMeta, keyRoot, root), nil
+			return sealRoot(device, root), nil
 		}
 		return value, nil
 	}
@@ -61,7 +61,7 @@ func (s *Store) rootKey() ([]byte, error) {
 	}); err != nil {
 		return nil, err
 	}
-	return s.openWith(keyRoot, wrapped)
+	return s.openRoot(wrapped)
 }
 
 // MoveKey wraps the vault with the key of another source, which is made where
@@ -93,7 +93,7 @@ func (s *Store) MoveKey(to KeySource) error {
 		if err := tx.putNumber(keyStarts, starts); err != nil {
 			return err
 		}
-		if err := tx.tx.Bucket(bucketMeta).Put(keyRoot, seal(newAEAD(key), bucketMeta, keyRoot, root)); err != nil {
+		if err := tx.tx.Bucket(bucketMeta).Put(keyRoot, sealRoot(key, root)); err != nil {
 			return err
 		}
 		if err := tx.putNumber(keyDue, dueCompact); err != nil { // the old wrapping is in the free pages

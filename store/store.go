@@ -176,7 +176,7 @@ func (s *Store) create() error {
 		b := btx.Bucket(bucketMeta)
 		return errors.Join(
 			b.Put(keySchema, binary.BigEndian.AppendUint32(nil, Version)),
-			b.Put(keyRoot, seal(newAEAD(key), bucketMeta, keyRoot, root)),
+			b.Put(keyRoot, sealRoot(key, root)),
 			tx.put(bucketMeta, keyHead, head),
 			tx.putNumber(keyCommits, 0),
 			tx.putNumber(keyStarts, 0),
@@ -239,7 +239,7 @@ func (s *Store) unlock() error {
 	if err != nil {
 		return err
 	}
-	root, err := s.openWith(keyRoot, wrapped)
+	root, err := s.openRoot(wrapped)
 	if err != nil {
 		return err
 	}
@@ -277,14 +277,28 @@ func (s *Store) schema() (n uint32, err error) {
 	return n, err
 }
 
-// openWith unseals what the device key sealed in the meta bucket. Where the
-// key in use does not open it but the prepared one does, a power cut came
-// between sealing and promoting, and the promotion is made up for.
-func (s *Store) openWith(at, sealed []byte) ([]byte, error) {
+// sealRoot wraps the root key, and names the device key that did it.
+func sealRoot(device, root []byte) []byte {
+	return append(seal(newAEAD(device), bucketMeta, keyRoot, root), KeyID(device)...)
+}
+
+// openRoot unwraps the root key. Where the device key in use does not open it
+// but the prepared one does, a power cut came between sealing and promoting,
+// and the promotion is made up for. Only a vault that names the prepared key
+// may ask for it: to have it, a TPM gives the key in use up.
+func (s *Store) openRoot(wrapped []byte) ([]byte, error) {
+	var id []byte // none in a vault of before it was named
+	if n := len(wrapped) - keyIDSize; n == sealedRootSize {
+		wrapped, id = wrapped[:n], wrapped[n:]
+	}
 	key, err := keyOf(s.source.Key)
 	if err == nil {
-		plain, e := unseal(newAEAD(key), bucketMeta, at, sealed)
-		clear(key)
+		defer clear(key)
+		plain, e := unseal(newAEAD(key), bucketMeta, keyRoot, wrapped)
+		if e == nil && id != nil && !bytes.Equal(id, KeyID(key)) {
+			clear(plain)
+			return nil, fmt.Errorf("store: vault %s names another device key than the one that it is sealed with: %w", s.path, ErrCorrupt)
+		}
 		if e == nil {
 			return plain, nil
 		}
@@ -294,7 +308,7 @@ func (s *Store) openWith(at, sealed []byte) ([]byte, error) {
 	if !ok {
 		return nil, err
 	}
-	next, e := keyOf(r.Prepared)
+	next, e := keyOf(func() ([]byte, error) { return r.Prepared(id) })
 	if e != nil {
 		if !errors.Is(e, ErrNotFound) {
 			err = errors.Join(err, e)
@@ -302,7 +316,7 @@ func (s *Store) openWith(at, sealed []byte) ([]byte, error) {
 		return nil, err
 	}
 	defer clear(next)
-	plain, e := unseal(newAEAD(next), bucketMeta, at, sealed)
+	plain, e := unseal(newAEAD(next), bucketMeta, keyRoot, wrapped)
 	if e != nil {
 		return nil, err
 	}

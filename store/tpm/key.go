@@ -83,6 +83,7 @@ type sealed struct {
 	Epoch   uint64 `json:"epoch"`
 	PCRs    []uint `json:"pcrs,omitempty"`
 	PIN     bool   `json:"pin,omitempty"`
+	ID      []byte `json:"id,omitempty"` // store.KeyID
 }
 
 // maxFile bounds the file, in bytes; it has about 600.
@@ -166,12 +167,16 @@ func (k Key) seal(file string, ahead uint64) ([]byte, error) {
 }
 
 // Prepared moves the epoch on, where that is still to be done, and unseals the
-// prepared key. The epoch stays where the key in use does not open either: then
-// it is the TPM, the PCRs or the PIN that is wrong.
-func (k Key) Prepared() ([]byte, error) {
+// prepared key, where that is the one named. The epoch stays where the key in
+// use does not open either: then it is the TPM, the PCRs or the PIN that is
+// wrong.
+func (k Key) Prepared(id []byte) ([]byte, error) {
 	s, err := read(k.next())
 	if err != nil {
 		return nil, err
+	}
+	if !bytes.Equal(s.ID, id) {
+		return nil, fmt.Errorf("tpm: the vault is not sealed with the key that was prepared in %s: %w: %w", k.next(), store.ErrKey, store.ErrNotFound)
 	}
 	var key []byte
 	return key, k.with(func(t *chip) error {
@@ -473,7 +478,7 @@ func (t *chip) seal(key []byte, epoch uint64) (sealed, error) {
 	}
 	return sealed{
 		Public: made.OutPublic.Bytes(), Private: made.OutPrivate.Buffer,
-		Epoch: epoch, PCRs: t.key.PCRs, PIN: t.pin != nil,
+		Epoch: epoch, PCRs: t.key.PCRs, PIN: t.pin != nil, ID: store.KeyID(key),
 	}, nil
 }
 
