@@ -216,6 +216,10 @@ func (m *Module) introduce(ctx context.Context) error {
 		return err
 	} else if has {
 		i.product(b)
+		// Pictures of that size are drawn for it: 65535x65535 would take the daemon's memory.
+		if w, h := i.Width, i.Height; w > maxSide || h > maxSide || w*h/2 > maxPicture {
+			return fmt.Errorf("sensor: %s: it states a window of %dx%d pixels, of which no module has so many: %w", m.link.name, w, h, ErrProtocol)
+		}
 	}
 	if i.Serial != "" { // the generation without ReadProdInfo has neither
 		for _, v := range []struct {

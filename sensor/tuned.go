@@ -62,6 +62,7 @@ const (
 	// 256x288 at 4 bits a pixel; what is longer never ends.
 	maxTemplate = 4 << 10
 	maxPicture  = 64 << 10
+	maxSide     = 1024 // pixels: three times the longest side in the field, 288
 
 	leastTemplate = 256 // bytes: one feature file of the smallest family
 

@@ -164,6 +164,11 @@ func (p *Phones) OpenAPI() []byte { return bytes.Clone(p.spec) }
 func operation(role, right, id, method, path, summary string) huma.Operation {
 	op := huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary, MaxBodyBytes: maxBody,
+		// The body was read whole before. huma would set a deadline on the
+		// connection (5 s), and net/http, which listens there for who leaves,
+		// would take its passing for that.
+		BodyReadTimeout: -1,
+
 		Metadata:   map[string]any{"role": role, "right": right},
 		Extensions: map[string]any{"x-role": role},
 		Errors:     []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable},

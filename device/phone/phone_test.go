@@ -247,6 +247,15 @@ var many = Limits{Handshakes: Rate{1e6, 1e6}, Unsigned: Rate{1e6, 1e6}, Signed: 
 
 func serve(t testing.TB, v *memory, o Options) *bench {
 	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serveOn(t, v, o, l)
+}
+
+func serveOn(t testing.TB, v *memory, o Options, l net.Listener) *bench {
+	t.Helper()
 	b := &bench{vault: v, device: &authenticator{events: make(chan wire.Event), decision: wire.Decision{Outcome: wire.Granted, Grant: "g"}}, clock: &clock{now: noon(), ticks: noon()}}
 	if o.Now == nil {
 		o.Now = b.clock.get
@@ -257,10 +266,6 @@ func serve(t testing.TB, v *memory, o Options) *bench {
 		t.Fatal(err)
 	}
 	b.tick = b.clock.tick
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	b.addr = l.Addr().String()
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -372,4 +377,67 @@ func TestPairAndAsk(t *testing.T) {
 	}
 	_, err = c.Me(t.Context())
 	wantProblem(t, err, 401, wire.ProblemRevoked)
+}
+
+// timed is a connection that knows until when it may be silent.
+type timed struct {
+	*net.TCPConn
+	mu    sync.Mutex
+	until time.Time
+}
+
+func (c *timed) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	c.until = t
+	c.mu.Unlock()
+	return c.TCPConn.SetReadDeadline(t)
+}
+
+func (c *timed) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+type timing struct{ net.Listener }
+
+func (l timing) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &timed{TCPConn: c.(*net.TCPConn)}, nil
+}
+
+// A phone that waits for its person's face or finger says nothing for as long
+// as that takes: a deadline would end the attempt.
+func TestAttemptsMayWait(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := serveOn(t, newMemory("alice"), Options{Limits: many}, timing{l})
+	i, c := b.pair(t, wire.Invite{User: "alice"})
+	looked := 0
+	b.device.during = func(context.Context, Attempt) {
+		x := b.find(i.ID)
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		for link := range x.links {
+			n := link.Conn.(*timed)
+			n.mu.Lock()
+			if !n.until.IsZero() {
+				t.Errorf("the phone must say something within %v", time.Until(n.until))
+			}
+			n.mu.Unlock()
+			looked++
+		}
+	}
+	if _, err := c.Unlock(t.Context(), client.Unlock{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Verify(t.Context(), client.VerifyMe{Nonce: "n", Audience: "a"}); err != nil {
+		t.Error(err)
+	}
+	if looked < 2 {
+		t.Errorf("%d connections were looked at", looked)
+	}
 }
