@@ -119,7 +119,9 @@ func (s *Store) Backup(keys BackupKeys, at time.Time) (_ *Backup, err error) {
 		return nil, fmt.Errorf("store: backup: %w", err)
 	}
 	b := &Backup{f, s.backing.Unlock}
-	err = os.Remove(f.Name())
+	if err = os.Remove(f.Name()); errors.Is(err, os.ErrNotExist) {
+		err = nil // an erasure was faster
+	}
 	if err == nil {
 		err = s.writeBackup(f, operator, recovery, at)
 	}
@@ -260,7 +262,7 @@ func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) 
 		return r, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	dir, err := os.MkdirTemp(filepath.Dir(path), ".restore-*") // mode 0700
+	dir, err := os.MkdirTemp(filepath.Dir(path), filepath.Base(path)+newSuffix+"restore-*") // mode 0700; tidy removes it
 	if err != nil {
 		return r, fmt.Errorf("store: restore: %w", err)
 	}

@@ -239,40 +239,41 @@ func (s *Store) keepCopy(from uint32) error {
 	return s.copyTo(path)
 }
 
-// removeCopies removes what migrations kept.
+// removeCopies removes what migrations kept, and what was cut off left: it holds
+// who was forgotten as well.
 func (s *Store) removeCopies() error {
-	copies, err := filepath.Glob(s.path + copySuffix + "*")
-	for _, name := range copies {
-		err = errors.Join(err, os.Remove(name))
-	}
-	return err
+	return errors.Join(removeBeside(s.path, copySuffix), removeBeside(s.path, newSuffix))
 }
 
 // Rehearse brings a copy of the vault at path up to date, reads everything in
-// it, and removes the copy: what a start would do, without doing it. The device
-// key is not made or changed. It returns the schema that the vault has.
+// it, and removes the copy: what a start would do, without doing it. Nobody else
+// can use the vault meanwhile (ErrInUse). The device key is not made or changed.
+// It returns the schema that the vault has.
 func Rehearse(path string, source KeySource) (from uint32, err error) {
 	if err := checkFile(path); err != nil {
 		return 0, err
 	}
-	dir, err := os.MkdirTemp(filepath.Dir(path), ".rehearsal-*")
+	held := &Store{path: path}
+	if held.db, err = openBolt(path, time.Second); err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, held.Close()) }()
+	if err := guard(path, func() (err error) { from, err = held.schema(); return err }); err != nil {
+		return 0, err
+	}
+	if err := held.tidy(); err != nil {
+		return from, err
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(path), filepath.Base(path)+newSuffix+"rehearsal-*") // tidy removes it
 	if err != nil {
-		return 0, fmt.Errorf("store: rehearsal: %w", err)
+		return from, fmt.Errorf("store: rehearsal: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	try := filepath.Join(dir, "vault.db")
 	for _, suffix := range []string{"", headSuffix} {
 		if err := copyFile(try+suffix, path+suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return 0, fmt.Errorf("store: rehearsal: %w", err)
+			return from, fmt.Errorf("store: rehearsal: %w", err)
 		}
-	}
-	db, err := openBolt(try, 0)
-	if err != nil {
-		return 0, err
-	}
-	err = guard(path, func() (err error) { from, err = (&Store{path: path, db: db}).schema(); return err })
-	if err = errors.Join(err, db.Close()); err != nil {
-		return 0, err
 	}
 	s, err := Open(try, keyOnly{source}, Options{})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -202,19 +203,33 @@ const (
 	compactSuffix = ".compact"
 )
 
-// tidy removes what a power cut left beside the vault: whole vaults that never
-// got its name. The lock on the vault keeps everybody else away.
+// tidy removes what a power cut or a kill left beside the vault: whole vaults
+// that never got its name, and the copies of a rehearsal or a restore. The lock
+// on the vault keeps everybody else away.
 func (s *Store) tidy() error {
-	left, err := filepath.Glob(s.path + newSuffix + "*")
-	if err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	for _, name := range append(left, s.path+compactSuffix, s.path+headSuffix+".new") {
-		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("store: left over from a power cut: %w", err)
+	err := removeBeside(s.path, newSuffix)
+	for _, name := range []string{s.path + compactSuffix, s.path + headSuffix + ".new"} {
+		if e := os.Remove(name); !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
 		}
 	}
+	if err != nil {
+		return fmt.Errorf("store: left over from a power cut: %w", err)
+	}
 	return nil
+}
+
+// removeBeside removes the files and folders beside the vault at path that have
+// its name followed by suffix and anything.
+func removeBeside(path, suffix string) error {
+	dir := filepath.Dir(path)
+	all, err := os.ReadDir(dir)
+	for _, e := range all {
+		if strings.HasPrefix(e.Name(), filepath.Base(path)+suffix) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	return err
 }
 
 // unlock checks the schema and the buckets and opens the root key.

@@ -2,8 +2,11 @@ package store
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -132,5 +135,112 @@ func TestTracesAreFoundWhereAnErasureIsNotFinished(t *testing.T) {
 	tr.check(t, filepath.Dir(v.path), &model{})
 	if tr.searched != 1 || len(tr.people) != 0 {
 		t.Errorf("%d searched, %d left", tr.searched, len(tr.people))
+	}
+}
+
+// spied is a device key that tells when it is asked for.
+type spied struct {
+	KeyFile
+	asked func()
+}
+
+func (s spied) Key() ([]byte, error) { s.asked(); return s.KeyFile.Key() }
+
+// A rehearsal or a restore that is killed while it works leaves its copy; the
+// next start, an erasure and a rehearsal remove it, also where the path has
+// characters that a pattern would take for its own.
+func TestCopiesOfWhatWasKilledGo(t *testing.T) {
+	operator := newIdentity(t)
+	for name, work := range map[string]func(path string, key KeySource, backup []byte) error{
+		"rehearsal": func(path string, key KeySource, _ []byte) error {
+			_, err := Rehearse(path, key)
+			return err
+		},
+		"restore": func(path string, key KeySource, backup []byte) error {
+			_, err := Restore(path, key, bytes.NewReader(backup), RestoreOptions{Operator: operator.reader(), Replace: true, At: noon})
+			return err
+		},
+	} {
+		v, p := filled(t)
+		backup := backupOf(t, v, BackupKeys{Operator: []string{operator.public}})
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
+		key, err := v.key.Key()
+		if err != nil {
+			t.Fatal(err)
+		}
+		killed := filepath.Join(t.TempDir(), "g[1]*")
+		if err := work(v.path, spied{v.key, func() { // what a kill leaves now
+			_ = os.RemoveAll(killed)
+			if err := os.CopyFS(killed, os.DirFS(filepath.Dir(v.path))); err != nil {
+				t.Error(err)
+			}
+			if err := filepath.WalkDir(killed, func(f string, d fs.DirEntry, err error) error {
+				if err == nil && !d.IsDir() {
+					err = os.Chmod(f, 0o600)
+				}
+				return err
+			}); err != nil {
+				t.Error(err)
+			}
+		}}, backup); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(killed, filepath.Base(v.path))
+		device := KeyFile(filepath.Join(t.TempDir(), "key"))
+		if err := os.WriteFile(string(device), key, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		copies := func() (n int) {
+			t.Helper()
+			all, err := os.ReadDir(killed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range all {
+				if e.IsDir() || strings.Contains(e.Name(), copySuffix) {
+					n++
+				}
+			}
+			return n
+		}
+		if copies() != 1 {
+			t.Fatalf("%s: %d copies were left, want 1", name, copies())
+		}
+		again := func() {
+			t.Helper()
+			for _, f := range []string{path + newSuffix + "restore-1/vault.db", path + newSuffix + "rehearsal-2/vault.db", path + copySuffix + "2"} {
+				if err := errors.Join(os.MkdirAll(filepath.Dir(f), 0o700), os.WriteFile(f, []byte(p.ID), 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		s, err := Open(path, device, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if copies() != 0 {
+			t.Errorf("%s: %d copies outlive a start", name, copies())
+		}
+		again()
+		if r, err := s.Forget(p.ID, noon); err != nil || !r.Searched {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		if copies() != 0 {
+			t.Errorf("%s: %d copies outlive an erasure", name, copies())
+		}
+		_, err = Rehearse(path, device)
+		wantErr(t, err, ErrInUse)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		again()
+		if _, err := Rehearse(path, device); err != nil {
+			t.Fatal(err)
+		}
+		if copies() != 1 { // the migration's stays until somebody is forgotten
+			t.Errorf("%s: %d copies outlive a rehearsal, want that of the migration", name, copies())
+		}
 	}
 }
