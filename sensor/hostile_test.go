@@ -3,6 +3,7 @@ package sensor_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -37,6 +38,33 @@ func (h *hostile) Read(b []byte) (int, error) {
 
 func (h *hostile) SetReadDeadline(time.Time) error  { return nil }
 func (h *hostile) SetWriteDeadline(time.Time) error { return nil }
+
+// A window that no module has is refused before anybody draws a picture of it.
+func TestWindowBeyondReason(t *testing.T) {
+	packet := func(content string) []byte {
+		b, err := sensor.AppendPacket(nil, sensor.Packet{Address: sensor.DefaultAddress, PID: sensor.PIDAck, Content: []byte(content)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for window, ok := range map[string]bool{"\xFF\xFF\xFF\xFF": false, "\xFF\xFF\x00\x01": false, "\x02\x00\x02\x00": false, "\x01\x00\x01\x20": true} {
+		synctest.Test(t, func(t *testing.T) {
+			product := "\x00" + "R503\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" + "0001" + "\x00\x00\x00\x00\x00\x00\x00\x00" + "\x01\x00" + "FPC1021\x00" + window + "\x06\x00" + "\x00\xC8"
+			parameters := "\x00\x00\x04\x00\x00\x00\xC8\x00\x03\xFF\xFF\xFF\xFF\x00\x02\x00\x06"
+			h := &hostile{says: [][]byte{packet("\x00"), packet(parameters), packet(product), packet("\x00")}}
+			m, err := sensor.New(t.Context(), h, sensor.Config{})
+			if ok && err != nil || !ok && !errors.Is(err, sensor.ErrProtocol) {
+				t.Errorf("window %x: %v", window, err)
+			}
+			if ok && err == nil {
+				if w, h := m.Info().Window(); w != 256 || h != 288 {
+					t.Errorf("%dx%d", w, h)
+				}
+			}
+		})
+	}
+}
 
 // Whatever a module says, the driver ends, and a template is what it can be.
 func FuzzHostileModule(f *testing.F) {
