@@ -332,9 +332,13 @@ func operation(need Role, id, method, path, summary string) huma.Operation {
 		Path:         path,
 		Summary:      summary,
 		MaxBodyBytes: maxBody,
-		Metadata:     map[string]any{"role": need},
-		Extensions:   map[string]any{"x-role": need.String()},
-		Errors:       []int{http.StatusForbidden, http.StatusConflict, http.StatusServiceUnavailable},
+		// No deadline (huma's is 5 s): it would stay on the connection, and its
+		// passing end an attempt that waits for somebody.
+		BodyReadTimeout: -1,
+
+		Metadata:   map[string]any{"role": need},
+		Extensions: map[string]any{"x-role": need.String()},
+		Errors:     []int{http.StatusForbidden, http.StatusConflict, http.StatusServiceUnavailable},
 	}
 }
 
