@@ -171,7 +171,7 @@ func TestBadInputIsNamed(t *testing.T) {
 		"no such port":     {[]string{"flash", good, "--port", "/dev/ttyNOTHING"}, exitFault, []string{"/dev/ttyNOTHING", "no such port"}},
 		"no such socket":   {[]string{"flash", good, "--port", "unix:nothing.sock"}, exitFault, []string{"nothing.sock", "emulator"}},
 		"no port":          {[]string{"flash", good, "--port", "board_test.go"}, exitFault, []string{"no serial port"}},
-		"other board":      {[]string{"flash", bundle(t, "pico", 1<<24), "--port", plain}, exitFault, []string{"the board is a microbit, the file is for [pico]", "another board"}},
+		"other board":      {[]string{"flash", bundle(t, "pico", 1<<24), "--port", plain}, exitFault, []string{"the board is a microbit, the file is for pico:", "another board"}},
 		"paired, no key":   {[]string{"flash", good, "--port", withKey.Port(t)}, exitFault, []string{"paired", "--key", "service button"}},
 		"wrong key":        {[]string{"flash", good, "--port", withKey.Port(t), "--key", other}, exitFault, []string{"does not know the pairing key", "key file of this board"}},
 		"no key file":      {[]string{"board", "selftest", "--port", plain, "--key", "nothing.key"}, exitFault, []string{"nothing.key", "board pair"}},
