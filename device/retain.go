@@ -152,7 +152,7 @@ func (d *Device) prune(keep int) error {
 	for keep > 0 {
 		n := 0
 		err := d.vault.Update(func(tx *store.Tx) (err error) {
-			n, err = tx.PruneAudit(keep, d.hw.Now(), d.Checkpoint)
+			n, err = tx.PruneAudit(keep, d.hw.Now(), d.base)
 			return err
 		})
 		if err != nil {

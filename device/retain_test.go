@@ -183,6 +183,11 @@ func TestPrunedChainIsSigned(t *testing.T) {
 	}
 	key := d.WitnessKey()
 	checkStatement(t, base.Signed, key, `"seq":20`)
+	if b, err := jose.ParseSignedCompact(base.Signed, []jose.SignatureAlgorithm{jose.EdDSA}); err != nil {
+		t.Error(err)
+	} else if typ := b.Signatures[0].Header.ExtraHeaders[jose.HeaderType]; typ != typeBase { // not an export's end
+		t.Errorf("where the chain begins is signed as %v", typ)
+	}
 	receipt, err := d.Receipt(store.Receipt{User: "aaaaaaaaaaaaaaaa", At: noon, Templates: 2, Searched: true})
 	if err != nil {
 		t.Fatal(err)

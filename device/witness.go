@@ -25,6 +25,7 @@ const witnessKeyID = "witness"
 const (
 	typeReceipt    = "faceprint-erasure+jwt"
 	typeCheckpoint = "faceprint-checkpoint+jwt"
+	typeBase       = "faceprint-base+jwt"
 )
 
 // witness signs statements.
@@ -88,8 +89,17 @@ func (d *Device) Receipt(r store.Receipt) (string, error) {
 
 // Checkpoint states, signed, what the audit chain was at one entry.
 func (d *Device) Checkpoint(c store.Checkpoint) (string, error) {
+	return d.checkpoint(typeCheckpoint, c)
+}
+
+// base states, signed, that the audit chain was pruned up to an entry. It is a
+// statement of its own: whoever has the checkpoint of an export's end must not be
+// able to pass it off as the beginning of another, and so cut that.
+func (d *Device) base(c store.Checkpoint) (string, error) { return d.checkpoint(typeBase, c) }
+
+func (d *Device) checkpoint(typ string, c store.Checkpoint) (string, error) {
 	c.Signed = ""
-	return d.witness.sign(typeCheckpoint, struct {
+	return d.witness.sign(typ, struct {
 		Issuer string `json:"iss"`
 		store.Checkpoint
 	}{issuer, c})

@@ -16,8 +16,9 @@ import (
 )
 
 // An export of the audit chain is JSON Lines: where older entries were pruned
-// the checkpoint that the chain begins with, then one entry a line in the form
-// that is hashed, and last a checkpoint of the end.
+// the checkpoint that the chain begins with (signed as that), then one entry a
+// line in the form that is hashed, and last, once, a checkpoint of the end. That
+// of a chain without entries is of entry 0.
 
 // line is an Entry as the chain hashes it.
 type line struct {
@@ -72,25 +73,31 @@ func VerifyExport(r io.Reader, witness *OKP) (v Verified, err error) {
 	for lines.Scan() {
 		n++
 		b := lines.Bytes()
-		ended = false
+		if ended {
+			return wrong("it goes on after its end")
+		}
 		if bytes.HasPrefix(b, []byte(`{"checkpoint":`)) {
 			var c checkpointLine
 			if err := strict(b, &c); err != nil || c.Checkpoint == nil {
 				return wrong("it is no checkpoint: %v", err)
 			}
-			if v.Entries == 0 && n == 1 {
+			typ := typeCheckpoint
+			ended = true
+			if n == 1 && c.Checkpoint.Seq > 0 {
+				typ, ended = typeBase, false
+			}
+			if n == 1 {
 				v.First, v.Last, v.Head = c.Checkpoint.Seq+1, c.Checkpoint.Seq, c.Checkpoint.Hash
 			}
 			if c.Checkpoint.Seq != v.Last || c.Checkpoint.Hash != v.Head {
 				return wrong("the checkpoint is of entry %d, which is not the one before", c.Checkpoint.Seq)
 			}
 			if witness != nil {
-				if err := c.Checkpoint.verify(*witness); err != nil {
+				if err := c.Checkpoint.verify(typ, *witness); err != nil {
 					return wrong("%v", err)
 				}
-				v.Signed = true
+				v.Signed = ended
 			}
-			ended = true
 			continue
 		}
 		var e line
@@ -120,13 +127,12 @@ func VerifyExport(r io.Reader, witness *OKP) (v Verified, err error) {
 	if err := lines.Err(); err != nil {
 		return v, fmt.Errorf("line %d: %w: %w", n+1, err, ErrChain)
 	}
-	if n == 0 {
+	if v.Entries == 0 && !ended {
 		return v, fmt.Errorf("it is empty: %w", ErrChain)
 	}
 	if witness != nil && !ended {
 		return v, fmt.Errorf("it has no signed end, so entries may have been cut off: %w", ErrChain)
 	}
-	v.Signed = v.Signed && ended
 	return v, nil
 }
 
@@ -142,9 +148,16 @@ func strict(b []byte, to any) error {
 	return nil
 }
 
-// verify checks that the witness key states the checkpoint.
-func (c Checkpoint) verify(key OKP) error {
-	text, err := VerifyStatement(c.Signed, "faceprint-checkpoint+jwt", key)
+// Types of what the witness key states of the chain. Where it begins and where
+// it ended are told apart: the end of one export is no beginning of another.
+const (
+	typeBase       = "faceprint-base+jwt"
+	typeCheckpoint = "faceprint-checkpoint+jwt"
+)
+
+// verify checks that the witness key states the checkpoint, as one of the type.
+func (c Checkpoint) verify(typ string, key OKP) error {
+	text, err := VerifyStatement(c.Signed, typ, key)
 	if err != nil {
 		return err
 	}

@@ -19,14 +19,14 @@ func exported(t testing.TB, first, n int) (text []byte, key OKP) {
 	private := ed25519.NewKeyFromSeed(make([]byte, 32))
 	key = OKP{Kty: "OKP", Crv: "Ed25519", X: base64.RawURLEncoding.EncodeToString(private.Public().(ed25519.PublicKey))}
 	at := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
-	signed := func(seq uint64, hash string) Checkpoint {
+	signed := func(typ string, seq uint64, hash string) Checkpoint {
 		c := Checkpoint{Seq: seq, Hash: hash, At: at}
 		claims, err := json.Marshal(map[string]any{"iss": "faceprint", "seq": seq, "hash": hash, "at": at})
 		if err != nil {
 			t.Fatal(err)
 		}
 		b64 := base64.RawURLEncoding.EncodeToString
-		body := b64([]byte(`{"alg":"EdDSA","typ":"faceprint-checkpoint+jwt"}`)) + "." + b64(claims)
+		body := b64([]byte(`{"alg":"EdDSA","typ":"`+typ+`"}`)) + "." + b64(claims)
 		c.Signed = body + "." + b64(ed25519.Sign(private, []byte(body)))
 		return c
 	}
@@ -40,7 +40,7 @@ func exported(t testing.TB, first, n int) (text []byte, key OKP) {
 	prev := strings.Repeat("0", 64)
 	if first > 1 {
 		prev = strings.Repeat("ab", 32)
-		put(signed(uint64(first-1), prev).Line())
+		put(signed("faceprint-base+jwt", uint64(first-1), prev).Line())
 	}
 	for i := range n {
 		line, err := Entry{Seq: uint64(first + i), At: at, Kind: "authenticate", Outcome: "refused", Reasons: []string{"face-no-match"}, Scores: map[string]float64{"face": 0.25}, Prev: prev}.Line()
@@ -48,7 +48,7 @@ func exported(t testing.TB, first, n int) (text []byte, key OKP) {
 		sum := sha256.Sum256(line)
 		prev = hex.EncodeToString(sum[:])
 	}
-	put(signed(uint64(first+n-1), prev).Line())
+	put(signed("faceprint-checkpoint+jwt", uint64(first+n-1), prev).Line())
 	return b.Bytes(), key
 }
 
@@ -80,6 +80,49 @@ func TestExportIsVerified(t *testing.T) {
 		other.X = base64.RawURLEncoding.EncodeToString(make([]byte, 32))
 		if _, err := VerifyExport(bytes.NewReader(text), &other); !errors.Is(err, ErrChain) {
 			t.Errorf("another device's key: %v", err)
+		}
+	}
+}
+
+// What can be made of whole exports without the key: no part of one, and no two
+// of them, pass for an export with fewer entries.
+func TestExportThatWasCutIsRefused(t *testing.T) {
+	lines := func(first, n int) ([]string, OKP) {
+		text, key := exported(t, first, n)
+		all := strings.SplitAfter(string(text), "\n")
+		return all[:len(all)-1], key
+	}
+	short, key := lines(1, 2)
+	long, _ := lines(1, 5) // the same device, later
+	pruned, _ := lines(21, 3)
+	for name, made := range map[string][]string{
+		"nothing":                       {},
+		"the end alone":                 long[5:],
+		"the end twice":                 {long[5], long[5]},
+		"the end again":                 append(append([]string{}, long...), long[5]),
+		"on after an end":               append(append([]string{}, short...), long[2:]...),
+		"the end of one as a base":      append([]string{short[2]}, long[2:]...),
+		"the base alone":                pruned[:1],
+		"the base as an end":            {pruned[0], pruned[0]},
+		"the end of a pruned one alone": pruned[4:],
+	} {
+		text := strings.Join(made, "")
+		if v, err := VerifyExport(strings.NewReader(text), &key); !errors.Is(err, ErrChain) {
+			t.Errorf("%s: %+v, %v", name, v, err)
+		}
+		switch name {
+		case "the end of one as a base", "the end twice", "the base as an end":
+			continue // without a key nobody can tell
+		}
+		if v, err := VerifyExport(strings.NewReader(text), nil); !errors.Is(err, ErrChain) {
+			t.Errorf("%s, without a key: %+v, %v", name, v, err)
+		}
+	}
+	// Nothing was cut off of what has no entries.
+	for _, first := range []int{1, 21} {
+		text, key := exported(t, first, 0)
+		if v, err := VerifyExport(bytes.NewReader(text), &key); err != nil || !v.Signed || v.Entries != 0 {
+			t.Errorf("a chain without entries: %+v, %v", v, err)
 		}
 	}
 }
