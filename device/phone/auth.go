@@ -51,6 +51,13 @@ func (b *bound) bind(t *tls.ConnectionState) (client.Binding, error) {
 	return b.binding, b.err
 }
 
+// stranger tells whether no phone has proved itself on the connection.
+func (b *bound) stranger() bool {
+	b.link.mu.Lock()
+	defer b.link.mu.Unlock()
+	return b.link.phone == nil
+}
+
 // refusal is a problem with the reason that is counted.
 type refusal struct {
 	*api.Problem
@@ -105,6 +112,8 @@ func (p *Phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else if !p.unsigned.allow(b.link.address, p.tick()) {
 		p.deny(w, b, refuse(http.StatusTooManyRequests, wire.ProblemTooMany, tooManyRequests, "too many requests without a signature from this address", "wait a few seconds"))
 		return
+	} else if b.stranger() {
+		h.Set("Connection", "close") // whatever the answer: it holds no place until the next question
 	}
 	r.Body = io.NopCloser(strings.NewReader(string(body)))
 	p.handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
@@ -126,10 +135,7 @@ func badRest(err error) *refusal {
 // try costs a handshake, which is limited before it costs anything here.
 func (p *Phones) deny(w http.ResponseWriter, b *bound, no *refusal) {
 	p.refusals.add(no.why)
-	b.link.mu.Lock()
-	stranger := b.link.phone == nil
-	b.link.mu.Unlock()
-	if stranger {
+	if b.stranger() {
 		w.Header().Set("Connection", "close")
 	}
 	if no.Status == http.StatusUnauthorized {

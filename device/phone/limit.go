@@ -1,6 +1,7 @@
 package phone
 
 import (
+	"container/list"
 	"net"
 	"net/netip"
 	"sync"
@@ -81,6 +82,7 @@ type link struct {
 	address netip.Prefix
 	l       *listener
 	once    sync.Once
+	waits   *list.Element // in l.strangers; nil once it is a phone's
 
 	mu    sync.Mutex
 	phone *paired // whose requests came over it; at most one's
@@ -95,9 +97,10 @@ type listener struct {
 	now        func() time.Time
 	refused    func(reason)
 
-	mu    sync.Mutex
-	open  int
-	count map[netip.Prefix]int
+	mu        sync.Mutex
+	open      int
+	count     map[netip.Prefix]int
+	strangers list.List // of *link, those of no phone yet, the oldest first
 }
 
 func newListener(l net.Listener, limits Limits, now func() time.Time, refused func(reason)) *listener {
@@ -113,8 +116,13 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		a := addressOf(c.RemoteAddr())
-		if l.admit(a) {
-			return &link{Conn: c, address: a, l: l}, nil
+		x := &link{Conn: c, address: a, l: l}
+		if ok, out := l.admit(x); ok {
+			if out != nil {
+				out.Close()
+				l.refused(tooManyConnections)
+			}
+			return x, nil
 		}
 		if t, ok := c.(*net.TCPConn); ok {
 			_ = t.SetLinger(0) // a reset: no state is kept for them in the kernel either
@@ -124,15 +132,35 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-func (l *listener) admit(a netip.Prefix) bool {
+// admit tells whether there is a place for the connection. Where all are taken,
+// the stranger who has held one longest gives way and is to be closed: whoever
+// has a phone proves it within a moment, and strangers keep no phone out.
+func (l *listener) admit(x *link) (ok bool, out *link) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open >= l.limits.Connections || l.count[a] >= l.limits.PerAddress || !l.handshakes.allow(a, l.now()) {
-		return false
+	if l.count[x.address] >= l.limits.PerAddress || !l.handshakes.allow(x.address, l.now()) {
+		return false, nil
+	}
+	if l.open >= l.limits.Connections {
+		oldest := l.strangers.Front()
+		if oldest == nil {
+			return false, nil
+		}
+		out = oldest.Value.(*link)
+		l.known(out)
 	}
 	l.open++
-	l.count[a]++
-	return true
+	l.count[x.address]++
+	x.waits = l.strangers.PushBack(x)
+	return true, out
+}
+
+// known takes a connection from among the strangers'. The caller holds mu.
+func (l *listener) known(c *link) {
+	if c.waits != nil {
+		l.strangers.Remove(c.waits)
+		c.waits = nil
+	}
 }
 
 // Close ends the connection and gives its place back.
@@ -140,6 +168,7 @@ func (c *link) Close() error {
 	c.once.Do(func() {
 		c.l.mu.Lock()
 		c.l.open--
+		c.l.known(c)
 		if c.l.count[c.address]--; c.l.count[c.address] == 0 {
 			delete(c.l.count, c.address)
 		}
@@ -160,6 +189,9 @@ func (c *link) claim(p *paired) bool {
 	defer c.mu.Unlock()
 	if c.phone == nil && p.joined(c) {
 		c.phone = p
+		c.l.mu.Lock()
+		c.l.known(c)
+		c.l.mu.Unlock()
 	}
 	return c.phone == p
 }

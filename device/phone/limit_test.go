@@ -105,6 +105,53 @@ func TestConnectionsOfOneAddressAreCapped(t *testing.T) {
 	}
 }
 
+// A stranger's connection ends with its answer, whatever that is.
+func TestStrangersKeepNoConnection(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many, Browsers: true})
+	for _, x := range [][]byte{
+		raw("GET", "/openapi.json", "", ""), raw("GET", "/", "", ""), raw("POST", "/v1/session", "", ""),
+		raw("POST", "/v1/pair", "", "{}"), raw("POST", "/v1/pair", "", "\xff"), raw("POST", "/v1/pair", "", strings.Repeat("[", 16000)),
+		raw("GET", "/v1/me", "", ""), raw("GET", "/nothing", "", ""),
+	} {
+		c := b.dial(t)
+		status, _, _ := c.ask(t, x)
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("%.30q: after %d the connection stays: %v", x, status, err)
+		}
+	}
+}
+
+// Strangers from many addresses who take every place keep no phone out, and
+// push out none that is there.
+func TestStrangersKeepNoPhoneOut(t *testing.T) {
+	limits := many
+	limits.Connections = 8
+	b := serve(t, newMemory("alice"), Options{Limits: limits})
+	i, c := b.pair(t, wire.Invite{User: "alice"})
+	if _, err := c.Me(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	there := b.dial(t)
+	there.want(t, sign(t, i, there.binding, "GET", "/v1/me", 500, ""), 200, "")
+	for n := range 24 {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 9, byte(n+1))}}
+		s, err := d.Dial("tcp", b.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+	}
+	for range 3 {
+		fresh := i.Client()
+		if _, err := fresh.Me(t.Context()); err != nil {
+			t.Errorf("among strangers: %v", err)
+		}
+		fresh.Close()
+	}
+	there.want(t, sign(t, i, there.binding, "GET", "/v1/me", 900, ""), 200, "")
+}
+
 func TestStrangersAreSlowedAndAuditedOnce(t *testing.T) {
 	v := newMemory("alice")
 	b := serve(t, v, Options{Limits: Limits{Handshakes: Rate{1e6, 1e6}}})
