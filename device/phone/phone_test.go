@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -439,5 +442,59 @@ func TestAttemptsMayWait(t *testing.T) {
 	}
 	if looked < 2 {
 		t.Errorf("%d connections were looked at", looked)
+	}
+}
+
+// A connection that the device closed while nothing was asked is not used for
+// what cannot be asked twice.
+func TestClosedConnectionIsNotUsed(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	i, c := b.pair(t, wire.Invite{User: "alice"})
+	for range 3 {
+		if _, err := c.Me(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.SetTerms(i.ID, wire.PhoneTerms{Rights: Rights}, "uid:7"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Verify(t.Context(), client.VerifyMe{Nonce: "n", Audience: "a"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(b.device.asked); n != 3 {
+		t.Errorf("three questions made %d attempts", n)
+	}
+}
+
+// A key that cannot be kept uses no code up, and a code that is refused leaves
+// no file.
+func TestKeyIsKeptBeforeTheCodeIsUsed(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	code := b.invite(t, wire.Invite{User: "alice"})
+	lost, err := client.NewIdentity(filepath.Join(t.TempDir(), "nowhere", "phone.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lost.Pair(t.Context(), code, "lost", "test"); !errors.Is(err, fs.ErrNotExist) || len(b.List()) != 0 {
+		t.Fatalf("%v; paired: %+v", err, b.List())
+	}
+	file := filepath.Join(t.TempDir(), "phone.json")
+	i, err := client.NewIdentity(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := i.Pair(t.Context(), code, "kept", "test"); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := client.OpenIdentity(file); err != nil || again.ID != i.ID || again.User != "alice" {
+		t.Errorf("%+v, %v", again, err)
+	}
+	late, err := client.NewIdentity(file + "2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantProblem(t, late.Pair(t.Context(), code, "late", "test"), 403, wire.ProblemPairing)
+	if _, err := os.Stat(file + "2"); !errors.Is(err, fs.ErrNotExist) || late.ID != "" {
+		t.Errorf("a code that was used leaves a phone: %v", err)
 	}
 }

@@ -119,7 +119,7 @@ func (c *Client) take(ctx context.Context) (*conn, bool, error) {
 	for len(c.idle) > 0 {
 		x := c.idle[len(c.idle)-1]
 		c.idle = c.idle[:len(c.idle)-1]
-		if time.Since(x.since) < idleReuse {
+		if time.Since(x.since) < idleReuse && quiet(x.NetConn()) {
 			c.mu.Unlock()
 			return x, true, nil
 		}
@@ -162,11 +162,11 @@ func (x *conn) send(addr, method, target string, body []byte, authorization stri
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if err := req.Write(x.Conn); err != nil {
-		return nil, fmt.Errorf("phone: %s: %w", addr, err)
+		return nil, fmt.Errorf("phone: %s: %w: %w", addr, client.ErrUnreachable, err)
 	}
 	resp, err := http.ReadResponse(x.r, req)
 	if err != nil {
-		return nil, fmt.Errorf("phone: %s hung up: %w", addr, err)
+		return nil, fmt.Errorf("phone: %s hung up: %w: %w", addr, client.ErrUnreachable, err)
 	}
 	return resp, nil
 }
@@ -203,7 +203,9 @@ func (c *Client) do(ctx context.Context, method, target string, in any) (*http.R
 	}
 }
 
-// once sends the request on a used connection or else on a fresh one.
+// once sends the request on a used connection or else on a fresh one. What
+// changes something is not sent twice: the device may have done it before it
+// hung up.
 func (c *Client) once(ctx context.Context, method, target string, body []byte) (*http.Response, *conn, error) {
 	for {
 		x, used, err := c.take(ctx)
@@ -291,7 +293,9 @@ func call[T any](ctx context.Context, c *Client, method, target string, in any) 
 }
 
 // Pair makes the identity one of the device's phones: the code's secret is
-// proved, and the device must prove that it knows it too.
+// proved, and the device must prove that it knows it too. The key is in the file
+// before the code is used up, and stays there unless the device surely did not
+// take it.
 func (i *Identity) Pair(ctx context.Context, inv Invitation, name, platform string) error {
 	a := Applicant{Key: i.public, Kind: App, Name: name, Platform: platform}
 	if err := a.Check(); err != nil {
@@ -309,23 +313,34 @@ func (i *Identity) Pair(ctx context.Context, inv Invitation, name, platform stri
 	if err != nil {
 		return fmt.Errorf("phone: %w", err)
 	}
-	resp, err := c.exchange(x, http.MethodPost, "/v1/pair", body)
-	if err != nil {
+	i.Addr, i.Pin, i.ID = inv.Addr, inv.Pin, i.public.ID()
+	if err := i.Save(); err != nil {
+		i.ID = ""
 		return err
 	}
+	unknown := func(err error) error {
+		if i.path == "" {
+			return fmt.Errorf("phone: pairing: %w", err)
+		}
+		return fmt.Errorf("phone: pairing: %w; the device may have paired this phone, whose key is in %s: ask with it, and remove the file if it is not known", err, i.path)
+	}
+	resp, err := c.exchange(x, http.MethodPost, "/v1/pair", body)
+	if err != nil {
+		return unknown(err)
+	}
 	if resp.StatusCode/100 != 2 {
-		return problem(resp)
+		return errors.Join(problem(resp), i.discard())
 	}
 	defer resp.Body.Close()
 	var reply PairReply
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&reply); err != nil {
-		return fmt.Errorf("phone: pairing: %w", err)
+		return unknown(err)
 	}
 	got, err := ParseProof(reply.Proof)
 	if err != nil || reply.ID != i.public.ID() || !got.Equal(ProveDevice(inv.Secret, proof, reply.ID, reply.User)) {
-		return fmt.Errorf("phone: pairing: %w", ErrProof)
+		return errors.Join(fmt.Errorf("phone: pairing: %w", ErrProof), i.discard())
 	}
-	i.Addr, i.Pin, i.ID, i.User = inv.Addr, inv.Pin, reply.ID, reply.User
+	i.User = reply.User
 	return i.Save()
 }
 

@@ -193,6 +193,17 @@ func (i *Identity) Save() error {
 	return i.save()
 }
 
+// discard forgets a pairing that the device did not make.
+func (i *Identity) discard() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.ID = ""
+	if i.path == "" {
+		return nil
+	}
+	return os.Remove(i.path)
+}
+
 // text is what the file holds; the caller wipes it.
 func (i *Identity) text() ([]byte, error) {
 	private, err := i.key.Bytes()
