@@ -62,7 +62,7 @@ func scripts(t *testing.T) (from, to int) {
 }
 
 // Bytes of one attempt, both ways, with decoys: faults fall anywhere in them.
-const bytesIn, bytesOut = 5400, 200
+const bytesIn, bytesOut = 7000, 250
 
 // The latest that an answer comes in these scripts.
 const lateMost = 4 * time.Second

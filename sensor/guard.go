@@ -41,6 +41,9 @@ type guard struct {
 	fastest time.Duration // 0 where unknown
 	keeps   bool          // the library returns what it was given
 	lend    func(template []byte) ([][]byte, error)
+	// excused are the attempts in a row in which a decoy matched that may have been
+	// lost, on a line that showed no damage.
+	excused int
 }
 
 // Guard makes Match mix the decoys in. Fewer than MinDecoys are refused.

@@ -23,7 +23,8 @@ import (
 // ones go with a template never changes, or a module that compared notes would
 // learn which of them is always there. A match on a decoy is an *AttackError;
 // where the decoy may have been lost on the wire, so that the template before it
-// was compared twice, it is ErrDoubt. Both count as failures.
+// was compared twice, it is ErrDoubt, but for the third attempt in a row on a sound
+// line. Both count as failures.
 func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float64, error) {
 	if err := checkTemplate(template); err != nil {
 		return 0, err
@@ -49,11 +50,27 @@ func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float
 			}
 		}()
 	}
-	score, doubt, err := m.compareAll(ctx, lineup(template, others), lent)
+	nobody := spare(others, lent)
+	if lent {
+		defer clear(nobody)
+	}
+	damage := m.link.meter.damage()
+	score, doubt, err := m.compareAll(ctx, lineup(template, others), nobody, lent)
 	if err == nil && stale() {
 		err = fmt.Errorf("sensor: %s was reset meanwhile: %w; scan again", m.info.Port, ErrStale)
 	}
-	if attack := (*AttackError)(nil); doubt && !errors.As(err, &attack) {
+	attack := (*AttackError)(nil)
+	switch {
+	case !doubt && err == nil:
+		m.guard.excused = 0
+	case doubt && m.link.meter.damage() == damage: // a wire that loses decoys loses other things as well
+		m.guard.excused++
+	}
+	if doubt && m.guard.excused >= excuses && !errors.As(err, &attack) {
+		attack = &AttackError{AttackDecoy, fmt.Sprintf("decoys matched that may have been lost on the wire, in %d attempts in a row on a sound one", m.guard.excused)}
+		err = errors.Join(attack, err)
+	}
+	if doubt && attack == nil && !errors.As(err, &attack) {
 		// Whatever else went wrong: a liar that falls silent after a wrong guess
 		// has guessed all the same.
 		err = errors.Join(m.doubt("a decoy matched"), err)
@@ -65,25 +82,29 @@ func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float
 }
 
 // compareAll compares the scan with a line-up, whose first is the template, in
-// random order. doubt tells that a decoy seemed to match. Of decoys that were
-// lent, one may match: that is no attack where the template does not.
-func (m *Module) compareAll(ctx context.Context, lineup [][]byte, lent bool) (score float64, doubt bool, err error) {
-	decoyed := 0 // which decoy seemed to match
-	decoy := ""  // how one did for sure
-	var attack error
-	// In place of a decoy that was lost on the wire, a person's template may lie
-	// in the buffer: one of before, or this one after its turn. Whoever it is of
-	// then seems to match the decoy.
-	before, after := m.loaded, false
+// random order. spare is nobody's either. doubt tells that a decoy seemed to match.
+// Of decoys that were lent, one may match: that is no attack where the template
+// does not.
+func (m *Module) compareAll(ctx context.Context, lineup [][]byte, spare []byte, lent bool) (score float64, doubt bool, err error) {
 	if len(lineup) == 1 {
 		if err := m.unlike(ctx, lineup[0]); err != nil {
 			return 0, false, err
 		}
+	} else if m.loaded {
+		// Whoever's lies in the buffer would match in place of what the wire lost.
+		// Once a no was heard, a yes is one to what was sent since.
+		if doubt, err := m.overwrite(ctx, spare); doubt || err != nil {
+			return 0, doubt, err
+		}
 	}
-	for _, at := range m.order(len(lineup)) {
+	decoy := "" // how one matched
+	var attack error
+	there := false // the template may still lie there in place of a decoy
+	for _, at := range order(len(lineup)) {
 		got, took, err := m.compare(ctx, lineup[at])
-		if err == nil && at != 0 && after && got > 0 && got == score {
-			got, _, err = m.compare(ctx, lineup[at]) // was it lost?
+		lost := err == nil && at != 0 && there && got > 0 && got == score
+		if lost { // or was it?
+			got, _, err = m.compare(ctx, lineup[at])
 		}
 		if err != nil {
 			m.loaded = m.loaded || at == 0
@@ -92,29 +113,18 @@ func (m *Module) compareAll(ctx context.Context, lineup [][]byte, lent bool) (sc
 		doubt = doubt || at != 0 && got > 0
 		switch {
 		case at == 0:
-			score, before, after, m.loaded = got, false, true, true
-			if got > 0 && took < m.guard.fastest {
-				attack = &AttackError{AttackHaste, fmt.Sprintf("answered in %v beyond the wire's time, %v is the least", took, m.guard.fastest)}
+			score, there, m.loaded = got, true, true
+			if got > 0 && m.hasty(took) {
+				attack = m.haste(took)
 			}
 		case got == 0:
 			// Whoever matched the template does not match this: it is another.
-			if after && score > 0 {
-				after, m.loaded = false, false
+			if there && score > 0 {
+				there, m.loaded = false, false
 			}
-		case before, after && got == score:
-			decoyed = at
+		case lost && got == score: // lost twice, or so it seems
 		default:
 			decoy = fmt.Sprintf("a decoy scored %g", got)
-		}
-	}
-	if decoyed > 0 && decoy == "" && attack == nil { // now that nothing can be learnt from it
-		m.loaded = true
-		got, _, err := m.compare(ctx, lineup[decoyed])
-		if err != nil {
-			return 0, doubt, err
-		}
-		if got > 0 && got != score {
-			decoy = fmt.Sprintf("a decoy scored %g, twice", got)
 		}
 	}
 	if lent && score == 0 {
@@ -128,6 +138,30 @@ func (m *Module) compareAll(ctx context.Context, lineup [][]byte, lent bool) (sc
 		return 0, doubt, err
 	}
 	return score, doubt, attack
+}
+
+// overwrite puts what is nobody's into the second buffer, until the scan does not
+// match it. doubt: it always did.
+func (m *Module) overwrite(ctx context.Context, spare []byte) (doubt bool, err error) {
+	for range overwrites {
+		score, took, err := m.compare(ctx, spare)
+		switch {
+		case err != nil:
+			return false, err
+		case score == 0:
+			return false, nil
+		case m.hasty(took):
+			return true, m.haste(took)
+		}
+	}
+	return true, nil
+}
+
+// hasty tells whether a yes came before it can have been compared.
+func (m *Module) hasty(took time.Duration) bool { return took < m.guard.fastest }
+
+func (m *Module) haste(took time.Duration) error {
+	return &AttackError{AttackHaste, fmt.Sprintf("answered in %v beyond the wire's time, %v is the least", took, m.guard.fastest)}
 }
 
 // Same tells which of the templates is of the same finger as a new one, -1 for
@@ -190,9 +224,13 @@ func (m *Module) sure(ctx context.Context, template []byte) (bool, error) {
 	}
 }
 
-// lineup is the template and those of the decoys that go with it.
+// lineup is the template and those of the decoys that go with it. The last decoy
+// is spare where there are enough.
 func lineup(template []byte, decoys [][]byte) [][]byte {
 	lineup := [][]byte{template}
+	if len(decoys) > MinDecoys {
+		decoys = decoys[:len(decoys)-1]
+	}
 	if len(decoys) == 0 {
 		return lineup
 	}
@@ -205,18 +243,35 @@ func lineup(template []byte, decoys [][]byte) [][]byte {
 	return lineup
 }
 
-// order is a random one of n; where the second buffer holds a person's
-// template, the person's does not come first: were it lost on the wire, the one
-// before would be compared in its place.
-func (m *Module) order(n int) []int {
+// spare is what overwrites the second buffer: a decoy that is in no line-up, for
+// one that was seen before the line-up would be known in it. What is lent is
+// somebody's, who may be the one who is scanned: its complement is nobody's.
+func spare(decoys [][]byte, lent bool) []byte {
+	if len(decoys) == 0 {
+		return nil
+	}
+	last := decoys[len(decoys)-1]
+	if lent {
+		return complement(last)
+	}
+	return last
+}
+
+// complement of a template is nobody's.
+func complement(template []byte) []byte {
+	nobody := make([]byte, len(template))
+	for i, b := range template {
+		nobody[i] = ^b
+	}
+	return nobody
+}
+
+// order is a random one of n that nobody can foresee.
+func order(n int) []int {
 	order := make([]int, n)
 	for i := range order {
 		j := random(i + 1)
 		order[i], order[j] = order[j], i
-	}
-	if m.loaded && n > 1 && order[0] == 0 {
-		j := 1 + random(n-1)
-		order[0], order[j] = order[j], order[0]
 	}
 	return order
 }
@@ -270,10 +325,7 @@ func (m *Module) match(ctx context.Context) (score float64, took time.Duration, 
 // lost leaves the buffer as it was. Where it matches, as after the same person's
 // last scan, the template's complement is loaded, which is nobody's.
 func (m *Module) unlike(ctx context.Context, template []byte) error {
-	nobody := make([]byte, len(template))
-	for i, b := range template {
-		nobody[i] = ^b
-	}
+	nobody := complement(template)
 	defer clear(nobody)
 	for try := 0; ; try++ {
 		score, _, err := m.match(ctx)

@@ -110,3 +110,9 @@ func (m *meter) chatter() (what string, known bool) {
 	}
 	return "what is heard there is noise: another baud rate, or a loose wire", false
 }
+
+// damage counts what showed that the wire is bad.
+func (m *meter) damage() uint64 {
+	s := m.snapshot()
+	return s.BadSums + s.Skipped + s.Timeouts + s.Repeats
+}

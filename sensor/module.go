@@ -28,8 +28,8 @@ type Module struct {
 
 	library library
 
-	// loaded tells what lies in the second buffer: only where it is a decoy,
-	// or nothing, may a template go there first. Guarded by turn.
+	// loaded: the second buffer may hold somebody's template; not where it holds a
+	// decoy for sure. Guarded by turn.
 	loaded bool
 
 	closed sync.Once

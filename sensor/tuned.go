@@ -82,9 +82,16 @@ const (
 	haste = 4 * time.Millisecond
 
 	// MinDecoys are mixed into every comparison, one more for half of the
-	// templates: a module that guesses which one to accept is caught two times
-	// out of three or more.
+	// templates where there are four decoys or more: a module that says yes to one
+	// of the line-up is right once in three times or less and caught in all the
+	// others (TestLyingModule: of 1500 tries about 500, caught in the rest).
 	MinDecoys = 2
+
+	// How often a decoy is sent that is to overwrite a template and matches: two
+	// faults in a row are seen on real wires. And how many attempts in a row may
+	// end that way on a line without other damage, nine lost downloads in all.
+	overwrites = 3
+	excuses    = 3
 )
 
 // bauds in the order in which they are tried: the factory's, then what people

@@ -260,7 +260,7 @@ func (s *Sim) extract(buffer byte) ([]sensor.Packet, time.Duration) {
 		v = finger{binary.LittleEndian.Uint64(h[:])}.features(0, 1)
 	}
 	s.buffers[buffer] = encode(s.p.Model, v, 1, s.p.FeatureSize)
-	s.newest, s.fresh = s.buffers[buffer], true
+	s.newest, s.fresh, s.compared = s.buffers[buffer], true, 0
 	return s.ack(sensor.OK), s.p.Features
 }
 
@@ -325,8 +325,18 @@ func (s *Sim) compare(a, b []byte) int {
 
 // invented is the score that a lying module gives, 0 where it says no.
 func (s *Sim) invented() int {
-	if s.lie == "guess" && s.rand.IntN(3) != 0 {
-		return 0
+	switch s.lie {
+	case "guess":
+		if s.rand.IntN(3) != 0 {
+			return 0
+		}
+	case "second":
+		if s.compared != 2 {
+			return 0
+		}
+		return 200
+	case "same":
+		return 200
 	}
 	return 150 + s.rand.IntN(150)
 }
@@ -334,6 +344,7 @@ func (s *Sim) invented() int {
 func (s *Sim) match() ([]sensor.Packet, time.Duration) {
 	scan, template := s.features(1), s.buffers[s.templates(2)]
 	n, took := s.compare(scan, template), s.p.Match
+	s.compared++
 	if s.lie != "" {
 		n = s.invented()
 	}

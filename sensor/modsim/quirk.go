@@ -37,6 +37,8 @@ var lieText = map[string]string{
 	"honest": "as it should",
 	"yes":    "every comparison matches",
 	"fast":   "every comparison matches, before it could have been made",
+	"same":   "every comparison matches, always with the same score",
+	"second": "the second comparison of each scan matches, always with the same score",
 	"guess":  "one comparison in three matches",
 	"knows":  "every comparison matches, but with what it made of the host's pictures: it knows its decoys",
 }
@@ -69,7 +71,7 @@ func (s *Sim) setQuirk(args []string) error {
 
 func (s *Sim) setLie(args []string) error {
 	if len(args) != 1 || lieText[args[0]] == "" {
-		return fmt.Errorf("modsim: lie HOW, with HOW one of honest, yes, fast, guess, knows")
+		return fmt.Errorf("modsim: lie HOW, with HOW one of honest, yes, fast, same, second, guess, knows")
 	}
 	s.lie = args[0]
 	if s.lie == "honest" {

@@ -59,6 +59,7 @@ type Sim struct {
 	restart  bool
 	image    *picture // what GenImg or DownImage left, nil for none
 	fresh    bool     // no capture since the last Img2Tz
+	compared int      // how often the newest features were compared
 	passedOK bool     // the last comparison said yes
 	buffers  map[byte][]byte
 	library  map[int][]byte
