@@ -253,9 +253,10 @@ type Restored struct {
 
 // Restore makes the vault at path of a backup. Whoever was forgotten since, by
 // the vault that is replaced, is forgotten in what comes back as well; where
-// that vault cannot tell, Restore refuses (ErrCorrupt, or why it does not open)
-// unless WithoutForgotten. Of the lock-outs of both vaults the stricter hold. Nothing is changed before the whole of the backup was
-// read and found sound.
+// that vault cannot tell, Restore refuses (ErrCorrupt, or why it does not open;
+// ErrRolledBack where it is gone, but was there) unless WithoutForgotten. Of the
+// lock-outs of both vaults the stricter hold. Nothing is changed before the
+// whole of the backup was read and found sound.
 func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) (r Restored, err error) {
 	before, release, err := replaced(path, source, o)
 	if err != nil {
@@ -364,7 +365,10 @@ type predecessor struct {
 func replaced(path string, source KeySource, o RestoreOptions) (p predecessor, release func() error, err error) {
 	release = func() error { return nil }
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
-		p.gone.Whole = true
+		if err = wasThere(path, source); err != nil && !o.WithoutForgotten {
+			return p, nil, cannotTell(err)
+		}
+		p.gone.Whole = err == nil
 		return p, release, nil
 	}
 	p.there = true
@@ -388,7 +392,31 @@ func replaced(path string, source KeySource, o RestoreOptions) (p predecessor, r
 	if o.WithoutForgotten { // damage is what backups are for
 		return p, release, nil
 	}
-	return p, nil, errors.Join(fmt.Errorf("store: the vault that would be replaced cannot tell who was forgotten or locked out since the backup, and they would come back: %w; mend that, or restore with --without-forgotten and forget them again", err), release())
+	return p, nil, errors.Join(cannotTell(err), release())
+}
+
+func cannotTell(why error) error {
+	return fmt.Errorf("store: the vault that would be replaced cannot tell who was forgotten or locked out since the backup, and they would come back: %w; mend that, or restore with --without-forgotten and forget them again", why)
+}
+
+// wasThere tells by what is left of it whether there was a vault at path: its
+// head file, or a key with a count of its starts.
+func wasThere(path string, source KeySource) error {
+	gone := func(left string) error {
+		return fmt.Errorf("the vault %s is gone, but %s is there: %w", path, left, ErrRolledBack)
+	}
+	if _, err := os.Lstat(path + headSuffix); !errors.Is(err, os.ErrNotExist) {
+		return gone("its head file " + path + headSuffix)
+	}
+	if _, counts := source.(Counter); !counts {
+		return nil
+	}
+	key, err := source.Key()
+	clear(key)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return gone("the " + source.String() + ", which has counted its starts,")
 }
 
 func (p *predecessor) read(tx *Tx) error {

@@ -272,8 +272,9 @@ func TestForgottenStayForgottenBeyondTheChain(t *testing.T) {
 
 func TestVaultThatCannotTellWhoWasForgottenIsNotReplacedUnasked(t *testing.T) {
 	for name, spoil := range map[string]func(v *testVault) error{
-		"no head": func(v *testVault) error { return os.Remove(v.path + headSuffix) },
-		"damaged": func(v *testVault) error { return os.Truncate(v.path, 5000) },
+		"no head":                func(v *testVault) error { return os.Remove(v.path + headSuffix) },
+		"gone, but for its head": func(v *testVault) error { return os.Remove(v.path) },
+		"damaged":                func(v *testVault) error { return os.Truncate(v.path, 5000) },
 		"pruned before there was a list": func(v *testVault) error {
 			v.open(t)
 			v.prune(t, 1)
@@ -295,6 +296,31 @@ func TestVaultThatCannotTellWhoWasForgottenIsNotReplacedUnasked(t *testing.T) {
 				t.Fatalf("%+v", r)
 			}
 		})
+	}
+}
+
+// Where the file is gone the key's own count of its starts tells that it was there.
+func TestVaultThatIsGoneWasThereByItsCounter(t *testing.T) {
+	v, _ := filled(t)
+	operator := newIdentity(t)
+	b := backupOf(t, v, BackupKeys{Operator: []string{operator.public}})
+	if err := errors.Join(v.Close(), os.Remove(v.path), os.Remove(v.path+headSuffix)); err != nil {
+		t.Fatal(err)
+	}
+	n := uint64(7)
+	restore := func(source KeySource, without bool) (Restored, error) {
+		return Restore(v.path, source, bytes.NewReader(b), RestoreOptions{Operator: operator.reader(), WithoutForgotten: without, At: noon})
+	}
+	_, err := restore(countedKey{v.key, &n}, false)
+	wantErr(t, err, ErrRolledBack)
+	if r, err := restore(countedKey{v.key, &n}, true); err != nil || r.People != 1 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if err := errors.Join(os.Remove(v.path), os.Remove(v.path+headSuffix)); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := restore(v.key, false); err != nil || r.People != 1 { // and with nothing left, nothing tells
+		t.Fatalf("%+v, %v", r, err)
 	}
 }
 

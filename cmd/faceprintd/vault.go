@@ -61,7 +61,8 @@ or as root, which becomes that account:
                              another device, or from before the device key was replaced, needs
                              the owner's recovery key. With --replace it takes the place of the
                              vault that is there, and whoever that forgot stays forgotten; where
-                             that vault cannot tell, only with --without-forgotten
+                             that vault cannot tell, or is gone and its head file or TPM key is
+                             left, only with --without-forgotten
 `
 
 // vaultCommand runs one of them.
@@ -252,6 +253,8 @@ func vaultRestore(c storeConfig, args []string, out io.Writer) error {
 	fmt.Fprintln(out)
 	if r.Replaced {
 		fmt.Fprintln(out, "phones and fingers that were revoked since that time are back: revoke them again; the stricter lock-outs hold")
+	} else {
+		fmt.Fprintln(out, "nothing told what was forgotten, revoked or locked out since that time: it is back; forget and revoke it again")
 	}
 	return nil
 }
