@@ -83,6 +83,11 @@ func (s *Store) MoveKey(to KeySource) error {
 		return err
 	}
 	defer clear(root)
+	before, err := keyOf(s.source.Key) // rootKey promoted a prepared one
+	if err != nil {
+		return err
+	}
+	defer clear(before)
 	starts := uint64(0)
 	if c, ok := to.(Counter); ok {
 		if starts, err = c.Count(); err != nil {
@@ -94,6 +99,9 @@ func (s *Store) MoveKey(to KeySource) error {
 			return err
 		}
 		if err := tx.tx.Bucket(bucketMeta).Put(keyRoot, sealRoot(key, root)); err != nil {
+			return err
+		}
+		if err := tx.put(bucketMeta, keyMoved, KeyID(before)); err != nil {
 			return err
 		}
 		if err := tx.putNumber(keyDue, dueCompact); err != nil { // the old wrapping is in the free pages
@@ -110,6 +118,26 @@ func (s *Store) MoveKey(to KeySource) error {
 	s.swap.Unlock()
 	_, _, err = s.finish()
 	return err
+}
+
+// MovedFrom tells whether the vault was last moved away from the key that the
+// source has. What a cut left of the move is finished first: then that key opens
+// nothing of the vault and is to be destroyed.
+func (s *Store) MovedFrom(source KeySource) (bool, error) {
+	if err := s.Finish(); err != nil {
+		return false, err
+	}
+	key, err := keyOf(source.Key)
+	if err != nil {
+		return false, err
+	}
+	defer clear(key)
+	var id []byte
+	err = s.View(func(tx *Tx) (err error) { id, err = tx.get(bucketMeta, keyMoved); return err })
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && bytes.Equal(id, KeyID(key)), err
 }
 
 // Rotate replaces every key, of the device (where its source can), of the vault

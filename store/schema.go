@@ -38,6 +38,7 @@ var (
 	keyStarts  = []byte("starts")  // how often it was opened, where a Counter counts along
 	keyBase    = []byte("base")    // Checkpoint: the last audit entry that was pruned
 	keyGone    = []byte("gone")    // forgottenList: who was forgotten, as far as the audit chain no longer tells
+	keyMoved   = []byte("moved")   // KeyID of the key that MoveKey moved away from; there only after one
 	keyDue     = []byte("due")     // what an erasure still owes, see Finish; mostly not there
 )
 

@@ -183,13 +183,17 @@ func vaultRekey(c storeConfig, args []string, out io.Writer) (err error) {
 		return err
 	}
 	v, err := openStore(old, false)
+	if errors.Is(err, store.ErrKey) {
+		v, err = movedAlready(c, old, err)
+	} else if err == nil {
+		if err = v.MoveKey(keySource(c)); err != nil {
+			err = errors.Join(err, v.Close())
+		}
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, v.Close()) }()
-	if err := v.MoveKey(keySource(c)); err != nil {
-		return err
-	}
 	if d, ok := keySource(old).(destroyer); ok {
 		if err := d.Destroy(); err != nil {
 			return fmt.Errorf("the vault was moved, but the key of before is still there: %w", err)
@@ -197,6 +201,30 @@ func vaultRekey(c storeConfig, args []string, out io.Writer) (err error) {
 	}
 	fmt.Fprintf(out, "moved; %s\n", v.Key())
 	return nil
+}
+
+// movedAlready opens a vault that a rekey which was cut off had moved from the
+// old key, which does not open it any more: only that key is left to destroy.
+// Any other is left alone, and wrong is the error.
+func movedAlready(c, old storeConfig, wrong error) (*store.Store, error) {
+	if _, err := keySource(old).Key(); err != nil {
+		return nil, wrong
+	}
+	if _, err := os.Lstat(c.KeyFile); err != nil {
+		return nil, wrong
+	}
+	v, err := openStore(c, false)
+	if err != nil {
+		return nil, errors.Join(wrong, err)
+	}
+	moved, err := v.MovedFrom(keySource(old))
+	switch {
+	case err != nil:
+		return nil, errors.Join(err, v.Close())
+	case !moved:
+		return nil, errors.Join(wrong, v.Close())
+	}
+	return v, nil
 }
 
 func vaultRestore(c storeConfig, args []string, out io.Writer) error {
