@@ -105,7 +105,7 @@ func (t *tool) finish(ctx context.Context, err error) int {
 		switch problem.Problem() {
 		case client.ProblemBusy, client.ProblemTooMany, client.ProblemRetry:
 			code = exitRetry
-		case client.ProblemDuplicate, client.ProblemRefused:
+		case client.ProblemDuplicate, client.ProblemRefused, client.ProblemRevoked, client.ProblemExpired:
 			code = exitRefused
 		case client.ProblemInvalid, client.ProblemNotFound, client.ProblemConsent, client.ProblemPairing:
 			code = exitUsage

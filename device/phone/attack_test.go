@@ -364,10 +364,10 @@ func TestClockSetBackRevivesNothing(t *testing.T) {
 	}
 	b.clock.add(2 * time.Hour)
 	_, err := c.Me(t.Context())
-	wantProblem(t, err, 401, wire.ProblemRevoked)
+	wantProblem(t, err, 401, wire.ProblemExpired)
 	b.clock.set(-24 * time.Hour)
 	_, err = c.Me(t.Context())
-	wantProblem(t, err, 401, wire.ProblemRevoked)
+	wantProblem(t, err, 401, wire.ProblemExpired)
 	_, err = sc.Unlock(t.Context(), client.Unlock{})
 	wantProblem(t, err, 403, wire.ProblemForbidden)
 	wantProblem(t, identity(t).Pair(t.Context(), inv, "x", "test"), 403, wire.ProblemPairing)
@@ -377,7 +377,7 @@ func TestClockSetBackRevivesNothing(t *testing.T) {
 	again := serve(t, v, Options{Limits: many, Now: b.clock.get})
 	i.Addr, scheduled.Addr = again.addr, again.addr
 	_, err = i.Client().Me(t.Context())
-	wantProblem(t, err, 401, wire.ProblemRevoked)
+	wantProblem(t, err, 401, wire.ProblemExpired)
 }
 
 // Nobody has to ask anything for the device to know how late it was.
@@ -396,11 +396,11 @@ func TestClockSetBackWhileNobodyAsks(t *testing.T) {
 	again := serve(t, v.copy(), Options{Limits: many, Now: noon}) // the device lost its power, and its clock
 	i.Addr = again.addr
 	_, err := i.Client().Me(t.Context())
-	wantProblem(t, err, 401, wire.ProblemRevoked)
+	wantProblem(t, err, 401, wire.ProblemExpired)
 	b.clock.set(-2 * time.Hour)
 	i.Addr = b.addr
 	_, err = i.Client().Me(t.Context())
-	wantProblem(t, err, 401, wire.ProblemRevoked)
+	wantProblem(t, err, 401, wire.ProblemExpired)
 }
 
 func TestCountersOutliveACrash(t *testing.T) {
@@ -518,7 +518,7 @@ func TestExpiryEndsOpenStreams(t *testing.T) {
 		"the minute": func(b *bench, _ *client.Identity) { b.tidy() },
 		"a request": func(b *bench, i *client.Identity) {
 			c := b.dial(t)
-			c.want(t, sign(t, i, c.binding, "GET", "/v1/me", 5000, ""), 401, wire.ProblemRevoked)
+			c.want(t, sign(t, i, c.binding, "GET", "/v1/me", 5000, ""), 401, wire.ProblemExpired)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

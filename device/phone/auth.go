@@ -277,7 +277,7 @@ func (p *Phones) reserve(x *paired, counter uint64, now time.Time) error {
 }
 
 func isExpired() *refusal {
-	return refuse(http.StatusUnauthorized, wire.ProblemRevoked, expiredPhone, "the pairing of this phone has expired", "pair it again")
+	return refuse(http.StatusUnauthorized, wire.ProblemExpired, expiredPhone, "the pairing of this phone has expired", "have an administrator give it more time, or pair it again")
 }
 
 // tellTime has the vault know that a phone has expired, once.

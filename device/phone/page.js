@@ -188,10 +188,11 @@ async function attempt(f) {
     await f();
   } catch (e) {
     say(told(e));
-    if (e.kind === "revoked") {
-      await forget();
-      show("unpaired");
-    }
+    // Only a revocation is for ever. The key of a pairing that is over, or of a
+    // person whom the device does not know, is kept: more time may be given, and
+    // the vault may be an old one that is put right.
+    if (e.kind === "revoked") await forget();
+    if (["revoked", "expired", "unsigned"].includes(e.kind)) show("unpaired");
   }
 }
 
@@ -312,8 +313,8 @@ async function start() {
     });
     show("pair");
   } else if (await recall()) {
-    await home();
-    listen();
+    await attempt(home);
+    if (await recall()) listen(); // which goes on asking where it did not work
   } else {
     show("unpaired");
   }

@@ -192,6 +192,37 @@ func TestPageInChromium(t *testing.T) {
 	until(t, ctx, "document.body.dataset.screen === 'unpaired'")
 }
 
+// A pairing whose time is over comes back when it is given more; a person whom
+// the device forgot is told so, and led back to the beginning.
+func TestPageOutlivesExpiry(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many, Browsers: true})
+	words := wordsOf(t, "en")
+	ctx := tab(t, b, b.invite(t, wire.Invite{User: "alice"}).Text())
+	until(t, ctx, "document.body.dataset.screen === 'pair'")
+	do(t, ctx, chromedp.SendKeys("#name", "Browser"), chromedp.Click("#pair button"))
+	until(t, ctx, "document.body.dataset.listening === 'yes'")
+	id, end := b.List()[0].ID, b.clock.get().Add(time.Hour)
+	if _, err := b.SetTerms(id, wire.PhoneTerms{Rights: Rights, Expires: &end}, "uid:7"); err != nil {
+		t.Fatal(err)
+	}
+	b.clock.add(2 * time.Hour)
+	do(t, ctx, chromedp.Reload())
+	until(t, ctx, "document.body.dataset.screen === 'unpaired'")
+	if said := js[string](t, ctx, "document.getElementById('said').textContent"); said != words["problem.expired"] {
+		t.Errorf("an expiry is said as %q", said)
+	}
+	if _, err := b.SetTerms(id, wire.PhoneTerms{Rights: Rights}, "uid:7"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, ctx, "document.body.dataset.screen === 'home'")
+	b.Forgotten("alice")
+	do(t, ctx, chromedp.Reload())
+	until(t, ctx, "document.body.dataset.screen === 'unpaired'")
+	if said := js[string](t, ctx, "document.getElementById('said').textContent"); said != words["problem.unsigned"] {
+		t.Errorf("somebody forgotten is told %q", said)
+	}
+}
+
 // The page speaks its person's language, in that one's direction, and offers
 // what the phone may do and nothing else, also after that was changed.
 func TestPageSpeaksAndOffersWhatItMay(t *testing.T) {

@@ -56,7 +56,7 @@ func TestTermsHoldAtOnce(t *testing.T) {
 	wantProblem(t, err, 403, wire.ProblemForbidden)
 	again.clock.add(time.Hour)
 	_, err = c.Me(t.Context())
-	wantProblem(t, err, 401, wire.ProblemRevoked)
+	wantProblem(t, err, 401, wire.ProblemExpired)
 
 	// What is over can be given more time, and for ever; what was revoked cannot.
 	if p, err = again.SetTerms(i.ID, wire.PhoneTerms{Rights: []string{Unlock}}, "uid:7"); err != nil || p.Expires != nil || p.Schedule != "" {

@@ -84,7 +84,8 @@ const (
 	// Of phones.
 	ProblemUnsigned = "unsigned"      // no signature, or one that does not hold, of a phone that is known
 	ProblemStale    = "stale-counter" // the counter is not above the last
-	ProblemRevoked  = "revoked"       // the phone is revoked or expired
+	ProblemRevoked  = "revoked"       // the phone is revoked, for ever
+	ProblemExpired  = "expired"       // its time is over, unless it is given more
 	ProblemTooMany  = "too-many"      // slower
 	ProblemPairing  = "not-paired"    // the invitation is wrong, used or expired
 )
