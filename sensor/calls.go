@@ -126,7 +126,13 @@ func (m *Module) SetPassword(ctx context.Context, password uint32) error {
 // SetAddress changes the module's address (SetAdder, manual p. 12; code 18). Which
 // address its answer carries is not written: both are taken. Where the answer was
 // lost, the module is looked for at the new address and then at the old one.
+//
+// 0 is ErrValue: in a Config it stands for DefaultAddress, so that nothing would
+// reach the module again.
 func (m *Module) SetAddress(ctx context.Context, address uint32) error {
+	if address == 0 {
+		return fmt.Errorf("sensor: %s: the address 0 stands for the factory's, 0x%08X, so that the module would not be found again: %w", m.info.Port, DefaultAddress, ErrValue)
+	}
 	release, err := m.take(ctx)
 	if err != nil {
 		return err

@@ -53,6 +53,7 @@ func (a aura) lasts() time.Duration {
 // lamp is guarded by turn.
 type lamp struct {
 	is   Lamp
+	at   time.Time // when it was set
 	busy time.Time // until when an animation runs
 }
 
@@ -71,7 +72,9 @@ func (m *Module) findLamp(ctx context.Context) error {
 }
 
 // Show sets the lamp (AuraLedConfig, manual p. 27; LightOn and LightOff, 50 and 51,
-// of optical units). A module without a lamp shows nothing, which is no error.
+// of optical units). A module without a lamp shows nothing, which is no error. A
+// steady light is set again after a while: a module that was reset is dark, and one
+// with the factory's password does not say so.
 func (m *Module) Show(ctx context.Context, l Lamp) error {
 	a, ok := auras[l]
 	if !ok {
@@ -82,7 +85,7 @@ func (m *Module) Show(ctx context.Context, l Lamp) error {
 		return err
 	}
 	defer release()
-	if l == m.lamp.is && a.lasts() == 0 {
+	if l == m.lamp.is && a.lasts() == 0 && time.Since(m.lamp.at) < lampAgain {
 		return nil
 	}
 	switch m.info.Lamp {
@@ -97,7 +100,7 @@ func (m *Module) Show(ctx context.Context, l Lamp) error {
 		_, err = m.link.command(ctx, i)
 	}
 	if err == nil {
-		m.lamp.is = l
+		m.lamp.is, m.lamp.at = l, time.Now()
 	}
 	return err
 }

@@ -578,6 +578,39 @@ func TestEveryInstruction(t *testing.T) {
 	}
 }
 
+// A module whose power failed is dark; asked for the same light a while later it
+// shines again.
+func TestLampAfterReset(t *testing.T) {
+	for model, want := range map[string]string{"r503": "colour 1", "r307": "lamp on"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSim(t, model)
+			m := wired(t, s)
+			l := map[string]sensor.Lamp{"r503": sensor.LampLocked, "r307": sensor.LampWorking}[model]
+			for range 2 {
+				if err := m.Show(t.Context(), l); err != nil {
+					t.Fatal(err)
+				}
+				if is, _ := s.Command("state"); !strings.Contains(is, want) {
+					t.Errorf("%s: %s", model, is)
+				}
+				do(t, s, "unplug", "plug")
+				time.Sleep(5 * time.Second) // of the bubble: what the daemon lets pass
+			}
+		})
+	}
+}
+
+// The address 0 means the factory's to whoever opens a module: it is not set.
+func TestAddressZero(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, "r307")
+		if err := wired(t, s).SetAddress(t.Context(), 0); !errors.Is(err, sensor.ErrValue) {
+			t.Errorf("%v", err)
+		}
+		wired(t, s) // it is where it was
+	})
+}
+
 // Units without a ring have a light, or nothing.
 func TestLampKinds(t *testing.T) {
 	for model, want := range map[string]string{"r503": sensor.LampAura, "r307": sensor.LampLight} {

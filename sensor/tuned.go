@@ -69,6 +69,10 @@ const (
 	// SoftRst: start-up of at most 50 ms on the R503, which alone has it.
 	restart = 120 * time.Millisecond
 
+	// A steady light is set anew when asked for after this long: less than the 5 s
+	// after which the daemon asks.
+	lampAgain = 3 * time.Second
+
 	// Rates that an automatic raise aims at and falls back to, and how often the
 	// module is asked before a rate counts as sound.
 	fastestBaud = 115200
