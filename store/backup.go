@@ -326,7 +326,15 @@ func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) 
 				return err
 			}
 		}
-		if _, err := tx.Append(Entry{At: o.At, Kind: "restore", Outcome: "done"}); err != nil || !counts {
+		// The entries since the backup go; the chain tells how far it was.
+		reasons := []string{"backup-of-" + note.At.UTC().Format(time.RFC3339), "replaced-unknown"}
+		switch {
+		case before.read:
+			reasons[1] = fmt.Sprintf("replaced-%d-%v", before.seq, before.hash)
+		case !before.there && before.gone.Whole:
+			reasons[1] = "replaced-nothing"
+		}
+		if _, err := tx.Append(Entry{At: o.At, Kind: "restore", Outcome: "done", Reasons: reasons}); err != nil || !counts {
 			return err
 		}
 		starts, err := counter.Count()
@@ -356,6 +364,9 @@ func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) 
 // predecessor is what a restored vault takes from the one that it replaces.
 type predecessor struct {
 	there    bool
+	read     bool   // what follows
+	seq      uint64 // newest audit entry
+	hash     Hash
 	gone     forgottenList
 	lockouts map[UserID]Lockout
 }
@@ -381,7 +392,7 @@ func replaced(path string, source KeySource, o RestoreOptions) (p predecessor, r
 	}
 	if err == nil {
 		release = s.Close
-		if err = s.View(p.read); err == nil && !p.gone.Whole {
+		if err = s.View(p.from); err == nil && !p.gone.Whole {
 			err = fmt.Errorf("store: vault %s: its audit chain was pruned by a faceprint that kept no list of them, or it was itself restored without one: %w", path, ErrCorrupt)
 		}
 	}
@@ -419,7 +430,7 @@ func wasThere(path string, source KeySource) error {
 	return gone("the " + source.String() + ", which has counted its starts,")
 }
 
-func (p *predecessor) read(tx *Tx) error {
+func (p *predecessor) from(tx *Tx) error {
 	users, err := tx.Users()
 	if err != nil {
 		return err
@@ -430,7 +441,10 @@ func (p *predecessor) read(tx *Tx) error {
 			return err
 		}
 	}
-	p.gone, err = tx.forgotten()
+	if p.gone, err = tx.forgotten(); err == nil {
+		p.seq, p.hash, err = tx.AuditHead()
+	}
+	p.read = err == nil
 	return err
 }
 

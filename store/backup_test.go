@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -120,6 +121,14 @@ func TestBackupComesBackOnThisDevice(t *testing.T) {
 	if _, err := v.Forget(other.ID, noon); err != nil {
 		t.Fatal(err)
 	}
+	var head string // of what is replaced
+	if err := v.View(func(tx *Tx) error {
+		seq, hash, err := tx.AuditHead()
+		head = fmt.Sprintf("replaced-%d-%v", seq, hash)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
 	restore := func(o RestoreOptions) (Restored, error) {
 		o.At = noon
 		if o.Operator == nil {
@@ -154,8 +163,8 @@ func TestBackupComesBackOnThisDevice(t *testing.T) {
 	if strings.Contains(after, "Name:bob") {
 		t.Error("somebody who was forgotten came back")
 	}
-	if !strings.Contains(after, "Kind:restore") {
-		t.Error("the chain does not tell of it")
+	if !strings.Contains(after, "Kind:restore") || !strings.Contains(after, head) {
+		t.Errorf("the chain does not tell of it, and of %s", head)
 	}
 }
 
