@@ -484,7 +484,11 @@ real phone keeps it in hardware that does not give it away.`,
 	add("events", "Print what concerns this person, until Ctrl-C", cobra.NoArgs, func(ctx context.Context, cl *phone.Client, _ []string) error {
 		err := cl.Events(ctx, nil, func(e phone.Event) error {
 			line := tool{err: t.out}
-			fmt.Fprint(t.out, e.At.Local().Format(time.TimeOnly))
+			at := "        " // hints have no time
+			if !e.At.IsZero() {
+				at = e.At.Local().Format(time.TimeOnly)
+			}
+			fmt.Fprint(t.out, at)
 			line.show(e.Event)
 			return nil
 		})

@@ -235,7 +235,11 @@ func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 // attempt asks the device in the name of the phone's person; the phone has
 // proved its key with the request itself.
 func (p *Phones) attempt(ctx context.Context, a Attempt) (wire.Decision, error) {
-	if strings.HasPrefix(a.Audience, wire.OwnAudience) {
+	if !client.Printable(a.Audience, maxBody) || !client.Printable(a.Nonce, maxBody) {
+		return wire.Decision{}, api.NewProblem(http.StatusUnprocessableEntity, wire.ProblemInvalid, "an audience and a nonce are printable text", "leave control characters out")
+	}
+	// Whoever checks grants may be less exact about case and spaces.
+	if strings.HasPrefix(strings.ToLower(strings.TrimSpace(a.Audience)), wire.OwnAudience) {
 		return wire.Decision{}, api.NewProblem(http.StatusForbidden, wire.ProblemForbidden,
 			"grants for the audience "+wire.OwnAudience+"... are the device's own, for people who stand before it", "name the program that will check the grant")
 	}

@@ -1,12 +1,14 @@
 package phone
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/faceprint/faceprint/device/api"
 	wire "github.com/faceprint/faceprint/device/api/client"
@@ -115,8 +118,39 @@ func (p *Phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else if b.stranger() {
 		h.Set("Connection", "close") // whatever the answer: it holds no place until the next question
 	}
+	if !plainKeys(body) {
+		p.deny(w, b, refuse(http.StatusUnprocessableEntity, wire.ProblemInvalid, badBody, "a property is named twice, or not in lower case", "see the description at /openapi.json"))
+		return
+	}
 	r.Body = io.NopCloser(strings.NewReader(string(body)))
 	p.handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
+}
+
+// plainKeys tells whether an object names each property once and in lower case:
+// encoding/json takes AUDIENCE for audience, and the last of two. What is no
+// object is not judged here.
+func plainKeys(body []byte) bool {
+	d := json.NewDecoder(bytes.NewReader(body))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return true
+	}
+	seen := make(map[string]bool)
+	for d.More() {
+		t, err := d.Token()
+		key, ok := t.(string)
+		if err != nil || !ok {
+			return true
+		}
+		if seen[key] || strings.ContainsFunc(key, func(r rune) bool { return r > unicode.MaxASCII || unicode.IsUpper(r) }) {
+			return false
+		}
+		seen[key] = true
+		var value json.RawMessage
+		if d.Decode(&value) != nil {
+			return true
+		}
+	}
+	return true
 }
 
 // badRest says why a body could not be read to its end.

@@ -130,3 +130,29 @@ func TestAKioskGivesTheFewestRights(t *testing.T) {
 		t.Errorf("an unknown right: %+v", i)
 	}
 }
+
+// What a grant would say is exactly what was asked, and names nobody else.
+func TestHostileAudiences(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	i, _ := b.pair(t, wire.Invite{User: "alice"})
+	c := b.dial(t)
+	for n, x := range []struct {
+		body   string
+		status int
+		kind   string
+	}{
+		{`{"nonce":"a\u0000b","audience":"x"}`, 422, wire.ProblemInvalid},
+		{`{"nonce":"a","audience":"x\ny"}`, 422, wire.ProblemInvalid},
+		{`{"nonce":"a","audience":" faceprint:pair"}`, 403, wire.ProblemForbidden},
+		{`{"nonce":"a","audience":"Faceprint:pair"}`, 403, wire.ProblemForbidden},
+		{`{"nonce":"a","audience":"shop","AUDIENCE":"safe"}`, 422, wire.ProblemInvalid},
+		{`{"nonce":"a","audience":"shop","audience":"safe"}`, 422, wire.ProblemInvalid},
+		{`{"nonce":"a","audience":"shop","\u017fcope":"safe"}`, 422, wire.ProblemInvalid},
+	} {
+		c.want(t, sign(t, i, c.binding, "POST", "/v1/verify", uint64(100+n), x.body), x.status, x.kind)
+	}
+	c.want(t, sign(t, i, c.binding, "POST", "/v1/verify", 200, `{"nonce":"a","audience":"shop"}`), 200, "")
+	if len(b.device.asked) != 1 {
+		t.Errorf("asked %+v", b.device.asked)
+	}
+}

@@ -284,17 +284,18 @@ func (a Applicant) Check() error {
 	switch {
 	case a.Kind != App && a.Kind != Browser:
 		return fmt.Errorf("phone: a phone is an app or a browser, not %.20q: %w", a.Kind, ErrProtocol)
-	case a.Name == "" || !printable(a.Name, MaxName):
+	case a.Name == "" || !Printable(a.Name, MaxName):
 		return fmt.Errorf("phone: a name has 1 to %d bytes of printable text: %w", MaxName, ErrProtocol)
-	case !printable(a.Platform, MaxPlatform):
+	case !Printable(a.Platform, MaxPlatform):
 		return fmt.Errorf("phone: a platform has at most %d bytes of printable text: %w", MaxPlatform, ErrProtocol)
 	}
 	_, err := a.Key.Public()
 	return err
 }
 
-// printable tells whether a text can be shown and put on a line of its own.
-func printable(s string, most int) bool {
+// Printable tells whether a text can be shown and put on a line of its own,
+// and has at most so many bytes.
+func Printable(s string, most int) bool {
 	return len(s) <= most && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
 		return r < ' ' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError || r == '\u2028' || r == '\u2029'
 	})
