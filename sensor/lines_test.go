@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -186,5 +187,46 @@ func TestStrangersAreNamed(t *testing.T) {
 				t.Errorf("%v does not say %q", err, c.want)
 			}
 		})
+	}
+}
+
+// A program that reads the port and takes no lock is named, where no module answers.
+func TestReaderIsNamed(t *testing.T) {
+	master, slave, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	defer slave.Close()
+	if err := tty.Register(slave.Name()); err != nil {
+		t.Fatal(err)
+	}
+	open := func() error {
+		_, err := sensor.Open(t.Context(), sensor.Config{Port: slave.Name(), Baud: 57600})
+		return err
+	}
+	if err := open(); !errors.Is(err, sensor.ErrNoModule) || errors.Is(err, tty.ErrBusy) {
+		t.Errorf("with nobody else there: %v", err)
+	}
+	reader := exec.CommandContext(t.Context(), "cat")
+	reader.Stdin = slave
+	if err := reader.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Wait()
+	defer reader.Process.Kill()
+	if err := open(); !errors.Is(err, sensor.ErrNoModule) || !errors.Is(err, tty.ErrBusy) || !strings.Contains(err.Error(), "cat (process ") {
+		t.Errorf("with cat there: %v", err)
+	}
+	// Whoever is at the other end of a pseudo terminal is no rival.
+	other := exec.CommandContext(t.Context(), "sleep", "60")
+	other.Stdin, other.Stdout = slave, master
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer other.Wait()
+	defer other.Process.Kill()
+	if err := open(); err == nil || strings.Contains(err.Error(), "sleep") {
+		t.Errorf("with the other end there: %v", err)
 	}
 }

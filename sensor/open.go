@@ -90,10 +90,27 @@ func search(ctx context.Context, c Config) (*Module, error) {
 		failed = append(failed, attempt{baud, err})
 	}
 	err := together(failed)
+	if e := shared(c.Port); e != nil {
+		return nil, fmt.Errorf("sensor: %w; stop it and try again: %w: %w", e, ErrNoModule, err)
+	}
 	if s := (*stranger)(nil); errors.As(err, &s) {
 		return nil, fmt.Errorf("sensor: %s: %w: %s", c.Port, ErrNoModule, s.what)
 	}
 	return nil, fmt.Errorf("sensor: %s: %w; check power, TX and RX (they cross), and that no console uses the port: %w", c.Port, ErrNoModule, err)
+}
+
+// shared says who else has a port open that did not answer properly, nil where
+// nobody is seen.
+func shared(name string) error {
+	port, err := uartreg.Open(name)
+	if err != nil {
+		return nil // it could be opened a moment ago: what failed then is the news
+	}
+	if s, ok := port.(interface{ Shared() error }); ok {
+		err = s.Shared()
+	}
+	_ = port.Close()
+	return err
 }
 
 // stranger is something that is known and is no module.

@@ -14,9 +14,18 @@ import (
 	"syscall"
 )
 
-// Holder names the other programs that have the port open, as far as this user
-// may see them, and what to do about a login console.
+// Holder names who has the port, or says that this user may not see it.
 func Holder(path string) string {
+	if who := others(path); who != "" {
+		return who
+	}
+	return "a program that this user may not see; 'sudo fuser -v " + path + "' names it"
+}
+
+// others names the other programs that have the port open, as far as this user
+// may see them, and what to do about a login console. It is empty where there are
+// none.
+func others(path string) string {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		real = path
@@ -27,7 +36,7 @@ func Holder(path string) string {
 	links, _ := filepath.Glob("/proc/[0-9]*/fd/*")
 	for _, link := range links {
 		pid := strings.Split(link, "/")[2]
-		if to, err := os.Readlink(link); err != nil || to != real || pid == self {
+		if to, err := os.Readlink(link); err != nil || to != real || pid == self || otherEnd(pid, real) {
 			continue
 		}
 		name, err := os.ReadFile("/proc/" + pid + "/comm")
@@ -40,13 +49,24 @@ func Holder(path string) string {
 			found = append(found, who)
 		}
 	}
-	switch {
-	case len(found) == 0:
-		return "a program that this user may not see; 'sudo fuser -v " + real + "' names it"
-	case console:
+	if console {
 		return strings.Join(found, ", ") + ", a login console; on a Pi: raspi-config, Interface Options, Serial Port, no login shell"
 	}
 	return strings.Join(found, ", ")
+}
+
+// otherEnd tells whether a process is at the other end of a pseudo terminal, as
+// 'faceprint sim finger' is: it is no rival.
+func otherEnd(pid, path string) bool {
+	n, is := strings.CutPrefix(path, "/dev/pts/")
+	if !is {
+		return false
+	}
+	infos, _ := filepath.Glob("/proc/" + pid + "/fdinfo/*")
+	return slices.ContainsFunc(infos, func(info string) bool {
+		b, err := os.ReadFile(info)
+		return err == nil && slices.Contains(strings.Split(string(b), "\n"), "tty-index:\t"+n)
+	})
 }
 
 // Console tells whether the kernel writes its messages to the port, which no

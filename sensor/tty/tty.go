@@ -151,6 +151,17 @@ func (p *Port) control(f func(fd int) error) error {
 // String is the path.
 func (p *Port) String() string { return p.path }
 
+// Shared is ErrBusy, with the names, where other programs have the port open as
+// well: those that take no lock (minicom, pyserial) keep nobody out, and eat what
+// arrives. It is nil where this user sees none.
+func (p *Port) Shared() error {
+	who := others(p.path)
+	if who == "" {
+		return nil
+	}
+	return fmt.Errorf("tty: %s: %w by %s as well, which takes what arrives", p.path, ErrBusy, who)
+}
+
 // LimitSpeed bounds the rate of a later Connect.
 func (p *Port) LimitSpeed(f physic.Frequency) error {
 	if f < physic.Hertz {
