@@ -69,7 +69,7 @@ const (
 )
 
 // ErrProtocol is wrapped by every error of a text that does not follow the
-// protocol.
+// protocol. A name that a person chose badly is no such thing.
 var ErrProtocol = errors.New("not the paired-phone protocol")
 
 var b64 = base64.RawURLEncoding.Strict()
@@ -285,7 +285,7 @@ func (a Applicant) Check() error {
 	case a.Kind != App && a.Kind != Browser:
 		return fmt.Errorf("phone: a phone is an app or a browser, not %.20q: %w", a.Kind, ErrProtocol)
 	case a.Name == "" || !Printable(a.Name, MaxName):
-		return fmt.Errorf("phone: a name has 1 to %d bytes of printable text: %w", MaxName, ErrProtocol)
+		return fmt.Errorf("phone: a name has 1 to %d bytes of printable text", MaxName)
 	case !Printable(a.Platform, MaxPlatform):
 		return fmt.Errorf("phone: a platform has at most %d bytes of printable text: %w", MaxPlatform, ErrProtocol)
 	}
@@ -308,9 +308,9 @@ func CheckName(name string) error {
 	const joiners = "\u200c\u200d"
 	switch {
 	case strings.ContainsFunc(name, func(r rune) bool { return unicode.Is(unicode.Cf, r) && !strings.ContainsRune(joiners, r) }):
-		return fmt.Errorf("phone: a name has no invisible marks in it: %w", ErrProtocol)
+		return errors.New("phone: a name has no invisible marks in it")
 	case !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsSpace(r) && !strings.ContainsRune(joiners, r) }):
-		return fmt.Errorf("phone: a name has something to see in it: %w", ErrProtocol)
+		return errors.New("phone: a name has something to see in it")
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"reflect"
@@ -414,4 +415,16 @@ func FuzzIdentity(f *testing.F) {
 			t.Errorf("%q is taken and does not sign: %v", b, err)
 		}
 	})
+}
+
+func TestABadNameIsNoBreachOfTheProtocol(t *testing.T) {
+	for _, name := range []string{"", "\x1b[31m", strings.Repeat("x", MaxName+1), " ", "a\u202eb"} {
+		err := errors.Join(Applicant{Kind: App, Name: name}.Check(), CheckName(name))
+		if first, _, _ := strings.Cut(err.Error(), "\n"); name != " " && name != "a\u202eb" && (strings.Contains(first, "protocol") || !strings.Contains(first, "name")) {
+			t.Errorf("%q: %v", name, err)
+		}
+		if err := CheckName(name); err != nil && errors.Is(err, ErrProtocol) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
 }
