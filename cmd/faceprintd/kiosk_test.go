@@ -90,6 +90,7 @@ func (k *kioskBench) fresh() {
 	k.do(chromedp.Navigate("about:blank"), chromedp.EmulateViewport(1280, 800))
 	k.sim("lift")
 	k.camera(clipAlice)
+	k.daemon.until(k.ctx, k.t, func(s client.Status) bool { return !s.Busy }) // what the page before was in the middle of
 	everybody, err := k.client.People(k.ctx)
 	if err != nil {
 		k.t.Fatal(err)
