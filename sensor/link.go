@@ -44,7 +44,18 @@ type link struct {
 	careful   bool // somebody else\'s answers came
 	owed      int  // bytes that may be on their way at most, beyond an answer
 	resets    int  // how often the module was found to have forgotten everything
+	readies   int  // how often something like the byte of a start-up (55) came by itself
 	meter     meter
+}
+
+// starts counts what tells that the module forgot everything: that it wants its
+// password (21), or the ready byte, which is all that one with the factory's says.
+func (l *link) starts() int { return l.resets + l.readies }
+
+// isReady tells whether bytes that belong to no packet are those of a start-up:
+// some units send a 00 first.
+func isReady(b []byte) bool {
+	return len(b) > 0 && len(b) <= readyMost && b[len(b)-1] == readyByte
 }
 
 // airtime is how long n bytes are on the wire: 8N1 has ten bits a byte. It is 0
@@ -105,6 +116,7 @@ func (l *link) drain(ctx context.Context) (heard int, err error) {
 	defer stop()
 	var buf [512]byte
 	end := time.Now().Add(drainCap + l.wireTime(l.owed))
+	var first []byte // all that was heard, while that is little
 	wait := quiet
 	if l.careful { // more answers may come, each after its silicon's time
 		wait = longQuiet
@@ -119,12 +131,18 @@ func (l *link) drain(ctx context.Context) (heard int, err error) {
 		n, err := l.line.Read(buf[:])
 		heard += n
 		l.meter.noise(buf[:n])
+		if heard <= readyMost {
+			first = append(first, buf[:n]...)
+		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if err := ctx.Err(); err != nil {
 				return heard, fmt.Errorf("sensor: %s: %w", l.name, err)
 			}
 			l.dirty, l.careful, l.owed = false, false, 0
+			if heard <= readyMost && isReady(first) {
+				l.readies++
+			}
 			return heard, nil
 		case err != nil:
 			return heard, l.fault(err)
@@ -201,6 +219,9 @@ func (l *link) receive(ctx context.Context, timeout time.Duration) (p Packet, er
 			return p, err
 		}
 		n, err := l.line.Read(buf[:])
+		if len(l.in.buf) == 0 && isReady(buf[:n]) {
+			l.readies++
+		}
 		l.in.Write(buf[:n])
 		if !l.known {
 			l.meter.listen(buf[:n])
@@ -351,6 +372,9 @@ func (l *link) discard() error {
 	}
 	if n > 0 {
 		l.meter.count(&l.meter.s.Stale, 1)
+	}
+	if n > 0 && n <= readyMost { // too few for any answer
+		l.readies++
 	}
 	return nil
 }

@@ -578,6 +578,44 @@ func TestEveryInstruction(t *testing.T) {
 	}
 }
 
+// A module with the factory's password that loses its power in the middle of an
+// enrolment says so by its ready byte alone: the captures are taken anew, and none
+// of before is missing in the template unnoticed.
+func TestResetInAnEnrolment(t *testing.T) {
+	for after := 1; after < 6; after++ {
+		for _, quirk := range []string{"quirk glitch off", "quirk glitch"} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSim(t, "r503")
+				do(t, s, quirk)
+				m := wired(t, s)
+				next, cut, since := follow(t, s, "touch alice thumb"), false, 0
+				template, err := m.Enrol(t.Context(), 0, func(step sensor.EnrolStep) {
+					next(step)
+					switch {
+					case !cut && step.Done == after && step.Hint == sensor.HintLift:
+						cut = true
+						do(t, s, "unplug", "plug")
+					case cut && step.Hint == sensor.HintNoFinger:
+						if since++; step.Done == 0 {
+							since = 0
+						}
+					}
+				})
+				if err != nil {
+					t.Fatalf("after %d: %v", after, err)
+				}
+				if since != 5 { // touches after the first of the new ones
+					t.Errorf("after %d: %d captures follow the first", after, since)
+				}
+				do(t, s, "touch alice thumb")
+				if ok, err := attempt(t, m, template, time.Minute); !ok {
+					t.Errorf("after %d: %v", after, err)
+				}
+			})
+		}
+	}
+}
+
 // A module whose power failed is dark; asked for the same light a while later it
 // shines again.
 func TestLampAfterReset(t *testing.T) {

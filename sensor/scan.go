@@ -230,7 +230,7 @@ func (m *Module) EnrolSeen(ctx context.Context, captures int, progress func(Enro
 		captures = m.info.Buffers
 	}
 	m.loaded = true // the second capture goes there
-	resets := m.link.resets
+	starts := m.link.starts()
 	var covered coverage
 	for done := 0; done < captures; {
 		progress(EnrolStep{Done: done, Of: captures, Hint: HintNoFinger})
@@ -261,16 +261,25 @@ func (m *Module) EnrolSeen(ctx context.Context, captures int, progress func(Enro
 			}
 		}
 		clear(p.Pix)
-		if m.link.resets != resets { // the captures so far are gone
-			done, resets = 0, m.link.resets
+		restarted := func() { // the captures so far are gone
+			if m.link.starts() == starts {
+				return
+			}
+			done, starts = 0, m.link.starts()
 			covered, seen = coverage{}, nil
 		}
+		restarted()
 		progress(EnrolStep{Done: done, Of: captures, Hint: HintLift, Coverage: seen})
 		if err := m.waitLifted(ctx); err != nil {
 			return nil, waited(ctx, err)
 		}
+		restarted()
 	}
 	template, err := m.merge(ctx)
+	if m.link.starts() != starts { // in the last moment
+		clear(template)
+		return nil, errors.Join(fmt.Errorf("sensor: %s was reset meanwhile: %w; enrol again", m.info.Port, ErrStale), err)
+	}
 	if err != nil {
 		return nil, err
 	}

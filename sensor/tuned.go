@@ -10,6 +10,7 @@ const (
 	// take 200 ms and often stay silent.
 	startUp   = 500 * time.Millisecond
 	readyByte = 0x55
+	readyMost = 2 // bytes at a start-up: some units send a 00 first
 
 	// Answers. Capturing takes at most 0.2 s and feature extraction at most
 	// 0.5 s on the R503, 0.5 s each on optical units; a command that writes
