@@ -116,13 +116,16 @@ func TestWatchTellsWhoComesAndGoes(t *testing.T) {
 		if p := d.Presence(); p != Unwatched {
 			t.Errorf("before anybody watches: %v", p)
 		}
+		var mu sync.Mutex
 		var told []string
 		var running sync.WaitGroup
 		events := d.Subscribe(ctx)
 		running.Go(func() {
 			for e := range events {
 				if e.Kind == "presence" {
+					mu.Lock()
 					told = append(told, e.Outcome)
+					mu.Unlock()
 				}
 			}
 		})
@@ -135,6 +138,8 @@ func TestWatchTellsWhoComesAndGoes(t *testing.T) {
 			t.Helper()
 			time.Sleep(after) // of the virtual clock
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if p := d.Presence(); p != want || !slices.Equal(told, events) {
 				t.Errorf("%v, told %q; want %v, %q", p, told, want, events)
 			}
