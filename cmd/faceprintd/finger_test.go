@@ -53,6 +53,25 @@ func (p *switched) Out(l gpio.Level) error {
 	return p.Pin.Out(l)
 }
 
+// onPTY connects a simulated module to a pseudo-terminal and returns its path.
+func onPTY(t *testing.T, sim *modsim.Sim) string {
+	t.Helper()
+	pty, err := modsim.OpenPTY(filepath.Join(t.TempDir(), "module"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- pty.Serve(ctx, sim) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-served, pty.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return pty.Path()
+}
+
 // A module that hangs is cut off and found, the wake wire brings a touch, and
 // both pins are named in the configuration.
 func TestFingerPins(t *testing.T) {
@@ -73,23 +92,11 @@ func TestFingerPins(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	pty, err := modsim.OpenPTY(filepath.Join(t.TempDir(), "module"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pty.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	var serving sync.WaitGroup
-	defer serving.Wait()
-	defer cancel()
-	serving.Go(func() {
-		if err := pty.Serve(ctx, sim); err != nil {
-			t.Error(err)
-		}
-	})
+	ctx := t.Context()
+	port := onPTY(t, sim)
 
 	pins := &fingerPins{}
-	c := fingerConfig{Port: pty.Path(), Baud: 57600, PowerPin: "TESTPOWER", WakePin: "TESTWAKE", BorrowDecoys: true}
+	c := fingerConfig{Port: port, Baud: 57600, PowerPin: "TESTPOWER", WakePin: "TESTWAKE", BorrowDecoys: true}
 	m, err := openModule(ctx, c, pins, newTrust(t))
 	if err != nil {
 		t.Fatal(err)
@@ -260,20 +267,8 @@ func TestPasswordIsSealed(t *testing.T) {
 	if _, err := sim.Command("quirk noimage"); err != nil { // decoys would take long
 		t.Fatal(err)
 	}
-	pty, err := modsim.OpenPTY(filepath.Join(t.TempDir(), "module"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pty.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	var serving sync.WaitGroup
-	defer serving.Wait()
-	defer cancel()
-	serving.Go(func() {
-		if err := pty.Serve(ctx, sim); err != nil {
-			t.Error(err)
-		}
-	})
+	ctx := t.Context()
+	port := onPTY(t, sim)
 	tr := newTrust(t)
 	file := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(file, []byte("0x1234\n"), 0o600); err != nil {
@@ -281,7 +276,7 @@ func TestPasswordIsSealed(t *testing.T) {
 	}
 	open := func(file string, set uint32, want error) {
 		t.Helper()
-		m, err := openModule(ctx, fingerConfig{Port: pty.Path(), Baud: 57600, PasswordFile: file}, &fingerPins{}, tr)
+		m, err := openModule(ctx, fingerConfig{Port: port, Baud: 57600, PasswordFile: file}, &fingerPins{}, tr)
 		if !errors.Is(err, want) {
 			t.Fatalf("with the file %q: %v, want %v", file, err, want)
 		}

@@ -259,17 +259,7 @@ func TestVaultOnATPM(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids := []store.UserID{store.NewUserID(), store.NewUserID()}
-	if err := v.Update(func(tx *store.Tx) error {
-		for _, id := range ids {
-			if err := tx.AddPerson(store.Person{ID: id, Name: "n", Created: noon, Consent: store.Consent{At: noon, TextVersion: "1"}}); err != nil {
-				return err
-			}
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	ids := enrolled(t, v, noon, 2)
 	card := map[string][]byte{}
 	for _, f := range []string{path, path + ".head", k.File} {
 		if card[f], err = os.ReadFile(f); err != nil {

@@ -15,6 +15,24 @@ import (
 	"github.com/faceprint/faceprint/store"
 )
 
+// enrolled puts n people into a vault.
+func enrolled(t *testing.T, v *store.Store, at time.Time, n int) []store.UserID {
+	t.Helper()
+	ids := make([]store.UserID, n)
+	if err := v.Update(func(tx *store.Tx) error {
+		for i := range ids {
+			ids[i] = store.NewUserID()
+			if err := tx.AddPerson(store.Person{ID: ids[i], Name: "n", Created: at, Consent: store.Consent{At: at, TextVersion: "1"}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}
+
 // A vault with a key that was prepared and not used, as a full disk leaves it,
 // and what it was before the device key moved on: the file, and a backup.
 func leftPrepared(t *testing.T) (path string, k Key, old, backup []byte, operator string) {
@@ -26,17 +44,7 @@ func leftPrepared(t *testing.T) (path string, k Key, old, backup []byte, operato
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids := []store.UserID{store.NewUserID(), store.NewUserID(), store.NewUserID()}
-	if err := v.Update(func(tx *store.Tx) error {
-		for _, id := range ids {
-			if err := tx.AddPerson(store.Person{ID: id, Name: "n", Created: noon, Consent: store.Consent{At: noon, TextVersion: "1"}}); err != nil {
-				return err
-			}
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	ids := enrolled(t, v, noon, 3)
 	id, err := age.GenerateX25519Identity()
 	if err != nil {
 		t.Fatal(err)
