@@ -85,7 +85,7 @@ type Vault interface {
 	View(func(*store.Tx) error) error
 	Update(func(*store.Tx) error) error
 	Forget(user store.UserID, at time.Time) (store.Receipt, error)
-	Renew(user store.UserID, at time.Time) (int, error)
+	Renew(ctx context.Context, user store.UserID, at time.Time) (int, error)
 	Finish() error // what an erasure was kept from
 }
 
@@ -752,12 +752,12 @@ func (d *Device) Renew(ctx context.Context, user store.UserID) (int, error) {
 	if user == "" {
 		return 0, fmt.Errorf("device: nobody was named: %w", ErrRequest)
 	}
-	_, end, err := d.begin(ctx, d.opts.Timeout, false)
+	ctx, end, err := d.begin(ctx, d.opts.Timeout, false)
 	if err != nil {
 		return 0, err
 	}
 	defer end()
-	n, err := d.vault.Renew(user, d.hw.Now())
+	n, err := d.vault.Renew(ctx, user, d.hw.Now())
 	if errors.Is(err, store.ErrNotFound) {
 		err = fmt.Errorf("device: %w", ErrUnknown)
 	}

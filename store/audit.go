@@ -82,6 +82,9 @@ func (tx *Tx) Audit(after uint64, limit int) ([]Entry, error) {
 func (tx *Tx) chain(last headRecord, f func(Entry) bool) error {
 	c := tx.tx.Bucket(bucketAudit).Cursor()
 	for k, v := c.Seek(auditKey(last.Seq + 1)); k != nil; k, v = c.Next() {
+		if err := interrupted(tx.ctx); err != nil {
+			return err
+		}
 		e, h, err := tx.openEntry(k, v)
 		if err != nil {
 			return err

@@ -2,7 +2,9 @@ package store
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -256,9 +258,10 @@ type Restored struct {
 // that vault cannot tell, Restore refuses (ErrCorrupt, or why it does not open;
 // ErrRolledBack where it is gone, but was there) unless WithoutForgotten. Of the
 // lock-outs of both vaults the stricter hold. Nothing is changed before the
-// whole of the backup was read and found sound.
-func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) (r Restored, err error) {
-	before, release, err := replaced(path, source, o)
+// whole of the backup was read and found sound, nor where the context ends
+// before that (ErrInterrupted).
+func Restore(ctx context.Context, path string, source KeySource, backup io.Reader, o RestoreOptions) (r Restored, err error) {
+	before, release, err := replaced(ctx, path, source, o)
 	if err != nil {
 		return r, err
 	}
@@ -269,7 +272,10 @@ func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) 
 	}
 	defer os.RemoveAll(dir)
 	tmp := filepath.Join(dir, backupVault)
-	note, recovery, err := unpack(tmp, backup, o.Operator)
+	note, recovery, err := unpack(tmp, reading{ctx, backup}, o.Operator)
+	if cut := interrupted(ctx); cut != nil {
+		err = cut
+	}
 	if err != nil {
 		return r, fmt.Errorf("store: restore: %w", err)
 	}
@@ -277,14 +283,24 @@ func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) 
 	if err := checkFile(tmp); err != nil {
 		return r, err
 	}
-	s, err := Open(tmp, keyOnly{source}, Options{Accept: true, Now: func() time.Time { return o.At }})
+	kept, made := false, false
+	defer func() {
+		if d, can := source.(interface{ Destroy() error }); made && !kept && can { // it wraps nothing
+			err = errors.Join(err, d.Destroy())
+		}
+	}()
+	s, err := OpenContext(ctx, tmp, keyOnly{source}, Options{Accept: true, unpacked: true, Now: func() time.Time { return o.At }})
 	if errors.Is(err, ErrKey) && o.Recovery != nil {
 		r.Moved = true
-		if err = rewrap(tmp, source, recovery, o.Recovery); err == nil {
-			s, err = Open(tmp, keyOnly{source}, Options{Accept: true, Now: func() time.Time { return o.At }})
+		if made, err = rewrap(tmp, source, recovery, o.Recovery); err == nil {
+			s, err = OpenContext(ctx, tmp, keyOnly{source}, Options{Accept: true, unpacked: true, Now: func() time.Time { return o.At }})
 		}
 	}
-	if errors.Is(err, ErrKey) && o.Recovery == nil {
+	switch {
+	case o.Recovery != nil:
+	case errors.Is(err, ErrKey) && errors.Is(err, ErrNotFound):
+		err = fmt.Errorf("there is no device key; put back the one that you keep, or restore with the owner's recovery key: %w", ErrNotFound)
+	case errors.Is(err, ErrKey):
 		err = fmt.Errorf("%w; a backup of another device, or from before the device key was replaced, needs the owner's recovery key", err)
 	}
 	if err != nil {
@@ -293,7 +309,7 @@ func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) 
 	// The source's own counter moves on when all is done, like its key: until
 	// then the vault that is there must still open.
 	counter, counts := source.(Counter)
-	err = s.Update(func(tx *Tx) error {
+	err = s.update(ctx, func(tx *Tx) error {
 		if err := errors.Join(tx.Verify(), tx.delete(bucketMeta, keyDue)); err != nil { // it is compacted below
 			return err
 		}
@@ -343,9 +359,16 @@ func Restore(path string, source KeySource, backup io.Reader, o RestoreOptions) 
 		}
 		return tx.putNumber(keyStarts, starts+1)
 	})
-	if err = errors.Join(err, s.Compact(), s.Close()); err != nil {
+	if err == nil {
+		err = s.rewrite(ctx, asItIs, nil)
+	}
+	if err = errors.Join(err, s.Close()); err == nil {
+		err = interrupted(ctx)
+	}
+	if err != nil {
 		return r, fmt.Errorf("store: restore: %w", err)
 	}
+	kept = true
 	// Without a head no vault starts unasked, so neither half of this can be
 	// taken for the whole.
 	if err := os.Remove(path + headSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -373,7 +396,7 @@ type predecessor struct {
 
 // replaced reads the vault that is there and holds it so that nobody uses it
 // meanwhile.
-func replaced(path string, source KeySource, o RestoreOptions) (p predecessor, release func() error, err error) {
+func replaced(ctx context.Context, path string, source KeySource, o RestoreOptions) (p predecessor, release func() error, err error) {
 	release = func() error { return nil }
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		if err = wasThere(path, source); err != nil && !o.WithoutForgotten {
@@ -386,13 +409,13 @@ func replaced(path string, source KeySource, o RestoreOptions) (p predecessor, r
 	if !o.Replace {
 		return p, nil, fmt.Errorf("store: there is a vault %s; it is only replaced when that is asked for: %w", path, ErrExists)
 	}
-	s, err := Open(path, keyOnly{source}, Options{})
-	if errors.Is(err, ErrInUse) {
+	s, err := OpenContext(ctx, path, keyOnly{source}, Options{})
+	if errors.Is(err, ErrInUse) || errors.Is(err, ErrInterrupted) {
 		return p, nil, err
 	}
 	if err == nil {
 		release = s.Close
-		if err = s.View(p.from); err == nil && !p.gone.Whole {
+		if err = s.view(ctx, p.from); err == nil && !p.gone.Whole {
 			err = fmt.Errorf("store: vault %s: its audit chain was pruned by a faceprint that kept no list of them, or it was itself restored without one: %w", path, ErrCorrupt)
 		}
 	}
@@ -400,6 +423,9 @@ func replaced(path string, source KeySource, o RestoreOptions) (p predecessor, r
 		return p, release, nil
 	}
 	p.gone.Whole = false
+	if errors.Is(err, ErrInterrupted) {
+		return p, nil, errors.Join(err, release())
+	}
 	if o.WithoutForgotten { // damage is what backups are for
 		return p, release, nil
 	}
@@ -454,9 +480,18 @@ func unpack(to string, backup, operator io.Reader) (note backupNote, recovery []
 	if err != nil {
 		return note, nil, fmt.Errorf("age identities: %w: %w", err, ErrInvalid)
 	}
-	plain, err := age.Decrypt(backup, ids...)
-	if err != nil {
+	sealed := bufio.NewReader(backup)
+	if _, err := sealed.Peek(1); errors.Is(err, io.EOF) {
+		return note, nil, fmt.Errorf("the backup is empty: %w", ErrCorrupt)
+	} else if err != nil {
+		return note, nil, err
+	}
+	plain, err := age.Decrypt(sealed, ids...)
+	if other := (*age.NoIdentityMatchError)(nil); errors.As(err, &other) {
 		return note, nil, fmt.Errorf("the backup does not open with that key: %w: %w", err, ErrKey)
+	}
+	if err != nil {
+		return note, nil, fmt.Errorf("the backup is none, or its beginning is damaged: %w: %w", err, ErrCorrupt)
 	}
 	in := tar.NewReader(plain)
 	seen := map[string]bool{}
@@ -508,35 +543,37 @@ func unpack(to string, backup, operator io.Reader) (note backupNote, recovery []
 	return note, recovery, nil
 }
 
-// rewrap gives the vault of another device this one's key.
-func rewrap(path string, source KeySource, recovery []byte, owner io.Reader) error {
+// rewrap gives the vault of another device this one's key, which it makes where
+// there is none.
+func rewrap(path string, source KeySource, recovery []byte, owner io.Reader) (made bool, err error) {
 	if recovery == nil {
-		return fmt.Errorf("the backup was made without a recovery key: %w", ErrKey)
+		return false, fmt.Errorf("the backup was made without a recovery key: %w", ErrKey)
 	}
 	ids, err := age.ParseIdentities(owner)
 	if err != nil {
-		return fmt.Errorf("recovery key: %w: %w", err, ErrInvalid)
+		return false, fmt.Errorf("recovery key: %w: %w", err, ErrInvalid)
 	}
 	plain, err := age.Decrypt(bytes.NewReader(recovery), ids...)
 	if err != nil {
-		return fmt.Errorf("the recovery key is not the one of the backup: %w: %w", err, ErrKey)
+		return false, fmt.Errorf("the recovery key is not the one of the backup: %w: %w", err, ErrKey)
 	}
 	root, err := io.ReadAll(io.LimitReader(plain, KeySize+1))
 	defer clear(root)
 	if err != nil || len(root) != KeySize {
-		return fmt.Errorf("the recovery key of the backup is damaged: %w: %w", err, ErrCorrupt)
+		return false, fmt.Errorf("the recovery key of the backup is damaged: %w: %w", err, ErrCorrupt)
 	}
 	key, err := keyOf(source.Key)
 	if errors.Is(err, ErrNotFound) {
 		key, err = keyOf(source.Make)
+		made = err == nil
 	}
 	if err != nil {
-		return err
+		return made, err
 	}
 	defer clear(key)
 	db, err := openBolt(path, time.Second)
 	if err != nil {
-		return err
+		return made, err
 	}
 	err = guard(path, func() error {
 		return db.Update(func(tx *bbolt.Tx) error {
@@ -551,5 +588,5 @@ func rewrap(path string, source KeySource, recovery []byte, owner io.Reader) err
 			return errors.Join(b.Put(keyRoot, sealRoot(key, root)), t.putNumber(keyStarts, 0))
 		})
 	})
-	return errors.Join(err, db.Close())
+	return made, errors.Join(err, db.Close())
 }

@@ -134,7 +134,7 @@ func TestBackupComesBackOnThisDevice(t *testing.T) {
 		if o.Operator == nil {
 			o.Operator = operator.reader()
 		}
-		return Restore(v.path, v.key, bytes.NewReader(b), o)
+		return Restore(t.Context(), v.path, v.key, bytes.NewReader(b), o)
 	}
 	_, err := restore(RestoreOptions{Replace: true})
 	wantErr(t, err, ErrInUse)
@@ -179,7 +179,7 @@ func TestBackupMovesOnlyWithTheRecoveryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	restore := func(b []byte, recovery io.Reader) (Restored, error) {
-		return Restore(path, key, bytes.NewReader(b), RestoreOptions{Operator: operator.reader(), Recovery: recovery, At: noon})
+		return Restore(t.Context(), path, key, bytes.NewReader(b), RestoreOptions{Operator: operator.reader(), Recovery: recovery, At: noon})
 	}
 	_, err := restore(with, nil)
 	wantErr(t, err, ErrKey)
@@ -216,7 +216,7 @@ func TestDamagedBackupChangesNothing(t *testing.T) {
 		damaged := bytes.Clone(b)
 		damaged[at] ^= 4
 		for _, bad := range [][]byte{damaged, b[:at]} {
-			if _, err := Restore(v.path, v.key, bytes.NewReader(bad), RestoreOptions{Operator: operator.reader(), Replace: true, At: noon}); err == nil {
+			if _, err := Restore(t.Context(), v.path, v.key, bytes.NewReader(bad), RestoreOptions{Operator: operator.reader(), Replace: true, At: noon}); err == nil {
 				t.Fatalf("damaged at %d, it was restored", at)
 			}
 		}
@@ -262,7 +262,7 @@ func afterwards(t *testing.T) (v *testVault, restore func(RestoreOptions) (Resto
 	v.audit(t, 2)
 	return v, func(o RestoreOptions) (Restored, error) {
 		o.Operator, o.Replace, o.At = operator.reader(), true, noon
-		return Restore(v.path, v.key, bytes.NewReader(b), o)
+		return Restore(t.Context(), v.path, v.key, bytes.NewReader(b), o)
 	}
 }
 
@@ -318,7 +318,7 @@ func TestVaultThatIsGoneWasThereByItsCounter(t *testing.T) {
 	}
 	n := uint64(7)
 	restore := func(source KeySource, without bool) (Restored, error) {
-		return Restore(v.path, source, bytes.NewReader(b), RestoreOptions{Operator: operator.reader(), WithoutForgotten: without, At: noon})
+		return Restore(t.Context(), v.path, source, bytes.NewReader(b), RestoreOptions{Operator: operator.reader(), WithoutForgotten: without, At: noon})
 	}
 	_, err := restore(countedKey{v.key, &n}, false)
 	wantErr(t, err, ErrRolledBack)
@@ -358,7 +358,7 @@ func TestRestoreLowersNoLockout(t *testing.T) {
 	if err := v.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r, err := Restore(v.path, v.key, bytes.NewReader(b), RestoreOptions{Operator: operator.reader(), Replace: true, At: noon})
+	r, err := Restore(t.Context(), v.path, v.key, bytes.NewReader(b), RestoreOptions{Operator: operator.reader(), Replace: true, At: noon})
 	if err != nil || !r.Replaced {
 		t.Fatalf("%+v, %v", r, err)
 	}
@@ -372,5 +372,26 @@ func TestRestoreLowersNoLockout(t *testing.T) {
 		return nil
 	}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What is no backup is called that, and not a wrong key; without a device key
+// there is one advice.
+func TestRestoreSaysWhatIsWrong(t *testing.T) {
+	operator := newIdentity(t)
+	v, _ := filled(t)
+	b := backupOf(t, v, BackupKeys{Operator: []string{operator.public}})
+	for says, file := range map[string][]byte{"the backup is empty": nil, "the backup is none": []byte("SQLite format 3\x00")} {
+		_, err := Restore(t.Context(), filepath.Join(t.TempDir(), "vault.db"), v.key, bytes.NewReader(file), RestoreOptions{Operator: operator.reader(), At: noon})
+		wantErr(t, err, ErrCorrupt)
+		if errors.Is(err, ErrKey) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q says %v", file, err)
+		}
+	}
+	dir := t.TempDir()
+	_, err := Restore(t.Context(), filepath.Join(dir, "vault.db"), KeyFile(filepath.Join(dir, "key")), bytes.NewReader(b), RestoreOptions{Operator: operator.reader(), At: noon})
+	wantErr(t, err, ErrNotFound)
+	if strings.Contains(err.Error(), "wrong key") || strings.Contains(err.Error(), "another device") {
+		t.Error(err)
 	}
 }

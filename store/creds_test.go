@@ -34,7 +34,7 @@ func TestCredentialOfSystemd(t *testing.T) {
 	}
 	v, _ := filled(t)
 	before := v.whole(t)
-	if err := errors.Join(v.MoveKey(c), v.Rotate()); err != nil {
+	if err := errors.Join(v.MoveKey(c), v.Rotate(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	if err := v.Close(); err != nil {

@@ -27,6 +27,9 @@ var (
 	ErrHead = errors.New("head file not written")
 	// ErrSpace: the disk has no room for it.
 	ErrSpace = errors.New("no space left on the disk")
+	// ErrInterrupted: its context ended before what was asked for could not be
+	// undone any more, and it was undone.
+	ErrInterrupted = errors.New("interrupted")
 	// ErrNoConsent: nothing of a person is kept before they agreed.
 	ErrNoConsent = errors.New("no consent")
 )

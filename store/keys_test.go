@@ -75,7 +75,7 @@ func TestRotationReplacesEveryKeyAndKeepsEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := v.Rotate(); err != nil {
+	if err := v.Rotate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := unaudited(v.whole(t), "rotate-keys"); got != before {
@@ -151,7 +151,7 @@ func TestMovingToAnotherKeyEnrolsNobodyAgain(t *testing.T) {
 	if got := unaudited(v.whole(t), "move-key"); got != before {
 		t.Errorf("after:\n%s\nbefore:\n%s", got, before)
 	}
-	if err := errors.Join(from.Destroy(), v.Rotate()); err != nil {
+	if err := errors.Join(from.Destroy(), v.Rotate(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	if err := v.reopen(t); err != nil {
@@ -185,7 +185,7 @@ func TestRotationIsPickedUpAfterAPowerCut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := v.rewrite(wrapRoot(next, root), nil); err != nil {
+		if err := v.rewrite(t.Context(), wrapRoot(next, root), nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := v.reopen(t); err != nil {
@@ -210,7 +210,7 @@ func TestRotationIsPickedUpAfterAPowerCut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(v.rewrite(wrapRoot(next, root), nil), overwrite(string(v.key))); err != nil {
+		if err := errors.Join(v.rewrite(t.Context(), wrapRoot(next, root), nil), overwrite(string(v.key))); err != nil {
 			t.Fatal(err)
 		}
 		if err := v.reopen(t); err != nil {
@@ -386,7 +386,7 @@ func released(t *testing.T, schema int) (path string, key KeyFile) {
 	t.Helper()
 	dir, from := t.TempDir(), fmt.Sprintf("testdata/schema%d", schema)
 	for _, f := range []string{"vault.db.head", "key"} {
-		if err := copyFile(filepath.Join(dir, f), filepath.Join(from, f)); err != nil {
+		if err := copyFile(t.Context(), filepath.Join(dir, f), filepath.Join(from, f)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -423,7 +423,7 @@ func testMigration(t *testing.T, schema int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	from, err := Rehearse(path, key)
+	from, err := Rehearse(t.Context(), path, key)
 	if err != nil || from != uint32(schema) {
 		t.Fatalf("rehearsal: schema %d, %v", from, err)
 	}

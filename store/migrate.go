@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -18,25 +19,25 @@ import (
 const copySuffix = ".schema"
 
 // migrations by the schema that they begin with; each leads to the next.
-var migrations = map[uint32]func(*Store) error{1: (*Store).migrate1, 2: (*Store).migrate2}
+var migrations = map[uint32]func(*Store, context.Context) error{1: (*Store).migrate1, 2: (*Store).migrate2}
 
 // migrate brings a vault of an older schema up to date, step by step, after a
 // copy was made.
-func (s *Store) migrate(from uint32) error {
+func (s *Store) migrate(ctx context.Context, from uint32) error {
 	if err := s.keepCopy(from); err != nil {
 		return fmt.Errorf("store: vault %s has schema %d and cannot be copied before it is migrated: %w", s.path, from, err)
 	}
 	for schema := from; schema < Version; schema++ {
-		if err := migrations[schema](s); err != nil {
+		if err := migrations[schema](s, ctx); err != nil {
 			return fmt.Errorf("store: vault %s cannot be migrated from schema %d and keeps that: %w", s.path, schema, err)
 		}
 	}
-	return s.unlock()
+	return s.unlock(ctx)
 }
 
 // migrate1 gives a vault of schema 1, whose records were sealed with the device
 // key itself, a root key.
-func (s *Store) migrate1() error {
+func (s *Store) migrate1(ctx context.Context) error {
 	key, err := keyOf(s.source.Key)
 	if err != nil {
 		return err
@@ -51,7 +52,7 @@ func (s *Store) migrate1() error {
 		if _, err := unseal(device, bucketMeta, keyCheck1, meta.Get(keyCheck1)); err != nil {
 			return fmt.Errorf("store: vault %s was sealed with another key than the %v: %w", s.path, s.source, ErrKey)
 		}
-		tx := &Tx{s: &Store{root: newAEAD(root)}, tx: btx}
+		tx := &Tx{s: &Store{root: newAEAD(root)}, tx: btx, ctx: ctx}
 		for _, bucket := range [][]byte{bucketKeys, bucketLockouts, bucketSecrets, bucketRecords, bucketAudit} {
 			if btx.Bucket(bucket) == nil {
 				return fmt.Errorf("no bucket %s: %w", bucket, ErrCorrupt)
@@ -101,7 +102,7 @@ func (s *Store) migrate1() error {
 
 // migrate2 turns the faces of a vault of schema 2, which kept them as they are,
 // some people in each transaction: those who have a seed are done.
-func (s *Store) migrate2() error {
+func (s *Store) migrate2(ctx context.Context) error {
 	var wrapped []byte
 	if err := s.db.View(func(tx *bbolt.Tx) error {
 		wrapped = slices.Clone(tx.Bucket(bucketMeta).Get(keyRoot))
@@ -128,7 +129,7 @@ func (s *Store) migrate2() error {
 			if _, err := btx.CreateBucketIfNotExists(bucketSeeds); err != nil {
 				return err
 			}
-			tx := &Tx{s: opened, tx: btx}
+			tx := &Tx{s: opened, tx: btx, ctx: ctx}
 			left, err = tx.turnSome()
 			if err != nil {
 				return err
@@ -248,8 +249,9 @@ func (s *Store) removeCopies() error {
 // Rehearse brings a copy of the vault at path up to date, reads everything in
 // it, and removes the copy: what a start would do, without doing it. Nobody else
 // can use the vault meanwhile (ErrInUse). The device key is not made or changed.
-// It returns the schema that the vault has.
-func Rehearse(path string, source KeySource) (from uint32, err error) {
+// It returns the schema that the vault has; when the context ends it gives up
+// (ErrInterrupted).
+func Rehearse(ctx context.Context, path string, source KeySource) (from uint32, err error) {
 	if err := checkFile(path); err != nil {
 		return 0, err
 	}
@@ -271,21 +273,38 @@ func Rehearse(path string, source KeySource) (from uint32, err error) {
 	defer os.RemoveAll(dir)
 	try := filepath.Join(dir, "vault.db")
 	for _, suffix := range []string{"", headSuffix} {
-		if err := copyFile(try+suffix, path+suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := copyFile(ctx, try+suffix, path+suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return from, fmt.Errorf("store: rehearsal: %w", err)
 		}
 	}
-	s, err := Open(try, keyOnly{source}, Options{})
+	s, err := OpenContext(ctx, try, keyOnly{source}, Options{})
 	if err != nil {
 		return from, err
 	}
-	return from, errors.Join(s.View((*Tx).Verify), s.Close())
+	return from, errors.Join(s.view(ctx, (*Tx).Verify), s.Close())
 }
 
 // keyOnly hides what a source could change.
 type keyOnly struct{ KeySource }
 
-func copyFile(to, from string) error {
+// reading ends with its context.
+type reading struct {
+	ctx  context.Context
+	from io.Reader
+}
+
+func (r reading) Read(p []byte) (int, error) {
+	if err := interrupted(r.ctx); err != nil {
+		return 0, err
+	}
+	n, err := r.from.Read(p)
+	if cut := interrupted(r.ctx); err != nil && cut != nil {
+		return n, cut // it was woken by that
+	}
+	return n, err
+}
+
+func copyFile(ctx context.Context, to, from string) error {
 	in, err := os.Open(from)
 	if err != nil {
 		return err
@@ -295,6 +314,6 @@ func copyFile(to, from string) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(out, in)
+	_, err = io.Copy(out, reading{ctx, in})
 	return errors.Join(err, out.Sync(), out.Close())
 }

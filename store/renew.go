@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"crypto/cipher"
 	"encoding/binary"
 	"errors"
@@ -186,8 +187,9 @@ const renewBatch = 500
 // nothing that is in the vault, or in another. Nobody is enrolled again. The
 // file is rewritten, and copies of before a migration go, so that the old ones
 // are in no file of the vault's; backups hold them still. It returns how many
-// were renewed, also beside an error. Whom an error left out keeps theirs.
-func (s *Store) Renew(user UserID, at time.Time) (n int, err error) {
+// were renewed, also beside an error. Whom an error left out keeps theirs, and so
+// does whoever is left when the context ends (ErrInterrupted).
+func (s *Store) Renew(ctx context.Context, user UserID, at time.Time) (n int, err error) {
 	note := func(user UserID, outcome string) error {
 		return s.Update(func(tx *Tx) error {
 			_, err := tx.Append(Entry{At: at, Kind: "renew", User: user, Outcome: outcome})
@@ -207,7 +209,11 @@ func (s *Store) Renew(user UserID, at time.Time) (n int, err error) {
 	if err := note(user, "begun"); err != nil {
 		return 0, err
 	}
+	var cut error
 	for batch := range slices.Chunk(users, renewBatch) {
+		if cut = interrupted(ctx); cut != nil {
+			break
+		}
 		more := 0
 		if err := s.Update(func(tx *Tx) error {
 			more = 0
@@ -229,6 +235,9 @@ func (s *Store) Renew(user UserID, at time.Time) (n int, err error) {
 	}
 	if _, _, err := s.finish(); err != nil {
 		return n, fmt.Errorf("store: renewed, but the old bytes are still in the file: %w", err)
+	}
+	if cut != nil {
+		return n, errors.Join(cut, note(user, "interrupted"))
 	}
 	return n, note(user, "done")
 }

@@ -129,7 +129,7 @@ func TestRenewalRevokesAndEnrolsNobodyAgain(t *testing.T) {
 		who  UserID
 		want int
 	}{{a.ID, 1}, {"", 2}} {
-		n, err := v.Renew(tt.who, noon)
+		n, err := v.Renew(t.Context(), tt.who, noon)
 		if err != nil || n != tt.want {
 			t.Fatalf("%d renewed, %v", n, err)
 		}
@@ -159,7 +159,7 @@ func TestRenewalRevokesAndEnrolsNobodyAgain(t *testing.T) {
 	if got := unaudited(v.whole(t), "renew"); got != was {
 		t.Errorf("after reopening:\n%s\nbefore:\n%s", got, was)
 	}
-	_, err = v.Renew(NewUserID(), noon)
+	_, err = v.Renew(t.Context(), NewUserID(), noon)
 	wantErr(t, err, ErrNotFound)
 }
 
@@ -187,7 +187,7 @@ func TestRotationRenewsFacesToo(t *testing.T) {
 	a := v.person(t, "a")
 	v.face(t, a.ID, "1", 3)
 	before, was := v.faces(t), v.whole(t)
-	if err := v.Rotate(); err != nil {
+	if err := v.Rotate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := unaudited(v.whole(t), "rotate-keys"); got != was {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"crypto/cipher"
 	"errors"
 	"fmt"
@@ -15,7 +16,7 @@ import (
 
 // Compact writes the vault anew, without what was deleted and without free
 // pages.
-func (s *Store) Compact() error { return s.rewrite(asItIs, nil) }
+func (s *Store) Compact() error { return s.rewrite(context.Background(), asItIs, nil) }
 
 // reseal turns a record as it stands in the old file into what the new one
 // gets.
@@ -36,7 +37,7 @@ func (s *Store) moveOn(r Rotator) (rewritten bool, err error) {
 		return false, err
 	}
 	defer clear(key)
-	if err := s.rewrite(wrapRoot(key, root), nil); err != nil {
+	if err := s.rewrite(context.Background(), wrapRoot(key, root), nil); err != nil {
 		return false, err
 	}
 	return true, r.Promote()
@@ -142,8 +143,9 @@ func (s *Store) MovedFrom(source KeySource) (bool, error) {
 
 // Rotate replaces every key, of the device (where its source can), of the vault
 // and of every person, seals everything anew and turns every face anew. Nobody
-// is enrolled again. Copies of before a migration go.
-func (s *Store) Rotate() error {
+// is enrolled again. Copies of before a migration go. Where the context ends
+// before all of it was written, every key stays as it is (ErrInterrupted).
+func (s *Store) Rotate(ctx context.Context) error {
 	if err := s.note("rotate-keys", "begun"); err != nil {
 		return err
 	}
@@ -164,12 +166,15 @@ func (s *Store) Rotate() error {
 	r := &rotation{old: s.root, root: newAEAD(root), people: map[UserID]*pair{}}
 	defer r.wipe()
 	wrap := wrapRoot(device, root)
-	err = s.rewrite(func(bucket, key, value []byte) ([]byte, error) {
+	err = s.rewrite(ctx, func(bucket, key, value []byte) ([]byte, error) {
 		if bytes.Equal(bucket, bucketMeta) && bytes.Equal(key, keyRoot) {
 			return wrap(bucket, key, value)
 		}
 		return r.reseal(bucket, key, value)
 	}, r.root)
+	if errors.Is(err, ErrInterrupted) {
+		return errors.Join(err, s.note("rotate-keys", "interrupted"))
+	}
 	if err != nil {
 		return err
 	}
@@ -275,8 +280,8 @@ func ownerOf(bucket, key []byte) UserID {
 // rewrite writes the vault anew, each record through change, and goes on with
 // the new file, whose root key is root (nil: the same). The new file is opened,
 // and so locked, before it takes the old one's name: no other process can come
-// between.
-func (s *Store) rewrite(change reseal, root cipher.AEAD) error {
+// between. Until then the end of the context undoes it (ErrInterrupted).
+func (s *Store) rewrite(ctx context.Context, change reseal, root cipher.AEAD) error {
 	s.swap.Lock()
 	defer s.swap.Unlock()
 
@@ -289,7 +294,7 @@ func (s *Store) rewrite(change reseal, root cipher.AEAD) error {
 		return err
 	}
 	err = guard(s.path, func() error {
-		return s.db.View(func(tx *bbolt.Tx) error { return copyBuckets(db, tx, change) })
+		return s.db.View(func(tx *bbolt.Tx) error { return copyBuckets(ctx, db, tx, change) })
 	})
 	if err == nil {
 		err = db.Sync()
@@ -313,7 +318,7 @@ func (s *Store) rewrite(change reseal, root cipher.AEAD) error {
 const copyBatch = 4 << 20
 
 // copyBuckets copies record by record, in order, into full pages.
-func copyBuckets(to *bbolt.DB, from *bbolt.Tx, change reseal) (err error) {
+func copyBuckets(ctx context.Context, to *bbolt.DB, from *bbolt.Tx, change reseal) (err error) {
 	tx, err := to.Begin(true)
 	if err != nil {
 		return err
@@ -332,6 +337,9 @@ func copyBuckets(to *bbolt.DB, from *bbolt.Tx, change reseal) (err error) {
 		b.FillPercent = 0.9
 		c := from.Bucket(name).Cursor()
 		for k, v := c.First(); k != nil; k, v = c.Next() {
+			if err := interrupted(ctx); err != nil {
+				return err
+			}
 			if v, err = change(name, k, v); err != nil {
 				return err
 			}

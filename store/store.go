@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"crypto/cipher"
 	"crypto/sha256"
 	"encoding/binary"
@@ -31,6 +32,8 @@ type Options struct {
 	// Now is the clock of what the store itself puts into the audit chain; nil
 	// means time.Now.
 	Now func() time.Time
+
+	unpacked bool // of a backup just now: it has no head yet, and that is nobody's to accept
 }
 
 // Store is an open vault. Its methods may be called concurrently; writers wait
@@ -60,7 +63,13 @@ type Store struct {
 // (ErrKey) and one that is older than it was (ErrRolledBack). A vault of an
 // older schema is copied and brought up to date. An erasure that was cut off is
 // finished, where that can be done now.
-func Open(path string, source KeySource, o Options) (_ *Store, err error) {
+func Open(path string, source KeySource, o Options) (*Store, error) {
+	return OpenContext(context.Background(), path, source, o)
+}
+
+// OpenContext is Open, and gives up when the context ends (ErrInterrupted): a
+// migration may take minutes. What was migrated stays so.
+func OpenContext(ctx context.Context, path string, source KeySource, o Options) (_ *Store, err error) {
 	if o.Timeout <= 0 {
 		o.Timeout = time.Second
 	}
@@ -84,7 +93,7 @@ func Open(path string, source KeySource, o Options) (_ *Store, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	if err := guard(path, s.unlock); err != nil {
+	if err := guard(path, func() error { return s.unlock(ctx) }); err != nil {
 		return nil, err
 	}
 	if err := s.tidy(); err != nil {
@@ -95,7 +104,7 @@ func Open(path string, source KeySource, o Options) (_ *Store, err error) {
 	case seen == nil:
 		err = s.countStart()
 	case o.Accept && errors.Is(seen, ErrRolledBack):
-		err = s.accept()
+		err = s.accept(!o.unpacked)
 	default:
 		err = seen
 	}
@@ -233,13 +242,13 @@ func removeBeside(path, suffix string) error {
 }
 
 // unlock checks the schema and the buckets and opens the root key.
-func (s *Store) unlock() error {
+func (s *Store) unlock(ctx context.Context) error {
 	schema, err := s.schema()
 	if err != nil {
 		return err
 	}
 	if schema < Version {
-		return s.migrate(schema)
+		return s.migrate(ctx, schema)
 	}
 	var wrapped []byte
 	err = s.db.View(func(tx *bbolt.Tx) error {
@@ -263,7 +272,7 @@ func (s *Store) unlock() error {
 		return fmt.Errorf("store: vault %s has a root key of %d bytes: %w", s.path, len(root), ErrCorrupt)
 	}
 	s.root = newAEAD(root)
-	return s.View(func(tx *Tx) error {
+	return s.view(ctx, func(tx *Tx) error {
 		head, err := tx.get(bucketMeta, keyHead)
 		if err != nil || len(head) != KeySize {
 			return fmt.Errorf("store: vault %s has no head key: %w: %w", s.path, err, ErrCorrupt)
@@ -358,28 +367,36 @@ func (s *Store) Key() string { return s.source.String() }
 type Tx struct {
 	s    *Store
 	tx   *bbolt.Tx
+	ctx  context.Context  // ends what reads much; nil: nothing does
 	more map[string]int64 // records added to the counted buckets, less those deleted
 }
 
 // View runs f on a moment of the vault.
-func (s *Store) View(f func(*Tx) error) error {
+func (s *Store) View(f func(*Tx) error) error { return s.view(context.Background(), f) }
+
+// view ends with ErrInterrupted where f walks through records when the context
+// ends.
+func (s *Store) view(ctx context.Context, f func(*Tx) error) error {
 	s.swap.RLock()
 	defer s.swap.RUnlock()
 	return guard(s.path, func() error {
-		return s.db.View(func(tx *bbolt.Tx) error { return f(&Tx{s: s, tx: tx}) })
+		return s.db.View(func(tx *bbolt.Tx) error { return f(&Tx{s: s, tx: tx, ctx: ctx}) })
 	})
 }
 
 // Update runs f and keeps what it wrote. When it returns nil everything is on
 // the disk; when it returns an error, nothing was changed, unless the error
 // wraps ErrHead: then only the head file beside the vault could not follow.
-func (s *Store) Update(f func(*Tx) error) error {
+func (s *Store) Update(f func(*Tx) error) error { return s.update(context.Background(), f) }
+
+// update is to Update what view is to View.
+func (s *Store) update(ctx context.Context, f func(*Tx) error) error {
 	s.swap.RLock()
 	defer s.swap.RUnlock()
 	var head headRecord
 	err := guard(s.path, func() error {
 		return s.db.Update(func(btx *bbolt.Tx) error {
-			tx := &Tx{s: s, tx: btx}
+			tx := &Tx{s: s, tx: btx, ctx: ctx}
 			if err := f(tx); err != nil {
 				return err
 			}
@@ -392,6 +409,14 @@ func (s *Store) Update(f func(*Tx) error) error {
 		return err
 	}
 	return s.writeHead(head)
+}
+
+// interrupted is why the context ended; nil where it did not, or is nil.
+func interrupted(ctx context.Context) error {
+	if ctx == nil || ctx.Err() == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrInterrupted, context.Cause(ctx))
 }
 
 // put seals a record with the vault's root key.
@@ -514,6 +539,9 @@ func (tx *Tx) putNumber(key []byte, n uint64) error {
 func (tx *Tx) each(bucket, prefix []byte, f func(key, sealed []byte) error) error {
 	c := tx.tx.Bucket(bucket).Cursor()
 	for k, v := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = c.Next() {
+		if err := interrupted(tx.ctx); err != nil {
+			return err
+		}
 		if err := f(k, v); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package store
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -205,7 +206,7 @@ func (m *model) next() (after []*model, do func(*Store) error) {
 		_ = add(begun, nil, "rotate-keys", "begun")
 		_ = add(n, nil, "rotate-keys", "begun")
 		_ = add(n, nil, "rotate-keys", "done")
-		return []*model{begun, n}, (*Store).Rotate
+		return []*model{begun, n}, func(s *Store) error { return s.Rotate(context.Background()) }
 	case what < 94:
 		return []*model{n}, (*Store).Compact
 	case what < 97: // everybody's faces, in one batch and two notes
@@ -213,7 +214,7 @@ func (m *model) next() (after []*model, do func(*Store) error) {
 		_ = add(begun, nil, "renew", "begun")
 		_ = add(n, nil, "renew", "begun")
 		_ = add(n, nil, "renew", "done")
-		return []*model{begun, n}, func(s *Store) error { _, err := s.Renew("", noon); return err }
+		return []*model{begun, n}, func(s *Store) error { _, err := s.Renew(context.Background(), "", noon); return err }
 	default:
 		keep := 15
 		n.Base = max(n.Base, len(n.Entries)-keep)

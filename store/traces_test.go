@@ -153,11 +153,11 @@ func TestCopiesOfWhatWasKilledGo(t *testing.T) {
 	operator := newIdentity(t)
 	for name, work := range map[string]func(path string, key KeySource, backup []byte) error{
 		"rehearsal": func(path string, key KeySource, _ []byte) error {
-			_, err := Rehearse(path, key)
+			_, err := Rehearse(t.Context(), path, key)
 			return err
 		},
 		"restore": func(path string, key KeySource, backup []byte) error {
-			_, err := Restore(path, key, bytes.NewReader(backup), RestoreOptions{Operator: operator.reader(), Replace: true, At: noon})
+			_, err := Restore(t.Context(), path, key, bytes.NewReader(backup), RestoreOptions{Operator: operator.reader(), Replace: true, At: noon})
 			return err
 		},
 	} {
@@ -230,13 +230,13 @@ func TestCopiesOfWhatWasKilledGo(t *testing.T) {
 		if copies() != 0 {
 			t.Errorf("%s: %d copies outlive an erasure", name, copies())
 		}
-		_, err = Rehearse(path, device)
+		_, err = Rehearse(t.Context(), path, device)
 		wantErr(t, err, ErrInUse)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
 		again()
-		if _, err := Rehearse(path, device); err != nil {
+		if _, err := Rehearse(t.Context(), path, device); err != nil {
 			t.Fatal(err)
 		}
 		if copies() != 1 { // the migration's stays until somebody is forgotten

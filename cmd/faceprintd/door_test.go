@@ -48,7 +48,7 @@ func TestGuardBoardHoldsTheDoor(t *testing.T) {
 	b.Install(boardtest.Image("microbit", 'A', 1<<24, 4096))
 	b.SetKey(key)
 	c := doorConfig{Kind: "guard", Port: b.Port(t), KeyFile: filepath.Join(dir, "door.key")}
-	vault, err := openStore(storeConfig{File: filepath.Join(dir, "v.db"), KeyFile: filepath.Join(dir, "v.key")}, false)
+	vault, err := openStore(t.Context(), storeConfig{File: filepath.Join(dir, "v.db"), KeyFile: filepath.Join(dir, "v.key")}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

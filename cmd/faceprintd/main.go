@@ -12,8 +12,9 @@
 //
 // # Exit codes
 //
-// 0 after SIGTERM or SIGINT, 2 for a wrong command line or configuration, 1
-// for everything else; the last line on standard error says why.
+// 0 after SIGTERM, SIGINT or SIGHUP, 2 for a wrong command line or configuration, 1
+// for everything else, a vault command that a signal interrupted among it; the
+// last line on standard error says why.
 package main
 
 import (
@@ -32,7 +33,11 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup(1) wants it
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
 	os.Exit(start(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -79,7 +84,8 @@ func start(ctx context.Context, args []string, out, errout io.Writer) int {
 		return 1
 	}
 	if onVault {
-		return vaultCommand(c, flags.Args()[1:], out, errout)
+		signal.Ignore(syscall.SIGPIPE) // a terminal that is gone must not end what is to be finished
+		return vaultCommand(ctx, c, flags.Args()[1:], out, errout)
 	}
 	log := logger(c.Log, errout)
 	if err := run(ctx, c, *accept, log); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -78,7 +79,7 @@ func newCrowd(b testing.TB, phones int, config string, rights ...[]string) *crow
 }
 
 func (c *crowd) seed(phones int) (user string, err error) {
-	v, err := openStore(storeConfig{File: c.path("faceprint.db"), KeyFile: c.path("device.key")}, false)
+	v, err := openStore(context.Background(), storeConfig{File: c.path("faceprint.db"), KeyFile: c.path("device.key")}, false)
 	if err != nil {
 		return "", err
 	}

@@ -25,7 +25,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return fmt.Errorf("state directory: %w", err)
 	}
-	vault, err := openStore(c.Store, accept)
+	vault, err := openStore(ctx, c.Store, accept)
 	if err != nil {
 		return err
 	}

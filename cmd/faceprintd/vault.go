@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -36,13 +37,13 @@ func keySource(c storeConfig) store.KeySource {
 	return store.KeyFile(c.KeyFile)
 }
 
-func openStore(c storeConfig, accept bool) (*store.Store, error) {
+func openStore(ctx context.Context, c storeConfig, accept bool) (*store.Store, error) {
 	for _, f := range []string{c.File, c.KeyFile} {
 		if err := os.MkdirAll(filepath.Dir(f), 0o700); err != nil {
 			return nil, fmt.Errorf("store: %w", err)
 		}
 	}
-	return store.Open(c.File, keySource(c), store.Options{Accept: accept})
+	return store.OpenContext(ctx, c.File, keySource(c), store.Options{Accept: accept})
 }
 
 const vaultUsage = `usage: faceprintd --config FILE vault COMMAND
@@ -65,25 +66,42 @@ or as root, which becomes that account:
                              left, only with --without-forgotten
 `
 
-// vaultCommand runs one of them.
-func vaultCommand(c Config, args []string, out, errout io.Writer) int {
-	run, ok := map[string]func(storeConfig, []string, io.Writer) error{
+// vaultCommand runs one of them. When the context ends, what can be undone is,
+// and what cannot is finished first; it says which.
+func vaultCommand(ctx context.Context, c Config, args []string, out, errout io.Writer) int {
+	run, ok := map[string]func(context.Context, storeConfig, []string, io.Writer) error{
 		"check": vaultCheck, "rotate": vaultRotate, "renew": vaultRenew, "rekey": vaultRekey, "restore": vaultRestore,
 	}[strings.Join(args[:min(1, len(args))], "")]
 	if !ok {
 		fmt.Fprint(errout, vaultUsage)
 		return 2
 	}
-	err := run(c.Store, args[1:], out)
+	err := run(ctx, c.Store, args[1:], out)
 	if errors.Is(err, errUsage) {
 		fmt.Fprintf(errout, "faceprintd: vault %s: %v\n%s", args[0], err, vaultUsage)
 		return 2
+	}
+	if errors.Is(err, store.ErrInterrupted) {
+		fmt.Fprintf(errout, "faceprintd: vault %s: %v; %s\n", args[0], err, undone[args[0]])
+		return 1
 	}
 	if err != nil {
 		fmt.Fprintf(errout, "faceprintd: vault %s: %v\n", args[0], err)
 		return 1
 	}
+	if cause := context.Cause(ctx); cause != nil {
+		fmt.Fprintf(errout, "faceprintd: vault %s: it could not be undone any more (%v), so it was finished\n", args[0], cause)
+	}
 	return 0
+}
+
+// undone is what is left of an interrupted command.
+var undone = map[string]string{
+	"check":   "nothing was changed",
+	"rotate":  "every key is as it was",
+	"renew":   "whoever is left has the templates of before; run it again",
+	"rekey":   "the key is as it was",
+	"restore": "nothing was changed",
 }
 
 var errUsage = errors.New("wrong arguments")
@@ -95,14 +113,14 @@ func noArguments(args []string) error {
 	return nil
 }
 
-func vaultCheck(c storeConfig, args []string, out io.Writer) error {
+func vaultCheck(ctx context.Context, c storeConfig, args []string, out io.Writer) error {
 	if err := noArguments(args); err != nil {
 		return err
 	}
 	if err := asOwner(c); err != nil {
 		return err
 	}
-	from, err := store.Rehearse(c.File, keySource(c))
+	from, err := store.Rehearse(ctx, c.File, keySource(c))
 	if err != nil {
 		return err
 	}
@@ -114,26 +132,26 @@ func vaultCheck(c storeConfig, args []string, out io.Writer) error {
 	return nil
 }
 
-func vaultRotate(c storeConfig, args []string, out io.Writer) (err error) {
+func vaultRotate(ctx context.Context, c storeConfig, args []string, out io.Writer) (err error) {
 	if err := noArguments(args); err != nil {
 		return err
 	}
 	if err := asOwner(c); err != nil {
 		return err
 	}
-	v, err := openStore(c, false)
+	v, err := openStore(ctx, c, false)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, v.Close()) }()
-	if err := v.Rotate(); err != nil {
+	if err := v.Rotate(ctx); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "every key was replaced; backups of before need their recovery key; %s\n", v.Key())
 	return nil
 }
 
-func vaultRenew(c storeConfig, args []string, out io.Writer) (err error) {
+func vaultRenew(ctx context.Context, c storeConfig, args []string, out io.Writer) (err error) {
 	var user store.UserID
 	switch len(args) {
 	case 0:
@@ -147,12 +165,15 @@ func vaultRenew(c storeConfig, args []string, out io.Writer) (err error) {
 	if err := asOwner(c); err != nil {
 		return err
 	}
-	v, err := openStore(c, false)
+	v, err := openStore(ctx, c, false)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, v.Close()) }()
-	n, err := v.Renew(user, time.Now())
+	n, err := v.Renew(ctx, user, time.Now())
+	if errors.Is(err, store.ErrInterrupted) {
+		return fmt.Errorf("%d face templates were renewed: %w", n, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -163,7 +184,7 @@ func vaultRenew(c storeConfig, args []string, out io.Writer) (err error) {
 // destroyer is a key source whose key can be given up.
 type destroyer interface{ Destroy() error }
 
-func vaultRekey(c storeConfig, args []string, out io.Writer) (err error) {
+func vaultRekey(ctx context.Context, c storeConfig, args []string, out io.Writer) (err error) {
 	flags := flag.NewFlagSet("rekey", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	from := flags.String("from", "", "")
@@ -182,11 +203,16 @@ func vaultRekey(c storeConfig, args []string, out io.Writer) (err error) {
 	if err := asOwner(c); err != nil {
 		return err
 	}
-	v, err := openStore(old, false)
+	v, err := openStore(ctx, old, false)
 	if errors.Is(err, store.ErrKey) {
-		v, err = movedAlready(c, old, err)
+		v, err = movedAlready(ctx, c, old, err)
 	} else if err == nil {
-		if err = v.MoveKey(keySource(c)); err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", store.ErrInterrupted, context.Cause(ctx))
+		} else {
+			err = v.MoveKey(keySource(c)) // a moment, and then too late
+		}
+		if err != nil {
 			err = errors.Join(err, v.Close())
 		}
 	}
@@ -206,14 +232,14 @@ func vaultRekey(c storeConfig, args []string, out io.Writer) (err error) {
 // movedAlready opens a vault that a rekey which was cut off had moved from the
 // old key, which does not open it any more: only that key is left to destroy.
 // Any other is left alone, and wrong is the error.
-func movedAlready(c, old storeConfig, wrong error) (*store.Store, error) {
+func movedAlready(ctx context.Context, c, old storeConfig, wrong error) (*store.Store, error) {
 	if _, err := keySource(old).Key(); err != nil {
 		return nil, wrong
 	}
 	if _, err := os.Lstat(c.KeyFile); err != nil {
 		return nil, wrong
 	}
-	v, err := openStore(c, false)
+	v, err := openStore(ctx, c, false)
 	if err != nil {
 		return nil, errors.Join(wrong, err)
 	}
@@ -227,7 +253,7 @@ func movedAlready(c, old storeConfig, wrong error) (*store.Store, error) {
 	return v, nil
 }
 
-func vaultRestore(c storeConfig, args []string, out io.Writer) error {
+func vaultRestore(ctx context.Context, c storeConfig, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("restore", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	identity, recovery, replace := flags.String("identity", "", ""), flags.String("recovery", "", ""), flags.Bool("replace", false, "")
@@ -247,14 +273,14 @@ func vaultRestore(c storeConfig, args []string, out io.Writer) error {
 		if key.name == "" {
 			continue
 		}
-		b, err := os.ReadFile(key.name)
+		b, err := readIn(ctx, key.name)
 		if err != nil {
 			return err
 		}
 		defer clear(b)
 		*key.to = bytes.NewReader(b)
 	}
-	backup, err := os.Open(file)
+	backup, err := openIn(ctx, file)
 	if err != nil {
 		return err
 	}
@@ -267,7 +293,7 @@ func vaultRestore(c storeConfig, args []string, out io.Writer) error {
 			return err
 		}
 	}
-	r, err := store.Restore(c.File, keySource(c), backup, o)
+	r, err := store.Restore(ctx, c.File, keySource(c), backup, o)
 	if err != nil {
 		return err
 	}
@@ -294,4 +320,63 @@ func oneOfKinds(kind string) bool {
 		}
 	}
 	return false
+}
+
+// openIn opens a file to read, and gives up when the context ends, also where it
+// waits for the writer of a pipe.
+func openIn(ctx context.Context, name string) (io.ReadCloser, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode()&os.ModeNamedPipe == 0 {
+		return os.Open(name)
+	}
+	var f *os.File
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		f, err = os.Open(name)
+	}()
+	select {
+	case <-opened:
+	case <-ctx.Done():
+		w, e := os.OpenFile(name, os.O_RDWR, 0) // a writer that opens at once: it wakes the reader
+		if e != nil {
+			return nil, fmt.Errorf("%s: %w: %w", name, store.ErrInterrupted, context.Cause(ctx)) // the process ends, and with it the wait
+		}
+		<-opened
+		if err = errors.Join(err, w.Close()); err == nil {
+			err = errors.Join(f.Close(), fmt.Errorf("%s: %w: %w", name, store.ErrInterrupted, context.Cause(ctx)))
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })
+	return &pipe{f, stop}, nil
+}
+
+// pipe is one whose reads end with a context.
+type pipe struct {
+	*os.File
+	stop func() bool
+}
+
+func (p *pipe) Close() error {
+	p.stop()
+	return p.File.Close()
+}
+
+// readIn reads a small file.
+func readIn(ctx context.Context, name string) ([]byte, error) {
+	f, err := openIn(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	if err = errors.Join(err, f.Close()); err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%s: %w: %w", name, store.ErrInterrupted, context.Cause(ctx))
+	}
+	return b, err
 }

@@ -2,11 +2,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"filippo.io/age"
 
 	"github.com/faceprint/faceprint/store"
 )
@@ -42,7 +48,7 @@ func TestRekeyThatWasCutOffIsEndedByAnother(t *testing.T) {
 			}
 			rekey := func(from store.KeyFile) (out string, code int) {
 				var b bytes.Buffer
-				code = vaultCommand(Config{Store: c}, []string{"rekey", "--from", "file:" + string(from)}, &b, &b)
+				code = vaultCommand(t.Context(), Config{Store: c}, []string{"rekey", "--from", "file:" + string(from)}, &b, &b)
 				return b.String(), code
 			}
 			if out, code := rekey(other); code != 1 || !strings.Contains(out, "was sealed with another key") {
@@ -64,5 +70,68 @@ func TestRekeyThatWasCutOffIsEndedByAnother(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// A signal ends a vault command, also while it waits for a pipe: nothing was
+// changed, nothing is left, and it says so.
+func TestSignalEndsAVaultCommand(t *testing.T) {
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		t.Run(sig.String(), func(t *testing.T) {
+			dir := t.TempDir()
+			v, err := openStore(t.Context(), storeConfig{File: filepath.Join(dir, "faceprint.db"), Key: "file", KeyFile: filepath.Join(dir, "device.key")}, false)
+			if err == nil {
+				err = v.Close()
+			}
+			id, err2 := age.GenerateX25519Identity()
+			pipe, key, config := filepath.Join(dir, "pipe"), filepath.Join(dir, "operator.txt"), filepath.Join(dir, "c.toml")
+			if err := errors.Join(err, err2, syscall.Mkfifo(pipe, 0o600), os.WriteFile(key, []byte(id.String()), 0o600),
+				os.WriteFile(config, nil, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			before, err := os.ReadDir(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(filepath.Join(bin, "faceprintd"), "--config", config, "--dir", dir, "vault", "restore", pipe, "--identity", key, "--replace")
+			var said bytes.Buffer
+			cmd.Stderr = &said
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			w, err := os.OpenFile(pipe, os.O_WRONLY, 0) // returns when it is being read
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close()
+			if _, err := w.WriteString("age-encryption.org/v1\n"); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 || !strings.Contains(said.String(), "interrupted: "+sig.String()+" signal received; nothing was changed") {
+				t.Errorf("%v: %s", err, said.String())
+			}
+			after, err := os.ReadDir(dir)
+			if err != nil || fmt.Sprint(after) != fmt.Sprint(before) {
+				t.Errorf("left %v, before %v, %v", after, before, err)
+			}
+		})
+	}
+}
+
+// A wait for the writer of a pipe ends with the context, whichever comes first.
+func TestPipeWithoutAWriterIsGivenUp(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		ctx, cancel := context.WithCancel(t.Context())
+		go cancel()
+		if _, err := openIn(ctx, name); !errors.Is(err, store.ErrInterrupted) {
+			t.Fatal(err)
+		}
 	}
 }

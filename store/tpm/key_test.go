@@ -292,7 +292,7 @@ func TestVaultOnATPM(t *testing.T) {
 	if err := reopen(); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(v.Rotate(), v.View((*store.Tx).Verify)); err != nil {
+	if err := errors.Join(v.Rotate(t.Context()), v.View((*store.Tx).Verify)); err != nil {
 		t.Fatal(err)
 	}
 	// To a key file and back.

@@ -98,7 +98,7 @@ func wantOpens(t *testing.T, path string, k Key) {
 func TestRefusedRestoreCostsNothing(t *testing.T) {
 	path, k, _, backup, operator := leftPrepared(t)
 	for range 2 { // by the key, which the backup is not sealed with any more
-		_, err := store.Restore(path, k, bytes.NewReader(backup), store.RestoreOptions{
+		_, err := store.Restore(t.Context(), path, k, bytes.NewReader(backup), store.RestoreOptions{
 			Operator: strings.NewReader(operator), Replace: true, At: time.Now().UTC(),
 		})
 		wantErr(t, err, store.ErrKey, "needs the owner's recovery key")
@@ -133,7 +133,7 @@ func TestRestoreThatFailsLateCostsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	restore := func() error {
-		_, err := store.Restore(path, k, bytes.NewReader(backup), store.RestoreOptions{
+		_, err := store.Restore(t.Context(), path, k, bytes.NewReader(backup), store.RestoreOptions{
 			Operator: strings.NewReader(operator), Replace: true, WithoutForgotten: true, At: time.Now().UTC(),
 		})
 		return err
