@@ -118,6 +118,7 @@ type Policy struct {
 	Challenge Challenge
 	Adapt     bool // a template follows the person's look, after two factors
 	PIN       bool // a PIN alone will do, for the day on which nothing can be measured
+	Keyring   bool // a login by face and finger opens the person's keyring
 }
 
 // DefaultPolicy wants both factors at the rates of NIST SP 800-63B-4 (FMR of

@@ -194,6 +194,7 @@ type Decision struct {
 	Results     []Result
 	FMR         float64
 	Grant       string // signed JWT, only when granted
+	Scope       Scope  // of the grant: what was asked for, or Vouch where the yes is not worth that
 	Failures    int    // consecutive ones of the person, with this one
 	LockedUntil time.Time
 	Disabled    bool
@@ -436,6 +437,9 @@ func (d *Device) conclude(kind string, r Request, before lockouts, verdict Verdi
 		}
 	}
 	var grant string
+	if r.Scope == Keyring && !d.policy.unseals(verdict) {
+		r.Scope = Vouch
+	}
 	if verdict.Granted {
 		var err error
 		if grant, err = d.signer.sign(decision.User, verdict.Passed, r, d.hw.Now()); err != nil {
@@ -446,7 +450,7 @@ func (d *Device) conclude(kind string, r Request, before lockouts, verdict Verdi
 		return Decision{}, err // no record, no unlock
 	}
 	if decision.Granted {
-		decision.Grant = grant
+		decision.Grant, decision.Scope = grant, r.Scope
 		d.letIn.Add(1)
 		if r.Scope == Enter {
 			d.open(decision.User)

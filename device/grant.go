@@ -87,12 +87,13 @@ type Scope uint8
 
 // Scopes. The zero value opens nothing.
 const (
-	Vouch Scope = iota // this is the person, and no more
-	Enter              // let the person in: the door opens, a session may begin
-	Pair               // pair a phone with the person, once; no door opens
+	Vouch   Scope = iota // this is the person, and no more
+	Enter                // let the person in: the door opens, a session may begin
+	Pair                 // pair a phone with the person, once; no door opens
+	Keyring              // give out the secret of the person's keyring, once; no door opens
 )
 
-var scopeNames = [...]string{Vouch: "vouch", Enter: "enter", Pair: "pair"}
+var scopeNames = [...]string{Vouch: "vouch", Enter: "enter", Pair: "pair", Keyring: "keyring"}
 
 func (s Scope) String() string {
 	if int(s) < len(scopeNames) {

@@ -27,6 +27,7 @@ type Login struct {
 	Account string
 	User    store.UserID
 	Since   time.Time
+	Keyring bool // the device keeps a secret for its keyring
 }
 
 // Errors of accounts.
@@ -82,11 +83,15 @@ func (d *Device) AllowLogin(user store.UserID, account string) error {
 	return err
 }
 
-// RevokeLogin takes that back; ErrAccount where there was nothing.
+// RevokeLogin takes that back, and the secret of the account's keyring with it;
+// ErrAccount where there was nothing.
 func (d *Device) RevokeLogin(account string) error {
 	return d.vault.Update(func(tx *store.Tx) error {
 		l, err := findLogin(tx, account)
 		if err != nil {
+			return err
+		}
+		if err := d.forgetKeyring(tx, l); err != nil {
 			return err
 		}
 		if err := logins.Delete(tx, l.User, account); err != nil {
@@ -99,11 +104,8 @@ func (d *Device) RevokeLogin(account string) error {
 
 // Logins lists who may log in to what, in the order of accounts.
 func (d *Device) Logins() (all []Login, err error) {
-	err = d.vault.View(func(tx *store.Tx) error {
-		members, err := logins.All(tx)
-		for _, m := range members {
-			all = append(all, Login{Account: m.Key, User: m.User, Since: m.Value.Since})
-		}
+	err = d.vault.View(func(tx *store.Tx) (err error) {
+		all, err = loginsOf(tx, func(string) bool { return true })
 		return err
 	})
 	slices.SortFunc(all, func(a, b Login) int { return strings.Compare(a.Account, b.Account) })
@@ -123,15 +125,9 @@ func (d *Device) Account(account string) (user store.UserID, err error) {
 // findLogin looks an account up. One that two people have is damage, and
 // lets neither in.
 func findLogin(tx *store.Tx, account string) (Login, error) {
-	members, err := logins.All(tx)
+	found, err := loginsOf(tx, func(name string) bool { return name == account })
 	if err != nil {
 		return Login{}, err
-	}
-	var found []Login
-	for _, m := range members {
-		if m.Key == account {
-			found = append(found, Login{Account: m.Key, User: m.User, Since: m.Value.Since})
-		}
 	}
 	switch len(found) {
 	case 0:
@@ -142,14 +138,36 @@ func findLogin(tx *store.Tx, account string) (Login, error) {
 	return Login{}, fmt.Errorf("device: an account has %d people: %w", len(found), store.ErrCorrupt)
 }
 
+// loginsOf lists those to the accounts that are meant.
+func loginsOf(tx *store.Tx, meant func(account string) bool) (found []Login, err error) {
+	members, err := logins.All(tx)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range members {
+		if !meant(m.Key) {
+			continue
+		}
+		k, err := keyrings.Get(tx, m.User, m.Key)
+		clear(k.Secret)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+		found = append(found, Login{m.Key, m.User, m.Value.Since, err == nil})
+	}
+	return found, nil
+}
+
 // Login decides whether the person whose account it is, and nobody else, is
-// here. r.Who is ignored and no door opens.
+// here. r.Who is ignored and no door opens: the scope is Keyring or Vouch.
 func (d *Device) Login(ctx context.Context, account string, r Request) (Decision, error) {
 	var err error
 	if r.Who, err = d.Account(account); err != nil {
 		return Decision{}, err
 	}
-	r.Scope = Vouch
+	if r.Scope != Keyring {
+		r.Scope = Vouch
+	}
 	return d.attempt(ctx, r, "login")
 }
 

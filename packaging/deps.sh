@@ -29,7 +29,8 @@ build='gcc=gcc g++=g++ git=git npm=npm pkg-config=pkg-config ca-certificates
 	libopencv-dev libopencv-contrib-dev'
 test='qemu-system-arm=qemu-system-arm arm-none-eabi-gcc=gcc-arm-none-eabi libnewlib-arm-none-eabi
 	sx=lrzsz libcmocka-dev socat=socat chromium=chromium zbarimg=zbar-tools swtpm=swtpm strace=strace
-	dbus-daemon=dbus-daemon fprintd libpam-fprintd pamtester=pamtester libpam0g-dev libsystemd-dev polkitd'
+	dbus-daemon=dbus-daemon fprintd libpam-fprintd pamtester=pamtester libpam0g-dev libsystemd-dev polkitd
+	gnome-keyring-daemon=gnome-keyring libpam-gnome-keyring secret-tool=libsecret-tools'
 pam='gcc=gcc libpam0g-dev libsystemd-dev'
 night='cppcheck=cppcheck kotlinc=kotlin clang=clang libclang-rt-14-dev cage=cage Xwayland=xwayland'
 

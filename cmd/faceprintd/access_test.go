@@ -28,43 +28,46 @@ import (
 
 // onSocket is the least role of each operation on the unix socket.
 var onSocket = map[string]string{
-	"POST /v1/authenticate":            "kiosk",
-	"POST /v1/identify":                "kiosk",
-	"GET /v1/events":                   "kiosk",
-	"POST /v1/phones":                  "kiosk",
-	"DELETE /v1/phones/codes/{id}":     "kiosk",
-	"POST /v1/pin":                     "kiosk",
-	"PUT /v1/people/{user}/pin":        "admin",
-	"DELETE /v1/people/{user}/pin":     "admin",
-	"POST /v1/finger-module/trust":     "admin",
-	"POST /v1/people":                  "admin",
-	"GET /v1/people":                   "admin",
-	"GET /v1/people/{user}":            "admin",
-	"DELETE /v1/people/{user}":         "admin",
-	"DELETE /v1/people/{user}/adapted": "admin",
-	"POST /v1/people/{user}/renew":     "admin",
-	"POST /v1/people/{user}/unlock":    "admin",
-	"GET /v1/people/{user}/report":     "admin",
-	"POST /v1/own-report":              "kiosk",
-	"GET /v1/audit":                    "admin",
-	"POST /v1/audit/checkpoint":        "admin",
-	"POST /v1/backup":                  "admin",
-	"GET /v1/doctor":                   "admin",
-	"GET /v1/camera/chart":             "local",
-	"POST /v1/camera/measure":          "admin",
-	"GET /v1/config":                   "admin",
-	"GET /v1/phones":                   "admin",
-	"PATCH /v1/phones/{id}":            "admin",
-	"PUT /v1/phones/{id}/terms":        "admin",
-	"DELETE /v1/phones/{id}":           "admin",
-	"POST /v1/kiosk/code":              "admin",
-	"GET /v1/logins":                   "admin",
-	"PUT /v1/logins/{account}":         "admin",
-	"DELETE /v1/logins/{account}":      "admin",
-	"POST /v1/login":                   "admin", // or being the account, which the matrix's callers are not
-	"GET /v1/status":                   "local",
-	"GET /v1/keys":                     "local",
-	"GET /v1/consent":                  "local",
+	"POST /v1/authenticate":               "kiosk",
+	"POST /v1/identify":                   "kiosk",
+	"GET /v1/events":                      "kiosk",
+	"POST /v1/phones":                     "kiosk",
+	"DELETE /v1/phones/codes/{id}":        "kiosk",
+	"POST /v1/pin":                        "kiosk",
+	"PUT /v1/people/{user}/pin":           "admin",
+	"DELETE /v1/people/{user}/pin":        "admin",
+	"POST /v1/finger-module/trust":        "admin",
+	"POST /v1/people":                     "admin",
+	"GET /v1/people":                      "admin",
+	"GET /v1/people/{user}":               "admin",
+	"DELETE /v1/people/{user}":            "admin",
+	"DELETE /v1/people/{user}/adapted":    "admin",
+	"POST /v1/people/{user}/renew":        "admin",
+	"POST /v1/people/{user}/unlock":       "admin",
+	"GET /v1/people/{user}/report":        "admin",
+	"POST /v1/own-report":                 "kiosk",
+	"GET /v1/audit":                       "admin",
+	"POST /v1/audit/checkpoint":           "admin",
+	"POST /v1/backup":                     "admin",
+	"GET /v1/doctor":                      "admin",
+	"GET /v1/camera/chart":                "local",
+	"POST /v1/camera/measure":             "admin",
+	"GET /v1/config":                      "admin",
+	"GET /v1/phones":                      "admin",
+	"PATCH /v1/phones/{id}":               "admin",
+	"PUT /v1/phones/{id}/terms":           "admin",
+	"DELETE /v1/phones/{id}":              "admin",
+	"POST /v1/kiosk/code":                 "admin",
+	"GET /v1/logins":                      "admin",
+	"PUT /v1/logins/{account}":            "admin",
+	"DELETE /v1/logins/{account}":         "admin",
+	"POST /v1/login":                      "admin", // or being the account, which the matrix's callers are not
+	askKeyring:                            "root",
+	"PUT /v1/logins/{account}/keyring":    "root",
+	"DELETE /v1/logins/{account}/keyring": "admin",
+	"GET /v1/status":                      "local",
+	"GET /v1/keys":                        "local",
+	"GET /v1/consent":                     "local",
 }
 
 // onPhones is what each operation on the phones' listener needs: anyone, paired,
@@ -83,6 +86,9 @@ var onPhones = map[string]string{
 	"POST /v1/requests/{id}": "approve",
 	"GET /v1/history":        "history",
 }
+
+// askKeyring is a login that asks for the password of the account's keyring.
+const askKeyring = "POST /v1/login?keyring"
 
 // askAs names the variable that makes this program ask, as whoever it runs as,
 // what it reads: a line of method and path, answered with a status a line.
@@ -116,6 +122,8 @@ func bodyOf(op string) io.Reader {
 	switch method, path, _ := strings.Cut(op, " "); {
 	case method == http.MethodGet, method == http.MethodDelete:
 		return http.NoBody
+	case strings.TrimSpace(op) == askKeyring:
+		return strings.NewReader(`{"account":"root","nonce":"0123456789abcdef","keyring":true}`)
 	case path == "/v1/login": // who may ask depends on what for
 		return strings.NewReader(`{"account":"root","nonce":"0123456789abcdef"}`)
 	}
@@ -160,7 +168,7 @@ func TestAccessMatrix(t *testing.T) {
 	c := newCrowd(t, 128, "[camera]\nsource = \"/dev/video255\"\n[api]\nadmin_group = \"staff\"\nkiosk_group = \"games\"\n", history, history, history)
 
 	t.Run("socket", func(t *testing.T) {
-		ops := operationsOf(t, c.described(t))
+		ops := append(operationsOf(t, c.described(t)), askKeyring)
 		asked := slices.DeleteFunc(slices.Clone(ops), func(op string) bool { return onSocket[op] == "" })
 		for _, op := range ops {
 			if onSocket[op] == "" {
@@ -172,7 +180,7 @@ func TestAccessMatrix(t *testing.T) {
 				t.Errorf("%s has a row and is not on the socket", op)
 			}
 		}
-		rank := map[string]int{"local": 1, "kiosk": 2, "admin": 3}
+		rank := map[string]int{"local": 1, "kiosk": 2, "admin": 3, "root": 4}
 		for role, groups := range map[string][]uint32{"local": nil, "kiosk": {60}, "admin": {50}} { // games and staff of base-passwd
 			for n, status := range c.askAs(t, groups, asked) {
 				op := asked[n]

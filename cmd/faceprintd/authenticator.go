@@ -260,6 +260,8 @@ func deviceProblem(err error) error {
 		return api.NewProblem(http.StatusNotFound, client.ProblemNotFound, "nobody has that id", "'faceprint people' lists those enrolled")
 	case errors.Is(err, device.ErrAccount):
 		return api.NewProblem(http.StatusNotFound, client.ProblemNotFound, err.Error(), "'faceprint login' lists the accounts, 'faceprint login allow PERSON ACCOUNT' adds one")
+	case errors.Is(err, device.ErrNoKeyring):
+		return api.NewProblem(http.StatusNotFound, client.ProblemNotFound, plain(err), "'faceprint login keyring ACCOUNT' lets it")
 	case errors.Is(err, device.ErrAccountTaken):
 		return api.NewProblem(http.StatusConflict, client.ProblemDuplicate, err.Error(), "an account is one person's; 'faceprint login revoke ACCOUNT' frees it")
 	case errors.Is(err, device.ErrDuplicate):

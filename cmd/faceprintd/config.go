@@ -130,8 +130,9 @@ func (a appConfig) app() openid.App {
 }
 
 type loginConfig struct {
-	PAM    bool `toml:"pam" comment:"Answer pam_faceprint: people log in to the accounts that 'faceprint login allow' gave them."`
-	Fprint bool `toml:"fprint" comment:"Take fprintd's place on the system bus, for pam_fprintd, the fprintd commands and desktop settings."`
+	PAM     bool `toml:"pam" comment:"Answer pam_faceprint: people log in to the accounts that 'faceprint login allow' gave them."`
+	Keyring bool `toml:"keyring" comment:"A login by face and finger opens the account's keyring, for whom 'faceprint login keyring' has turned that on. Whoever then passes for them has every password in it: read docs/login.md first. Takes policy.mode = \"both\"."`
+	Fprint  bool `toml:"fprint" comment:"Take fprintd's place on the system bus, for pam_fprintd, the fprintd commands and desktop settings."`
 }
 
 type phoneConfig struct {
@@ -468,6 +469,12 @@ func (c *Config) check() error {
 	}
 	if c.Login.Fprint && c.Policy.Mode == string(device.FaceOnly) {
 		wrong("login.fprint", "the policy asks for no finger (policy.mode is face)")
+	}
+	if c.Login.Keyring && c.Policy.Mode != string(device.Both) {
+		wrong("login.keyring", "a keyring is opened by face and finger, and policy.mode is %s; set it to both", c.Policy.Mode)
+	}
+	if c.Login.Keyring && !c.Login.PAM {
+		wrong("login.keyring", "pam_faceprint opens keyrings, and login.pam is off")
 	}
 	c.Keep.check(wrong)
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")

@@ -33,6 +33,8 @@ func TestConfigRefuses(t *testing.T) {
 		"no level":             {"[log]\nlevel = \"loud\"\n", "f.toml:2: log.level"},
 		"bench without dir":    {"[bench]\nenabled = true\n", "f.toml: dir: the bench needs a state directory: give --dir"},
 		"rate below the host":  {"[finger]\nmatch = \"host\"\n[policy]\nfinger_fmr = 1e-12\n", "f.toml:4: policy.finger_fmr: 1e-12 is less than the host can tell a finger by"},
+		"keyring by one":       {"[policy]\nmode = \"either\"\n[login]\npam = true\nkeyring = true\n", "f.toml:5: login.keyring: a keyring is opened by face and finger, and policy.mode is either"},
+		"keyring by nobody":    {"[login]\nkeyring = true\n", "f.toml:2: login.keyring: pam_faceprint opens keyrings, and login.pam is off"},
 		"address too large":    {"[finger]\naddress = 4294967296\n", "f.toml:2:11: finger.address: 4294967296 is out of range"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -87,19 +87,52 @@ func (b *backend) findLogin(account string) (client.Login, error) {
 }
 
 func wireLogin(l device.Login) client.Login {
-	return client.Login{Account: l.Account, User: string(l.User), Since: l.Since.UTC()}
+	return client.Login{Account: l.Account, User: string(l.User), Since: l.Since.UTC(), Keyring: l.Keyring}
 }
 
-func (b *backend) Login(ctx context.Context, a client.LoginAttempt, tell func(string)) (client.Decision, error) {
+func (b *backend) Login(ctx context.Context, a client.LoginAttempt, tell func(string)) (client.Decision, []byte, error) {
 	if !b.config.Login.PAM {
-		return client.Decision{}, api.NewProblem(http.StatusForbidden, client.ProblemForbidden, "logins are off", "set login.pam = true in the configuration")
+		return client.Decision{}, nil, api.NewProblem(http.StatusForbidden, client.ProblemForbidden, "logins are off", "set login.pam = true in the configuration")
 	}
-	return wireDecision(b.device.Login(ctx, a.Account, device.Request{
-		Nonce: a.Nonce, Audience: "login", Timeout: time.Duration(a.TimeoutMs) * time.Millisecond,
+	r := device.Request{
+		Nonce: a.Nonce, Audience: device.LoginAudience, Timeout: time.Duration(a.TimeoutMs) * time.Millisecond,
 		Notify: func(e device.Event) {
 			if e.Kind == "begun" || e.Hint != "" {
 				tell(e.Hint)
 			}
 		},
-	}))
+	}
+	if a.Keyring {
+		r.Scope = device.Keyring
+	}
+	d, err := b.device.Login(ctx, a.Account, r)
+	var keyring []byte
+	if err == nil && d.Scope == device.Keyring {
+		// Whoever is let in is let in; where this fails the keyring stays locked.
+		keyring, _ = b.device.OpenKeyring(a.Account, d.Grant)
+	}
+	w, err := wireDecision(d, err)
+	return w, keyring, err
+}
+
+func (b *backend) SetKeyring(ctx context.Context, account string, a client.Attempt) (client.Keyring, error) {
+	if !b.device.Policy().Keyring {
+		return client.Keyring{}, api.NewProblem(http.StatusForbidden, client.ProblemForbidden, "the device opens no keyrings", "set login.keyring = true in the configuration, and read docs/login.md first")
+	}
+	d, secret, err := b.device.SetKeyring(ctx, account, device.Request{Timeout: time.Duration(a.TimeoutMs) * time.Millisecond})
+	defer clear(secret)
+	w, err := wireDecision(d, err)
+	if err != nil {
+		return client.Keyring{}, err
+	}
+	w.Grant = "" // it was shown
+	return client.Keyring{Account: account, Decision: w, Password: string(secret)}, nil
+}
+
+func (b *backend) ForgetKeyring(_ context.Context, account string) (client.Login, error) {
+	l, err := b.findLogin(account)
+	if err != nil {
+		return l, err
+	}
+	return l, problemOf(b.device.ForgetKeyring(account))
 }

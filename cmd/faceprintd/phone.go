@@ -235,7 +235,7 @@ func (b *backend) Phones(context.Context) (client.Phones, error) {
 }
 
 func (b *backend) InvitePhone(ctx context.Context, i client.Invite, by api.Role) (client.Invited, error) {
-	return b.phones.Invite(ctx, i, by.String())
+	return b.phones.Invite(ctx, i, min(by, api.RoleAdmin).String())
 }
 
 func (b *backend) WithdrawPhone(_ context.Context, id string) error {

@@ -1,10 +1,10 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"reflect"
 	"sync"
@@ -17,6 +17,10 @@ import (
 type (
 	ofAccount struct {
 		Account string `path:"account" maxLength:"255" doc:"Name of an account, as in passwd."`
+	}
+	putKeyring struct {
+		Account string `path:"account" maxLength:"255" doc:"Name of an account, as in passwd."`
+		Body    client.Attempt
 	}
 	putAccount struct {
 		Account string `path:"account" maxLength:"255" doc:"Name of an account, as in passwd."`
@@ -34,6 +38,12 @@ func (s *Server) loginRoutes() {
 	route(s, RoleAdmin, "revoke-login", http.MethodDelete, "/v1/logins/{account}", "Let nobody log in to an account", func(ctx context.Context, in *ofAccount) (*answer[client.Login], error) {
 		return reply(s.back.RevokeLogin(ctx, in.Account))
 	})
+	route(s, RoleRoot, "set-keyring", http.MethodPut, "/v1/logins/{account}/keyring", "Let face and finger open the account's keyring, and tell its password", func(ctx context.Context, in *putKeyring) (*answer[client.Keyring], error) {
+		return reply(s.back.SetKeyring(ctx, in.Account, in.Body))
+	})
+	route(s, RoleAdmin, "forget-keyring", http.MethodDelete, "/v1/logins/{account}/keyring", "Destroy the device's password for the account's keyring", func(ctx context.Context, in *ofAccount) (*answer[client.Login], error) {
+		return reply(s.back.ForgetKeyring(ctx, in.Account))
+	})
 	op := operation(RoleLocal, "login", http.MethodPost, "/v1/login", "Is the person here whose account it is (lines of JSON; for pam_faceprint)")
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "Hints while it goes on, then the outcome: one LoginLine a line.",
@@ -50,17 +60,21 @@ func (s *Server) login(ctx context.Context, in *question[client.LoginAttempt]) (
 	if !mayLogIn(ctx, in.Body.Account) {
 		return nil, NewProblem(http.StatusForbidden, client.ProblemForbidden, "this account is not the caller's", "ask as root, or for your own account")
 	}
+	if in.Body.Keyring && roleOf(ctx) < RoleRoot {
+		return nil, forbidden(roleOf(ctx), RoleRoot)
+	}
 	return &huma.StreamResponse{Body: func(out huma.Context) {
 		out.SetHeader("Content-Type", "application/x-ndjson")
 		out.SetHeader("Cache-Control", "no-store")
-		lines := &lineWriter{out: out, line: client.LoginLine{Nonce: in.Body.Nonce, Account: in.Body.Account}}
-		d, err := s.back.Login(out.Context(), in.Body, func(hint string) { lines.write(hint, "", "") })
+		lines := &lineWriter{out: out.BodyWriter(), nonce: in.Body.Nonce, account: in.Body.Account}
+		d, keyring, err := s.back.Login(out.Context(), in.Body, func(hint string) { lines.write(client.LoginLine{Hint: hint}, nil) })
+		defer clear(keyring)
 		s.metrics.attempt(d, err)
 		outcome, reason := loginOutcome(d, err)
 		if outcome == "fault" && out.Context().Err() == nil {
 			s.log.Warn("a login ended with a fault", "service", in.Body.Service, "err", err)
 		}
-		lines.write("", outcome, reason)
+		lines.write(client.LoginLine{Outcome: outcome, Reason: reason}, keyring)
 	}}, nil
 }
 
@@ -87,24 +101,30 @@ func loginOutcome(d client.Decision, err error) (outcome, reason string) {
 
 // lineWriter writes lines as they come; the asker may have left.
 type lineWriter struct {
-	mu   sync.Mutex
-	out  huma.Context
-	line client.LoginLine
+	mu             sync.Mutex
+	out            io.Writer
+	nonce, account string
 }
 
-func (w *lineWriter) write(hint, outcome, reason string) {
+// write writes a line; what the keyring's secret passed through is wiped.
+func (w *lineWriter) write(l client.LoginLine, keyring []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	l := w.line
-	l.Hint, l.Outcome, l.Reason = hint, outcome, reason
-	var b bytes.Buffer
-	if json.NewEncoder(&b).Encode(l) != nil {
+	l.Nonce, l.Account = w.nonce, w.account
+	b, err := json.Marshal(l)
+	if err != nil {
 		return
 	}
-	if _, err := w.out.BodyWriter().Write(b.Bytes()); err != nil {
+	line := make([]byte, 0, len(b)+len(keyring)+len(`,"keyring":""`)+1) // it is not copied while it grows
+	defer func() { clear(line[:cap(line)]) }()
+	line = append(line, b[:len(b)-1]...)
+	if len(keyring) > 0 { // letters and digits
+		line = append(append(append(line, `,"keyring":"`...), keyring...), '"')
+	}
+	if _, err := w.out.Write(append(line, "}\n"...)); err != nil {
 		return
 	}
-	if f, ok := w.out.BodyWriter().(http.Flusher); ok {
+	if f, ok := w.out.(http.Flusher); ok {
 		f.Flush()
 	}
 }

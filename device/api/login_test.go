@@ -97,6 +97,43 @@ func TestLoginIsForRootOrTheAccountItself(t *testing.T) {
 	if got := ask(nil, me.Username); got != http.StatusForbidden {
 		t.Errorf("a caller without a name: %d", got)
 	}
+	if got := ask(Peer{UID: os.Getuid()}, me.Username+`","keyring":true,"service":"x`); got != http.StatusForbidden {
+		t.Errorf("the keyring of one's own account: %d", got)
+	}
+}
+
+// The password of a keyring is in the line that grants, for whom it was asked,
+// and what it passed through is wiped.
+func TestLoginTellsTheKeyringToRoot(t *testing.T) {
+	for _, c := range []struct {
+		ask, last string
+	}{
+		{`,"keyring":true`, `{"nonce":"0123456789abcdef","account":"alice","outcome":"granted","keyring":"abc"}`},
+		{``, `{"nonce":"0123456789abcdef","account":"alice","outcome":"granted"}`},
+	} {
+		s := New(&fake{decision: client.Decision{Outcome: client.Granted}, hints: []string{"closer"}}, Options{Log: quiet()})
+		w := as(s, RoleRoot, "POST", "/v1/login", `{"account":"alice","nonce":"0123456789abcdef"`+c.ask+`}`)
+		first, last, _ := strings.Cut(strings.TrimSpace(w.Body.String()), "\n")
+		if last != c.last || strings.Contains(first, "keyring") {
+			t.Errorf("%s", w.Body)
+		}
+	}
+	k := &kept{}
+	(&lineWriter{out: k, nonce: "n", account: "a"}).write(client.LoginLine{Outcome: "granted"}, []byte("abc"))
+	if !strings.Contains(k.said, "abc") || strings.Contains(string(k.line), "abc") {
+		t.Errorf("said %q, and %q is left", k.said, k.line)
+	}
+}
+
+// kept keeps what was written to it as whoever wrote it left it.
+type kept struct {
+	said string
+	line []byte
+}
+
+func (k *kept) Write(b []byte) (int, error) {
+	k.said, k.line = string(b), b
+	return len(b), nil
 }
 
 func TestAccountsReachTheBackend(t *testing.T) {

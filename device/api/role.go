@@ -23,10 +23,11 @@ const (
 	RoleNone  Role = iota
 	RoleLocal      // any local user: is the device well, which keys does it sign with
 	RoleKiosk      // the kiosk group: ask who somebody is, watch what happens
-	RoleAdmin      // root, the daemon's own user, the admin group: everything
+	RoleAdmin      // the daemon's own user, the admin group: everything but what is root's
+	RoleRoot       // root alone: what the login of somebody else is given
 )
 
-var roleNames = [...]string{"none", "local", "kiosk", "admin"}
+var roleNames = [...]string{"none", "local", "kiosk", "admin", "root"}
 
 func (r Role) String() string {
 	if int(r) < len(roleNames) {
@@ -76,7 +77,9 @@ type Peer struct {
 // Role of the peer. Only what the kernel said counts.
 func (g Groups) Role(p Peer) Role {
 	switch {
-	case p.UID == 0, p.UID == os.Geteuid(), g.Admin > 0 && slices.Contains(p.GIDs, g.Admin):
+	case p.UID == 0:
+		return RoleRoot
+	case p.UID == os.Geteuid(), g.Admin > 0 && slices.Contains(p.GIDs, g.Admin):
 		return RoleAdmin
 	case g.Kiosk > 0 && slices.Contains(p.GIDs, g.Kiosk):
 		return RoleKiosk

@@ -70,10 +70,15 @@ type Backend interface {
 	Logins(context.Context) (client.Logins, error)
 	AllowLogin(ctx context.Context, account, user string) (client.Login, error)
 	RevokeLogin(ctx context.Context, account string) (client.Login, error)
+	// SetKeyring gives an account's keyring a secret, or finds the one that it
+	// has, where its person is here.
+	SetKeyring(ctx context.Context, account string, a client.Attempt) (client.Keyring, error)
+	ForgetKeyring(ctx context.Context, account string) (client.Login, error)
 	// Login decides whether whose account it is, is here. Once it looks it calls
 	// tell with an empty hint, then for what the person can do; never after it
-	// has returned.
-	Login(ctx context.Context, a client.LoginAttempt, tell func(hint string)) (client.Decision, error)
+	// has returned. The keyring's secret is there where a was asked for it, and
+	// is the caller's to wipe.
+	Login(ctx context.Context, a client.LoginAttempt, tell func(hint string)) (d client.Decision, keyring []byte, err error)
 	PhoneBackend
 	// Events are delivered until the context ends; then the channel is closed.
 	Events(context.Context) <-chan client.Event
@@ -180,9 +185,11 @@ func (s *Server) checkRole(ctx huma.Context, next func(huma.Context)) {
 }
 
 func forbidden(have, need Role) *Problem {
-	return NewProblem(http.StatusForbidden, client.ProblemForbidden,
-		fmt.Sprintf("this needs the role %s, the caller's is %s", need, have),
-		fmt.Sprintf("run it as root, or be put into the %s group and log in again", need))
+	advice := fmt.Sprintf("run it as root, or be put into the %s group and log in again", need)
+	if need == RoleRoot {
+		advice = "run it as root"
+	}
+	return NewProblem(http.StatusForbidden, client.ProblemForbidden, fmt.Sprintf("this needs the role %s, the caller's is %s", need, have), advice)
 }
 
 // only guards a handler that is not huma's.

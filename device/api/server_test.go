@@ -76,7 +76,7 @@ func (f *fake) Checkpoint(context.Context) (client.Checkpoint, error) {
 
 func (f *fake) Backup(context.Context, client.BackupKeys) (Backup, error) {
 	if f.backup == nil {
-		f.backup = newFakeBackup(1)
+		return newFakeBackup(1), f.err
 	}
 	return f.backup, f.err
 }
@@ -160,11 +160,22 @@ func (f *fake) RevokeLogin(_ context.Context, account string) (client.Login, err
 	return client.Login{Account: account}, f.err
 }
 
-func (f *fake) Login(_ context.Context, a client.LoginAttempt, hint func(string)) (client.Decision, error) {
+func (f *fake) SetKeyring(_ context.Context, account string, _ client.Attempt) (client.Keyring, error) {
+	return client.Keyring{Account: account, Decision: f.decision, Password: "abc"}, f.err
+}
+
+func (f *fake) ForgetKeyring(_ context.Context, account string) (client.Login, error) {
+	return client.Login{Account: account}, f.err
+}
+
+func (f *fake) Login(_ context.Context, a client.LoginAttempt, hint func(string)) (client.Decision, []byte, error) {
 	for _, h := range f.hints {
 		hint(h)
 	}
-	return f.decision, f.err
+	if a.Keyring {
+		return f.decision, []byte("abc"), f.err
+	}
+	return f.decision, nil, f.err
 }
 func (f *fake) Events(context.Context) <-chan client.Event { return f.events }
 
@@ -246,6 +257,9 @@ var operations = []struct {
 	{"PUT", "/v1/logins/{account}", `{"user":"u1"}`, RoleAdmin},
 	{"DELETE", "/v1/logins/{account}", "", RoleAdmin},
 	{"POST", "/v1/login", `{"account":"nobody-here","nonce":"0123456789abcdef"}`, RoleAdmin}, // or being the account
+	{"POST", "/v1/login", `{"account":"nobody-here","nonce":"0123456789abcdef","keyring":true}`, RoleRoot},
+	{"PUT", "/v1/logins/{account}/keyring", "{}", RoleRoot},
+	{"DELETE", "/v1/logins/{account}/keyring", "", RoleAdmin},
 	{"POST", "/v1/pin", `{"name":"A","pin":"1"}`, RoleKiosk},
 	{"PUT", "/v1/people/{user}/pin", `{"pin":"1"}`, RoleAdmin},
 	{"DELETE", "/v1/people/{user}/pin", "", RoleAdmin},
@@ -259,7 +273,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 	listed := map[string]bool{}
 	for _, op := range operations {
 		listed[op.method+" "+op.path] = true
-		for _, r := range []Role{RoleNone, RoleLocal, RoleKiosk, RoleAdmin} {
+		for _, r := range []Role{RoleNone, RoleLocal, RoleKiosk, RoleAdmin, RoleRoot} {
 			w := as(s, r, op.method, strings.NewReplacer("{user}", "u1", "{account}", "alice").Replace(op.path), op.body)
 			want := http.StatusOK
 			if r < op.need {
@@ -551,8 +565,8 @@ func TestRoles(t *testing.T) {
 		peer   Peer
 		want   Role
 	}{
-		"root":                         {g, Peer{UID: 0}, RoleAdmin},
-		"the daemon's own user":        {g, Peer{UID: own}, RoleAdmin},
+		"root":                         {g, Peer{UID: 0}, RoleRoot},
+		"the daemon's own user":        {g, Peer{UID: own}, map[bool]Role{true: RoleRoot, false: RoleAdmin}[own == 0]},
 		"anybody":                      {g, Peer{UID: 4001, GIDs: []int{4001}}, RoleLocal},
 		"in the kiosk group":           {g, Peer{UID: 4001, GIDs: []int{4001, 5002}}, RoleKiosk},
 		"in the admin group":           {g, Peer{UID: 4001, GIDs: []int{4001, 5001}}, RoleAdmin},

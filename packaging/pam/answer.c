@@ -126,6 +126,7 @@ int answer_parse(const char *s, size_t n, struct answer *a)
 		{"hint", a->hint, sizeof(a->hint), 0},
 		{"outcome", a->outcome, sizeof(a->outcome), 0},
 		{"reason", a->reason, sizeof(a->reason), 0},
+		{"keyring", a->keyring, sizeof(a->keyring), 0},
 	};
 	const size_t count = sizeof(fields) / sizeof(fields[0]);
 	char key[16];

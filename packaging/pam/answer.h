@@ -25,6 +25,7 @@ struct answer {
 	char hint[ANSWER_WORD];
 	char outcome[ANSWER_WORD];
 	char reason[ANSWER_WORD];
+	char keyring[ANSWER_WORD]; /* a password; whoever has the answer wipes it */
 };
 
 struct answer_reader {

@@ -53,6 +53,7 @@ struct options {
 	const char *services; /* that are looked at, with a colon between */
 	int timeout;	      /* seconds */
 	int wait;    /* look first, ask for the password after; else both at once */
+	int keyring; /* leave its password, where the daemon tells one, to the modules that follow */
 	int debug;
 };
 
@@ -69,7 +70,7 @@ static int number(const char *s, int least, int most, int *out)
 
 static int read_options(pam_handle_t *pamh, int argc, const char **argv, struct options *o)
 {
-	*o = (struct options){DEFAULT_SOCKET, DEFAULT_OWNER, DEFAULT_SERVICES, DEFAULT_TIMEOUT, 0, 0};
+	*o = (struct options){DEFAULT_SOCKET, DEFAULT_OWNER, DEFAULT_SERVICES, DEFAULT_TIMEOUT, 0, 0, 0};
 	for (int i = 0; i < argc; i++) {
 		const char *a = argv[i];
 		if (strncmp(a, "socket=/", 8) == 0)
@@ -82,6 +83,8 @@ static int read_options(pam_handle_t *pamh, int argc, const char **argv, struct 
 			;
 		else if (strcmp(a, "wait") == 0)
 			o->wait = 1;
+		else if (strcmp(a, "keyring") == 0)
+			o->keyring = 1;
 		else if (strcmp(a, "debug") == 0)
 			o->debug = 1;
 		else {
@@ -316,8 +319,8 @@ static int ask(pam_handle_t *pamh, const struct options *o, const char *account,
 		return -1;
 	for (size_t i = 0; i < sizeof(random); i++)
 		(void)snprintf(q->nonce + 2 * i, 3, "%02x", random[i]);
-	int n = snprintf(body, sizeof(body), "{\"account\":\"%s\",\"nonce\":\"%s\",\"service\":\"%s\",\"timeout_ms\":%d}",
-			 account, q->nonce, service(pamh), o->timeout * 1000);
+	int n = snprintf(body, sizeof(body), "{\"account\":\"%s\",\"nonce\":\"%s\",\"service\":\"%s\",\"timeout_ms\":%d%s}",
+			 account, q->nonce, service(pamh), o->timeout * 1000, o->keyring && getuid() == 0 ? ",\"keyring\":true" : "");
 	if (n < 0 || (size_t)n >= sizeof(body))
 		return -1;
 	int h = snprintf(head, sizeof(head),
@@ -418,6 +421,10 @@ static int verdict(pam_handle_t *pamh, int flags, const char *account, const str
 {
 	if (strcmp(a->outcome, "granted") == 0) {
 		pam_syslog(pamh, LOG_NOTICE, "granted for %s", account);
+		/* pam_gnome_keyring takes it from there; libpam wipes it when
+		 * the authentication ends. */
+		if (a->keyring[0] != '\0' && pam_set_item(pamh, PAM_AUTHTOK, a->keyring) != PAM_SUCCESS)
+			pam_syslog(pamh, LOG_WARNING, "the keyring of %s stays locked", account);
 		return PAM_SUCCESS;
 	}
 	pam_syslog(pamh, LOG_NOTICE, "%s for %s%s%s", a->outcome, account, a->reason[0] ? ": " : "", a->reason);
@@ -434,8 +441,11 @@ static int follow(pam_handle_t *pamh, int flags, struct question *q)
 {
 	struct answer a;
 	while (line(q, q->until, &a) == 0) {
-		if (a.outcome[0] != '\0')
-			return verdict(pamh, flags, q->account, &a);
+		if (a.outcome[0] != '\0') {
+			int result = verdict(pamh, flags, q->account, &a);
+			explicit_bzero(&a, sizeof(a));
+			return result;
+		}
 		tell(pamh, flags, text_of(a.hint));
 	}
 	pam_syslog(pamh, LOG_WARNING, "the daemon gave no answer");
@@ -497,6 +507,8 @@ PAM_EXTERN __attribute__((visibility("default"))) int pam_sm_authenticate(pam_ha
 		result = offer(pamh, flags, &q);
 	}
 	hang_up(&q);
+	explicit_bzero(&a, sizeof(a));
+	explicit_bzero(&q, sizeof(q));
 	return result;
 }
 

@@ -333,6 +333,17 @@ func (c *Client) AllowLogin(ctx context.Context, account, user string) (Login, e
 	return call[Login](ctx, c, http.MethodPut, "/v1/logins/"+url.PathEscape(account), LoginOf{User: user})
 }
 
+// SetKeyring lets face and finger open an account's keyring, where its person is
+// here now, and returns the keyring's password. Root alone may ask.
+func (c *Client) SetKeyring(ctx context.Context, account string, a Attempt) (Keyring, error) {
+	return call[Keyring](ctx, c, http.MethodPut, "/v1/logins/"+url.PathEscape(account)+"/keyring", a)
+}
+
+// ForgetKeyring destroys that password.
+func (c *Client) ForgetKeyring(ctx context.Context, account string) (Login, error) {
+	return call[Login](ctx, c, http.MethodDelete, "/v1/logins/"+url.PathEscape(account)+"/keyring", nil)
+}
+
 // RevokeLogin takes it back and returns what it was.
 func (c *Client) RevokeLogin(ctx context.Context, account string) (Login, error) {
 	return call[Login](ctx, c, http.MethodDelete, "/v1/logins/"+url.PathEscape(account), nil)

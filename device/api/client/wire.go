@@ -348,6 +348,7 @@ type LoginAttempt struct {
 	Nonce     string `json:"nonce" doc:"The asker's, fresh for every attempt; every line of the answer repeats it." minLength:"16" maxLength:"128" pattern:"^[0-9a-zA-Z_-]+$"`
 	Service   string `json:"service,omitempty" doc:"Name of the PAM service." maxLength:"64"`
 	TimeoutMs int    `json:"timeout_ms,omitempty" doc:"The deadline of the whole attempt; 0 is the device's default." minimum:"0" maximum:"120000"`
+	Keyring   bool   `json:"keyring,omitempty" doc:"Of a yes by face and finger, tell the password of the account's keyring where the device keeps one. Root alone may ask for it."`
 }
 
 // LoginLine is one line of the answer to a LoginAttempt: an object of strings
@@ -359,6 +360,7 @@ type LoginLine struct {
 	Hint    string `json:"hint,omitempty" doc:"What the person can do, such as closer or press-finger."`
 	Outcome string `json:"outcome,omitempty" enum:"granted,refused,retry,busy,fault" doc:"How it ended. Only granted is a yes."`
 	Reason  string `json:"reason,omitempty" doc:"Of a refusal, such as locked-out."`
+	Keyring string `json:"keyring,omitempty" doc:"Of a yes, the password of the account's keyring, where it was asked for and the device keeps one."`
 }
 
 // Login says that a person may log in to an account.
@@ -366,6 +368,15 @@ type Login struct {
 	Account string    `json:"account"`
 	User    string    `json:"user" doc:"The person's id."`
 	Since   time.Time `json:"since"`
+	Keyring bool      `json:"keyring,omitempty" doc:"The device opens the account's keyring."`
+}
+
+// Keyring is what came of the attempt to have the device open an account's
+// keyring.
+type Keyring struct {
+	Account  string   `json:"account"`
+	Decision Decision `json:"decision"`
+	Password string   `json:"password,omitempty" doc:"Of the keyring, of a yes: to be shown to the person, who writes it down."`
 }
 
 // Logins is the list of them.
