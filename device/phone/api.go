@@ -47,9 +47,6 @@ func fault(detail string) *api.Problem {
 	return api.NewProblem(http.StatusServiceUnavailable, wire.ProblemFault, detail, "")
 }
 
-// requestKey carries the request itself to the one operation that needs it.
-type requestKey struct{}
-
 func (p *Phones) routes() error {
 	config := huma.DefaultConfig("faceprint for phones", p.opts.Version)
 	config.Info.Description = `The API of a paired phone. TLS 1.3; the device's key is pinned by the code that the device shows.
@@ -65,8 +62,8 @@ Every operation of the role "paired" is signed: the Authorization header is "` +
 	post, get, del := http.MethodPost, http.MethodGet, http.MethodDelete
 
 	route(p, h, roleAnyone, "", "pair", post, "/v1/pair", "Be paired, with the secret of a code that the device shows", func(ctx context.Context, in *question[client.PairRequest]) (*answer[client.PairReply], error) {
-		r, c := ctx.Value(requestKey{}).(*http.Request), callerOf(ctx)
-		reply, no, err := p.pair(r, c.body, in.Body)
+		c := callerOf(ctx)
+		reply, no, err := p.pair(c.request, c.body, in.Body)
 		if no != nil {
 			p.refusals.add(no.why)
 			return nil, no.Problem
@@ -86,8 +83,8 @@ Every operation of the role "paired" is signed: the Authorization header is "` +
 		return answered(client.Me{User: me.User, Name: name, Phone: me, Now: p.now().UTC(), Device: p.opts.Version}, err)
 	})
 	route(p, h, rolePaired, "", "revoke-me", del, "/v1/me", "End this phone's pairing", func(ctx context.Context, _ *none) (*lastAnswer[wire.Phone], error) {
-		r := ctx.Value(requestKey{}).(*http.Request)
-		w, err := p.revoke(callerOf(ctx).phone, "phone", r.Context().Value(boundKey{}).(*bound).link)
+		c := callerOf(ctx)
+		w, err := p.revoke(c.phone, "phone", c.request.Context().Value(boundKey{}).(*bound).link)
 		if err != nil {
 			return nil, err
 		}
@@ -142,7 +139,7 @@ Every operation of the role "paired" is signed: the Authorization header is "` +
 			p.deny(w, r.Context().Value(boundKey{}).(*bound), nothingHere())
 			return
 		}
-		mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, r)))
+		mux.ServeHTTP(w, r)
 	})
 	var err error
 	p.spec, err = h.OpenAPI().MarshalJSON()

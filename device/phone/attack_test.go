@@ -387,9 +387,9 @@ func TestClockSetBackWhileNobodyAsks(t *testing.T) {
 	until := noon().Add(time.Hour)
 	i, _ := b.pair(t, wire.Invite{User: "alice", Expires: &until})
 	b.clock.add(2 * time.Hour)
-	b.tidy()
+	b.tidy(0)
 	n := v.commits
-	b.tidy()
+	b.tidy(0)
 	if v.commits != n {
 		t.Error("each minute is a commit")
 	}
@@ -429,7 +429,7 @@ func TestPhoneNoticesAnOldVault(t *testing.T) {
 	v := newMemory("alice")
 	b := serve(t, v, Options{Limits: many})
 	i, c := b.pair(t, wire.Invite{User: "alice"})
-	b.tidy() // at rest
+	b.tidy(0) // at rest
 	old := v.copy()
 	for range 3 {
 		if _, err := c.Me(t.Context()); err != nil {
@@ -515,7 +515,7 @@ func TestOldestStreamGivesWay(t *testing.T) {
 
 func TestExpiryEndsOpenStreams(t *testing.T) {
 	for name, end := range map[string]func(*bench, *client.Identity){
-		"the minute": func(b *bench, _ *client.Identity) { b.tidy() },
+		"the minute": func(b *bench, _ *client.Identity) { b.tidy(0) },
 		"a request": func(b *bench, i *client.Identity) {
 			c := b.dial(t)
 			c.want(t, sign(t, i, c.binding, "GET", "/v1/me", 5000, ""), 401, wire.ProblemExpired)
@@ -573,7 +573,7 @@ func TestNoCounterNoAnswer(t *testing.T) {
 	v := newMemory("alice")
 	b := serve(t, v, Options{Limits: many})
 	_, c := b.pair(t, wire.Invite{User: "alice"})
-	b.tidy()
+	b.tidy(0)
 	v.mu.Lock()
 	v.fails = errors.New("the disk is full")
 	v.mu.Unlock()

@@ -28,8 +28,9 @@ import (
 
 // caller is who a request is from, in its context.
 type caller struct {
-	phone *paired // nil: nobody
-	body  []byte  // of a request that is not signed by a paired phone
+	phone   *paired // nil: nobody
+	request *http.Request
+	body    []byte // all of it
 }
 
 type callerKey struct{}
@@ -94,14 +95,18 @@ func (p *Phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
 
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
-		w.Header().Set("Connection", "close")
-		p.deny(w, b, badRest(err))
-		return
+	var body []byte
+	if r.Body != http.NoBody {
+		var err error
+		if body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+			h.Set("Connection", "close")
+			p.deny(w, b, badRest(err))
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	_ = control.SetReadDeadline(time.Time{}) // from here on the phone may be silent
-	c := caller{body: body}
+	c := caller{request: r, body: body}
 	if header := r.Header.Get("Authorization"); header != "" && r.URL.Path != "/v1/pair" {
 		x, before, no := p.verify(r, b, header, body)
 		if x != nil {
@@ -111,18 +116,17 @@ func (p *Phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			p.deny(w, b, no)
 			return
 		}
-		c = caller{phone: x}
+		c.phone = x
 	} else if !p.unsigned.allow(b.link.address, p.tick()) {
 		p.deny(w, b, refuse(http.StatusTooManyRequests, wire.ProblemTooMany, tooManyRequests, "too many requests without a signature from this address", "wait a few seconds"))
 		return
 	} else if b.stranger() {
 		h.Set("Connection", "close") // whatever the answer: it holds no place until the next question
 	}
-	if !plainKeys(body) {
+	if len(body) > 0 && !plainKeys(body) {
 		p.deny(w, b, refuse(http.StatusUnprocessableEntity, wire.ProblemInvalid, badBody, "a property is named twice, or not in lower case", "see the description at /openapi.json"))
 		return
 	}
-	r.Body = io.NopCloser(strings.NewReader(string(body)))
 	p.handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
 }
 
@@ -185,9 +189,7 @@ func (p *Phones) verify(r *http.Request, b *bound, header string, body []byte) (
 		if !p.unsigned.allow(b.link.address, p.tick()) {
 			return nil, 0, refuse(http.StatusTooManyRequests, wire.ProblemTooMany, tooManyRequests, "too many wrong signatures from this address", "wait a few seconds")
 		}
-		// One answer for an unknown phone and a wrong signature: it tells
-		// nobody which phones there are.
-		return nil, 0, refuse(http.StatusUnauthorized, wire.ProblemUnsigned, why, "the signature is not that of a paired phone over this request on this connection", "pair the phone; see the description at /openapi.json")
+		return nil, 0, notPaired(why)
 	}
 	// A connection whose phone is known is limited before a signature is
 	// checked: everything on it is that phone's doing. One of a stranger ends
@@ -222,6 +224,12 @@ func (p *Phones) verify(r *http.Request, b *bound, header string, body []byte) (
 		return x, before, refuse(http.StatusForbidden, wire.ProblemForbidden, othersConnection, "this connection is another phone's, or this phone was just revoked", "open a new one")
 	}
 	return x, before, nil
+}
+
+// notPaired is one answer for an unknown phone and a wrong signature: it tells
+// nobody which phones there are.
+func notPaired(why reason) *refusal {
+	return refuse(http.StatusUnauthorized, wire.ProblemUnsigned, why, "the signature is not that of a paired phone over this request on this connection", "pair the phone; see the description at /openapi.json")
 }
 
 // bindingOf is what the phone's request must be bound to. Only a key that was
@@ -265,7 +273,9 @@ func (p *Phones) accept(x *paired, counter uint64, counted bool) (before uint64,
 		switch {
 		case slowed:
 			no = slow()
-		case x.gone, !x.record.Revoked.IsZero():
+		case x.gone: // just now; from the next request on it is not found
+			no = notPaired(unknownPhone)
+		case !x.record.Revoked.IsZero():
 			no = refuse(http.StatusUnauthorized, wire.ProblemRevoked, revokedPhone, "this phone was revoked", "pair it again")
 		case x.expired(now):
 			no = isExpired()
@@ -289,23 +299,63 @@ func (p *Phones) accept(x *paired, counter uint64, counted bool) (before uint64,
 	}
 }
 
-// reserve raises the phone's top in the vault beyond the counter.
+// wish is a phone's for a higher top.
+type wish struct {
+	x       *paired
+	counter uint64
+	done    bool // with err; guarded by Phones.counting
+	err     error
+}
+
+// reserve raises the phone's top in the vault beyond the counter. Phones that
+// come while a commit is under way share the next.
 func (p *Phones) reserve(x *paired, counter uint64, now time.Time) error {
+	w := &wish{x: x, counter: counter}
+	p.wishing.Lock()
+	p.wishes = append(p.wishes, w)
+	p.wishing.Unlock()
 	p.counting.Lock()
 	defer p.counting.Unlock()
-	x.mu.Lock()
-	user, done := x.record.User, x.top >= counter || x.gone
-	x.mu.Unlock()
-	if done {
+	if w.done {
+		return w.err
+	}
+	p.wishing.Lock()
+	wishes := p.wishes
+	p.wishes = nil
+	p.wishing.Unlock()
+	err := p.grant(wishes, now)
+	for _, w := range wishes {
+		w.done, w.err = true, err
+	}
+	return w.err
+}
+
+// grant raises the tops in one commit. The caller holds counting.
+func (p *Phones) grant(wishes []*wish, now time.Time) error {
+	tops := make(map[*paired]uint64, len(wishes))
+	var cs []Counter
+	for _, w := range wishes {
+		w.x.mu.Lock()
+		user, done := w.x.record.User, w.x.top >= w.counter || w.x.gone
+		w.x.mu.Unlock()
+		top := min(w.counter+counterStep, client.MaxCounter)
+		if done || tops[w.x] >= top {
+			continue
+		}
+		tops[w.x] = top
+		cs = append(cs, Counter{ID: w.x.id, User: user, Top: top, Seen: now.UTC(), Known: now.UTC()})
+	}
+	if len(cs) == 0 {
 		return nil
 	}
-	top := min(counter+counterStep, client.MaxCounter)
-	if err := p.vault.Count([]Counter{{ID: x.id, User: user, Top: top, Seen: now.UTC(), Known: now.UTC()}}); err != nil {
+	if err := p.vault.Count(cs); err != nil { // of two of one phone the later, which is the higher, stays
 		return err
 	}
-	x.mu.Lock()
-	x.top, x.known = top, now
-	x.mu.Unlock()
+	for x, top := range tops {
+		x.mu.Lock()
+		x.top, x.known = top, now
+		x.mu.Unlock()
+	}
 	p.notice(now)
 	return nil
 }
@@ -322,7 +372,7 @@ func (p *Phones) tellTime(x *paired, now time.Time) {
 	if !behind {
 		return
 	}
-	if err := p.settle(now); err != nil {
+	if err := p.settle(now, settleIdle); err != nil {
 		p.log.Error("the time could not be kept: a clock that is set back would revive a phone after a restart", "phone", x.id, "err", err)
 	}
 }

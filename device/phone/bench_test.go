@@ -3,7 +3,9 @@ package phone
 import (
 	"io"
 	"net/http"
+	"syscall"
 	"testing"
+	"time"
 
 	wire "github.com/faceprint/faceprint/device/api/client"
 )
@@ -22,6 +24,7 @@ func BenchmarkSigned(b *testing.B) {
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
+	used := cpu(b)
 	for _, r := range requests {
 		if _, err := c.Write(r); err != nil {
 			b.Fatal(err)
@@ -35,4 +38,15 @@ func BenchmarkSigned(b *testing.B) {
 		}
 		resp.Body.Close()
 	}
+	b.ReportMetric(float64((cpu(b)-used).Nanoseconds())/float64(b.N), "cpu-ns/op")
+}
+
+// cpu is the processor time that this process has used.
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -237,7 +237,7 @@ func (p *Phones) watch(ctx context.Context) {
 				x.send(&p.streams, []byte(":\n\n"))
 			}
 		case <-settle.C:
-			p.tidy()
+			p.tidy(settleIdle)
 		}
 	}
 }
@@ -255,8 +255,9 @@ func (p *Phones) pass(e wire.Event) {
 	p.tell(e.User, Past, client.Event{Event: e})
 }
 
-// tidy does what is done once a minute.
-func (p *Phones) tidy() {
+// tidy does what is done once a minute, and at the end; idle is how long phones
+// whose counters are settled have been silent.
+func (p *Phones) tidy(idle time.Duration) {
 	now, _ := p.clock()
 	p.notice(now)
 	for _, x := range p.of("") {
@@ -267,7 +268,7 @@ func (p *Phones) tidy() {
 			x.cut(nil)
 		}
 	}
-	if err := p.settle(now); err != nil {
+	if err := p.settle(now, idle); err != nil {
 		p.log.Error("the phones' counters could not be kept", "err", err)
 	}
 	if counts := p.refusals.take(); len(counts) > 0 {

@@ -168,8 +168,8 @@ func TestStrangersAreSlowedAndAuditedOnce(t *testing.T) {
 	if _, err := phone.Me(t.Context()); err != nil {
 		t.Error(err)
 	}
-	b.tidy()
-	b.tidy()
+	b.tidy(0)
+	b.tidy(0)
 	if len(v.refused) != 1 || v.refused[0][string(unsigned)] != 29 || v.refused[0][string(tooManyRequests)] != 21 {
 		t.Errorf("audited %v", v.refused)
 	}

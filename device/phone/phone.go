@@ -187,6 +187,8 @@ type Phones struct {
 	latest time.Time          // the highest time that the vault knows of
 
 	counting sync.Mutex // held while counters are kept, before any paired.mu
+	wishing  sync.Mutex // guards wishes; held last
+	wishes   []*wish    // for higher tops, that no commit has taken up yet
 }
 
 // paired is one phone.
@@ -573,18 +575,23 @@ func (x *paired) behind(now time.Time) bool {
 	return (!x.record.Expires.IsZero() || len(x.schedule) > 0) && now.Sub(x.known) >= knownEvery
 }
 
-// settle keeps the counters of phones that were heard of, without reservations:
-// at rest the vault has them as they are, so that an old copy of it is found
-// out by the first phone that asks. It keeps the time along with them.
-func (p *Phones) settle(now time.Time) error {
+// settle keeps the counters of phones that were heard of and have been silent
+// for so long, without reservations: at rest the vault has them as they are, so
+// that an old copy of it is found out by the first phone that asks. Phones that
+// go on asking keep theirs, or all of them would want new ones at once. It keeps
+// the time along with them.
+func (p *Phones) settle(now time.Time, idle time.Duration) error {
 	p.counting.Lock()
 	defer p.counting.Unlock()
 	var cs []Counter
 	for _, x := range p.of("") {
 		x.mu.Lock()
-		if !x.gone && (x.top > x.last || x.behind(now)) {
-			cs = append(cs, Counter{ID: x.id, User: x.record.User, Top: x.last, Seen: x.seen.UTC(), Known: now.UTC()})
+		rests := x.top > x.last && now.Sub(x.seen) >= idle
+		if rests && !x.gone {
 			x.top = x.last // the next request reserves anew
+		}
+		if !x.gone && (rests || x.behind(now)) {
+			cs = append(cs, Counter{ID: x.id, User: x.record.User, Top: x.top, Seen: x.seen.UTC(), Known: now.UTC()})
 		}
 		x.mu.Unlock()
 	}

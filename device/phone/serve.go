@@ -67,7 +67,7 @@ func (p *Phones) Serve(ctx context.Context, tcp net.Listener) error {
 	unwatch()
 	watching.Wait()
 	p.streams.close()
-	p.tidy()
+	p.tidy(0)
 	p.mu.Lock()
 	p.addr = ""
 	p.mu.Unlock()

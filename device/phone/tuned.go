@@ -13,8 +13,9 @@ const (
 
 // Limits of the protocol.
 const (
-	counterStep   = 1024            // counters reserved by one commit
-	settleEvery   = time.Minute     // how often reservations of idle phones are given back, and refusals audited
+	counterStep   = 1024        // counters reserved by one commit
+	settleEvery   = time.Minute // how often reservations of idle phones are given back, and refusals audited
+	settleIdle    = 30 * time.Second
 	knownEvery    = time.Hour       // how far the vault may be behind the clock; more often would wear out a card
 	clockTolerate = 2 * time.Minute // a clock that was set back by less is no matter
 	sessionLife   = 12 * time.Hour  // of a browser
