@@ -81,8 +81,8 @@ func (f *feeder) wipe() {
 }
 
 // reduce averages blocks of kx times ky pixels, so that what follows skips no
-// pixel. Columns are summed first, eight bytes at once in two words of four
-// lanes of 16 bits, which holds the 128 rows that the largest frame has for the
+// pixel. Columns are summed first, sixteen bytes at once in words of four lanes
+// of 16 bits, which holds the 128 rows that the largest frame has for the
 // smallest input; then the sums of kx columns.
 func (f *feeder) reduce(p picture, kx, ky int) picture {
 	w, h := p.w/kx, p.h/ky
@@ -97,35 +97,64 @@ func (f *feeder) reduce(p picture, kx, ky int) picture {
 	divide := (1<<32 + n - 1) / n // times this and >> 32 is the division, for sums below 2^21
 	for y := range h {
 		p.columns(y*ky, ky, sums)
-		o := out[3*w*y:][:3*w]
-		for c := sums; len(o) >= 3 && len(c) >= 3*kx; o, c = o[3:], c[3*kx:] {
-			s0, s1, s2 := n/2, n/2, n/2
-			for t := c[:3*kx]; len(t) >= 3; t = t[3:] {
-				s0 += uint64(t[0])
-				s1 += uint64(t[1])
-				s2 += uint64(t[2])
-			}
-			o[0], o[1], o[2] = byte(s0*divide>>32), byte(s1*divide>>32), byte(s2*divide>>32)
-		}
+		across(sums, kx, out[3*w*y:][:3*w], n/2, divide)
 	}
 	return picture{pix: out, stride: 3 * w, w: w, h: h}
+}
+
+// across averages every k pixels of a row of sums: half is added before the
+// division, which is a multiplication.
+func across(sums []uint16, k int, out []byte, half, divide uint64) {
+	switch k { // of most faces
+	case 2:
+		for ; len(out) >= 3 && len(sums) >= 6; out, sums = out[3:], sums[6:] {
+			out[0] = byte((half + uint64(sums[0]) + uint64(sums[3])) * divide >> 32)
+			out[1] = byte((half + uint64(sums[1]) + uint64(sums[4])) * divide >> 32)
+			out[2] = byte((half + uint64(sums[2]) + uint64(sums[5])) * divide >> 32)
+		}
+		return
+	case 3:
+		for ; len(out) >= 3 && len(sums) >= 9; out, sums = out[3:], sums[9:] {
+			out[0] = byte((half + uint64(sums[0]) + uint64(sums[3]) + uint64(sums[6])) * divide >> 32)
+			out[1] = byte((half + uint64(sums[1]) + uint64(sums[4]) + uint64(sums[7])) * divide >> 32)
+			out[2] = byte((half + uint64(sums[2]) + uint64(sums[5]) + uint64(sums[8])) * divide >> 32)
+		}
+		return
+	}
+	for len(out) >= 3 && len(sums) >= 3*k {
+		s0, s1, s2 := half, half, half
+		for t := sums[:3*k]; len(t) >= 3; t = t[3:] {
+			s0 += uint64(t[0])
+			s1 += uint64(t[1])
+			s2 += uint64(t[2])
+		}
+		out[0], out[1], out[2] = byte(s0*divide>>32), byte(s1*divide>>32), byte(s2*divide>>32)
+		out, sums = out[3:], sums[3*k:]
+	}
 }
 
 // columns sums n rows from y on, byte by byte of a row.
 func (p picture) columns(y, n int, sums []uint16) {
 	const even = 0x00ff_00ff_00ff_00ff
 	pix := p.pix[y*p.stride:]
-	x := 0
-	for ; x+8 <= len(sums); x += 8 {
-		var a, b uint64
-		for at, left := x, n; left > 0; at, left = at+p.stride, left-1 {
-			v := binary.LittleEndian.Uint64(pix[at:])
-			a += v & even
-			b += v >> 8 & even
-		}
-		s := sums[x:][:8]
+	spread := func(s []uint16, a, b uint64) {
+		s = s[:8]
 		s[0], s[1], s[2], s[3] = uint16(a), uint16(b), uint16(a>>16), uint16(b>>16)
 		s[4], s[5], s[6], s[7] = uint16(a>>32), uint16(b>>32), uint16(a>>48), uint16(b>>48)
+	}
+	x := 0
+	for ; x+16 <= len(sums); x += 16 {
+		var a, b, c, d uint64
+		for at, left := x, n; left > 0; at, left = at+p.stride, left-1 {
+			px := pix[at:][:16]
+			v, w := binary.LittleEndian.Uint64(px), binary.LittleEndian.Uint64(px[8:])
+			a += v & even
+			b += v >> 8 & even
+			c += w & even
+			d += w >> 8 & even
+		}
+		spread(sums[x:], a, b)
+		spread(sums[x+8:], c, d)
 	}
 	for ; x < len(sums); x++ {
 		sums[x] = 0

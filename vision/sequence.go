@@ -132,7 +132,8 @@ func (s *Sequence) find(m Looker, f *Frame) (Face, Seen, error) {
 			return Face{}, Seen{Hint: HintNoFace, At: f.At}, err
 		}
 		q := face.Quality
-		if wanted := q.Hint() == HintNone && s.keeps(f) || s.compares(f, q); ok && !wanted {
+		wanted := q.Hint() == HintNone && s.keeps(f) && (s.Want == nil || s.Want(q) == HintNone)
+		if ok && !wanted && !s.compares(f, q) {
 			s.tracked++
 			s.face, s.box, s.at = face, face.Box, f.At
 			s.relief.add(&face)

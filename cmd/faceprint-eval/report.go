@@ -64,6 +64,7 @@ func report(ctx context.Context, o reportOptions, out, progress io.Writer) error
 	}
 	text := string(doc)
 	o.liveness.model, o.liveness.threshold = o.face.model, shippedLive
+	o.liveness.paper, o.liveness.challenge = len(o.liveness.live) > 0, true
 	clips := len(o.liveness.live) + len(o.liveness.attack)
 	if o.face.dir == "" && clips == 0 {
 		return errors.New("report: nothing to measure on: name pictures with --dir and --pairs, clips with --live and --attack")
@@ -154,8 +155,17 @@ func (r *livenessReport) lines() []string {
 			refused += c.Rejected
 		}
 	}
-	return []string{fmt.Sprintf("Attacks: %d of %d decisions accepted; living people: %d of %d refused (`faceprint-eval liveness`, %d clips).",
+	lines := []string{fmt.Sprintf("- Attacks: %d of %d decisions accepted; living people: %d of %d refused (%d clips).",
 		accepted, r.DecisionsAttack, refused, r.DecisionsLive, len(r.Clips))}
+	if r.Paper != nil {
+		flat, doubted, answered := r.Paper.sum()
+		lines = append(lines, fmt.Sprintf("- Their faces on sheets of paper, turned by arithmetic: %d of %d flat ones are in doubt, as are %d of %d spans of the living people; %d of %d, flat or bent, turn far enough for a challenge.",
+			doubted, flat, r.Paper.Flat, r.Paper.Spans, answered, len(r.Paper.Sheets)))
+	}
+	if r.Recordings != nil {
+		lines = append(lines, fmt.Sprintf("- The clips as recordings, which hear no question: %d of %d challenges answered by chance.", r.Recordings.Passed, r.Recordings.Challenges))
+	}
+	return lines
 }
 
 // between puts lines between the line <!-- name --> and the next <!-- end -->.

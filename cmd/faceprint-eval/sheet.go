@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"path/filepath"
 	"time"
 
 	"github.com/faceprint/faceprint/vision"
@@ -85,7 +86,7 @@ func (r *livenessReport) playSheets(ctx context.Context, clips []string, m *visi
 			if err != nil {
 				return err
 			}
-			p.File = clip
+			p.File = filepath.Base(clip)
 			r.Paper.Sheets = append(r.Paper.Sheets, p)
 		}
 		picture.Wipe()
@@ -185,24 +186,34 @@ func onSheet(dx, dy, sin, cos, distance, bend float64) (u, v float64, ok bool) {
 	return bend * math.Asin(u/bend), v, true
 }
 
+// sum is how many flat sheets there were, how many of them are in doubt, and how
+// many sheets of either kind turn far enough for a challenge.
+func (p *sheetReport) sum() (flat, doubted, answered int) {
+	for _, s := range p.Sheets {
+		if !s.Bent {
+			flat++
+			if s.Flat {
+				doubted++
+			}
+		}
+		if s.Turn >= vision.ChallengeTurn {
+			answered++
+		}
+	}
+	return flat, doubted, answered
+}
+
 func (p *sheetReport) print(w io.Writer) {
-	flat, answered, most := 0, 0, 0.0
 	for _, s := range p.Sheets {
 		kind := "flat"
 		if s.Bent {
 			kind = "bent"
 		}
 		fmt.Fprintf(w, "  sheet   %-24s %s, turned by %.0f degrees: seems to turn by %.0f; %s; live %.2f\n", s.File, kind, s.Angle, s.Turn, s.Cues, s.Live)
-		if !s.Bent && s.Flat {
-			flat++
-		}
-		if s.Turn >= vision.ChallengeTurn {
-			answered++
-		}
-		most = max(most, s.Turn)
 	}
-	fmt.Fprintf(w, "  sheets: %d of %d flat ones in doubt by their relief, as are %d of %d spans of living people; %d of %d turn far enough for a challenge (%d degrees), the most by %.0f\n",
-		flat, len(p.Sheets)/2, p.Flat, p.Spans, answered, len(p.Sheets), vision.ChallengeTurn, most)
+	flat, doubted, answered := p.sum()
+	fmt.Fprintf(w, "  sheets: %d of %d flat ones in doubt by their relief, as are %d of %d spans of living people; %d of %d turn far enough for a challenge (%d degrees)\n",
+		doubted, flat, p.Flat, p.Spans, answered, len(p.Sheets), vision.ChallengeTurn)
 }
 
 var errSheets = errors.New("liveness: --paper makes sheets of living people: name some with --live")

@@ -91,3 +91,33 @@ func TestADeviceThatIsNotThereIsALostSource(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A real V4L2 device, end to end: one that FACEPRINT_CAMERA names, such as a
+// camera that is plugged in, or the kernel's own ('modprobe vivid'). Where there
+// is none, as in CI, V4L2 was not tried.
+func TestARealCamera(t *testing.T) {
+	name := os.Getenv("FACEPRINT_CAMERA")
+	if name == "" {
+		t.Skip("FACEPRINT_CAMERA names no device: V4L2 is not tried here; 'modprobe vivid' makes one without a camera")
+	}
+	cam, err := OpenCamera(t.Context(), CameraConfig{Source: name, Width: 640, Height: 480, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cam.Close()
+	var last uint64
+	for range 30 {
+		f, err := cam.Frame(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Check() != nil || f.Seq <= last || f.At.IsZero() {
+			t.Fatalf("frame %d after %d, %dx%d: %v", f.Seq, last, f.Width, f.Height, f.Check())
+		}
+		last = f.Seq
+		f.Wipe()
+	}
+	if s := cam.State(); s.Condition != Live || s.Reopened != 0 {
+		t.Errorf("%+v", s)
+	}
+}

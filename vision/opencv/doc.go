@@ -4,4 +4,7 @@
 // Written for OpenCV 4.6 (Debian 12, Raspberry Pi OS bookworm), gocv v0.31.
 // Linking it costs a program half a second and 78 MiB before main begins, so
 // only the daemon and the evaluator do.
+//
+// Clips and what happens around a source are tested; V4L2 only where
+// FACEPRINT_CAMERA names a device.
 package opencv
