@@ -42,6 +42,28 @@ func TestAnAttackEndsTheAttempt(t *testing.T) {
 	}
 }
 
+// A picture that was to tell whose phone to ask rings none, and is an attack
+// though the phone alone would have sufficed.
+func TestAPictureThatRingsNoPhoneIsAnAttack(t *testing.T) {
+	w := newWorld(t, DefaultPolicy())
+	alice := w.enrol("Alice", 1, "alice")
+	ring := &pockets{answer: map[store.UserID]Possession{alice: {Enrolled: true, Shown: true}}}
+	w.d.policy.Phone, w.d.hw.Phones = PhoneAlone, ring
+	w.pose(1, "")
+	w.live = 0.05
+	events := w.d.Subscribe(t.Context())
+	d, err := w.d.Identify(t.Context(), Request{Factors: []Factor{Phone}})
+	if err != nil || d.Granted || !slices.Contains(d.Reasons, FaceNotLive) || len(ring.rang) != 0 {
+		t.Fatalf("%+v, %v, rang %v", d, err, ring.rang)
+	}
+	if !slices.Contains(heard(events), "attack") || !w.d.suspect() {
+		t.Error("nobody was told")
+	}
+	if e := w.lastEntry(); e.Outcome != "refused" || !slices.Contains(e.Reasons, string(FaceNotLive)) {
+		t.Errorf("%+v", e)
+	}
+}
+
 // Where one factor suffices, a finger still lets its owner in, whose face may
 // have been seen badly.
 func TestAFingerAloneIsNotEndedByTheFace(t *testing.T) {
