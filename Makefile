@@ -136,6 +136,7 @@ nightly: ## what is too long for CI: long fuzzing, full fault and power-cut swee
 	FACEPRINT_NIGHTLY=1 $(GO) test -v -run Greetd ./cmd/faceprintd
 	FACEPRINT_NIGHTLY=1 $(GO) test -v -run 'Kiosk|PassersBy' ./cmd/faceprintd
 	FACEPRINT_NIGHTLY=1 $(GO) test -v -run Kotlin ./device/phone/client
+	$(MAKE) vivid
 	$(MAKE) -C packaging/pam DIR=$(VAR)/pam fuzz
 	mkdir -p $(VAR)/pam/corpus
 	$(VAR)/pam/fuzz_answer -max_total_time=600 -dict=packaging/pam/answer.dict $(VAR)/pam/corpus
@@ -149,6 +150,14 @@ deps-test:
 
 fetch: deps
 	@packaging/fetch.sh $(VAR) models clips ort
+
+# Debian's newest kernel is unpacked and never installed: only the guest runs it.
+KERNEL = $(shell apt-cache depends linux-image-amd64 | awk '/Depends: linux-image-/ {print $$2; exit}')
+.PHONY: vivid
+vivid: deps ## V4L2 end to end, on the kernel's own camera (vivid) in QEMU
+	@packaging/deps.sh $(VAR)/go build night
+	@packaging/unpack.sh $(VAR)/deb $(KERNEL)
+	FACEPRINT_KERNEL=$(VAR)/deb/$(KERNEL) $(GO) test -count=1 -v -timeout 20m -run Vivid ./vision/opencv
 
 .PHONY: pico
 pico: firmware ## the Pico's UF2 on an emulated RP2040 (firmware/rp2040)

@@ -32,7 +32,8 @@ test='qemu-system-arm=qemu-system-arm arm-none-eabi-gcc=gcc-arm-none-eabi libnew
 	dbus-daemon=dbus-daemon fprintd libpam-fprintd pamtester=pamtester libpam0g-dev libsystemd-dev polkitd
 	gnome-keyring-daemon=gnome-keyring libpam-gnome-keyring secret-tool=libsecret-tools'
 pam='gcc=gcc libpam0g-dev libsystemd-dev'
-night='cppcheck=cppcheck kotlinc=kotlin clang=clang libclang-rt-14-dev cage=cage Xwayland=xwayland'
+night='cppcheck=cppcheck kotlinc=kotlin clang=clang libclang-rt-14-dev cage=cage Xwayland=xwayland
+	qemu-system-x86_64=qemu-system-x86'
 
 want=
 for group in "$@"; do

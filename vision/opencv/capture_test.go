@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"gocv.io/x/gocv"
@@ -93,12 +94,12 @@ func TestADeviceThatIsNotThereIsALostSource(t *testing.T) {
 }
 
 // A real V4L2 device, end to end: one that FACEPRINT_CAMERA names, such as a
-// camera that is plugged in, or the kernel's own ('modprobe vivid'). Where there
-// is none, as in CI, V4L2 was not tried.
+// camera that is plugged in, or the kernel's own, which TestVivid emulates. Where
+// there is none, as in CI, V4L2 was not tried.
 func TestARealCamera(t *testing.T) {
 	name := os.Getenv("FACEPRINT_CAMERA")
 	if name == "" {
-		t.Skip("FACEPRINT_CAMERA names no device: V4L2 is not tried here; 'modprobe vivid' makes one without a camera")
+		t.Skip("FACEPRINT_CAMERA names no device: V4L2 is not tried here, 'make vivid' does without a camera")
 	}
 	cam, err := OpenCamera(t.Context(), CameraConfig{Source: name, Width: 640, Height: 480, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -113,6 +114,9 @@ func TestARealCamera(t *testing.T) {
 		}
 		if f.Check() != nil || f.Seq <= last || f.At.IsZero() {
 			t.Fatalf("frame %d after %d, %dx%d: %v", f.Seq, last, f.Width, f.Height, f.Check())
+		}
+		if slices.Min(f.Pix) == slices.Max(f.Pix) {
+			t.Errorf("frame %d shows nothing: every value is %d", f.Seq, f.Pix[0])
 		}
 		last = f.Seq
 		f.Wipe()

@@ -5,6 +5,7 @@
 // Linking it costs a program half a second and 78 MiB before main begins, so
 // only the daemon and the evaluator do.
 //
-// Clips and what happens around a source are tested; V4L2 only where
-// FACEPRINT_CAMERA names a device.
+// Clips and what happens around a source are tested everywhere; V4L2 on the
+// kernel's own camera in QEMU ('make vivid') and on the device that
+// FACEPRINT_CAMERA names.
 package opencv
