@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"gocv.io/x/gocv"
+
+	"github.com/faceprint/faceprint/vision"
 )
 
 // openSource opens a source with gocv.
@@ -59,6 +61,10 @@ func openSource(ctx context.Context, s source, c *CameraConfig) (grabber, error)
 			v.Set(gocv.VideoCaptureFPS, float64(c.FPS))
 		}
 	}
+	if w, h := v.Get(gocv.VideoCaptureFrameWidth), v.Get(gocv.VideoCaptureFrameHeight); w > vision.MaxSide || h > vision.MaxSide {
+		v.Close()
+		return nil, fmt.Errorf("its pictures have %.0fx%.0f pixels, the longest side that is looked at is %d", w, h, vision.MaxSide)
+	}
 	g := &capture{v: v, mat: gocv.NewMat()}
 	if s.kind == kindClip {
 		g.clip = &pace{ctx: ctx, frame: time.Duration(float64(time.Second) / clipRate(v)), next: time.Now()}
@@ -82,8 +88,11 @@ func (c *capture) grab() ([]byte, int, int, error) {
 		}
 	}
 	if !c.v.Read(&c.mat) || c.mat.Empty() {
-		if c.clip == nil || c.clip.shown == 0 {
+		switch {
+		case c.clip == nil:
 			return nil, 0, 0, errors.New("the source ended")
+		case c.clip.shown == 0:
+			return nil, 0, 0, fmt.Errorf("nothing in it can be decoded: it is damaged, or its pictures have more than %d pixels a side", vision.MaxSide)
 		}
 		c.clip.shown = 0
 		c.v.Set(gocv.VideoCapturePosFrames, 0)

@@ -3,13 +3,16 @@
 package opencv
 
 import (
+	"bytes"
 	"errors"
 	"image"
 	"image/color"
+	"image/png"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"gocv.io/x/gocv"
@@ -79,6 +82,24 @@ func TestWhatIsNoClipIsALostSource(t *testing.T) {
 	}
 	if s := cam.State(); s.Condition != Lost {
 		t.Errorf("state %v", s.Condition)
+	}
+}
+
+func TestPicturesThatAreTooLargeAreNamed(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "large.png")
+	var b bytes.Buffer
+	if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, 20000, 64))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g, err := openSource(t.Context(), source{kindClip, name}, &CameraConfig{})
+	if err == nil {
+		g.close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "20000x64 pixels") {
+		t.Errorf("got %v", err)
 	}
 }
 
