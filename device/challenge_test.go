@@ -167,7 +167,7 @@ func points(f *vision.Face, by float32) {
 		if i == 9 || i == 10 {
 			y += 60 * by
 		}
-		f.Landmarks = append(f.Landmarks, vision.Point{X: 290 + x, Y: 200 + y})
+		f.Inner = append(f.Inner, vision.Point{X: 290 + x, Y: 200 + y})
 	}
 	f.Points = [5]vision.Point{{X: 290, Y: 200}, {X: 350, Y: 200}, {X: 320, Y: 240}, {X: 300, Y: 280}, {X: 340, Y: 280}}
 }

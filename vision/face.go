@@ -47,6 +47,7 @@ type Face struct {
 	Points    [5]Point  // eyes, nose, corners of the mouth
 	Landmarks []Point   // all points of the landmark net, nil where the profile has none
 	Rigid     []Point   // those of them that keep their places on the head, nil where the profile names none
+	Inner     []Point   // those of them that are not the face's outline, nil where the profile has none
 	Quality   Quality   // of this picture of the face
 	Live      float32   // P(live) of this one frame, 0 to 1; NaN = not measured
 	Embedding Embedding // nil until Describe

@@ -272,7 +272,7 @@ func (m *Model) point(p picture, c candidate) (face Face, ok bool, err error) {
 		if err != nil || !ok {
 			return Face{}, false, err
 		}
-		face.Points, face.Rigid = m.profile.Points.five(face.Landmarks), m.profile.Points.rigid(face.Landmarks)
+		face.Points, face.Rigid, face.Inner = m.profile.Points.five(face.Landmarks), m.profile.Points.rigid(face.Landmarks), m.profile.Points.inner(face.Landmarks)
 	}
 	face.Quality = m.quality(p, &face)
 	return face, true, nil
@@ -307,7 +307,7 @@ func (m *Model) refine(p picture, face *Face) error {
 	if err != nil || !ok {
 		return err
 	}
-	face.Landmarks, face.Points, face.Rigid = marks, m.profile.Points.five(marks), m.profile.Points.rigid(marks)
+	face.Landmarks, face.Points, face.Rigid, face.Inner = marks, m.profile.Points.five(marks), m.profile.Points.rigid(marks), m.profile.Points.inner(marks)
 	return nil
 }
 

@@ -23,7 +23,7 @@ func TestAPictureIsStillAndAFaceIsNot(t *testing.T) {
 	} {
 		rng := rand.New(rand.NewPCG(1, 7))
 		var m motion
-		for i := range 20 {
+		for i := range 24 {
 			k := math.Sin(math.Pi * float64(i) / 15)
 			points := headPoints
 			if tt.points != nil {
@@ -64,7 +64,7 @@ func seen(rng *rand.Rand, points [][3]float64, yaw float64, moved bool, k float6
 	}
 	var f Face
 	for _, p := range points {
-		f.Landmarks = append(f.Landmarks, at(p))
+		f.Inner = append(f.Inner, at(p))
 	}
 	f.Points = [5]Point{at([3]float64{-0.5, 0, 0}), at([3]float64{0.5, 0, 0})}
 	return f
@@ -73,19 +73,19 @@ func seen(rng *rand.Rand, points [][3]float64, yaw float64, moved bool, k float6
 func TestMotionOfNothing(t *testing.T) {
 	var m motion
 	nan := float32(math.NaN())
-	for _, f := range []Face{{}, {Landmarks: make([]Point, 68)}, {Landmarks: make([]Point, 3), Points: frontal()}} {
+	for _, f := range []Face{{}, {Inner: make([]Point, 51)}, {Inner: make([]Point, 3), Points: frontal()}} {
 		m.add(&f, time.Unix(1, 0))
 		if still, decided := m.still(); still || decided || !math.IsNaN(m.measure()) {
 			t.Errorf("still %v, decided %v", still, decided)
 		}
 	}
 	// Nonsense is never taken for somebody who moved.
-	f := Face{Landmarks: make([]Point, 68), Points: frontal()}
+	f := Face{Inner: make([]Point, 51), Points: frontal()}
 	for i := range 10 {
-		f.Landmarks[3] = Point{nan, nan}
+		f.Inner[3] = Point{nan, nan}
 		m.add(&f, time.Unix(int64(i), 0))
 	}
-	if still, _ := m.still(); !still && len(m.first) > 0 {
+	if still, _ := m.still(); !still && len(m.paths) > 0 {
 		t.Errorf("%g", m.measure())
 	}
 	// Too soon to tell: still, as far as anybody knows.
@@ -97,5 +97,29 @@ func TestMotionOfNothing(t *testing.T) {
 	}
 	if still, decided := soon.still(); !still || decided {
 		t.Errorf("of two frames: still %v, decided %v", still, decided)
+	}
+}
+
+// Noise moves the points as much in a long watch as in a short one; who lives
+// moves more, the longer it lasts. The same deviation is a picture's where it
+// comes at every pace and a person's where it comes slowly.
+func TestOnlySlowMotionCounts(t *testing.T) {
+	const points, deviation = 51, 0.002
+	rng := rand.New(rand.NewPCG(2, 9))
+	for _, frames := range []int{6, 12, 48} {
+		noise, person := make([][]float64, frames), make([][]float64, frames)
+		for i := range frames {
+			noise[i], person[i] = make([]float64, 2*points), make([]float64, 2*points)
+			for j := range 2 * points {
+				noise[i][j] = deviation * rng.NormFloat64()
+				person[i][j] = deviation * math.Sqrt2 * math.Cos(math.Pi*float64(i)/float64(frames)+float64(j))
+			}
+		}
+		if m := slowMotion(noise); m < 0.7*deviation || m > 1.3*deviation {
+			t.Errorf("%d frames of noise: %.5f, not about %.5f", frames, m, deviation)
+		}
+		if m, least := slowMotion(person), 0.6*deviation*math.Sqrt(float64(frames)/2); m < least {
+			t.Errorf("%d frames of a person: %.5f, less than %.5f", frames, m, least)
+		}
 	}
 }

@@ -71,6 +71,9 @@ type Pointer struct {
 	// Rigid points keep their places on the head, whatever the face does; empty =
 	// not known.
 	Rigid []int `toml:"rigid"`
+	// Outline is how many points, the net's first, lie on the edge of the face,
+	// wherever light and pose put it; 0 = none do.
+	Outline int `toml:"outline"`
 	// Again is the side of the crop for a second look at the points of the face
 	// that is embedded, over the larger extent of the first look's points, 1 to
 	// 2; 0 = no second look.
@@ -88,6 +91,9 @@ func (p *Pointer) rigid(marks []Point) []Point {
 	}
 	return out
 }
+
+// inner are the landmarks inside the outline.
+func (p *Pointer) inner(marks []Point) []Point { return marks[p.Outline:] }
 
 // five averages the landmarks into the five points.
 func (p *Pointer) five(marks []Point) (points [5]Point) {
@@ -226,6 +232,9 @@ func (p Profile) check() error {
 		}
 		if n := len(p.Points.Rigid); n > 0 && (n < 4 || n > 64 || len(p.Points.Output) == 0 || slices.Min(p.Points.Rigid) < 0 || 2*slices.Max(p.Points.Rigid)+1 >= p.Points.Output[0].Len) {
 			return fail("points.rigid must name 4 to 64 points that the net has")
+		}
+		if n := p.Points.Outline; n < 0 || n > 0 && (len(p.Points.Output) == 0 || 2*n >= p.Points.Output[0].Len) {
+			return fail("points.outline must be fewer points than the net has")
 		}
 		for _, five := range p.Points.Five {
 			if len(five) == 0 || len(p.Points.Output) == 0 || slices.Min(five) < 0 || 2*slices.Max(five)+1 >= p.Points.Output[0].Len {

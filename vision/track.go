@@ -43,7 +43,7 @@ func (m *Model) Track(f *Frame, face *Face) (bool, error) {
 	c, from, b := is.Center(), was.Center(), face.Box
 	*face = Face{
 		Box:   Box{c.X + (b.X0-from.X)*k, c.Y + (b.Y0-from.Y)*k, c.X + (b.X1-from.X)*k, c.Y + (b.Y1-from.Y)*k},
-		Score: face.Score, Points: m.profile.Points.five(marks), Landmarks: marks, Rigid: m.profile.Points.rigid(marks), Live: NotMeasured,
+		Score: face.Score, Points: m.profile.Points.five(marks), Landmarks: marks, Rigid: m.profile.Points.rigid(marks), Inner: m.profile.Points.inner(marks), Live: NotMeasured,
 	}
 	face.Quality = m.quality(p, face)
 	return true, nil

@@ -106,13 +106,13 @@ const (
 	flatTurn     = 1.13
 	flatDepth    = 0.006
 
-	// Motion, in distances of the eyes: how far the 68 points move against one
-	// another. One picture of the clips' people with noise of a grey level or four,
-	// moved about or not, against the people themselves: faceprint-eval liveness
-	// --still.
+	// Motion, in distances of the eyes: how far the points inside the outline move
+	// against one another, slowly. One picture of the clips' people with noise of 1,
+	// 4 or 10 grey levels, moved about or not, against the people themselves: the
+	// table of faceprint-eval liveness --still, on the demo's and the liveness clips.
 	motionFrames = 3
-	stillMotion  = 0.0025
-	motionTime   = 1200 * time.Millisecond
+	stillMotion  = 0.0042
+	motionTime   = 1500 * time.Millisecond
 
 	// Frames remembered against replays: a quarter of an hour of attempts at
 	// 15 a second.

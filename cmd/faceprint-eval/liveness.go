@@ -51,7 +51,7 @@ type livenessReport struct {
 	Still int `json:"still_live"`
 
 	Paper      *sheetReport     `json:"paper,omitempty"`
-	Stills     []stillPlay      `json:"stills,omitempty"`
+	Stills     *stillReport     `json:"stills,omitempty"`
 	Recordings *recordingReport `json:"recordings,omitempty"`
 }
 
@@ -355,7 +355,7 @@ func (r *livenessReport) print(w io.Writer) {
 	if r.Paper != nil {
 		r.Paper.print(w)
 	}
-	printStills(w, r.Stills)
+	r.Stills.print(w)
 	if r.Recordings != nil {
 		r.Recordings.print(w)
 	}
