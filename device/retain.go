@@ -69,11 +69,17 @@ func clockTrusted() bool {
 }
 
 // Sweep does what is due now, and first what an erasure was kept from. While the
-// clock is not trusted nobody is announced or erased.
+// clock is not trusted nobody is announced or erased. What goes wrong with one
+// keeps nothing from the others: the errors of all are joined.
 func (d *Device) Sweep(ctx context.Context, r Retention) error {
-	if err := errors.Join(d.vault.Finish(), d.flushRefusals("", true), d.prune(r.Entries)); err != nil {
-		return fmt.Errorf("device: %w", err)
+	err := errors.Join(d.vault.Finish(), d.flushRefusals("", true), d.prune(r.Entries))
+	if err != nil {
+		err = fmt.Errorf("device: %w", err)
 	}
+	return errors.Join(err, d.retain(ctx, r))
+}
+
+func (d *Device) retain(ctx context.Context, r Retention) error {
 	if r.Unused <= 0 && r.Longest <= 0 {
 		return nil
 	}
@@ -84,9 +90,15 @@ func (d *Device) Sweep(ctx context.Context, r Retention) error {
 	now := d.hw.Now()
 	var announce []store.Person
 	var erase []store.UserID
+	var wrong error
 	err := d.vault.View(func(tx *store.Tx) error {
-		people, err := tx.People()
-		for _, p := range people {
+		users, err := tx.Users()
+		for _, user := range users {
+			p, err := tx.Person(user)
+			if err != nil {
+				wrong = errors.Join(wrong, fmt.Errorf("device: retention of %s: %w", user, err))
+				continue
+			}
 			switch end := r.End(p); {
 			case end.IsZero() || now.Before(end.Add(-r.Announce)):
 			case !end.Equal(p.Ends): // not announced, or used since
@@ -98,18 +110,19 @@ func (d *Device) Sweep(ctx context.Context, r Retention) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("device: retention: %w", err)
+		return errors.Join(wrong, fmt.Errorf("device: retention: %w", err))
 	}
 	for _, p := range announce {
 		ends := r.End(p)
 		if soonest := now.Add(r.Announce); ends.Before(soonest) {
 			ends = soonest
 		}
-		if err := d.announce(p.ID, now, ends); err != nil {
-			return err
-		}
+		wrong = errors.Join(wrong, d.announce(p.ID, now, ends))
 	}
 	for _, user := range erase {
+		if ctx.Err() != nil {
+			return errors.Join(wrong, ctx.Err())
+		}
 		err := d.vault.Update(func(tx *store.Tx) error {
 			_, err := tx.Append(store.Entry{At: now, Kind: "retention", User: user, Outcome: "ended"})
 			return err
@@ -118,10 +131,10 @@ func (d *Device) Sweep(ctx context.Context, r Retention) error {
 			_, err = d.Forget(ctx, user)
 		}
 		if err != nil && !errors.Is(err, ErrUnknown) {
-			return fmt.Errorf("device: retention of %s: %w", user, err)
+			wrong = errors.Join(wrong, fmt.Errorf("device: retention of %s: %w", user, err))
 		}
 	}
-	return nil
+	return wrong
 }
 
 func (d *Device) announce(user store.UserID, now, ends time.Time) error {

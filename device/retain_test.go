@@ -2,11 +2,13 @@ package device
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -252,5 +254,58 @@ func TestSweepFinishesAnErasure(t *testing.T) {
 	}
 	if err := d.Sweep(t.Context(), Retention{}); err != nil || left() {
 		t.Errorf("the old bytes are still there: %v", err)
+	}
+}
+
+// While no erasure can be finished, all that are due are begun, whoever is to be
+// told is, and the chain is pruned.
+func TestSweepGoesOnAfterAnError(t *testing.T) {
+	c := &clock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	d, v := newTestDevice(t, c, true)
+	r := Retention{Unused: 100 * day, Announce: 10 * day, Entries: 20}
+	due := []store.UserID{add(t, v, c.now, time.Time{}), add(t, v, c.now, time.Time{})}
+	c.now = c.now.Add(95 * day)
+	if err := d.Sweep(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	next := add(t, v, c.now.Add(-85*day), time.Time{})
+	if err := v.Update(func(tx *store.Tx) error {
+		for range 40 {
+			if _, err := tx.Append(store.Entry{At: c.now, Kind: "authenticate", Outcome: "refused"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(v.Path()+".compact", "x"), 0o700); err != nil { // as a full disk
+		t.Fatal(err)
+	}
+	c.now = c.now.Add(11 * day)
+	err := d.Sweep(t.Context(), r)
+	if err == nil {
+		t.Fatal("nothing was in the way: the test does not test")
+	}
+	for _, user := range due {
+		if !strings.Contains(err.Error(), string(user)) {
+			t.Errorf("%v does not name %s", err, user)
+		}
+	}
+	if left := users(t, v); !slices.Equal(left, []store.UserID{next}) {
+		t.Errorf("%v are left, want %s", left, next)
+	}
+	if err := v.View(func(tx *store.Tx) error {
+		p, err := tx.Person(next)
+		base, err2 := tx.Base()
+		if p.Ends.IsZero() || base.Seq == 0 {
+			t.Errorf("to be erased at %v, pruned up to %d", p.Ends, base.Seq)
+		}
+		return errors.Join(err, err2)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Sweep(t.Context(), r); err == nil { // what is owed is still owed
+		t.Error("the second time nothing is wrong")
 	}
 }

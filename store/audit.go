@@ -260,7 +260,7 @@ func (tx *Tx) PruneAudit(keep int, at time.Time, sign func(Checkpoint) (string, 
 
 // Verify reads everything in the vault.
 func (tx *Tx) Verify() error {
-	if err := tx.checkCounts(); err != nil {
+	if err := tx.checkState(); err != nil {
 		return err
 	}
 	users, err := tx.Users()

@@ -581,11 +581,14 @@ func rewrap(path string, source KeySource, recovery []byte, owner io.Reader) (ma
 			if b == nil {
 				return fmt.Errorf("no bucket %s: %w", bucketMeta, ErrCorrupt)
 			}
-			t := &Tx{s: &Store{root: newAEAD(root)}, tx: tx}
-			if _, err := t.number(keyCommits); err != nil { // is it the right root key at all?
-				return err
+			t := &Tx{s: &Store{root: newVaultKey(root)}, tx: tx}
+			if b.Get(keyRoot) == nil { // of before the digest
+				_, err := t.number(keyCommits3) // is it the right root key at all?
+				return errors.Join(err, b.Put(keyRoot3, sealRoot(keyRoot3, key, root)), t.putNumber(keyStarts, 0))
 			}
-			return errors.Join(b.Put(keyRoot, sealRoot(key, root)), t.putNumber(keyStarts, 0))
+			now, err := t.state() // the same
+			return errors.Join(err, b.Put(keyRoot, sealRoot(keyRoot, key, root)), t.putNumber(keyStarts, 0),
+				t.putState(now, headRecord{Commit: now.Commit, Seq: now.Seq, Hash: now.Hash}))
 		})
 	})
 	return made, errors.Join(err, db.Close())

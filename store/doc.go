@@ -42,6 +42,16 @@
 // one is revoked by destroying it. What it does not: once it is in the clear,
 // a finger's template is renewed only by enrolling another finger.
 //
+// # Nothing old comes back
+//
+// A seal tells that a record was once written where it stands. That it is the
+// last one is told by a digest of all records, sealed with the commit counter and
+// checked by Open, so that no record of an old copy can be put back. That the
+// whole is the last one is told by the head file, and where the KeySource has a
+// Counter also against whoever puts both files back: but not within one start.
+// With such a KeySource an erasure replaces the root key as well; what an old
+// copy holds of a person then opens for nobody.
+//
 // bbolt itself checks nothing but its two meta pages: a flipped bit in a value
 // reads back flipped, a damaged newest meta page silently gives the state
 // before, a file that is too short ends the process with SIGBUS, and a page

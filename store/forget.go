@@ -73,7 +73,7 @@ func (s *Store) Forget(user UserID, at time.Time) (Receipt, error) {
 // is in a free page and opens with the device key.
 const (
 	dueCompact uint64 = 1 // the file is to be written anew
-	dueMove    uint64 = 2 // and the device key is to move on
+	dueMove    uint64 = 2 // with a new root key, and the device key is to move on where it can
 )
 
 // movesOn tells whether the key source can make the device key of before
@@ -124,10 +124,14 @@ func (s *Store) finish() (compacted, moved bool, err error) {
 	if err := s.removeCopies(); err != nil {
 		return false, false, err
 	}
-	if owes == dueMove && s.movesOn() {
+	switch {
+	case owes == dueMove && s.movesOn():
 		compacted, err = s.moveOn(s.source.(Rotator))
 		moved = err == nil
-	} else {
+	case owes == dueMove:
+		err = s.renewRoot()
+		compacted = err == nil
+	default:
 		err = s.Compact()
 		compacted = err == nil
 	}

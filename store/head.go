@@ -29,7 +29,7 @@ type headRecord struct {
 // transaction number would do for a counter, but starts anew when the file is
 // rewritten.
 func (tx *Tx) advance() (headRecord, error) {
-	n, err := tx.number(keyCommits)
+	before, err := tx.state()
 	if err != nil {
 		return headRecord{}, err
 	}
@@ -37,21 +37,19 @@ func (tx *Tx) advance() (headRecord, error) {
 	if err != nil {
 		return headRecord{}, err
 	}
-	h.Commit = n + 1
-	if err := tx.putCounts(); err != nil {
-		return headRecord{}, err
-	}
-	return h, tx.putNumber(keyCommits, h.Commit)
+	h.Commit = before.Commit + 1
+	return h, tx.putState(before, h)
 }
 
 // checkHead compares the vault with the head outside it. The head may be
 // behind, after a power cut, but never ahead, and what it names must be in the
 // chain.
 func (tx *Tx) checkHead() error {
-	n, err := tx.number(keyCommits)
-	if err != nil || n == 0 {
+	now, err := tx.state()
+	if err != nil || now.Commit == 0 {
 		return err // a new vault
 	}
+	n := now.Commit
 	h, there, ours, err := tx.s.readHead()
 	if err != nil {
 		return err
@@ -130,13 +128,8 @@ func (s *Store) openHead() error {
 // makeHead writes a new head file, whole and durable: what is acknowledged from
 // now on must not outlive it.
 func (s *Store) makeHead() error {
-	var h headRecord
-	err := s.View(func(tx *Tx) (err error) {
-		if h, err = tx.newest(); err == nil {
-			h.Commit, err = tx.number(keyCommits)
-		}
-		return err
-	})
+	var now state
+	err := s.View(func(tx *Tx) (err error) { now, err = tx.state(); return err })
 	if err != nil {
 		return err
 	}
@@ -147,6 +140,7 @@ func (s *Store) makeHead() error {
 	if err != nil {
 		return fmt.Errorf("store: head file: %w: %w", ErrHead, err)
 	}
+	h := headRecord{Commit: now.Commit, Seq: now.Seq, Hash: now.Hash}
 	b, err := s.slot(h)
 	if err == nil {
 		_, err = f.WriteAt(b, 0)
@@ -259,7 +253,11 @@ func parseSlot(b []byte) (headRecord, error) {
 // nobody can set back: a copy of the card from before the last start is older.
 // The vault may be one ahead, where a power cut came between the two.
 func (s *Store) checkStarts() error {
-	c, ok := s.source.(Counter)
+	source := s.source
+	if looks, ok := source.(keyOnly); ok {
+		source = looks.KeySource // to compare changes nothing
+	}
+	c, ok := source.(Counter)
 	if !ok {
 		return nil
 	}
@@ -280,7 +278,9 @@ func (s *Store) checkStarts() error {
 	})
 }
 
-// countStart counts this one, in the vault first.
+// countStart counts this one, in the vault first. Where the one before was cut
+// off between the two it is made up for, or the vault of that moment could be put
+// back.
 func (s *Store) countStart() error {
 	c, ok := s.source.(Counter)
 	if !ok {
@@ -289,6 +289,16 @@ func (s *Store) countStart() error {
 	counted, err := c.Count()
 	if err != nil {
 		return err
+	}
+	var n uint64
+	if err := s.View(func(tx *Tx) (err error) { n, err = tx.number(keyStarts); return err }); err != nil {
+		return err
+	}
+	if n == counted+1 {
+		if err := c.Advance(); err != nil {
+			return err
+		}
+		counted++
 	}
 	if err := s.Update(func(tx *Tx) error { return tx.putNumber(keyStarts, counted+1) }); err != nil {
 		return err

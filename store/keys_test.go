@@ -177,15 +177,11 @@ func TestRotationIsPickedUpAfterAPowerCut(t *testing.T) {
 	t.Run("vault changed, not promoted", func(t *testing.T) {
 		v, _ := filled(t)
 		before := v.whole(t)
-		root, err := v.rootKey()
-		if err != nil {
-			t.Fatal(err)
-		}
 		next, err := v.key.Prepare()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := v.rewrite(t.Context(), wrapRoot(next, root), nil); err != nil {
+		if err := v.reroot(t.Context(), next, commitOf); err != nil {
 			t.Fatal(err)
 		}
 		if err := v.reopen(t); err != nil {
@@ -202,15 +198,11 @@ func TestRotationIsPickedUpAfterAPowerCut(t *testing.T) {
 	})
 	t.Run("half promoted", func(t *testing.T) { // the old key was overwritten, the new one not yet renamed
 		v, _ := filled(t)
-		root, err := v.rootKey()
-		if err != nil {
-			t.Fatal(err)
-		}
 		next, err := v.key.Prepare()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(v.rewrite(t.Context(), wrapRoot(next, root), nil), overwrite(string(v.key))); err != nil {
+		if err := errors.Join(v.reroot(t.Context(), next, commitOf), overwrite(string(v.key))); err != nil {
 			t.Fatal(err)
 		}
 		if err := v.reopen(t); err != nil {
@@ -409,7 +401,7 @@ func released(t *testing.T, schema int) (path string, key KeyFile) {
 }
 
 // released schemas, oldest first.
-var releasedSchemas = []int{1, 2}
+var releasedSchemas = []int{1, 2, 3}
 
 func TestEveryReleasedSchemaIsMigrated(t *testing.T) {
 	for _, schema := range releasedSchemas {
@@ -449,7 +441,7 @@ func testMigration(t *testing.T, schema int) {
 			}
 		}
 		if err := v.View(func(tx *Tx) error {
-			b, err := tx.Secret("grant-key")
+			b, err := tx.Secret("kept")
 			if string(b) != "secret" {
 				t.Errorf("secret %q", b)
 			}

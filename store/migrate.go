@@ -1,7 +1,9 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"crypto/cipher"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,7 +21,7 @@ import (
 const copySuffix = ".schema"
 
 // migrations by the schema that they begin with; each leads to the next.
-var migrations = map[uint32]func(*Store, context.Context) error{1: (*Store).migrate1, 2: (*Store).migrate2}
+var migrations = map[uint32]func(*Store, context.Context) error{1: (*Store).migrate1, 2: (*Store).migrate2, 3: (*Store).migrate3}
 
 // migrate brings a vault of an older schema up to date, step by step, after a
 // copy was made.
@@ -52,7 +54,7 @@ func (s *Store) migrate1(ctx context.Context) error {
 		if _, err := unseal(device, bucketMeta, keyCheck1, meta.Get(keyCheck1)); err != nil {
 			return fmt.Errorf("store: vault %s was sealed with another key than the %v: %w", s.path, s.source, ErrKey)
 		}
-		tx := &Tx{s: &Store{root: newAEAD(root)}, tx: btx, ctx: ctx}
+		tx := &Tx{s: &Store{root: newVaultKey(root)}, tx: btx, ctx: ctx}
 		for _, bucket := range [][]byte{bucketKeys, bucketLockouts, bucketSecrets, bucketRecords, bucketAudit} {
 			if btx.Bucket(bucket) == nil {
 				return fmt.Errorf("no bucket %s: %w", bucket, ErrCorrupt)
@@ -77,14 +79,14 @@ func (s *Store) migrate1(ctx context.Context) error {
 				}
 			}
 		}
-		n, err := unseal(device, bucketMeta, keyCommits, meta.Get(keyCommits))
+		n, err := unseal(device, bucketMeta, keyCommits3, meta.Get(keyCommits3))
 		if err != nil || len(n) != 8 {
 			return fmt.Errorf("no commit counter: %w: %w", err, ErrCorrupt)
 		}
 		if _, err := tx.Append(Entry{At: s.now(), Kind: "migrate", Outcome: "done", Reasons: []string{"schema-1-to-2"}}); err != nil {
 			return err
 		}
-		for bucket, key := range counted {
+		for bucket, key := range counted3 {
 			n := uint64(0)
 			if err := errors.Join(tx.each([]byte(bucket), nil, func(_, _ []byte) error { n++; return nil }), tx.putNumber(key, n)); err != nil {
 				return err
@@ -93,10 +95,10 @@ func (s *Store) migrate1(ctx context.Context) error {
 		return errors.Join(
 			meta.Delete(keyCheck1),
 			meta.Put(keySchema, binary.BigEndian.AppendUint32(nil, 2)),
-			meta.Put(keyRoot, sealRoot(key, root)),
+			meta.Put(keyRoot3, sealRoot(keyRoot3, key, root)),
 			tx.put(bucketMeta, keyHead, head),
 			tx.putNumber(keyStarts, 0),
-			tx.putNumber(keyCommits, binary.BigEndian.Uint64(n)+1))
+			tx.putNumber(keyCommits3, binary.BigEndian.Uint64(n)+1))
 	})
 }
 
@@ -105,12 +107,12 @@ func (s *Store) migrate1(ctx context.Context) error {
 func (s *Store) migrate2(ctx context.Context) error {
 	var wrapped []byte
 	if err := s.db.View(func(tx *bbolt.Tx) error {
-		wrapped = slices.Clone(tx.Bucket(bucketMeta).Get(keyRoot))
+		wrapped = slices.Clone(tx.Bucket(bucketMeta).Get(keyRoot3))
 		return nil
 	}); err != nil {
 		return err
 	}
-	root, err := s.openRoot(wrapped)
+	root, err := s.openRoot(keyRoot3, wrapped)
 	if err != nil {
 		return err
 	}
@@ -118,7 +120,7 @@ func (s *Store) migrate2(ctx context.Context) error {
 	if len(root) != KeySize {
 		return fmt.Errorf("a root key of %d bytes: %w", len(root), ErrCorrupt)
 	}
-	opened := &Store{root: newAEAD(root)}
+	opened := &Store{root: newVaultKey(root)}
 	for left := true; left; {
 		if err := s.db.Update(func(btx *bbolt.Tx) error {
 			for _, name := range [][]byte{bucketKeys, bucketTemplates, bucketAudit} {
@@ -134,11 +136,11 @@ func (s *Store) migrate2(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			n, err := tx.number(keyCommits)
+			n, err := tx.number(keyCommits3)
 			if err != nil {
 				return err
 			}
-			if err := tx.putNumber(keyCommits, n+1); err != nil || left {
+			if err := tx.putNumber(keyCommits3, n+1); err != nil || left {
 				return err
 			}
 			if _, err := tx.Append(Entry{At: s.now(), Kind: "migrate", Outcome: "done", Reasons: []string{"schema-2-to-3"}}); err != nil {
@@ -197,6 +199,91 @@ func (tx *Tx) turnSome() (left bool, err error) {
 		}
 	}
 	return false, nil
+}
+
+// Of schemas 2 and 3, in the meta bucket: the root key, how often the vault was
+// written, and how many records there are of the buckets in which damage could
+// hide one without anybody noticing.
+var (
+	keyRoot3    = []byte("root")
+	keyCommits3 = []byte("commits")
+	counted3    = map[string][]byte{string(bucketKeys): []byte("people"), string(bucketRecords): []byte("records")}
+)
+
+// migrate3 gives a vault of schema 3, which took any record that was ever
+// written, its digest. The root key is a new one and stands elsewhere: nothing
+// that was sealed before can be brought in by calling the vault one of schema 3.
+func (s *Store) migrate3(ctx context.Context) error {
+	var wrapped []byte
+	if err := s.db.View(func(tx *bbolt.Tx) error {
+		for _, name := range buckets {
+			if tx.Bucket(name) == nil {
+				return fmt.Errorf("no bucket %s: %w", name, ErrCorrupt)
+			}
+		}
+		wrapped = slices.Clone(tx.Bucket(bucketMeta).Get(keyRoot3))
+		return nil
+	}); err != nil {
+		return err
+	}
+	root, err := s.openRoot(keyRoot3, wrapped)
+	if err != nil {
+		return err
+	}
+	defer clear(root)
+	if len(root) != KeySize {
+		return fmt.Errorf("a root key of %d bytes: %w", len(root), ErrCorrupt)
+	}
+	device, err := keyOf(s.source.Key)
+	if err != nil {
+		return err
+	}
+	defer clear(device)
+	s.root = newVaultKey(root)
+	if err := s.view(ctx, (*Tx).checkCounts3); err != nil {
+		return err
+	}
+	return s.reroot(ctx, device, func(tx *Tx) (uint64, error) {
+		n, err := tx.number(keyCommits3)
+		return n + 1, err
+	}, Entry{At: s.now(), Kind: "migrate", Outcome: "done", Reasons: []string{"schema-3-to-4"}})
+}
+
+// checkCounts3 is what schema 3 had for checkState.
+func (tx *Tx) checkCounts3() error {
+	for bucket, key := range counted3 {
+		want, err := tx.number(key)
+		if err != nil {
+			return err
+		}
+		n, last := uint64(0), []byte(nil)
+		err = tx.each([]byte(bucket), nil, func(k, sealed []byte) error {
+			if n++; bytes.Compare(last, k) >= 0 {
+				return fmt.Errorf("store: vault %s: the record %s/%.40q is not in its place: %w", tx.s.path, bucket, k, ErrCorrupt)
+			}
+			last = k
+			if bucket != string(bucketRecords) {
+				return nil
+			}
+			var key cipher.AEAD = tx.s.root
+			if user := ownerOf(bucketRecords, k); user != "" {
+				var err error
+				if key, err = tx.personKey(user); err != nil {
+					return fmt.Errorf("store: the record %.40q is of nobody: %w: %w", k, err, ErrCorrupt)
+				}
+			}
+			b, err := unseal(key, bucketRecords, k, sealed)
+			clear(b)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if n != want {
+			return fmt.Errorf("store: vault %s has %d %s, %d are left in the file; restore it from a backup: %w", tx.s.path, want, key, n, ErrCorrupt)
+		}
+	}
+	return nil
 }
 
 // keyCheck1 of schema 1 was sealed with the device key, to tell a wrong one.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"crypto/cipher"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -100,7 +101,7 @@ func (tx *Tx) GetRecord(r Record) (Record, error) {
 	if err != nil {
 		return r, err
 	}
-	key := tx.s.root
+	var key cipher.AEAD = tx.s.root
 	if r.User != "" {
 		if key, err = tx.personKey(r.User); err != nil {
 			return r, err

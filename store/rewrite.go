@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/cipher"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -25,31 +26,63 @@ type reseal func(bucket, key, value []byte) ([]byte, error)
 func asItIs(_, _, value []byte) ([]byte, error) { return value, nil }
 
 // moveOn replaces the device key and makes the one before useless, where its
-// source can. The old wrapping of the root key goes with the old file.
+// source can, and the root key: what was sealed with it opens for nobody, also
+// not beside the new wrapping.
 func (s *Store) moveOn(r Rotator) (rewritten bool, err error) {
-	root, err := s.rootKey()
+	root, err := s.rootKey() // a promotion that is owed comes first
 	if err != nil {
 		return false, err
 	}
-	defer clear(root)
+	clear(root)
 	key, err := keyOf(r.Prepare)
 	if err != nil {
 		return false, err
 	}
 	defer clear(key)
-	if err := s.rewrite(context.Background(), wrapRoot(key, root), nil); err != nil {
+	if err := s.reroot(context.Background(), key, commitOf); err != nil {
 		return false, err
 	}
 	return true, r.Promote()
 }
 
-func wrapRoot(device, root []byte) reseal {
-	return func(bucket, key, value []byte) ([]byte, error) {
-		if bytes.Equal(bucket, bucketMeta) && bytes.Equal(key, keyRoot) {
-			return sealRoot(device, root), nil
-		}
-		return value, nil
+// renewRoot replaces the root key alone.
+func (s *Store) renewRoot() error {
+	root, err := s.rootKey()
+	if err != nil {
+		return err
 	}
+	clear(root)
+	device, err := keyOf(s.source.Key)
+	if err != nil {
+		return err
+	}
+	defer clear(device)
+	return s.reroot(context.Background(), device, commitOf)
+}
+
+// commitOf is which commit a rewriting leaves the vault at.
+func commitOf(tx *Tx) (uint64, error) {
+	now, err := tx.state()
+	return now.Commit, err
+}
+
+// reroot writes the vault anew below another root key, wrapped by the device
+// key; the persons' keys stay. The notes are added to the audit chain.
+func (s *Store) reroot(ctx context.Context, device []byte, commit func(*Tx) (uint64, error), notes ...Entry) error {
+	root := newKey()
+	defer clear(root)
+	old, now := s.root, newVaultKey(root)
+	return s.rewrite(ctx, func(bucket, key, value []byte) ([]byte, error) {
+		if ownerOf(bucket, key) != "" {
+			return value, nil
+		}
+		plain, err := unseal(old, bucket, key, value)
+		if err != nil {
+			return nil, err
+		}
+		defer clear(plain)
+		return seal(now, bucket, key, plain), nil
+	}, &below{now, sealRoot(keyRoot, device, root), commit, notes})
 }
 
 // rootKey asks the source for the device key once more: the root key itself is
@@ -62,23 +95,16 @@ func (s *Store) rootKey() ([]byte, error) {
 	}); err != nil {
 		return nil, err
 	}
-	return s.openRoot(wrapped)
+	return s.openRoot(keyRoot, wrapped)
 }
 
 // MoveKey wraps the vault with the key of another source, which is made where
-// it has none, and uses that from now on. Nobody is enrolled again. The key
-// before still opens copies of the vault: destroy it. Copies of before a migration go.
+// it has none, and uses that from now on, with a new root key. Nobody is enrolled
+// again. The key before still opens copies of the vault: destroy it. Copies of
+// before a migration go.
 func (s *Store) MoveKey(to KeySource) error {
 	s.finishing.Lock()
 	defer s.finishing.Unlock()
-	key, err := keyOf(to.Key)
-	if errors.Is(err, ErrNotFound) {
-		key, err = keyOf(to.Make)
-	}
-	if err != nil {
-		return err
-	}
-	defer clear(key)
 	root, err := s.rootKey()
 	if err != nil {
 		return err
@@ -89,6 +115,17 @@ func (s *Store) MoveKey(to KeySource) error {
 		return err
 	}
 	defer clear(before)
+	key, err := keyOf(to.Key)
+	if errors.Is(err, ErrNotFound) {
+		key, err = keyOf(to.Make)
+	}
+	if err != nil {
+		return err
+	}
+	defer clear(key)
+	if bytes.Equal(key, before) { // whoever asked would destroy it as the one of before
+		return fmt.Errorf("store: the vault %s is sealed with that key already: %w", s.path, ErrInvalid)
+	}
 	starts := uint64(0)
 	if c, ok := to.(Counter); ok {
 		if starts, err = c.Count(); err != nil {
@@ -99,13 +136,13 @@ func (s *Store) MoveKey(to KeySource) error {
 		if err := tx.putNumber(keyStarts, starts); err != nil {
 			return err
 		}
-		if err := tx.tx.Bucket(bucketMeta).Put(keyRoot, sealRoot(key, root)); err != nil {
+		if err := tx.tx.Bucket(bucketMeta).Put(keyRoot, sealRoot(keyRoot, key, root)); err != nil {
 			return err
 		}
 		if err := tx.put(bucketMeta, keyMoved, KeyID(before)); err != nil {
 			return err
 		}
-		if err := tx.putNumber(keyDue, dueCompact); err != nil { // the old wrapping is in the free pages
+		if err := tx.owe(dueMove); err != nil { // the old wrapping is in the free pages
 			return err
 		}
 		_, err := tx.Append(Entry{At: s.now(), Kind: "move-key", Outcome: "done"})
@@ -163,15 +200,9 @@ func (s *Store) Rotate(ctx context.Context) error {
 	defer clear(device)
 	root := newKey()
 	defer clear(root)
-	r := &rotation{old: s.root, root: newAEAD(root), people: map[UserID]*pair{}}
+	r := &rotation{old: s.root, root: newVaultKey(root), people: map[UserID]*pair{}}
 	defer r.wipe()
-	wrap := wrapRoot(device, root)
-	err = s.rewrite(ctx, func(bucket, key, value []byte) ([]byte, error) {
-		if bytes.Equal(bucket, bucketMeta) && bytes.Equal(key, keyRoot) {
-			return wrap(bucket, key, value)
-		}
-		return r.reseal(bucket, key, value)
-	}, r.root)
+	err = s.rewrite(ctx, r.reseal, &below{r.root, sealRoot(keyRoot, device, root), commitOf, nil})
 	if errors.Is(err, ErrInterrupted) {
 		return errors.Join(err, s.note("rotate-keys", "interrupted"))
 	}
@@ -212,14 +243,11 @@ func (r *rotation) wipe() {
 // buckets of the persons' keys and seeds come before everything that is sealed
 // and turned with them.
 type rotation struct {
-	old, root cipher.AEAD
+	old, root *vaultKey
 	people    map[UserID]*pair
 }
 
 func (r *rotation) reseal(bucket, key, value []byte) ([]byte, error) {
-	if bytes.Equal(bucket, bucketMeta) && bytes.Equal(key, keySchema) {
-		return value, nil
-	}
 	if bytes.Equal(bucket, bucketKeys) {
 		old, err := unseal(r.old, bucket, key, value)
 		if err != nil || len(old) != KeySize {
@@ -277,11 +305,20 @@ func ownerOf(bucket, key []byte) UserID {
 	return ""
 }
 
+// below is what a rewriting gives the vault besides its records: a root key, as
+// it is and wrapped, which commit it is at, and audit entries.
+type below struct {
+	root    *vaultKey
+	wrapped []byte
+	commit  func(*Tx) (uint64, error)
+	notes   []Entry
+}
+
 // rewrite writes the vault anew, each record through change, and goes on with
-// the new file, whose root key is root (nil: the same). The new file is opened,
+// the new file, whose root key is under's (nil: the same). The new file is opened,
 // and so locked, before it takes the old one's name: no other process can come
 // between. Until then the end of the context undoes it (ErrInterrupted).
-func (s *Store) rewrite(ctx context.Context, change reseal, root cipher.AEAD) error {
+func (s *Store) rewrite(ctx context.Context, change reseal, under *below) error {
 	s.swap.Lock()
 	defer s.swap.Unlock()
 
@@ -294,7 +331,9 @@ func (s *Store) rewrite(ctx context.Context, change reseal, root cipher.AEAD) er
 		return err
 	}
 	err = guard(s.path, func() error {
-		return s.db.View(func(tx *bbolt.Tx) error { return copyBuckets(ctx, db, tx, change) })
+		return s.db.View(func(tx *bbolt.Tx) error {
+			return copyBuckets(db, &Tx{s: s, tx: tx, ctx: ctx}, change, under)
+		})
 	})
 	if err == nil {
 		err = db.Sync()
@@ -308,8 +347,8 @@ func (s *Store) rewrite(ctx context.Context, change reseal, root cipher.AEAD) er
 	// From here on the new file is the vault whatever happens.
 	old := s.db
 	s.db = db
-	if root != nil {
-		s.root = root
+	if under != nil {
+		s.root = under.root
 	}
 	return errors.Join(syncDir(filepath.Dir(s.path)), old.Close())
 }
@@ -317,9 +356,11 @@ func (s *Store) rewrite(ctx context.Context, change reseal, root cipher.AEAD) er
 // copyBatch bounds the memory of a rewriting: bytes in one transaction.
 const copyBatch = 4 << 20
 
-// copyBuckets copies record by record, in order, into full pages.
-func copyBuckets(ctx context.Context, to *bbolt.DB, from *bbolt.Tx, change reseal) (err error) {
-	tx, err := to.Begin(true)
+// copyBuckets copies record by record, in order, into full pages. Below a new
+// root key the vault's state is made anew; else what was copied must be what it
+// says.
+func copyBuckets(db *bbolt.DB, from *Tx, change reseal, under *below) (err error) {
+	tx, err := db.Begin(true)
 	if err != nil {
 		return err
 	}
@@ -328,40 +369,84 @@ func copyBuckets(ctx context.Context, to *bbolt.DB, from *bbolt.Tx, change resea
 			err = errors.Join(err, tx.Rollback())
 		}
 	}()
+	key := from.s.root
+	if under != nil {
+		key = under.root
+	}
+	digest := newDigester(key)
 	size := 0
+	put := func(name, k, v []byte) error {
+		if size += len(k) + len(v); size > copyBatch {
+			err := tx.Commit()
+			tx = nil
+			if err == nil {
+				tx, err = db.Begin(true)
+			}
+			if err != nil {
+				return err
+			}
+			size = 0
+		}
+		b := tx.Bucket(name)
+		b.FillPercent = 0.9
+		return b.Put(k, v)
+	}
 	for _, name := range buckets {
-		b, err := tx.CreateBucket(name)
+		if _, err := tx.CreateBucket(name); err != nil {
+			return err
+		}
+		if err := from.each(name, nil, func(k, v []byte) error {
+			if under != nil && bytes.Equal(name, bucketMeta) && ofRoot(k) {
+				return nil
+			}
+			v, err := change(name, k, v)
+			if err != nil {
+				return err
+			}
+			if digested(name, k) {
+				digest.toggle(name, k, v)
+			}
+			return put(name, k, v)
+		}); err != nil {
+			return err
+		}
+	}
+	if under == nil {
+		if now, err := from.state(); err != nil || now.Digest != digest.sum {
+			return fmt.Errorf("its records are not those that were last written: %w: %w", err, ErrCorrupt)
+		}
+	} else {
+		to := &Tx{s: &Store{root: key}, tx: tx, digest: digest}
+		for _, e := range under.notes {
+			if _, err := to.Append(e); err != nil {
+				return err
+			}
+		}
+		h, err := to.newest()
 		if err != nil {
 			return err
 		}
-		b.FillPercent = 0.9
-		c := from.Bucket(name).Cursor()
-		for k, v := c.First(); k != nil; k, v = c.Next() {
-			if err := interrupted(ctx); err != nil {
-				return err
-			}
-			if v, err = change(name, k, v); err != nil {
-				return err
-			}
-			if size += len(k) + len(v); size > copyBatch {
-				err := tx.Commit()
-				tx = nil
-				if err != nil {
-					return err
-				}
-				if tx, err = to.Begin(true); err != nil {
-					return err
-				}
-				b = tx.Bucket(name)
-				b.FillPercent = 0.9
-				size = 0
-			}
-			if err := b.Put(k, v); err != nil {
-				return err
-			}
+		if h.Commit, err = under.commit(from); err != nil {
+			return err
+		}
+		meta := tx.Bucket(bucketMeta)
+		if err := errors.Join(to.putState(state{}, h), meta.Put(keyRoot, under.wrapped),
+			meta.Put(keySchema, binary.BigEndian.AppendUint32(nil, Version))); err != nil {
+			return err
 		}
 	}
 	err = tx.Commit()
 	tx = nil
 	return err
+}
+
+// ofRoot tells whether a record of the meta bucket is made anew below a new root
+// key, or gone with the schema that had it.
+func ofRoot(key []byte) bool {
+	for _, k := range [][]byte{keySchema, keyRoot, keyState, keyRoot3, keyCommits3, counted3[string(bucketKeys)], counted3[string(bucketRecords)]} {
+		if bytes.Equal(k, key) {
+			return true
+		}
+	}
+	return false
 }

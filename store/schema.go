@@ -13,7 +13,7 @@ import (
 
 // Version is the schema that this package reads and writes. A vault of a
 // newer schema is refused, never guessed at; an older one is migrated.
-const Version = 3
+const Version = 4
 
 // Top-level buckets. Every value but the schema's version is sealed; records
 // that belong to a person have keys that begin with the person's id.
@@ -31,15 +31,15 @@ var (
 	buckets = [][]byte{bucketMeta, bucketKeys, bucketSeeds, bucketPeople, bucketTemplates, bucketLockouts, bucketSecrets, bucketRecords, bucketAudit}
 
 	// In the meta bucket:
-	keySchema  = []byte("schema")  // in the clear
-	keyRoot    = []byte("root")    // the root key, wrapped by the device key
-	keyHead    = []byte("head")    // the key of the head file, the same for the vault's life
-	keyCommits = []byte("commits") // how often the vault was written
-	keyStarts  = []byte("starts")  // how often it was opened, where a Counter counts along
-	keyBase    = []byte("base")    // Checkpoint: the last audit entry that was pruned
-	keyGone    = []byte("gone")    // forgottenList: who was forgotten, as far as the audit chain no longer tells
-	keyMoved   = []byte("moved")   // KeyID of the key that MoveKey moved away from; there only after one
-	keyDue     = []byte("due")     // what an erasure still owes, see Finish; mostly not there
+	keySchema = []byte("schema") // in the clear
+	keyRoot   = []byte("root/4") // the root key, wrapped by the device key
+	keyHead   = []byte("head")   // the key of the head file, the same for the vault's life
+	keyState  = []byte("state")  // state, as of the last commit
+	keyStarts = []byte("starts") // how often it was opened, where a Counter counts along
+	keyBase   = []byte("base")   // Checkpoint: the last audit entry that was pruned
+	keyGone   = []byte("gone")   // forgottenList: who was forgotten, as far as the audit chain no longer tells
+	keyMoved  = []byte("moved")  // KeyID of the key that MoveKey moved away from; there only after one
+	keyDue    = []byte("due")    // what an erasure still owes, see Finish; mostly not there
 )
 
 // UserID names a person everywhere but on the person's own screen. It is

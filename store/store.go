@@ -44,7 +44,7 @@ type Store struct {
 	now    func() time.Time
 	swap   sync.RWMutex // held for writing while a rewriting replaces db and root
 	db     *bbolt.DB
-	root   cipher.AEAD // of what is no person's; wrapped by the device key
+	root   *vaultKey // wrapped by the device key
 
 	finishing sync.Mutex // held from an erasure's commit until it is finished
 	backing   sync.Mutex // held from a backup's beginning until it is closed
@@ -99,7 +99,10 @@ func OpenContext(ctx context.Context, path string, source KeySource, o Options) 
 	if err := s.tidy(); err != nil {
 		return nil, err
 	}
-	seen := errors.Join(s.openHead(), s.checkStarts())
+	seen := s.openHead()
+	if !o.unpacked {
+		seen = errors.Join(seen, s.checkStarts())
+	}
 	switch {
 	case seen == nil:
 		err = s.countStart()
@@ -182,17 +185,15 @@ func (s *Store) create() error {
 		root, head := newKey(), newKey()
 		defer clear(root)
 		defer clear(head)
-		tx := &Tx{s: &Store{root: newAEAD(root)}, tx: btx}
+		tx := &Tx{s: &Store{root: newVaultKey(root)}, tx: btx}
 		b := btx.Bucket(bucketMeta)
 		return errors.Join(
 			b.Put(keySchema, binary.BigEndian.AppendUint32(nil, Version)),
-			b.Put(keyRoot, sealRoot(key, root)),
+			b.Put(keyRoot, sealRoot(keyRoot, key, root)),
 			tx.put(bucketMeta, keyHead, head),
-			tx.putNumber(keyCommits, 0),
 			tx.putNumber(keyStarts, 0),
-			tx.putNumber(counted[string(bucketKeys)], 0),
-			tx.putNumber(counted[string(bucketRecords)], 0),
-			tx.SetLockout("", Lockout{}))
+			tx.SetLockout("", Lockout{}),
+			tx.putState(state{}, headRecord{}))
 	})
 	if err = errors.Join(err, db.Close()); err == nil {
 		err = os.Link(tmp.Name(), s.path) // fails where somebody was faster
@@ -263,7 +264,7 @@ func (s *Store) unlock(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	root, err := s.openRoot(wrapped)
+	root, err := s.openRoot(keyRoot, wrapped)
 	if err != nil {
 		return err
 	}
@@ -271,7 +272,7 @@ func (s *Store) unlock(ctx context.Context) error {
 	if len(root) != KeySize {
 		return fmt.Errorf("store: vault %s has a root key of %d bytes: %w", s.path, len(root), ErrCorrupt)
 	}
-	s.root = newAEAD(root)
+	s.root = newVaultKey(root)
 	return s.view(ctx, func(tx *Tx) error {
 		head, err := tx.get(bucketMeta, keyHead)
 		if err != nil || len(head) != KeySize {
@@ -279,7 +280,7 @@ func (s *Store) unlock(ctx context.Context) error {
 		}
 		defer clear(head)
 		s.seal = newAEAD(head)
-		return tx.checkCounts()
+		return tx.checkState()
 	})
 }
 
@@ -302,15 +303,15 @@ func (s *Store) schema() (n uint32, err error) {
 }
 
 // sealRoot wraps the root key, and names the device key that did it.
-func sealRoot(device, root []byte) []byte {
-	return append(seal(newAEAD(device), bucketMeta, keyRoot, root), KeyID(device)...)
+func sealRoot(at, device, root []byte) []byte {
+	return append(seal(newAEAD(device), bucketMeta, at, root), KeyID(device)...)
 }
 
-// openRoot unwraps the root key. Where the device key in use does not open it
+// openRoot unwraps the root key, which stands at that key. Where the device key in use does not open it
 // but the prepared one does, a power cut came between sealing and promoting,
 // and the promotion is made up for. Only a vault that names the prepared key
 // may ask for it: to have it, a TPM gives the key in use up.
-func (s *Store) openRoot(wrapped []byte) ([]byte, error) {
+func (s *Store) openRoot(at, wrapped []byte) ([]byte, error) {
 	var id []byte // none in a vault of before it was named
 	if n := len(wrapped) - keyIDSize; n == sealedRootSize {
 		wrapped, id = wrapped[:n], wrapped[n:]
@@ -318,7 +319,7 @@ func (s *Store) openRoot(wrapped []byte) ([]byte, error) {
 	key, err := keyOf(s.source.Key)
 	if err == nil {
 		defer clear(key)
-		plain, e := unseal(newAEAD(key), bucketMeta, keyRoot, wrapped)
+		plain, e := unseal(newAEAD(key), bucketMeta, at, wrapped)
 		if e == nil && id != nil && !bytes.Equal(id, KeyID(key)) {
 			clear(plain)
 			return nil, fmt.Errorf("store: vault %s names another device key than the one that it is sealed with: %w", s.path, ErrCorrupt)
@@ -340,7 +341,7 @@ func (s *Store) openRoot(wrapped []byte) ([]byte, error) {
 		return nil, err
 	}
 	defer clear(next)
-	plain, e := unseal(newAEAD(next), bucketMeta, keyRoot, wrapped)
+	plain, e := unseal(newAEAD(next), bucketMeta, at, wrapped)
 	if e != nil {
 		return nil, err
 	}
@@ -365,10 +366,10 @@ func (s *Store) Key() string { return s.source.String() }
 // Tx is one transaction: what it read is of one moment, what it wrote is kept
 // together or not at all.
 type Tx struct {
-	s    *Store
-	tx   *bbolt.Tx
-	ctx  context.Context  // ends what reads much; nil: nothing does
-	more map[string]int64 // records added to the counted buckets, less those deleted
+	s      *Store
+	tx     *bbolt.Tx
+	ctx    context.Context // ends what reads much; nil: nothing does
+	digest *digester       // of the records that came and went; nil: none
 }
 
 // View runs f on a moment of the vault.
@@ -425,8 +426,10 @@ func (tx *Tx) put(bucket, key, plain []byte) error {
 }
 
 func (tx *Tx) putWith(a cipher.AEAD, bucket, key, plain []byte) error {
-	tx.tally(bucket, key, +1)
-	if err := tx.tx.Bucket(bucket).Put(key, seal(a, bucket, key, plain)); err != nil {
+	b, sealed := tx.tx.Bucket(bucket), seal(a, bucket, key, plain)
+	tx.toggle(bucket, key, b.Get(key))
+	tx.toggle(bucket, key, sealed)
+	if err := b.Put(key, sealed); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	return nil
@@ -444,79 +447,6 @@ func (tx *Tx) getWith(a cipher.AEAD, bucket, key []byte) ([]byte, error) {
 		return nil, fmt.Errorf("store: %s/%q: %w", bucket, key, ErrNotFound)
 	}
 	return unseal(a, bucket, key, v)
-}
-
-// How many records there are is kept, sealed, for the buckets in which damage
-// could hide one without anybody noticing: lock-outs and templates are missed
-// by their person, audit entries by the one that follows.
-var counted = map[string][]byte{
-	string(bucketKeys):    []byte("people"),
-	string(bucketRecords): []byte("records"),
-}
-
-// tally notes that the key of a counted bucket will be there, or will not.
-func (tx *Tx) tally(bucket, key []byte, more int64) {
-	if counted[string(bucket)] == nil || (tx.tx.Bucket(bucket).Get(key) != nil) == (more > 0) {
-		return
-	}
-	if tx.more == nil {
-		tx.more = map[string]int64{}
-	}
-	tx.more[string(bucket)] += more
-}
-
-// putCounts keeps what tally noted.
-func (tx *Tx) putCounts() error {
-	for bucket, more := range tx.more {
-		n, err := tx.number(counted[bucket])
-		if err == nil {
-			err = tx.putNumber(counted[bucket], n+uint64(more))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	tx.more = nil
-	return nil
-}
-
-// checkCounts finds records that damage has hidden, by a page that states too
-// few or by a key that sorts them elsewhere. The records of the rooms above are
-// opened for it: a revocation must not get lost.
-func (tx *Tx) checkCounts() error {
-	for bucket, key := range counted {
-		want, err := tx.number(key)
-		if err != nil {
-			return err
-		}
-		n, last := uint64(0), []byte(nil)
-		err = tx.each([]byte(bucket), nil, func(k, sealed []byte) error {
-			if n++; bytes.Compare(last, k) >= 0 {
-				return fmt.Errorf("store: vault %s: the record %s/%.40q is not in its place: %w", tx.s.path, bucket, k, ErrCorrupt)
-			}
-			last = k
-			if bucket != string(bucketRecords) {
-				return nil
-			}
-			key := tx.s.root
-			if user := ownerOf(bucketRecords, k); user != "" {
-				var err error
-				if key, err = tx.personKey(user); err != nil {
-					return fmt.Errorf("store: the record %.40q is of nobody: %w: %w", k, err, ErrCorrupt)
-				}
-			}
-			b, err := unseal(key, bucketRecords, k, sealed)
-			clear(b)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		if n != want {
-			return fmt.Errorf("store: vault %s has %d %s, %d are left in the file; restore it from a backup: %w", tx.s.path, want, key, n, ErrCorrupt)
-		}
-	}
-	return nil
 }
 
 // number and putNumber keep the vault's own counters.
@@ -550,8 +480,9 @@ func (tx *Tx) each(bucket, prefix []byte, f func(key, sealed []byte) error) erro
 }
 
 func (tx *Tx) delete(bucket, key []byte) error {
-	tx.tally(bucket, key, -1)
-	if err := tx.tx.Bucket(bucket).Delete(key); err != nil {
+	b := tx.tx.Bucket(bucket)
+	tx.toggle(bucket, key, b.Get(key))
+	if err := b.Delete(key); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	return nil

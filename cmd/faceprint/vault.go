@@ -314,7 +314,8 @@ func (t *tool) backup() *cobra.Command {
 (--to). Inside, the vault stays sealed with this device's key: the operator can
 bring it back on this device with 'faceprintd vault restore', and read nothing of
 it elsewhere. With the owner's --recovery key it can be moved to another device;
-keep that key away from the operator and offline.`,
+the configuration names that key (store.recovery). Keep its identity away from
+the operator and offline.`,
 		Example: "  age-keygen -o operator.txt\n  faceprint backup vault.age --to age1...",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

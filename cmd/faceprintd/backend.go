@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -244,18 +247,81 @@ func (b *backend) Backup(_ context.Context, k client.BackupKeys) (api.Backup, er
 	if err := keys.Check(); err != nil {
 		return nil, problemOf(err)
 	}
-	err := b.vault.Update(func(tx *store.Tx) error {
-		_, err := tx.Append(store.Entry{At: time.Now(), Kind: "backup", Outcome: "begun"})
-		return err
-	})
-	if err != nil {
+	whom := recipients(keys)
+	for _, key := range keys.Recovery { // whoever has it can read every template
+		if !slices.Contains(b.config.Store.Recovery, key) {
+			if err := b.noteBackup("refused", append(whom, "not-the-owners-recovery-key")); err != nil {
+				return nil, err
+			}
+			return nil, api.NewProblem(http.StatusForbidden, client.ProblemForbidden, key+" is not the recovery key of the device's owner",
+				"the owner names theirs in the configuration, store.recovery")
+		}
+	}
+	if err := b.noteBackup("begun", whom); err != nil {
 		return nil, err
 	}
 	made, err := b.vault.Backup(keys, time.Now())
 	if err != nil {
+		why := "fault"
+		switch {
+		case errors.Is(err, store.ErrInUse):
+			why = "busy"
+		case errors.Is(err, store.ErrSpace):
+			why = "no-space"
+		}
+		if err := b.noteBackup("refused", append(whom, why)); err != nil {
+			return nil, err
+		}
 		return nil, problemOf(err)
 	}
-	return made, nil
+	return &handedOut{Backup: made, end: func(outcome string) error { return b.noteBackup(outcome, whom) }}, nil
+}
+
+func (b *backend) noteBackup(outcome string, reasons []string) error {
+	return b.vault.Update(func(tx *store.Tx) error {
+		_, err := tx.Append(store.Entry{At: time.Now(), Kind: "backup", Outcome: outcome, Reasons: reasons})
+		return err
+	})
+}
+
+// recipients names who can open a backup, as the audit chain has them: a key as
+// it is, a longer one by its SHA-256.
+func recipients(k store.BackupKeys) (names []string) {
+	for what, keys := range map[string][]string{"to": k.Operator, "recovery": k.Recovery} {
+		for _, key := range keys {
+			if len(key) > 64 {
+				sum := sha256.Sum256([]byte(key))
+				key = "sha256:" + hex.EncodeToString(sum[:])
+			}
+			names = append(names, what+":"+key)
+		}
+	}
+	slices.Sort(names)
+	slices.Reverse(names) // to whom it is first
+	return names
+}
+
+// handedOut is a backup whose end is recorded: all of it was taken, or it was
+// cut off.
+type handedOut struct {
+	*store.Backup
+	whole bool
+	end   func(outcome string) error
+}
+
+func (h *handedOut) Read(p []byte) (int, error) {
+	n, err := h.Backup.Read(p)
+	h.whole = h.whole || errors.Is(err, io.EOF)
+	return n, err
+}
+
+// Close comes when the reader has taken, or left, what was read.
+func (h *handedOut) Close() error {
+	outcome := "cut-off"
+	if h.whole {
+		outcome = "done"
+	}
+	return errors.Join(h.Backup.Close(), h.end(outcome))
 }
 
 func wireCheckpoint(c store.Checkpoint) client.Checkpoint {

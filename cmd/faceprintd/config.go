@@ -18,6 +18,7 @@ import (
 	"github.com/faceprint/faceprint/device/openid"
 	"github.com/faceprint/faceprint/firmware/board"
 	"github.com/faceprint/faceprint/sensor/host"
+	"github.com/faceprint/faceprint/store"
 	"github.com/faceprint/faceprint/vision"
 )
 
@@ -52,8 +53,10 @@ type apiConfig struct {
 
 type storeConfig struct {
 	File    string `toml:"file" comment:"People, sealed templates and the audit chain."`
-	Key     string `toml:"key" comment:"Where the key that seals them is: file (a thief with the card can read the templates), tpm (a TPM 2.0), or systemd-creds. After a change run 'faceprintd vault rekey' once."`
+	Key     string `toml:"key" comment:"Where the key that seals them is: file (a thief with the card can read the templates), tpm (a TPM 2.0), or systemd-creds. After a change, of this and of key_file, run 'faceprintd vault rekey' once."`
 	KeyFile string `toml:"key_file" comment:"The key, or what the TPM or systemd made of it; made at the first start, mode 0600."`
+
+	Recovery []string `toml:"recovery" comment:"Age recipients (age1...) of the device's owner, whose identities are kept offline: a backup can be made to open with them on another device, and for nobody else."`
 
 	TPMDevice  string `toml:"tpm_device" comment:"Of key tpm: the resource manager's device."`
 	TPMPCRs    []uint `toml:"tpm_pcrs" comment:"The key is given out only while these PCRs (SHA-256, 0 to 23) are as they were. Only as good as what the firmware measures: a Pi's own measures nothing."`
@@ -386,6 +389,11 @@ func (c *Config) check() error {
 	notEmpty("store.file", c.Store.File)
 	notEmpty("store.key_file", c.Store.KeyFile)
 	oneOf("store.key", c.Store.Key, keyKinds...)
+	for i, key := range c.Store.Recovery {
+		if err := (store.BackupKeys{Operator: []string{key}}).Check(); err != nil {
+			wrong("store.recovery", "%q, number %d, is no age recipient: %v", key, i+1, err)
+		}
+	}
 	for i, pcr := range c.Store.TPMPCRs {
 		if pcr > 23 || i > 0 && pcr <= c.Store.TPMPCRs[i-1] {
 			wrong("store.tpm_pcrs", "%v: 0 to 23, in ascending order", c.Store.TPMPCRs)

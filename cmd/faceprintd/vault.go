@@ -197,8 +197,8 @@ func vaultRekey(ctx context.Context, c storeConfig, args []string, out io.Writer
 	if !ok || file == "" || !oneOfKinds(kind) {
 		return fmt.Errorf("%w: --from is KIND:FILE, KIND one of %s", errUsage, strings.Join(keyKinds, ", "))
 	}
-	if abs, err := filepath.Abs(file); err == nil && kind == c.Key && abs == c.KeyFile {
-		return fmt.Errorf("%w: the configuration names the same key; change store.key or store.key_file first", errUsage)
+	if sameFile(file, c.KeyFile) {
+		return fmt.Errorf("%w: the configuration names the same file; give the new key a file of its own, store.key_file", errUsage)
 	}
 	if err := asOwner(c); err != nil {
 		return err
@@ -227,6 +227,13 @@ func vaultRekey(ctx context.Context, c storeConfig, args []string, out io.Writer
 	}
 	fmt.Fprintf(out, "moved; %s\n", v.Key())
 	return nil
+}
+
+// sameFile tells whether two paths lead to one file, whatever links are on the way.
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err == nil && err2 == nil && os.SameFile(x, y)
 }
 
 // movedAlready opens a vault that a rekey which was cut off had moved from the

@@ -277,7 +277,8 @@ func read(file string) (sealed, error) {
 	}
 	s, err := parse(b)
 	if err != nil {
-		return s, fmt.Errorf("tpm: sealed key %s: %w: %w", file, store.ErrKey, err)
+		// What a decoder says of it may hold bytes of a key of another kind.
+		return s, fmt.Errorf("tpm: %s is no key that was sealed by a TPM; where it is the key file of before, give store.key_file another name: %w: %w", file, store.ErrKey, store.ErrCorrupt)
 	}
 	return s, nil
 }

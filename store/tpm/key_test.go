@@ -254,7 +254,6 @@ func TestVaultOnATPM(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "vault.db")
 	k := Key{Device: s.socket, File: filepath.Join(dir, "device.tpm"), PCRs: []uint{7}, PIN: pin("1234")}
-	noon := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	v, err := store.Open(path, k, store.Options{})
 	if err != nil {
 		t.Fatal(err)

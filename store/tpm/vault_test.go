@@ -39,7 +39,6 @@ func leftPrepared(t *testing.T) (path string, k Key, old, backup []byte, operato
 	t.Helper()
 	k = startTPM(t).key(t)
 	path = filepath.Join(t.TempDir(), "vault.db")
-	noon := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	v, err := store.Open(path, k, store.Options{})
 	if err != nil {
 		t.Fatal(err)
