@@ -14,8 +14,9 @@ const (
 	unlockTries = 2
 
 	// The loader's console: a command is answered at once, but it may first be
-	// checking both slots. On an nRF51 at 16 MHz that is 2.3 s for each signature
-	// and 1.5 s for each digest of a full slot, 7.6 s in all.
+	// checking both slots. On an nRF51 at 16 MHz that is 0.5 s for each signature
+	// and 0.8 s for each digest of a full slot; the first loaders, which no update
+	// replaces, took 7.6 s in all.
 	promptTime = 10 * time.Second
 	probeText  = 250 * time.Millisecond
 	blockRest  = 1200 * time.Millisecond
@@ -23,7 +24,7 @@ const (
 	mostText   = 8 << 10 // bytes of an answer; what is longer never ends
 
 	// A board boots to listening within 0.6 s; its loader checks two images
-	// first (see promptTime), and the watchdog takes up to 4 s to end an image
+	// first (see promptTime), and the watchdog takes 2 s to end an image
 	// that hangs.
 	bootTime = 15 * time.Second
 

@@ -142,8 +142,10 @@ static uint32_t ring_address(size_t position)
 static uint32_t ring_sequence(size_t position)
 {
 	const uint8_t *p = hal_flash(ring_address(position));
+	const uint32_t sequence = get32(p);
 
-	return get32(p + EVENT_SIZE) == crc32(p, EVENT_SIZE) ? get32(p) : 0u;
+	/* The cheap test first: most of a ring is blank at the start, and waits for that. */
+	return sequence != 0xFFFFFFFFu && get32(p + EVENT_SIZE) == crc32(p, EVENT_SIZE) ? sequence : 0u;
 }
 
 /* The first sequence that is met on the way round from next. */

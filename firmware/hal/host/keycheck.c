@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "boot.h"
-#include "tinyssh/ge25519.h"
+#include "ed25519.h"
 
 static int refuse(const char *file, const char *why)
 {
@@ -17,7 +17,6 @@ int main(int argc, char **argv)
 {
 	char text[66];
 	uint8_t key[32];
-	ge25519 point;
 
 	if (argc != 2) {
 		return 2;
@@ -46,7 +45,7 @@ int main(int argc, char **argv)
 	if (!key_ok(key)) {
 		return refuse(argv[1], "anybody can sign for this key: it is of small order");
 	}
-	if (ge25519_frombytes_negate_vartime(point, key) != 0) {
+	if (!ed25519_point(key)) {
 		return refuse(argv[1], "this is no public key: no point of the curve");
 	}
 	for (unsigned i = 0; i < 32u; i++) {
