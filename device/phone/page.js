@@ -63,9 +63,27 @@ async function stored(mode, f) {
   }
 }
 
-const recall = () => stored("readonly", (s) => s.get("me"));
-const remember = (me) => stored("readwrite", (s) => s.put(me, "me"));
-const forget = () => stored("readwrite", (s) => s.delete("me"));
+// Under "me" is the phone that this browser is; under "old" one that another
+// took the place of, until the device knows.
+const recall = (as = "me") => stored("readonly", (s) => s.get(as));
+const remember = (me, as = "me") => stored("readwrite", (s) => s.put(me, as));
+const forget = (as = "me") => stored("readwrite", (s) => s.delete(as));
+
+// replace makes another pairing this browser's, in one step.
+const replace = (me, old) => stored("readwrite", (s) => {
+  if (old) s.put(old, "old");
+  return s.put(me, "me");
+});
+
+// change lets f change what is kept, in one tab at a time; it returns what f
+// does.
+const change = (as, f) => navigator.locks.request("faceprint-counter", async () => {
+  const me = await recall(as);
+  if (!me) throw new Error(word("page.unpaired"));
+  const result = f(me);
+  await remember(me, as);
+  return result;
+});
 
 // --- requests ---------------------------------------------------------------
 
@@ -101,34 +119,46 @@ async function signed(me, method, target, counter, body) {
 }
 
 // ask makes one signed request. The counter only grows, in all tabs together.
-async function ask(method, target, what) {
+async function ask(method, target, what, as = "me") {
   const body = what === undefined ? "" : JSON.stringify(what);
   for (let left = 3; ; left--) {
-    const me = await navigator.locks.request("faceprint-counter", async () => {
-      const me = await recall();
-      if (!me) throw new Error(word("page.unpaired"));
+    const me = await change(as, (me) => {
       me.counter++;
-      await remember(me);
-      return me;
+      return { ...me };
     });
     const r = await signed(me, method, target, me.counter, body);
+    await learn(r, me, as);
     if (r.ok) return r;
     const problem = new Problem(r.status, await r.json().catch(() => ({})));
-    if (left > 1 && problem.kind === "stale-counter") {
-      const had = Number(r.headers.get("Faceprint-Counter"));
-      await navigator.locks.request("faceprint-counter", async () => {
-        const me = await recall();
-        me.counter = Math.max(me.counter, had);
-        await remember(me);
-      });
-      continue;
-    }
+    if (left > 1 && problem.kind === "stale-counter") continue;
     if (left > 1 && problem.kind === "unsigned" && session) {
       session = undefined; // the device started anew and knows no old sessions
       continue;
     }
     throw problem;
   }
+}
+
+// learn takes note of the highest counter that the device says it had accepted
+// before this request. One below what this phone knew when it asked gives away
+// a device that was rolled back: the person is told until they say they know.
+async function learn(r, asked, as) {
+  const had = Number(r.headers.get("Faceprint-Counter") ?? NaN);
+  if (!Number.isSafeInteger(had)) return; // the device does not know this phone, and says so
+  const back = had < (asked.acked ?? 0);
+  await change(as, (me) => {
+    if (me.id !== asked.id) return; // another pairing took its place meanwhile
+    me.counter = Math.max(me.counter, had);
+    me.acked = Math.max(me.acked ?? 0, had);
+    if (back) me.warned = Date.now();
+  });
+  if (back) warn(Date.now());
+}
+
+// warn says, if there is something to say, that the device forgot requests.
+function warn(since) {
+  at("warned").hidden = !since;
+  at("warning").textContent = since ? word("page.rolled-back", { at: when(since) }) : "";
 }
 
 // --- words ------------------------------------------------------------------
@@ -209,7 +239,21 @@ async function pair(code, name) {
   if (answer.id !== id || answer.proof !== (await prove(code.secret, deviceMessage(proof, id, answer.user)))) {
     throw new Error(word("page.stranger"));
   }
-  await remember({ id, user: answer.user, pin: code.pin, keys, counter: 1 });
+  // Only now does the pairing of before give way.
+  await replace({ id, user: answer.user, pin: code.pin, keys, counter: 1, acked: 0 }, await recall());
+  await endOld();
+}
+
+// endOld ends the pairing that another took the place of. Where the device
+// cannot be reached, or does not know it, the next start tries again, or gives up.
+async function endOld() {
+  if (!(await recall("old"))) return;
+  try {
+    await ask("DELETE", "/v1/me", undefined, "old");
+  } catch (e) {
+    if (!(e instanceof Problem)) return;
+  }
+  await forget("old");
 }
 
 async function home() {
@@ -291,8 +335,14 @@ async function start() {
   await speak();
   const code = parseCode(location.hash);
   history.replaceState(null, "", location.pathname); // the secret stays in no history
+  addEventListener("hashchange", () => parseCode(location.hash) && location.reload()); // another code, in this tab
   at("unlock").addEventListener("click", () => attempt(unlock));
   at("past").addEventListener("toggle", () => at("past").open && attempt(past));
+  at("known").addEventListener("click", () => attempt(async () => {
+    await change("me", (me) => { delete me.warned; });
+    warn();
+  }));
+  at("keep").addEventListener("click", () => attempt(resume));
   at("revoke").addEventListener("click", () => attempt(async () => {
     await ask("DELETE", "/v1/me");
     await forget();
@@ -311,13 +361,23 @@ async function start() {
         listen();
       });
     });
+    const before = await recall();
+    at("again").hidden = !before;
+    at("sure").required = Boolean(before);
     show("pair");
-  } else if (await recall()) {
-    await attempt(home);
-    if (await recall()) listen(); // which goes on asking where it did not work
   } else {
-    show("unpaired");
+    await resume();
   }
+}
+
+// resume goes on as the phone that this browser is, if it is one.
+async function resume() {
+  const me = await recall();
+  if (!me) return show("unpaired");
+  warn(me.warned);
+  await endOld();
+  await attempt(home);
+  if (await recall()) listen(); // which goes on asking where it did not work
 }
 
 if (document.body?.dataset.screen === "start") attempt(start);

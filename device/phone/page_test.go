@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"net"
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -140,7 +142,7 @@ func TestPageInChromium(t *testing.T) {
 		}
 	}
 
-	do(t, ctx, chromedp.SendKeys("#name", "Alice's browser"), chromedp.Click("#pair button"))
+	do(t, ctx, chromedp.SendKeys("#name", "Alice's browser"), chromedp.Click("#pair button[type=submit]"))
 	until(t, ctx, "document.body.dataset.screen === 'home'")
 	if got := js[string](t, ctx, "document.getElementById('who').textContent"); got != "Name of alice" {
 		t.Errorf("greets %q", got)
@@ -199,7 +201,7 @@ func TestPageOutlivesExpiry(t *testing.T) {
 	words := wordsOf(t, "en")
 	ctx := tab(t, b, b.invite(t, wire.Invite{User: "alice"}).Text())
 	until(t, ctx, "document.body.dataset.screen === 'pair'")
-	do(t, ctx, chromedp.SendKeys("#name", "Browser"), chromedp.Click("#pair button"))
+	do(t, ctx, chromedp.SendKeys("#name", "Browser"), chromedp.Click("#pair button[type=submit]"))
 	until(t, ctx, "document.body.dataset.listening === 'yes'")
 	id, end := b.List()[0].ID, b.clock.get().Add(time.Hour)
 	if _, err := b.SetTerms(id, wire.PhoneTerms{Rights: Rights, Expires: &end}, "uid:7"); err != nil {
@@ -223,6 +225,101 @@ func TestPageOutlivesExpiry(t *testing.T) {
 	}
 }
 
+// A second code on a paired page changes nothing until the person agrees and the
+// device has proved itself; then the pairing of before ends.
+func TestPageAsksBeforeItReplacesItsKey(t *testing.T) {
+	b := serve(t, newMemory("alice", "bob"), Options{Limits: many, Browsers: true})
+	ctx := tab(t, b, b.invite(t, wire.Invite{User: "alice"}).Text())
+	until(t, ctx, "document.body.dataset.screen === 'pair'")
+	if js[bool](t, ctx, "document.getElementById('again').checkVisibility()") {
+		t.Error("a page that is not paired asks whether to end the pairing")
+	}
+	do(t, ctx, chromedp.SendKeys("#name", "First"), chromedp.Click("#pair button[type=submit]"))
+	until(t, ctx, "document.body.dataset.listening === 'yes'")
+	first := b.List()[0].ID
+	scan := func(in wire.Invite) client.Invitation {
+		t.Helper()
+		inv := b.invite(t, in)
+		do(t, ctx, chromedp.Evaluate[chromedp.Void]("location.href = "+strconv.Quote(inv.Text())+"; undefined"))
+		for { // the page loads anew by itself, under which a poll would end
+			const asks = "document.body?.dataset.screen === 'pair' && document.getElementById('again').checkVisibility()"
+			if yes, err := chromedp.Run(ctx, chromedp.Evaluate[bool](asks)); err == nil && yes {
+				return inv
+			}
+			if ctx.Err() != nil {
+				t.Fatal(ctx.Err())
+			}
+		}
+	}
+
+	scan(wire.Invite{User: "bob"})
+	do(t, ctx, chromedp.SendKeys("#name", "Second"), chromedp.Click("#pair button[type=submit]"))
+	if got := js[bool](t, ctx, "document.getElementById('pair').checkValidity()"); got || len(b.List()) != 1 {
+		t.Errorf("paired without being asked: %+v", b.List())
+	}
+	do(t, ctx, chromedp.Click("#keep"))
+	until(t, ctx, "document.body.dataset.listening === 'yes'")
+
+	// A code that is over: the key of before stays.
+	b.Withdraw(scan(wire.Invite{User: "bob"}).Secret.Name())
+	do(t, ctx, chromedp.SendKeys("#name", "Second"), chromedp.Click("#sure"), chromedp.Click("#pair button[type=submit]"))
+	until(t, ctx, "document.getElementById('said').textContent === "+strconv.Quote(wordsOf(t, "en")["problem.not-paired"]))
+	do(t, ctx, chromedp.Click("#keep"))
+	until(t, ctx, "document.body.dataset.listening === 'yes'")
+	if got := js[string](t, ctx, "document.getElementById('who').textContent"); got != "Name of alice" {
+		t.Errorf("greets %q", got)
+	}
+
+	b.clock.add(time.Second)
+	scan(wire.Invite{User: "bob"})
+	do(t, ctx, chromedp.SendKeys("#name", "Second"), chromedp.Click("#sure"), chromedp.Click("#pair button[type=submit]"))
+	until(t, ctx, "document.body.dataset.listening === 'yes' && document.getElementById('who').textContent === 'Name of bob'")
+	list := b.List()
+	if len(list) != 2 || list[0].ID != first || list[0].Revoked == nil || list[1].Revoked != nil || list[1].User != "bob" {
+		t.Errorf("%+v", list)
+	}
+}
+
+// The page says that a device forgot its requests, until the person knows.
+func TestPageNoticesAnOldVault(t *testing.T) {
+	v := newMemory("alice")
+	b := serve(t, v, Options{Limits: many, Browsers: true})
+	ctx := tab(t, b, b.invite(t, wire.Invite{User: "alice"}).Text())
+	until(t, ctx, "document.body.dataset.screen === 'pair'")
+	do(t, ctx, chromedp.SendKeys("#name", "Browser"), chromedp.Click("#pair button[type=submit]"))
+	until(t, ctx, "document.body.dataset.listening === 'yes'")
+	again := func(v *memory) {
+		t.Helper()
+		b.stop()
+		until(t, ctx, "document.body.dataset.listening === 'no'")
+		l, err := net.Listen("tcp", b.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b = serveOn(t, v, Options{Limits: many, Browsers: true}, l)
+		do(t, ctx, chromedp.Reload())
+		until(t, ctx, "document.body.dataset.listening === 'yes'")
+	}
+	const warned = "document.getElementById('warned').checkVisibility()"
+	b.tidy(0)
+	old := v.copy()
+	again(v)
+	if js[bool](t, ctx, warned) {
+		t.Error("a restart is said to be a roll-back")
+	}
+	again(old)
+	until(t, ctx, warned)
+	do(t, ctx, chromedp.Reload())
+	until(t, ctx, "document.body.dataset.listening === 'yes' && "+warned)
+	do(t, ctx, chromedp.Click("#known"))
+	until(t, ctx, "!"+warned)
+	do(t, ctx, chromedp.Reload())
+	until(t, ctx, "document.body.dataset.listening === 'yes'")
+	if js[bool](t, ctx, warned) {
+		t.Error("who knows is told again")
+	}
+}
+
 // The page speaks its person's language, in that one's direction, and offers
 // what the phone may do and nothing else, also after that was changed.
 func TestPageSpeaksAndOffersWhatItMay(t *testing.T) {
@@ -236,7 +333,7 @@ func TestPageSpeaksAndOffersWhatItMay(t *testing.T) {
 			if got := js[string](t, ctx, "document.documentElement.lang + ' ' + document.documentElement.dir"); got != x.language+" "+x.dir {
 				t.Errorf("the page is %s", got)
 			}
-			do(t, ctx, chromedp.SendKeys("#name", "Browser"), chromedp.Click("#pair button"))
+			do(t, ctx, chromedp.SendKeys("#name", "Browser"), chromedp.Click("#pair button[type=submit]"))
 			until(t, ctx, "document.body.dataset.listening === 'yes'")
 			said := js[string](t, ctx, "document.body.innerText")
 			if !strings.Contains(said, words["page.paired"]) || !strings.Contains(said, words["page.this"]) || strings.Contains(said, "page.") {
