@@ -339,9 +339,8 @@ func operation(need Role, id, method, path, summary string) huma.Operation {
 		Path:         path,
 		Summary:      summary,
 		MaxBodyBytes: maxBody,
-		// No deadline (huma's is 5 s): it would stay on the connection, and its
-		// passing end an attempt that waits for somebody.
-		BodyReadTimeout: -1,
+		// huma gives the body 5 s. net/http takes that deadline back once the body
+		// was read, so it ends no attempt that waits for somebody.
 
 		Metadata:   map[string]any{"role": need},
 		Extensions: map[string]any{"x-role": need.String()},

@@ -162,8 +162,8 @@ func operation(role, right, id, method, path, summary string) huma.Operation {
 	op := huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary, MaxBodyBytes: maxBody,
 		// The body was read whole before. huma would set a deadline on the
-		// connection (5 s), and net/http, which listens there for who leaves,
-		// would take its passing for that.
+		// connection (5 s) that net/http, which took its own back where the body
+		// ended and listens there for who leaves, would take for somebody's leaving.
 		BodyReadTimeout: -1,
 
 		Metadata:   map[string]any{"role": role, "right": right},

@@ -92,8 +92,7 @@ func (p *Phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	control := http.NewResponseController(w)
-	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 
 	var body []byte
 	if r.Body != http.NoBody {
@@ -105,7 +104,8 @@ func (p *Phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
-	_ = control.SetReadDeadline(time.Time{}) // from here on the phone may be silent
+	// From here on the phone may be silent: net/http has taken the deadline back,
+	// which it does where a body ends.
 	c := caller{request: r, body: body}
 	if header := r.Header.Get("Authorization"); header != "" && r.URL.Path != "/v1/pair" {
 		x, before, no := p.verify(r, b, header, body)
