@@ -10,7 +10,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -455,6 +459,7 @@ func TestRevocationDropsOpenConnections(t *testing.T) {
 	i, c := b.pair(t, wire.Invite{User: "alice"})
 	idle := b.dial(t)
 	idle.want(t, sign(t, i, idle.binding, "GET", "/v1/me", 100, ""), 200, "")
+	must(t, i.Acked(100))
 	ended := make(chan error, 1)
 	started := make(chan struct{})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -514,7 +519,17 @@ func TestOldestStreamGivesWay(t *testing.T) {
 }
 
 func TestExpiryEndsOpenStreams(t *testing.T) {
+	var timers chan func()
 	for name, end := range map[string]func(*bench, *client.Identity){
+		"the moment": func(b *bench, _ *client.Identity) {
+			b.clock.set(-time.Second)
+			b.Phones.mu.Lock()
+			b.latest = noon() // nobody saw the clock go back
+			b.Phones.mu.Unlock()
+			(<-timers)() // too early: it is set anew
+			b.clock.set(time.Second)
+			(<-timers)()
+		},
 		"the minute": func(b *bench, _ *client.Identity) { b.tidy(0) },
 		"a request": func(b *bench, i *client.Identity) {
 			c := b.dial(t)
@@ -523,6 +538,14 @@ func TestExpiryEndsOpenStreams(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := serve(t, newMemory("alice"), Options{Limits: many})
+			timers = make(chan func(), 2)
+			b.after = func(d time.Duration, f func()) func() bool {
+				if d != time.Hour && d != time.Second {
+					t.Errorf("the stream would end after %v", d)
+				}
+				timers <- f
+				return func() bool { return true }
+			}
 			until := noon().Add(time.Hour)
 			i, c := b.pair(t, wire.Invite{User: "alice", Expires: &until})
 			ended, started := make(chan error, 1), make(chan struct{})
@@ -618,7 +641,7 @@ func TestNamesThatHideSomethingAreRefused(t *testing.T) {
 	b := serve(t, newMemory("alice"), Options{Limits: many})
 	inv := b.invite(t, wire.Invite{User: "alice"})
 	for _, name := range []string{"a\u202eb", "a\u200bb", "\u00a0"} {
-		wantProblem(t, identity(t).Pair(t.Context(), inv, name, "test"), 422, wire.ProblemInvalid)
+		wantProblem(t, identity(t).Pair(t.Context(), inv, name, "test"), 422, wire.ProblemName)
 	}
 	i := identity(t)
 	if err := i.Pair(t.Context(), inv, "good", "test"); err != nil {
@@ -709,4 +732,123 @@ func TestStrangersOnTheWire(t *testing.T) {
 	if _, err := c.Me(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+// must fails the test unless what a phone remembers could be told to it: the
+// counters that a test signed in its place.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Two that sign with one key are told so, and the person is, whichever way their
+// counters meet; one phone whose requests overtake one another is not.
+func TestCopiedKeysAreToldOf(t *testing.T) {
+	copied := func(b *bench) (entries, events int) {
+		b.vault.mu.Lock()
+		defer b.vault.mu.Unlock()
+		for _, e := range b.vault.entries {
+			if e.Kind == "phone-copied" && slices.Contains(e.Reasons, "by:device") {
+				entries++
+			}
+		}
+		b.device.mu.Lock()
+		defer b.device.mu.Unlock()
+		for _, e := range b.device.told {
+			if e.Kind == "phone-copied" && e.User == "alice" {
+				events++
+			}
+		}
+		return entries, events
+	}
+	t.Run("a file", func(t *testing.T) {
+		b := serve(t, newMemory("alice"), Options{Limits: many})
+		dir := t.TempDir()
+		file := func(name string) *client.Identity {
+			t.Helper()
+			i, err := client.OpenIdentity(filepath.Join(dir, name))
+			must(t, err)
+			return i
+		}
+		first, err := client.NewIdentity(filepath.Join(dir, "first.json"))
+		must(t, err)
+		must(t, first.Pair(t.Context(), b.invite(t, wire.Invite{User: "alice"}), "first", "test"))
+		text, err := os.ReadFile(filepath.Join(dir, "first.json"))
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(dir, "second.json"), text, 0o600))
+		ask := func(name string) error { // as 'faceprint phone sim me' does
+			i := file(name)
+			c := i.Client()
+			defer c.Close()
+			_, err := c.Me(t.Context())
+			return errors.Join(err, i.Save())
+		}
+		for range 3 {
+			must(t, ask("first.json"))
+		}
+		for _, name := range []string{"second.json", "first.json"} {
+			if err := ask(name); !errors.Is(err, client.ErrCopied) {
+				t.Errorf("%s: %v", name, err)
+			}
+			must(t, ask(name)) // told, and not shut out
+			must(t, ask(name))
+		}
+		if entries, events := copied(b); entries != 1 || events != 1 {
+			t.Errorf("%d entries, %d events", entries, events)
+		}
+		b.clock.add(copiedEvery)
+		if err := ask("second.json"); !errors.Is(err, client.ErrCopied) {
+			t.Error(err)
+		}
+		if entries, _ := copied(b); entries != 2 {
+			t.Errorf("%d entries after a while", entries)
+		}
+	})
+	t.Run("far behind", func(t *testing.T) {
+		b := serve(t, newMemory("alice"), Options{Limits: many})
+		i, _ := b.pair(t, wire.Invite{User: "alice"})
+		x := b.dial(t)
+		x.want(t, sign(t, i, x.binding, "GET", "/v1/me", 1000, ""), 200, "")
+		x.want(t, sign(t, i, x.binding, "GET", "/v1/me", 1000, ""), 401, wire.ProblemStale) // sent again
+		for counter, problem := range map[uint64]string{1000: wire.ProblemCopied, 1000 - crowd + 1: wire.ProblemStale, 1000 - crowd: wire.ProblemCopied} {
+			y := b.dial(t)
+			y.want(t, sign(t, i, y.binding, "GET", "/v1/me", counter, ""), 401, problem)
+		}
+	})
+	t.Run("a crowd", func(t *testing.T) {
+		b := serve(t, newMemory("alice"), Options{Limits: many})
+		_, c := b.pair(t, wire.Invite{User: "alice"})
+		var asking sync.WaitGroup
+		for range 8 {
+			asking.Go(func() {
+				for range 10 {
+					var e *wire.Error
+					if _, err := c.Me(t.Context()); errors.As(err, &e) && e.Problem() != wire.ProblemStale || errors.Is(err, client.ErrCopied) {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		asking.Wait()
+		if entries, events := copied(b); entries+events != 0 {
+			t.Errorf("%d entries, %d events", entries, events)
+		}
+	})
+	t.Run("after a crash", func(t *testing.T) {
+		v := newMemory("alice")
+		b := serve(t, v, Options{Limits: many})
+		i, c := b.pair(t, wire.Invite{User: "alice"})
+		_, err := c.Me(t.Context())
+		must(t, err)
+		again := serve(t, v.copy(), Options{Limits: many})
+		i.Addr = again.addr
+		if _, err := i.Client().Me(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if entries, events := copied(again); entries+events != 0 {
+			t.Errorf("%d entries, %d events", entries, events)
+		}
+	})
 }

@@ -80,6 +80,10 @@ func invalid(err error) error {
 	return api.NewProblem(http.StatusUnprocessableEntity, wire.ProblemInvalid, err.Error(), "")
 }
 
+func badName(err error) error {
+	return api.NewProblem(http.StatusUnprocessableEntity, wire.ProblemName, err.Error(), "choose another")
+}
+
 // ServeHTTP lets a request through to its operation: as a paired phone's when
 // its signature holds, as nobody's where it has none. Everything that is cheap
 // to refuse is refused first.
@@ -213,7 +217,7 @@ func (p *Phones) verify(r *http.Request, b *bound, header string, body []byte) (
 	if !ok || !client.Verify(x.key, client.Request{Method: r.Method, Target: r.RequestURI, Counter: sig.Counter, Binding: binding, Body: body}, sig) {
 		return stranger(badSignature)
 	}
-	before, no := p.accept(x, sig.Counter, x == holder)
+	before, no := p.accept(x, b.link, sig.Counter, x == holder)
 	if no != nil {
 		if no.why == expiredPhone {
 			x.cut(b.link) // streams that began in time
@@ -256,14 +260,19 @@ func slow() *refusal {
 	return refuse(http.StatusTooManyRequests, wire.ProblemTooMany, tooManyRequests, "too many requests of this phone", "wait a second")
 }
 
-// accept takes the counter when the phone may ask at all; counted says that its
-// limit was drawn on already. It returns the highest counter before.
-func (p *Phones) accept(x *paired, counter uint64, counted bool) (before uint64, no *refusal) {
+// accept takes the counter, which came over the connection, when the phone may
+// ask at all; counted says that its limit was drawn on already. It returns the
+// highest counter before.
+func (p *Phones) accept(x *paired, over *link, counter uint64, counted bool) (before uint64, no *refusal) {
 	now, back := p.clock()
 	p.notice(now) // whatever becomes of it
 	defer func() {
-		if no != nil && no.why == expiredPhone {
+		switch {
+		case no == nil:
+		case no.why == expiredPhone:
 			p.tellTime(x, now)
+		case no.why == copiedKey:
+			p.tellCopied(x, now)
 		}
 	}()
 	slowed := !counted && !p.allow(x)
@@ -279,6 +288,8 @@ func (p *Phones) accept(x *paired, counter uint64, counted bool) (before uint64,
 			no = refuse(http.StatusUnauthorized, wire.ProblemRevoked, revokedPhone, "this phone was revoked", "pair it again")
 		case x.expired(now):
 			no = isExpired()
+		case x.seenTwice(over, counter):
+			no = refuse(http.StatusUnauthorized, wire.ProblemCopied, copiedKey, fmt.Sprintf("counter %d went back, the last was %d: this phone's key is used by two", counter, x.last), "one has a copy of the other: revoke this phone and pair anew")
 		case counter <= x.last:
 			no = refuse(http.StatusUnauthorized, wire.ProblemStale, staleCounter, fmt.Sprintf("counter %d is not above %d", counter, x.last), "sign again with a higher one")
 		case back && len(x.schedule) > 0:
@@ -286,7 +297,9 @@ func (p *Phones) accept(x *paired, counter uint64, counted bool) (before uint64,
 		}
 		if no != nil || counter <= x.top {
 			if no == nil {
-				x.last, x.seen = counter, now
+				x.take(counter)
+				x.seen = now
+				over.highest.Store(counter)
 			}
 			x.mu.Unlock()
 			return before, no
@@ -297,6 +310,46 @@ func (p *Phones) accept(x *paired, counter uint64, counted bool) (before uint64,
 			return before, refuse(http.StatusServiceUnavailable, wire.ProblemFault, badBody, "the device could not keep this phone's counter", "look at 'faceprint doctor'")
 		}
 	}
+}
+
+// take makes the counter the last. The caller holds mu.
+func (x *paired) take(counter uint64) {
+	x.taken = x.taken<<(counter-x.last) | 1 // 0 and 1 where it is further
+	x.last, x.heard = counter, true
+}
+
+// seenTwice tells whether a counter that does not count gives away that two sign
+// with the phone's key: it was taken already over another connection, or is so
+// far behind that no crowd of requests of one phone explains it. One that went
+// back on its own connection is not judged, nor a browser's, which sends again
+// what got lost; and after a start the last is what was reserved, until the
+// phone was heard. The caller holds mu.
+func (x *paired) seenTwice(over *link, counter uint64) bool {
+	if counter > x.last || counter <= over.highest.Load() || x.record.Kind != client.App || !x.heard {
+		return false
+	}
+	behind := x.last - counter
+	return behind >= crowd || x.taken>>behind&1 == 1
+}
+
+// tellCopied has the audit, the device and the phone's person know that its key
+// is used by two, now and then.
+func (p *Phones) tellCopied(x *paired, now time.Time) {
+	x.mu.Lock()
+	told := !x.copied.IsZero() && now.Sub(x.copied) < copiedEvery
+	if !told {
+		x.copied = now
+	}
+	record := x.record
+	x.mu.Unlock()
+	if told {
+		return
+	}
+	p.log.Warn("two sign with one phone's key", "phone", x.id)
+	if err := p.vault.Change(record, "phone-copied", "device", now); err != nil {
+		p.log.Error("that a phone's key was copied could not be recorded", "phone", x.id, "err", err)
+	}
+	p.device.Announce(wire.Event{Kind: "phone-copied", User: record.User})
 }
 
 // wish is a phone's for a higher top.

@@ -25,6 +25,7 @@ type stream struct {
 	queue   [][]byte
 	writing bool // a goroutine empties the queue
 	closed  bool
+	over    func() bool // stops the timer of the pairing's end; nil: it has none
 }
 
 // streams of all phones.
@@ -152,8 +153,12 @@ func (x *stream) end(s *streams) {
 	x.mu.Lock()
 	closed := x.closed
 	x.closed = true
+	over := x.over
 	x.mu.Unlock()
 	if !closed {
+		if over != nil {
+			over()
+		}
 		s.remove(x)
 		x.link.Close() // under TLS: nobody waits for a farewell
 	}
@@ -212,7 +217,34 @@ func (p *Phones) events(w http.ResponseWriter, r *http.Request) {
 		raw.Close() // it began to end just now, too late for an answer
 		return
 	}
+	p.endInTime(x)
 	x.send(&p.streams, []byte(streamHead+client.CounterHeader+": "+before+"\r\n"+greeting))
+}
+
+// endInTime ends the stream when its phone's pairing is over. A change of that
+// time cuts the stream, so it stays what it is.
+func (p *Phones) endInTime(x *stream) {
+	now, _ := p.clock()
+	x.phone.mu.Lock()
+	until := x.phone.record.Expires
+	x.phone.mu.Unlock()
+	if until.IsZero() {
+		return
+	}
+	stop := p.after(until.Sub(now), func() {
+		if now, _ := p.clock(); now.Before(until) {
+			p.endInTime(x) // the clock was set back a little meanwhile
+			return
+		}
+		x.end(&p.streams)
+	})
+	x.mu.Lock()
+	x.over = stop
+	closed := x.closed
+	x.mu.Unlock()
+	if closed {
+		stop()
+	}
 }
 
 // watch passes on what happens at the device to the phones that it concerns,

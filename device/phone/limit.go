@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -83,6 +84,7 @@ type link struct {
 	l       *listener
 	once    sync.Once
 	waits   *list.Element // in l.strangers; nil once it is a phone's
+	highest atomic.Uint64 // counter that was accepted over it
 
 	mu    sync.Mutex
 	phone *paired // whose requests came over it; at most one's

@@ -142,6 +142,7 @@ func TestStrangersKeepNoPhoneOut(t *testing.T) {
 		}
 		t.Cleanup(func() { s.Close() })
 	}
+	must(t, i.Acked(500))
 	for range 3 {
 		fresh := i.Client()
 		if _, err := fresh.Me(t.Context()); err != nil {
@@ -292,6 +293,7 @@ func TestHostileRequests(t *testing.T) {
 	if resp, err := http.ReadResponse(y.r, nil); err == nil && resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("a header of a megabyte: %s", resp.Status)
 	}
+	must(t, i.Acked(counter))
 	if _, err := c.Me(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -202,10 +202,10 @@ func (p *Phones) pair(r *http.Request, body []byte, in client.PairRequest) (clie
 		return client.PairReply{}, nil, invalid(err)
 	}
 	a := client.Applicant{Key: key, Kind: in.Kind, Name: in.Name, Platform: in.Platform}
-	if err := a.Check(); err != nil {
-		return client.PairReply{}, nil, invalid(err)
-	}
 	if err := client.CheckName(a.Name); err != nil {
+		return client.PairReply{}, nil, badName(err)
+	}
+	if err := a.Check(); err != nil {
 		return client.PairReply{}, nil, invalid(err)
 	}
 	proof, err := client.ParseProof(in.Proof)
@@ -260,6 +260,7 @@ func (p *Phones) keep(r Record, counter uint64, now time.Time) error {
 		return err
 	}
 	x.last = counter
+	x.take(counter)
 	p.counting.Lock()
 	defer p.counting.Unlock()
 	if p.find(x.id) != nil {

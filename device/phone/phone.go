@@ -168,6 +168,7 @@ type Phones struct {
 	log    *slog.Logger
 	now    func() time.Time // the wall clock, which somebody may set back
 	tick   func() time.Time // the monotonic one, for limits and codes
+	after  func(time.Duration, func()) (stop func() bool)
 	cert   tls.Certificate
 	pin    client.Pin
 
@@ -201,7 +202,10 @@ type paired struct {
 	schedule Schedule
 	gone     bool // forgotten or replaced
 	last     uint64
-	top      uint64 // as the vault has it
+	taken    uint64    // bit n: last-n was accepted since the start
+	heard    bool      // something was accepted since the start
+	copied   time.Time // when it was last told that the key is used by two
+	top      uint64    // as the vault has it
 	seen     time.Time
 	known    time.Time // as the vault has it
 	bucket   bucket
@@ -219,6 +223,7 @@ func Open(v Vault, d Device, o Options) (*Phones, error) {
 	o.Limits = o.Limits.withDefaults()
 	p := &Phones{
 		vault: v, device: d, opts: o, log: o.Log, now: o.Now, tick: time.Now,
+		after:    func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop },
 		unsigned: newLimiter(o.Limits.Unsigned), refusals: newRefusals(), sessions: newSessions(), phones: make(map[string]*paired),
 	}
 	if err := p.loadKey(); err != nil {
@@ -432,19 +437,17 @@ func (p *Phones) Rename(id, name, by string) (wire.Phone, error) {
 	if x == nil {
 		return wire.Phone{}, noPhone(id)
 	}
+	if err := client.CheckName(name); err != nil {
+		return wire.Phone{}, badName(err)
+	}
 	x.mu.Lock()
 	r := x.record
 	r.Name = name
-	err := r.Check()
-	if err == nil {
-		err = client.CheckName(name)
-	}
+	err := x.standing()
 	if err == nil {
 		if err = p.vault.Change(r, "phone-rename", by, p.now()); err == nil {
 			x.record.Name = r.Name
 		}
-	} else {
-		err = invalid(err)
 	}
 	x.mu.Unlock()
 	if err != nil {
@@ -468,14 +471,9 @@ func (p *Phones) SetTerms(id string, t wire.PhoneTerms, by string) (wire.Phone, 
 	x.mu.Lock()
 	r := x.record
 	r.Rights, r.Schedule, r.Expires = rights, t.Schedule, expires
-	switch err = r.Check(); {
-	case err != nil:
+	if err = r.Check(); err != nil {
 		err = invalid(err)
-	case x.gone:
-		err = noPhone(id)
-	case !r.Revoked.IsZero():
-		err = api.NewProblem(http.StatusConflict, wire.ProblemRevoked, "this phone was revoked, which is for ever", "pair it again")
-	default:
+	} else if err = x.standing(); err == nil {
 		if err = p.vault.Change(r, "phone-terms", by, p.now()); err == nil {
 			x.record.Rights, x.record.Schedule, x.record.Expires, x.schedule = r.Rights, r.Schedule, r.Expires, schedule
 		}
@@ -488,6 +486,18 @@ func (p *Phones) SetTerms(id string, t wire.PhoneTerms, by string) (wire.Phone, 
 	w := x.wire()
 	p.device.Announce(wire.Event{Kind: "phone-terms", User: w.User})
 	return w, nil
+}
+
+// standing tells why nothing can be changed of the phone any more, or nil. The
+// caller holds mu.
+func (x *paired) standing() error {
+	switch {
+	case x.gone:
+		return noPhone(x.id)
+	case !x.record.Revoked.IsZero():
+		return api.NewProblem(http.StatusConflict, wire.ProblemRevoked, "this phone was revoked, which is for ever", "pair it again")
+	}
+	return nil
 }
 
 // terms reads what a phone shall be allowed; the zero time is never.

@@ -14,6 +14,7 @@ const (
 	badSignature       reason = "bad-signature"
 	unknownPhone       reason = "unknown-phone"
 	staleCounter       reason = "stale-counter"
+	copiedKey          reason = "key-copied"
 	revokedPhone       reason = "revoked"
 	expiredPhone       reason = "expired"
 	outOfSchedule      reason = "not-now"

@@ -48,7 +48,7 @@ func TestReservationsShareACommit(t *testing.T) {
 	answers := make(chan outcome, phones)
 	ask := func(x *paired) {
 		go func() {
-			_, no := b.accept(x, 1000, true)
+			_, no := b.accept(x, &link{}, 1000, true)
 			answers <- outcome{x, no}
 		}()
 	}

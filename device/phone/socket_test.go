@@ -186,6 +186,7 @@ func TestHalfClosedSockets(t *testing.T) {
 			_, _ = io.Copy(io.Discard, x.r) // until the device hangs up as well
 		})
 	}
+	must(t, i.Acked(1000))
 	if _, err := phone.Me(t.Context()); err != nil {
 		t.Error(err)
 	}

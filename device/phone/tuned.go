@@ -18,6 +18,8 @@ const (
 	settleIdle    = 30 * time.Second
 	knownEvery    = time.Hour       // how far the vault may be behind the clock; more often would wear out a card
 	clockTolerate = 2 * time.Minute // a clock that was set back by less is no matter
+	crowd         = 64              // requests of one phone that may overtake one another; its limit is 40 at once
+	copiedEvery   = time.Hour       // how often it is told that a key is used by two
 	sessionLife   = 12 * time.Hour  // of a browser
 )
 

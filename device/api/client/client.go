@@ -88,6 +88,8 @@ const (
 	ProblemExpired  = "expired"       // its time is over, unless it is given more
 	ProblemTooMany  = "too-many"      // slower
 	ProblemPairing  = "not-paired"    // the invitation is wrong, used or expired
+	ProblemName     = "name"          // a phone cannot be called that
+	ProblemCopied   = "key-copied"    // somebody else used the same counter: there are two of this phone's key
 )
 
 // ProblemPrefix stands before a problem's name in Error.Type.

@@ -28,6 +28,8 @@ var (
 	ErrProof = errors.New("the device does not know the code's secret")
 	// ErrRolledBack: the device knows less of this phone than it once said.
 	ErrRolledBack = errors.New("the device forgot requests of this phone: an old state of it was put back")
+	// ErrCopied: somebody else signs with this phone's key.
+	ErrCopied = errors.New("the counter went back: this phone's key is used by two; revoke it and pair anew")
 )
 
 // Limits of a client.
@@ -198,6 +200,9 @@ func (c *Client) do(ctx context.Context, method, target string, in any) (*http.R
 		x.Close()
 		if e.Problem() == client.ProblemStale && try < staleTries {
 			continue // another request of this phone was faster
+		}
+		if e.Problem() == client.ProblemCopied {
+			return nil, nil, fmt.Errorf("phone: %w: %w", ErrCopied, e)
 		}
 		return nil, nil, e
 	}

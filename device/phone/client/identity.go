@@ -186,10 +186,13 @@ func (i *Identity) Highest() uint64 {
 	return i.acked
 }
 
-// Save writes the file: whole or not at all, readable by its owner alone.
+// Save writes the file: whole or not at all, readable by its owner alone. It
+// gives back counters that were reserved and not used: whoever goes on with a
+// copy of the file uses those that the other does, and is found out.
 func (i *Identity) Save() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.counter = max(i.used, i.acked)
 	return i.save()
 }
 

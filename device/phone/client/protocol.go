@@ -285,7 +285,7 @@ func (a Applicant) Check() error {
 	case a.Kind != App && a.Kind != Browser:
 		return fmt.Errorf("phone: a phone is an app or a browser, not %.20q: %w", a.Kind, ErrProtocol)
 	case a.Name == "" || !Printable(a.Name, MaxName):
-		return fmt.Errorf("phone: a name has 1 to %d bytes of printable text", MaxName)
+		return errName
 	case !Printable(a.Platform, MaxPlatform):
 		return fmt.Errorf("phone: a platform has at most %d bytes of printable text: %w", MaxPlatform, ErrProtocol)
 	}
@@ -301,12 +301,17 @@ func Printable(s string, most int) bool {
 	})
 }
 
-// CheckName refuses, of a new name, what rearranges or hides text around it and
-// what nobody would see. The two joiners stay: Persian and emoji need them. It
-// is no part of Applicant.Check, which also reads names that were kept before.
+var errName = fmt.Errorf("phone: a name has 1 to %d bytes of printable text", MaxName)
+
+// CheckName refuses, of a new name, what cannot be one, what rearranges or hides
+// text around it, and what nobody would see. The two joiners stay: Persian and
+// emoji need them. Applicant.Check, which also reads names that were kept before,
+// is content with less.
 func CheckName(name string) error {
 	const joiners = "\u200c\u200d"
 	switch {
+	case name == "" || !Printable(name, MaxName):
+		return errName
 	case strings.ContainsFunc(name, func(r rune) bool { return unicode.Is(unicode.Cf, r) && !strings.ContainsRune(joiners, r) }):
 		return errors.New("phone: a name has no invisible marks in it")
 	case !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsSpace(r) && !strings.ContainsRune(joiners, r) }):
