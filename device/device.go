@@ -655,7 +655,9 @@ func (d *Device) record(kind string, r Request, before lockouts, dec *Decision, 
 		if found == "" && slices.ContainsFunc(dec.Results, func(r Result) bool { return r.Passed }) {
 			found = ev.user
 		}
-		reasons := words(dec.Reasons)
+		// What was asked for stands beside the reasons: who was vouched for was not
+		// let in.
+		reasons := append(words(dec.Reasons), "for:"+r.Scope.String())
 		if r.Phone != "" {
 			reasons = append(reasons, "phone:"+r.Phone) // which one, as where it was paired
 		}

@@ -310,13 +310,13 @@ func TestOthersAreRefusedWithReasons(t *testing.T) {
 	}
 }
 
-func TestTheRecordSaysWhichPhoneAsked(t *testing.T) {
-	for weight, want := range map[PhoneWeight][]string{"": {string(PhoneNotAllowed), "phone:p1"}, PhoneExtra: {"phone:p1"}} {
+func TestTheRecordSaysWhichPhoneAskedForWhat(t *testing.T) {
+	for weight, want := range map[PhoneWeight][]string{"": {string(PhoneNotAllowed), "for:enter", "phone:p1"}, PhoneExtra: {"for:enter", "phone:p1"}} {
 		p := DefaultPolicy()
 		p.Phone = weight
 		w := newWorld(t, p)
 		alice := w.enrol("Alice", 1, "alice")
-		d, err := w.d.Authenticate(t.Context(), Request{Who: alice, Nonce: "n", Audience: "a", Phone: "p1"})
+		d, err := w.d.Authenticate(t.Context(), Request{Who: alice, Nonce: "n", Audience: "a", Phone: "p1", Scope: Enter})
 		if err != nil || d.Granted != (weight != "") {
 			t.Fatalf("%q: %+v, %v", weight, d, err)
 		}
@@ -325,6 +325,12 @@ func TestTheRecordSaysWhichPhoneAsked(t *testing.T) {
 		}
 		if slices.Contains(d.Reasons, "phone:p1") {
 			t.Errorf("%q: the decision's reasons are %q", weight, d.Reasons)
+		}
+		if _, err = w.d.Authenticate(t.Context(), Request{Who: alice, Nonce: "n", Audience: "a", Phone: "p1"}); err != nil {
+			t.Fatal(err)
+		}
+		if e := w.lastEntry(); !slices.Contains(e.Reasons, "for:vouch") {
+			t.Errorf("%q: %+v does not say that it was to vouch", weight, e)
 		}
 	}
 }

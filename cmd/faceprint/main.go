@@ -107,7 +107,7 @@ func (t *tool) finish(ctx context.Context, err error) int {
 			code = exitRetry
 		case client.ProblemDuplicate, client.ProblemRefused, client.ProblemRevoked, client.ProblemExpired:
 			code = exitRefused
-		case client.ProblemInvalid, client.ProblemNotFound, client.ProblemConsent, client.ProblemPairing:
+		case client.ProblemInvalid, client.ProblemNotFound, client.ProblemConsent, client.ProblemName:
 			code = exitUsage
 		}
 	case ctx.Err() != nil:
@@ -162,11 +162,20 @@ Exit codes: 0 granted or done, 1 refused, 2 wrong usage, 3 try again, 4 fault.`,
 	return root
 }
 
-// wrongArguments makes every complaint about arguments one of usage.
+// wrongArguments makes every complaint about arguments, and about flags that are
+// missing, one of usage.
 func wrongArguments(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
+				return usage("%w; see '%s --help'", err, cmd.CommandPath())
+			}
+			return nil
+		}
+	}
+	if c.PreRun == nil && c.PreRunE == nil {
+		c.PreRunE = func(cmd *cobra.Command, _ []string) error {
+			if err := cmd.ValidateRequiredFlags(); err != nil {
 				return usage("%w; see '%s --help'", err, cmd.CommandPath())
 			}
 			return nil

@@ -177,17 +177,26 @@ func (t *tool) phoneList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			people, err := cl.People(cmd.Context())
+			names, err := namesOf(cmd.Context(), cl)
 			if err != nil {
 				return err
-			}
-			names := make(map[string]string, len(people.People))
-			for _, p := range people.People {
-				names[p.User] = p.Name
 			}
 			return t.print(list, func(w io.Writer) { printPhones(w, list.Phones, names) })
 		},
 	}
+}
+
+// namesOf are people's names by their ids.
+func namesOf(ctx context.Context, cl *client.Client) (map[string]string, error) {
+	people, err := cl.People(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := make(map[string]string, len(people.People))
+	for _, p := range people.People {
+		names[p.User] = p.Name
+	}
+	return names, nil
 }
 
 // printPhones prints phones; names are of people, by their ids.
@@ -199,6 +208,9 @@ func printPhones(w io.Writer, phones []client.Phone, names map[string]string) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, p := range phones {
 		state := "paired by " + p.By
+		if p.Asker != "" {
+			state += " (" + p.Asker + ")"
+		}
 		switch {
 		case p.Revoked != nil:
 			state = "revoked " + p.Revoked.Local().Format(time.DateTime)
@@ -274,7 +286,11 @@ flag names stays as it is. It holds at once: the phone's connections are cut.`,
 			if err != nil {
 				return err
 			}
-			return t.print(p, func(w io.Writer) { printPhones(w, []client.Phone{p}, nil) })
+			names, err := namesOf(cmd.Context(), cl)
+			if err != nil {
+				names = nil // it is done; the id says whose it is as well
+			}
+			return t.print(p, func(w io.Writer) { printPhones(w, []client.Phone{p}, names) })
 		},
 	}
 	c.Flags().StringSliceVar(&rights, "rights", nil, "what the phone may do: unlock,approve,verify,history")
@@ -362,7 +378,7 @@ real phone keeps it in hardware that does not give it away.`,
 			}
 			cl := i.Client()
 			defer cl.Close()
-			return errors.Join(f(cmd.Context(), cl, args), i.Save())
+			return errors.Join(saidNo(f(cmd.Context(), cl, args)), i.Save())
 		}
 	}
 	add := func(use, short string, args cobra.PositionalArgs, f func(context.Context, *phone.Client, []string) error) *cobra.Command {
@@ -381,12 +397,15 @@ real phone keeps it in hardware that does not give it away.`,
 			if err != nil {
 				return &exitError{exitUsage, err}
 			}
+			if err := phone.CheckName(name); err != nil {
+				return usage("--name: %w", err)
+			}
 			i, err := phone.NewIdentity(file)
 			if err != nil {
 				return &exitError{exitUsage, err}
 			}
 			if err := i.Pair(cmd.Context(), inv, name, "faceprint phone sim"); err != nil {
-				return err
+				return saidNo(err)
 			}
 			return t.print(map[string]string{"id": i.ID, "user": i.User, "file": file}, func(w io.Writer) {
 				fmt.Fprintf(w, "this is now phone %s of %s; its key is in %s\n", i.ID, i.User, file)
@@ -511,6 +530,23 @@ real phone keeps it in hardware that does not give it away.`,
 		return t.print(p, func(w io.Writer) { fmt.Fprintf(w, "%s is revoked; %s is of no use any more\n", p.ID, file) })
 	})
 	return c
+}
+
+// saidNo makes a refusal of what either side of a pairing decided: that this
+// phone may not, is none, or that the device is not the one it was.
+func saidNo(err error) error {
+	var e *client.Error
+	refused := errors.Is(err, phone.ErrPin) || errors.Is(err, phone.ErrProof) || errors.Is(err, phone.ErrRolledBack) || errors.Is(err, phone.ErrCopied)
+	if errors.As(err, &e) {
+		switch e.Problem() {
+		case client.ProblemForbidden, client.ProblemUnsigned, client.ProblemPairing:
+			refused = true
+		}
+	}
+	if refused {
+		return &exitError{exitRefused, err}
+	}
+	return err
 }
 
 // next is the id, or else that of the first request that waits or comes.

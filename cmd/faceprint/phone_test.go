@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -85,6 +87,7 @@ func TestListSaysWhatIsOver(t *testing.T) {
 		"paired by admin, until " + future.Format(time.DateTime): {By: "admin", Expires: &future},
 		"revoked " + past.Format(time.DateTime):                  {By: "admin", Expires: &past, Revoked: &past},
 		"paired by admin\n":                                      {By: "admin"},
+		"paired by kiosk (uid:1000)\n":                           {By: "kiosk", Asker: "uid:1000"},
 	} {
 		var out strings.Builder
 		printPhones(&out, []client.Phone{p}, nil)
@@ -131,5 +134,36 @@ func photograph(t *testing.T, text, file string) {
 	defer f.Close()
 	if err := png.Encode(f, picture); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What is said wrong is usage, also where a flag is missing; what the device, or
+// the phone's own check of it, says no to is a refusal.
+func TestSimsExitCodes(t *testing.T) {
+	for _, args := range [][]string{
+		{"verify"}, {"verify", "--audience", "a"}, {"me", "x"}, {"me", "--file", filepath.Join(t.TempDir(), "none")}, {"pair", "x"},
+		{"pair", phone.Invitation{Addr: "127.0.0.1:1"}.Text(), "--name", "a\u202eb", "--file", filepath.Join(t.TempDir(), "none")},
+	} {
+		if code, _, said := faceprint(t, append([]string{"phone", "sim"}, args...)...); code != exitUsage || said == "" {
+			t.Errorf("%q: code %d, %s", args, code, said)
+		}
+	}
+	for want, problems := range map[int][]string{
+		exitRefused: {client.ProblemForbidden, client.ProblemUnsigned, client.ProblemPairing, client.ProblemRevoked, client.ProblemExpired, client.ProblemDuplicate},
+		exitRetry:   {client.ProblemBusy, client.ProblemTooMany},
+		exitFault:   {client.ProblemFault},
+		exitUsage:   {client.ProblemInvalid, client.ProblemNotFound, client.ProblemName},
+	} {
+		for _, p := range problems {
+			e := &client.Error{Status: 400, Type: client.ProblemPrefix + p, Detail: "no"}
+			if code := (&tool{out: io.Discard, err: io.Discard}).finish(t.Context(), saidNo(fmt.Errorf("phone: %w", e))); code != want {
+				t.Errorf("%s: code %d, want %d", p, code, want)
+			}
+		}
+	}
+	for _, err := range []error{phone.ErrPin, phone.ErrProof, phone.ErrRolledBack, phone.ErrCopied} {
+		if code := (&tool{out: io.Discard, err: io.Discard}).finish(t.Context(), saidNo(fmt.Errorf("phone: %w", err))); code != exitRefused {
+			t.Errorf("%v: code %d", err, code)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,7 +84,7 @@ func (v phoneVault) Pair(r phone.Record, c phone.Counter, remove []string, at ti
 		if err := phoneCounters.Put(tx, user, c.ID, c); err != nil {
 			return err
 		}
-		return auditPhone(tx, "phone-pair", user, c.ID, r.By, at)
+		return auditPhone(tx, "phone-pair", user, c.ID, cmp.Or(r.Asker, r.By), at)
 	}))
 }
 
@@ -234,8 +235,8 @@ func (b *backend) Phones(context.Context) (client.Phones, error) {
 	return client.Phones{Phones: b.phones.List()}, nil
 }
 
-func (b *backend) InvitePhone(ctx context.Context, i client.Invite, by api.Role) (client.Invited, error) {
-	return b.phones.Invite(ctx, i, min(by, api.RoleAdmin).String())
+func (b *backend) InvitePhone(ctx context.Context, i client.Invite, by api.Role, asker string) (client.Invited, error) {
+	return b.phones.Invite(ctx, i, min(by, api.RoleAdmin).String(), asker)
 }
 
 func (b *backend) WithdrawPhone(_ context.Context, id string) error {
@@ -267,7 +268,7 @@ func (k kioskPhones) Confirm(ctx context.Context, user string) (client.Decision,
 }
 
 func (k kioskPhones) Invite(ctx context.Context, user, grant string, rights []string) (client.Invited, error) {
-	return k.phones.Invite(ctx, client.Invite{User: user, Grant: grant, Rights: rights}, api.RoleKiosk.String())
+	return k.phones.Invite(ctx, client.Invite{User: user, Grant: grant, Rights: rights}, api.RoleKiosk.String(), "")
 }
 
 func (k kioskPhones) Withdraw(id string)            { k.phones.Withdraw(id) }

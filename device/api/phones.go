@@ -10,8 +10,8 @@ import (
 // PhoneBackend is the part of a Backend that keeps the paired phones.
 type PhoneBackend interface {
 	Phones(context.Context) (client.Phones, error)
-	// InvitePhone makes a code; by is the role of who asked.
-	InvitePhone(ctx context.Context, i client.Invite, by Role) (client.Invited, error)
+	// InvitePhone makes a code; by is the role of who asked, asker names them.
+	InvitePhone(ctx context.Context, i client.Invite, by Role, asker string) (client.Invited, error)
 	// In what follows, by names who asked, for the audit.
 	// WithdrawPhone ends a code before its time; one that is over is no matter.
 	WithdrawPhone(ctx context.Context, id string) error
@@ -42,7 +42,7 @@ func (s *Server) phoneRoutes() {
 		return reply(s.back.Phones(ctx))
 	})
 	route(s, RoleKiosk, "invite-phone", http.MethodPost, "/v1/phones", "Make a code with which one phone can be paired", func(ctx context.Context, in *question[client.Invite]) (*answer[client.Invited], error) {
-		return reply(s.back.InvitePhone(ctx, in.Body, roleOf(ctx)))
+		return reply(s.back.InvitePhone(ctx, in.Body, roleOf(ctx), callerOf(ctx)))
 	})
 	route(s, RoleKiosk, "withdraw-phone", http.MethodDelete, "/v1/phones/codes/{id}", "End a code before its time", func(ctx context.Context, in *ofPhone) (*answer[struct{}], error) {
 		return reply(struct{}{}, s.back.WithdrawPhone(ctx, in.ID))

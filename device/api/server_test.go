@@ -182,7 +182,7 @@ func (f *fake) Events(context.Context) <-chan client.Event { return f.events }
 func (f *fake) Phones(context.Context) (client.Phones, error) { return client.Phones{}, f.err }
 func (f *fake) WithdrawPhone(context.Context, string) error   { return nil }
 
-func (f *fake) InvitePhone(_ context.Context, i client.Invite, by Role) (client.Invited, error) {
+func (f *fake) InvitePhone(_ context.Context, i client.Invite, by Role, _ string) (client.Invited, error) {
 	return client.Invited{Text: i.User + " by " + by.String()}, f.err
 }
 

@@ -701,11 +701,11 @@ func TestKioskNeedsThePersonsGrant(t *testing.T) {
 	b := serve(t, newMemory("alice", "bob"), Options{Limits: many})
 	b.device.grants = map[string]string{"good": "alice"}
 	for _, in := range []wire.Invite{{User: "alice"}, {User: "alice", Grant: "bad"}, {User: "bob", Grant: "good"}} {
-		if _, err := b.Invite(t.Context(), in, "kiosk"); err == nil {
+		if _, err := b.Invite(t.Context(), in, "kiosk", ""); err == nil {
 			t.Errorf("a kiosk may pair with %+v", in)
 		}
 	}
-	if _, err := b.Invite(t.Context(), wire.Invite{User: "alice", Grant: "good"}, "kiosk"); err != nil {
+	if _, err := b.Invite(t.Context(), wire.Invite{User: "alice", Grant: "good"}, "kiosk", ""); err != nil {
 		t.Error(err)
 	}
 }

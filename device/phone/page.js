@@ -294,10 +294,13 @@ async function waiting() {
   }));
 }
 
+// came is the outcome of an entry: who was vouched for was not let in.
+const came = (e) => (e.outcome === "granted" && (e.reasons ?? []).some((r) => r.startsWith("for:") && r !== "for:enter") ? "vouched" : e.outcome);
+
 async function past() {
   const { entries } = await (await ask("GET", "/v1/history?limit=20")).json();
   at("history").replaceChildren(...entries.map((e) =>
-    row([`${when(e.at)}: ${plain("kind", e.kind)}`, plain("outcome", e.outcome), plain("reason", ...(e.reasons ?? []))].filter(Boolean).join(" · "))));
+    row([`${when(e.at)}: ${plain("kind", e.kind)}`, plain("outcome", came(e)), plain("reason", ...(e.reasons ?? []))].filter(Boolean).join(" · "))));
 }
 
 // listen shows what happens until the device hangs up, and begins again.

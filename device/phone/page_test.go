@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -419,6 +420,58 @@ func TestPagesWords(t *testing.T) {
 			case "hint", "reason", "kind", "outcome", "right":
 				if words[key] != text {
 					t.Errorf("%s: %s is %q here and %q at the kiosk", language, key, words[key], text)
+				}
+			}
+		}
+	}
+}
+
+// Whatever the device writes into a person's history has words in every language.
+func TestHistoryHasWords(t *testing.T) {
+	var text []byte
+	for _, pattern := range []string{"../*.go", "../../store/forget.go", "../../store/renew.go", "*.go", "../../cmd/faceprintd/phone.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatal(pattern, err)
+		}
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = append(text, b...)
+		}
+	}
+	for kind, x := range map[string]struct {
+		least int
+		says  *regexp.Regexp
+	}{
+		"reason":  {23, regexp.MustCompile(`\bReason\s*= "([a-z-]+)"`)},
+		"kind":    {14, regexp.MustCompile(`Entry\{[^}]*Kind: "([a-z-]+)", User|"(phone-[a-z]+)", (?:by|user|"device")`)},
+		"outcome": {10, regexp.MustCompile(`Entry\{[^}]*User[^}]*Outcome: "([a-z-]+)"|outcome(?:, found)? :?= "([a-z-]+)"|outcome = newKeyring\(.*\), "([a-z-]+)"|note\(\w+, "([a-z-]+)"`)},
+	} {
+		found := map[string]bool{}
+		for _, m := range x.says.FindAllSubmatch(text, -1) {
+			for _, word := range m[1:] {
+				if len(word) > 0 {
+					found[kind+"."+string(word)] = true
+				}
+			}
+		}
+		if len(found) < x.least {
+			t.Errorf("only %d %ss were found: the test looked at the wrong place", len(found), kind)
+		}
+		if kind == "reason" {
+			found["reason.face"], found["reason.finger"] = true, true // what was enrolled
+		}
+		for _, language := range languages {
+			words := wordsOf(t, language)
+			for key := range found {
+				if words[key] == "" {
+					t.Errorf("%s does not say %q", language, key)
 				}
 			}
 		}

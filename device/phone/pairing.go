@@ -71,8 +71,8 @@ func (s *invites) use(now time.Time, name string, fits func(client.Secret) bool)
 }
 
 // Invite makes a code for one phone of the person. by says who asked: admin or
-// kiosk; a kiosk needs the person's own grant.
-func (p *Phones) Invite(_ context.Context, in wire.Invite, by string) (wire.Invited, error) {
+// kiosk; a kiosk needs the person's own grant. asker is their account, or empty.
+func (p *Phones) Invite(_ context.Context, in wire.Invite, by, asker string) (wire.Invited, error) {
 	addr := p.address()
 	if addr == "" {
 		return wire.Invited{}, api.NewProblem(http.StatusServiceUnavailable, wire.ProblemFault, "the device listens for no phones", "set listen in [phone] of the configuration, such as \":7443\"")
@@ -99,7 +99,7 @@ func (p *Phones) Invite(_ context.Context, in wire.Invite, by string) (wire.Invi
 	default:
 		rights = slices.Clone(kioskRights)
 	}
-	r := Record{User: in.User, By: by, Rights: rights, Schedule: in.Schedule, Expires: expires}
+	r := Record{User: in.User, By: by, Asker: asker, Rights: rights, Schedule: in.Schedule, Expires: expires}
 	i := &invite{secret: client.NewSecret(), record: r, from: p.tick()}
 	text := client.Invitation{Addr: addr, Pin: p.pin, Secret: i.secret}.Text()
 	code, err := rows(text)
@@ -241,7 +241,7 @@ func (p *Phones) pair(r *http.Request, body []byte, in client.PairRequest) (clie
 	if err := p.keep(rec, sig.Counter, now); err != nil {
 		return client.PairReply{}, nil, err
 	}
-	p.log.Info("a phone was paired", "phone", key.ID(), "by", rec.By)
+	p.log.Info("a phone was paired", "phone", key.ID(), "by", rec.By, "asker", rec.Asker)
 	p.device.Announce(wire.Event{Kind: "phone-paired", User: rec.User, Detail: rec.Name})
 	return client.PairReply{ID: key.ID(), User: rec.User, Proof: client.ProveDevice(i.secret, proof, key.ID(), rec.User).String()}, nil, nil
 }

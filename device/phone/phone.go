@@ -47,7 +47,8 @@ type Record struct {
 	Name     string      `json:"name"`
 	Platform string      `json:"platform"`
 	Paired   time.Time   `json:"paired"`
-	By       string      `json:"by"`
+	By       string      `json:"by"`              // the role of who invited it
+	Asker    string      `json:"asker,omitempty"` // and which account that was, such as uid:1000
 	Expires  time.Time   `json:"expires,omitzero"`
 	Revoked  time.Time   `json:"revoked,omitzero"`
 	Rights   []string    `json:"rights"`
@@ -362,7 +363,7 @@ func (x *paired) wire() wire.Phone {
 	defer x.mu.Unlock()
 	r := x.record
 	w := wire.Phone{
-		ID: x.id, User: r.User, Name: r.Name, Kind: string(r.Kind), Platform: r.Platform, Paired: r.Paired.UTC(), By: r.By,
+		ID: x.id, User: r.User, Name: r.Name, Kind: string(r.Kind), Platform: r.Platform, Paired: r.Paired.UTC(), By: r.By, Asker: r.Asker,
 		Rights: slices.Clone(r.Rights), Schedule: r.Schedule,
 	}
 	w.Seen, w.Expires, w.Revoked = some(x.seen), some(r.Expires), some(r.Revoked)

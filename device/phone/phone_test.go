@@ -296,7 +296,7 @@ func serveOn(t testing.TB, v *memory, o Options, l net.Listener) *bench {
 // invite makes a code for the person.
 func (b *bench) invite(t testing.TB, in wire.Invite) client.Invitation {
 	t.Helper()
-	invited, err := b.Invite(t.Context(), in, "admin")
+	invited, err := b.Invite(t.Context(), in, "admin", "")
 	if err != nil {
 		t.Fatal(err)
 	}

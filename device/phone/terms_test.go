@@ -2,11 +2,13 @@ package phone
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/faceprint/faceprint/device/api"
 	wire "github.com/faceprint/faceprint/device/api/client"
 	"github.com/faceprint/faceprint/device/phone/client"
 )
@@ -104,7 +106,7 @@ func TestAKioskGivesTheFewestRights(t *testing.T) {
 		"approve":         {User: "alice", Grant: "good"},
 		"history, unlock": {User: "alice", Grant: "good", Rights: []string{Unlock, Past}},
 	} {
-		invited, err := b.Invite(t.Context(), in, "kiosk")
+		invited, err := b.Invite(t.Context(), in, "kiosk", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +128,7 @@ func TestAKioskGivesTheFewestRights(t *testing.T) {
 			t.Errorf("%q, %v; want %s", me.Phone.Rights, err, want)
 		}
 	}
-	if i, err := b.Invite(t.Context(), wire.Invite{User: "alice", Grant: "good", Rights: []string{"admin"}}, "kiosk"); err == nil {
+	if i, err := b.Invite(t.Context(), wire.Invite{User: "alice", Grant: "good", Rights: []string{"admin"}}, "kiosk", ""); err == nil {
 		t.Errorf("an unknown right: %+v", i)
 	}
 }
@@ -154,5 +156,47 @@ func TestHostileAudiences(t *testing.T) {
 	c.want(t, sign(t, i, c.binding, "POST", "/v1/verify", 200, `{"nonce":"a","audience":"shop"}`), 200, "")
 	if len(b.device.asked) != 1 {
 		t.Errorf("asked %+v", b.device.asked)
+	}
+}
+
+// What is over for ever is left as it is, and is said to be over.
+func TestRevokedPhonesAreNotChanged(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	i, _ := b.pair(t, wire.Invite{User: "alice"})
+	if _, err := b.Revoke(i.ID, "uid:7"); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func() (wire.Phone, error){
+		"rename": func() (wire.Phone, error) { return b.Rename(i.ID, "better", "uid:7") },
+		"set":    func() (wire.Phone, error) { return b.SetTerms(i.ID, wire.PhoneTerms{Rights: Rights}, "uid:7") },
+	} {
+		var p *api.Problem
+		if _, err := change(); !errors.As(err, &p) || p.Status != 409 || p.Type != wire.ProblemPrefix+wire.ProblemRevoked {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if list := b.List(); list[0].Name != "Alice's phone" {
+		t.Errorf("%+v", list)
+	}
+}
+
+// Who had the code shown is kept with the phone, by role and by account.
+func TestWhoPairedIsKept(t *testing.T) {
+	v := newMemory("alice")
+	b := serve(t, v, Options{Limits: many})
+	invited, err := b.Invite(t.Context(), wire.Invite{User: "alice"}, "admin", "uid:1000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inv, err := client.ParseInvitation(invited.Text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := identity(t).Pair(t.Context(), inv, "phone", "test"); err != nil {
+		t.Fatal(err)
+	}
+	b.stop()
+	if list := serve(t, v, Options{Limits: many}).List(); len(list) != 1 || list[0].By != "admin" || list[0].Asker != "uid:1000" {
+		t.Errorf("%+v", list)
 	}
 }

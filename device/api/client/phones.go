@@ -16,6 +16,7 @@ type Phone struct {
 	Platform string     `json:"platform"`
 	Paired   time.Time  `json:"paired"`
 	By       string     `json:"by" doc:"Who invited it: admin or kiosk."`
+	Asker    string     `json:"asker,omitempty" doc:"Which account that was, such as uid:1000; absent where it was the device's own page."`
 	Seen     *time.Time `json:"seen,omitempty" doc:"About when it was last heard of."`
 	Expires  *time.Time `json:"expires,omitempty"`
 	Revoked  *time.Time `json:"revoked,omitempty"`

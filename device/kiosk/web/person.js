@@ -22,6 +22,12 @@ export function account(state, name, has) {
     button(say('person.forget'), () => forget(name), 'plain'))];
 }
 
+/**
+ * The outcome of an entry: who was vouched for was not let in.
+ * @param {{outcome: string, reasons: string[]}} v
+ */
+const came = (v) => (v.outcome === 'granted' && v.reasons.some((r) => r.startsWith('for:') && r !== 'for:enter') ? 'vouched' : v.outcome);
+
 async function past() {
   try {
     /** @type {{seq: number, at: string, kind: string, outcome: string, reasons: string[], times?: number}[]} */
@@ -34,7 +40,7 @@ async function past() {
           el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': say('person.history') }, el('table', {},
             el('thead', {}, el('tr', {}, ...['when', 'what', 'how'].map((h) => el('th', { scope: 'col' }, say(`person.${h}`))))),
             el('tbody', {}, ...visits.map((v) => el('tr', {}, el('td', {}, when(v.at)), el('td', {}, words(`kind.${v.kind}`, v.kind)),
-              el('td', {}, words(`outcome.${v.outcome}`, v.outcome), v.times ? ` × ${v.times}` : '', ...v.reasons.filter((r) => known(`reason.${r}`)).map((r) => ` · ${say(`reason.${r}`)}`)))))) ),
+              el('td', {}, words(`outcome.${came(v)}`, v.outcome), v.times ? ` × ${v.times}` : '', ...v.reasons.filter((r) => known(`reason.${r}`)).map((r) => ` · ${say(`reason.${r}`)}`)))))) ),
           button(say('done'), home, 'main')),
       };
     });
