@@ -141,7 +141,11 @@ func photograph(t *testing.T, text, file string) {
 // the phone's own check of it, says no to is a refusal.
 func TestSimsExitCodes(t *testing.T) {
 	for _, args := range [][]string{
-		{"verify"}, {"verify", "--audience", "a"}, {"me", "x"}, {"me", "--file", filepath.Join(t.TempDir(), "none")}, {"pair", "x"},
+		{"verify"},
+		{"verify", "--audience", "a"},
+		{"me", "x"},
+		{"me", "--file", filepath.Join(t.TempDir(), "none")},
+		{"pair", "x"},
 		{"pair", phone.Invitation{Addr: "127.0.0.1:1"}.Text(), "--name", "a\u202eb", "--file", filepath.Join(t.TempDir(), "none")},
 	} {
 		if code, _, said := faceprint(t, append([]string{"phone", "sim"}, args...)...); code != exitUsage || said == "" {
