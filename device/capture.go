@@ -282,6 +282,13 @@ type gallery struct {
 
 // unseal reads the templates that this model set made; others cannot be
 // compared and are passed over. The gallery lives no longer than they do.
+//
+// Templates are not streamed past the probe one by one, though a search needs no
+// more: the probe gets better with every good frame and is compared up to ten
+// times in an attempt, and each time all of them would have to be unsealed, which
+// is most of the work (BenchmarkGallery). Nor are they kept between attempts, so
+// that a device that nobody uses holds nobody's; the false match rate bounds a
+// search to a hundred people at the defaults, long before the time does.
 func unseal(ts []store.Template, profile string) (*gallery, error) {
 	g := &gallery{}
 	for _, t := range ts {
