@@ -240,6 +240,10 @@ func (a *faceAttempt) saw(seen vision.Seen) (done bool, err error) {
 		}
 		a.hints.tell(vision.HintTurnToCamera) // who looks straight ahead can be told from a picture
 		return false, nil
+	case FaceNoMatch:
+		if seen.Quality.Covered() {
+			a.hints.tell(vision.HintUncover)
+		}
 	}
 	return n >= framesForNo, nil
 }

@@ -270,3 +270,28 @@ func TestAFaceModelThatIsNotYetThereIsAMissingPart(t *testing.T) {
 		t.Errorf("enrol: %v", err)
 	}
 }
+
+// Whoever is not recognised and wears something before the face hears so; it is
+// no reason for anything.
+func TestWhoIsCoveredIsTold(t *testing.T) {
+	for _, covered := range []bool{true, false} {
+		for _, who := range []int{0, 1} {
+			d, th, user := stage(t, Options{})
+			th.pose = func(f *vision.Face) {
+				points(f, 0.02*float32(th.seq%4))
+				if f.Quality.Eyes, f.Quality.Mouth = 0.9, 0.9; covered {
+					f.Quality.Eyes = 0.05
+				}
+			}
+			told := false
+			th.play, th.seq, th.now = repeat(40, actor{who: who, x: 320, live: 0.95}), 0, th.now.Add(time.Hour)
+			dec, err := d.Authenticate(t.Context(), Request{Who: user, Notify: func(e Event) { told = told || e.Hint == "uncover-face" }})
+			if err != nil || dec.Granted != (who == 0) {
+				t.Fatalf("%+v, %v", dec, err)
+			}
+			if told != (covered && who != 0) {
+				t.Errorf("covered %v, somebody else %v: told %v", covered, who != 0, told)
+			}
+		}
+	}
+}

@@ -16,6 +16,8 @@ type Quality struct {
 	Behind     float32 // mean grey of the frame around the face, 0 to 255
 	Clipped    float32 // share of the inner face with a channel at its end, 0 to 1
 	Cast       float32 // the stronger of blue and green over red, in the inner face; skin in white light has less than 1
+	Eyes       float32 // contrast of the eye that has less, over that of the face; 0 = none, as of dark glasses
+	Mouth      float32 // the same of the mouth
 }
 
 // Hint is the one thing a person can do to be recognised. Its names are part
@@ -39,11 +41,12 @@ const (
 	HintLookStraight // good, but another view of the face is wanted now
 	HintTurnLeft     // by a little; left is the person's own
 	HintTurnRight
-	HintNearer // what a challenge asks for, when nothing is wrong with the distance
-	hints      // their number
+	HintNearer  // what a challenge asks for, when nothing is wrong with the distance
+	HintUncover // good, but dark glasses, a mask or a hand are before it
+	hints       // their number
 )
 
-var hintNames = [hints]string{"none", "no-face", "one-person", "closer", "farther", "move-to-centre", "too-dark", "too-bright", "turn-to-camera", "hold-still", "backlit", "colour-cast", "look-straight", "turn-left", "turn-right", "nearer"}
+var hintNames = [hints]string{"none", "no-face", "one-person", "closer", "farther", "move-to-centre", "too-dark", "too-bright", "turn-to-camera", "hold-still", "backlit", "colour-cast", "look-straight", "turn-left", "turn-right", "nearer", "uncover-face"}
 
 // String is the stable name of the hint.
 func (h Hint) String() string {
@@ -79,6 +82,11 @@ func (q Quality) Hint() Hint {
 	return HintNone
 }
 
+// Covered tells whether an eye or the mouth shows so little contrast that
+// something plain is before it. It is a hint where nobody is recognised and
+// nothing else: patterned cloth is not noticed, and nobody is refused for it.
+func (q Quality) Covered() bool { return q.Eyes < minEyes || q.Mouth < minMouth }
+
 // aside tells whether a face that is good for nothing else can be compared with
 // its person's: it looks to the side, and may be blurred by the turn.
 func (q Quality) aside() bool {
@@ -102,6 +110,7 @@ func (m *Model) quality(p picture, face *Face) Quality {
 	var grey [patch * patch]float32
 	q.Clipped, q.Cast = p.patch(face.Box, &grey)
 	q.Brightness, q.Contrast = meanAndDeviation(grey[:])
+	q.Eyes, q.Mouth = p.uncovered(face.Points)
 	q.Sharpness = laplacianVariance(&grey)
 	clear(grey[:])
 	return q
@@ -137,6 +146,32 @@ func (p picture) patch(b Box, out *[patch * patch]float32) (clipped, cast float3
 		}
 	}
 	return float32(ends) / (4 * patch * patch), float32(max(blue, green)) / float32(max(red, 1))
+}
+
+// uncovered is the contrast of the eye that has less, and of the mouth, over that
+// of the face about them, all in places that the five points give.
+func (p picture) uncovered(points [5]Point) (eyes, mouth float32) {
+	middle := between(points[LeftEye], points[RightEye])
+	across := Point{points[RightEye].X - points[LeftEye].X, points[RightEye].Y - points[LeftEye].Y} // the distance of the eyes; down is a quarter turn of it
+	contrast := func(c Point, w, h float32) float32 {
+		const columns, rows = 20, 16
+		var grey [columns * rows]float32
+		for j := range rows {
+			v := h * (2*(float32(j)+0.5)/rows - 1)
+			for i := range columns {
+				u := w * (2*(float32(i)+0.5)/columns - 1)
+				x, y := c.X+u*across.X-v*across.Y, c.Y+u*across.Y+v*across.X
+				at := p.pix[min(max(int(y), 0), p.h-1)*p.stride+3*min(max(int(x), 0), p.w-1):][:3]
+				grey[j*columns+i] = weightB*float32(at[0]) + weightG*float32(at[1]) + weightR*float32(at[2])
+			}
+		}
+		_, deviation := meanAndDeviation(grey[:])
+		clear(grey[:])
+		return deviation
+	}
+	face := max(contrast(Point{middle.X - 0.52*across.Y, middle.Y + 0.52*across.X}, 0.8, 1), 1)
+	eyes = min(contrast(points[LeftEye], 0.28, 0.17), contrast(points[RightEye], 0.28, 0.17)) / face
+	return eyes, contrast(between(points[LeftMouth], points[RightMouth]), 0.51, 0.23) / face
 }
 
 // behind is the mean grey of what a coarse grid hits outside the box.

@@ -131,3 +131,42 @@ func TestQualityNamesWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+func TestCoveredFacesAreTold(t *testing.T) {
+	for name, tt := range map[string]struct {
+		over    func(x, y int) bool // what is plain; nil: nothing
+		degrees float64
+		covered bool
+	}{
+		"nothing":                {},
+		"nothing, tilted":        {degrees: 20},
+		"a plain beard's edge":   {over: func(_, y int) bool { return y > 250 }},
+		"dark glasses":           {over: func(_, y int) bool { return y > 130 && y < 172 }, covered: true},
+		"one eye":                {over: func(x, y int) bool { return x < 172 && y > 120 && y < 180 }, covered: true},
+		"a mask":                 {over: func(_, y int) bool { return y > 195 }, covered: true},
+		"a mask on a tilted one": {over: func(_, y int) bool { return y > 195 }, degrees: 10, covered: true},
+	} {
+		f := &Frame{Width: 340, Height: 320, Pix: make([]byte, 3*340*320)}
+		for y := range f.Height {
+			for x := range f.Width {
+				grey := byte(60 + 120*((x/7+y/5)%2))
+				if tt.over != nil && tt.over(x, y) {
+					grey = byte(80 + (x+y)%3)
+				}
+				for c := range 3 {
+					f.Pix[3*(y*f.Width+x)+c] = grey
+				}
+			}
+		}
+		var q Quality
+		q.Eyes, q.Mouth = f.picture().uncovered(rotated(frontal(), tt.degrees))
+		if q.Covered() != tt.covered {
+			t.Errorf("%s: eyes %.2f, mouth %.2f", name, q.Eyes, q.Mouth)
+		}
+	}
+	nan := float32(math.NaN())
+	f := &Frame{Width: 20, Height: 20, Pix: make([]byte, 3*20*20)}
+	for _, points := range [][5]Point{{}, {{nan, nan}, {nan, nan}}, {{-1e30, 1e30}, {1e30, -1e30}}} {
+		f.picture().uncovered(points) // nonsense reads no pixel that there is not
+	}
+}

@@ -34,6 +34,10 @@ const (
 	// pictures as they are, 95 % have more than 170.
 	minSharpness = 40
 
+	// Covered faces: see faceprint-eval cover.
+	minEyes  = 0.20
+	minMouth = 0.33
+
 	// Sequences. Frames closer together than apart show the same moment. Boxes
 	// of one person overlap by far more than followOverlap from frame to frame
 	// at 5 frames a second and more; after followGap somebody else may have

@@ -18,6 +18,7 @@ var hintWords = map[string]string{
 	"turn-left":      "turn your head a little to your left",
 	"turn-right":     "turn your head a little to your right",
 	"nearer":         "come a little nearer",
+	"uncover-face":   "take off what covers the face",
 }
 
 // hint is a hint with its words.

@@ -392,6 +392,7 @@ static const struct {
 	{"nearer", "Come a little nearer."},
 	{"backlit", "There is too much light behind you."},
 	{"colour-cast", "The light is too coloured."},
+	{"uncover-face", "Take off what covers your face."},
 	{"press-finger", "Place your finger on the reader."},
 	{"press-again", "Place your finger on the reader again."},
 	{"press-flat", "Place your finger flat, in the middle of the reader."},
