@@ -64,7 +64,7 @@ func report(ctx context.Context, o reportOptions, out, progress io.Writer) error
 	}
 	text := string(doc)
 	o.liveness.model, o.liveness.threshold = o.face.model, shippedLive
-	o.liveness.paper, o.liveness.challenge = len(o.liveness.live) > 0, true
+	o.liveness.paper, o.liveness.still, o.liveness.challenge = len(o.liveness.live) > 0, true, true
 	clips := len(o.liveness.live) + len(o.liveness.attack)
 	if o.face.dir == "" && clips == 0 {
 		return errors.New("report: nothing to measure on: name pictures with --dir and --pairs, clips with --live and --attack")
@@ -161,6 +161,14 @@ func (r *livenessReport) lines() []string {
 		flat, doubted, answered := r.Paper.sum()
 		lines = append(lines, fmt.Sprintf("- Their faces on sheets of paper, turned by arithmetic: %d of %d flat ones are in doubt, as are %d of %d spans of the living people; %d of %d, flat or bent, turn far enough for a challenge.",
 			doubted, flat, r.Paper.Flat, r.Paper.Spans, answered, len(r.Paper.Sheets)))
+	}
+	if r.Stills != nil {
+		passed, pictures := 0, 0
+		for _, k := range r.Stills.Kinds {
+			passed, pictures = passed+k.Passed, pictures+k.Pictures
+		}
+		lines = append(lines, fmt.Sprintf("- One picture of theirs that the liveness score is sure of, with noise, held or moved about: %d of %d are taken for moving; %d of %d spans of the living people are not, and are asked to move.",
+			passed, pictures, r.Stills.Shipped, r.Stills.Living))
 	}
 	if r.Recordings != nil {
 		lines = append(lines, fmt.Sprintf("- The clips as recordings, which hear no question: %d of %d challenges answered by chance.", r.Recordings.Passed, r.Recordings.Challenges))
