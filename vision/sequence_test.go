@@ -2,6 +2,7 @@ package vision
 
 import (
 	"errors"
+	"hash/maphash"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -321,4 +322,27 @@ func TestWipeLeavesNothing(t *testing.T) {
 	if th.seq.Len() != 0 || th.seq.Same != 0.5 {
 		t.Errorf("%+v", th.seq)
 	}
+}
+
+// BenchmarkFingerprint compares the hash that knows a frame again with one of all
+// of its bytes.
+func BenchmarkFingerprint(b *testing.B) {
+	f := &Frame{Width: 640, Height: 480, Pix: make([]byte, 3*640*480)}
+	rng := rand.New(rand.NewPCG(3, 1))
+	for i := range f.Pix {
+		f.Pix[i] = byte(rng.Uint32())
+	}
+	var rows, all time.Duration
+	var sum uint64
+	for b.Loop() {
+		start := time.Now()
+		sum += f.fingerprint()
+		rows += time.Since(start)
+		start = time.Now()
+		sum += maphash.Bytes(seed, f.Pix)
+		all += time.Since(start)
+	}
+	_ = sum
+	b.ReportMetric(float64(rows)/float64(all), "x-all-bytes")
+	b.ReportMetric(float64(rows.Microseconds())/float64(b.N), "us-frame")
 }
