@@ -34,7 +34,9 @@ const (
 	// pictures as they are, 95 % have more than 170.
 	minSharpness = 40
 
-	// Covered faces: see faceprint-eval cover.
+	// Covered faces: of every sixth person of LFW 1 of 237 is taken for covered as
+	// they are; of glasses, masks and hands drawn on them, in one plain colour, 62 to
+	// 95 % are noticed (faceprint-eval cover --every 6).
 	minEyes  = 0.20
 	minMouth = 0.33
 
