@@ -221,6 +221,7 @@ type Device struct {
 	eyes    sync.Mutex                              // the face model is used by one goroutine at a time
 	present atomic.Int32                            // who is before the device (Watch)
 	letIn   atomic.Uint64                           // how many grants were given
+	visit   visitor                                 // whose face what was begun before the device is bound to
 
 	frames vision.Memory // of earlier attempts, against replays; whoever has the turn uses it
 	alarm  atomic.Int64  // when an attack was last seen, nanoseconds since 1970; 0 = never

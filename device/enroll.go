@@ -63,6 +63,7 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 	var made []store.Template
 	var scores map[string]float64
 	there := d.stays(r.Stay)
+	defer there.end()
 	defer func() { wipe(made) }()
 	if slices.Contains(r.Factors, Face) {
 		var t store.Template

@@ -363,6 +363,9 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (
 		if !seen.Kept {
 			continue
 		}
+		if s.Len() == 1 && !there.is(s.Embeddings()[0], s.Same) { // the others are compared with it
+			return store.Template{}, nil, fmt.Errorf("device: somebody else is there: %w", ErrLeft)
+		}
 		views.kept(seen.Quality)
 		d.tell(r.Notify, Event{Kind: "progress", Step: Face, Done: min(s.Len(), enrolFrames), Of: enrolFrames})
 		if s.Len() < enrolFrames {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/faceprint/faceprint/vision"
@@ -22,6 +24,9 @@ const (
 	// blindStay is how long somebody who was let in counts as there while the
 	// camera, and so whether they are, cannot be seen: a PIN is for that day.
 	blindStay = 2 * time.Minute
+	// So many good looks in a row at somebody else than the visitor: one may be a
+	// face in the background, or a bad frame that passed for a good one.
+	looksAtOther = 2
 	// An enrolment waits this many times as long for the first sight of who
 	// agreed to it: they may still stand aside, reading.
 	firstSight = 3
@@ -41,8 +46,9 @@ const (
 // Watch tells who comes and goes, until the context ends: an event "presence"
 // with the outcome "came" or "left", or "nobody" where somebody was let in and
 // then not seen. Nobody is recognised by it and nothing is kept. Somebody has
-// left when no face was seen for as long as away says; 0 = 5 s. While the device
-// is busy, whoever it is busy with is there.
+// left when no face was seen for as long as away says; 0 = 5 s. Of a visit that is
+// bound they have left also when somebody else is there, who then came. While the
+// device is busy, whoever it is busy with is there.
 func (d *Device) Watch(ctx context.Context, away time.Duration) error {
 	if d.hw.Camera == nil || d.hw.Faces == nil {
 		return errors.New("device: presence needs a camera and a face model")
@@ -53,10 +59,11 @@ func (d *Device) Watch(ctx context.Context, away time.Duration) error {
 	tick := time.NewTicker(glanceEvery)
 	defer tick.Stop()
 	defer d.present.Store(int32(Unwatched))
+	defer d.visit.bind(false)
 	var (
 		here   bool
 		seen   time.Time // when last
-		eye    glancer
+		eye    = glancer{who: &d.visit}
 		grants uint64    // that were given until now
 		since  time.Time // the last of which was given to somebody who was not seen since; zero: none
 	)
@@ -81,6 +88,11 @@ func (d *Device) Watch(ctx context.Context, away time.Duration) error {
 			d.present.Store(int32(eye.sight()))
 		}
 		switch {
+		case there && here && d.visit.replaced():
+			seen, since = now, time.Time{}
+			d.visit.bind(false)
+			d.send(Event{Kind: "presence", Outcome: "left", Detail: Replaced})
+			d.send(Event{Kind: "presence", Outcome: "came"})
 		case there:
 			seen, since = now, time.Time{}
 			if !here {
@@ -90,10 +102,12 @@ func (d *Device) Watch(ctx context.Context, away time.Duration) error {
 			}
 		case here && now.Sub(seen) >= away:
 			here, since = false, time.Time{}
+			d.visit.bind(false)
 			d.present.Store(int32(eye.sight()))
 			d.send(Event{Kind: "presence", Outcome: "left"})
 		case !here && !since.IsZero() && now.Sub(since) >= eye.patience(away):
 			since = time.Time{}
+			d.visit.bind(false)
 			d.send(Event{Kind: "presence", Outcome: "nobody"})
 		}
 	}
@@ -102,15 +116,87 @@ func (d *Device) Watch(ctx context.Context, away time.Duration) error {
 // Presence tells who is before the device, as far as Watch knows.
 func (d *Device) Presence() Presence { return Presence(d.present.Load()) }
 
+// Replaced is the detail of an event "left" where somebody else is there.
+const Replaced = "replaced"
+
+// Visit binds what follows to whoever is before the device now, or no longer:
+// while Watch runs it remembers their face as soon as it sees it well, in memory
+// alone, and tells that they left when another one is there in its place. It is
+// forgotten when they leave.
+func (d *Device) Visit(bound bool) { d.visit.bind(bound) }
+
+// visitor is the face whose visit it is. The zero one is nobody's.
+type visitor struct {
+	mu     sync.Mutex
+	bound  bool
+	face   vision.Embedding // nil until it was seen well
+	others int              // good looks in a row that showed somebody else
+}
+
+// bind begins a visit, or ends it.
+func (v *visitor) bind(bound bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.face.Wipe()
+	v.bound, v.face, v.others = bound, nil, 0
+}
+
+// like makes the visit that of whoever another one is of, as far as it is known.
+func (v *visitor) like(o *visitor) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	v.bound, v.face = true, slices.Clone(o.face)
+}
+
+// awaits tells whether a good look at somebody is wanted.
+func (v *visitor) awaits() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.bound
+}
+
+// saw takes note of a good look at somebody, whose face it does not keep but of
+// the first. same is the least cosine of two looks at one person.
+func (v *visitor) saw(e vision.Embedding, same float64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch {
+	case !v.bound:
+	case v.face == nil:
+		v.face = slices.Clone(e)
+	case vision.Cosine(v.face, e) >= same:
+		v.others = 0
+	default:
+		v.others++
+	}
+}
+
+// replaced tells whether somebody else is there.
+func (v *visitor) replaced() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.others >= looksAtOther
+}
+
+// is tells whether a good look shows the visitor; whoever comes first is.
+func (v *visitor) is(e vision.Embedding, same float64) bool {
+	v.saw(e, same)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.others == 0
+}
+
 // ErrLeft: whoever agreed to an enrolment was not seen any more.
 var ErrLeft = errors.New("whoever agreed to it has left")
 
 // stay is how an enrolment sees to it that who agreed is who is captured: it ends
-// when nobody was there for a while. The nil one sees to nothing.
+// when nobody was there for a while, or somebody else is. The nil one sees to
+// nothing.
 type stay struct {
 	d     *Device
 	limit time.Duration
 	until time.Time // they have left by then, unless they are seen
+	who   visitor   // of the visit, or of the first good look at the enrolment
 }
 
 // stays begins it; without a limit, or eyes, there is none.
@@ -118,13 +204,27 @@ func (d *Device) stays(limit time.Duration) *stay {
 	if limit <= 0 || d.hw.Camera == nil || d.hw.Faces == nil {
 		return nil
 	}
-	return &stay{d, limit, d.hw.Now().Add(firstSight * limit)}
+	s := &stay{d: d, limit: limit, until: d.hw.Now().Add(firstSight * limit)}
+	s.who.like(&d.visit)
+	return s
+}
+
+// is tells whether the face of a good frame is theirs.
+func (s *stay) is(e vision.Embedding, same float64) bool { return s == nil || s.who.is(e, same) }
+
+// end wipes the face.
+func (s *stay) end() {
+	if s != nil {
+		s.who.bind(false)
+	}
 }
 
 // look notes whether they were there now, and is ErrLeft when they have left.
 func (s *stay) look(there bool) error {
 	switch {
 	case s == nil:
+	case s.who.replaced():
+		return fmt.Errorf("device: somebody else is there: %w", ErrLeft)
 	case there:
 		s.until = s.d.hw.Now().Add(s.limit)
 	case !s.d.hw.Now().Before(s.until):
@@ -145,7 +245,7 @@ func (s *stay) watch(ctx context.Context, f func(context.Context) error) error {
 		defer close(done)
 		tick := time.NewTicker(glanceEvery)
 		defer tick.Stop()
-		var eye glancer
+		eye := glancer{who: &s.who}
 		for {
 			select {
 			case <-ctx.Done():
@@ -172,7 +272,8 @@ func (s *stay) watch(ctx context.Context, f func(context.Context) error) error {
 type glancer struct {
 	still vision.Stillness
 	there bool
-	blind bool // there was no picture to look at, or nothing to look with
+	blind bool     // there was no picture to look at, or nothing to look with
+	who   *visitor // is looked at well, where the visit is theirs; may be nil
 }
 
 // sight is what an eye that sees nobody knows.
@@ -198,7 +299,7 @@ func (g *glancer) glance(ctx context.Context, d *Device) bool {
 	defer cancel()
 	frame, err := d.hw.Camera.Frame(ctx)
 	if err != nil {
-		*g = glancer{blind: true}
+		*g = glancer{blind: true, who: g.who}
 		return false
 	}
 	defer frame.Wipe()
@@ -210,11 +311,29 @@ func (g *glancer) glance(ctx context.Context, d *Device) bool {
 	defer d.eyes.Unlock()
 	faces, err := d.hw.Faces.Detect(frame)
 	if err != nil {
-		*g = glancer{blind: true}
+		*g = glancer{blind: true, who: g.who}
 		return false
 	}
 	g.there = len(faces) > 0 && large(faces[0])
+	if g.there && g.who != nil && g.who.awaits() {
+		g.recall(d, frame, &faces[0])
+	}
 	return g.there
+}
+
+// recall shows a face that is seen well to whose visit it is. What cannot be
+// described tells nothing.
+func (g *glancer) recall(d *Device, frame *vision.Frame, face *vision.Face) {
+	profile, err := d.hw.Faces.Profile()
+	if err != nil || face.Quality.Hint() != vision.HintNone {
+		return
+	}
+	same, err := profile.Table.Threshold(samePersonFMR)
+	if err != nil || d.hw.Faces.Describe(frame, face) != nil {
+		return
+	}
+	g.who.saw(face.Embedding, same)
+	face.Embedding.Wipe()
 }
 
 func large(f vision.Face) bool { return f.Quality.Size >= presentSize }

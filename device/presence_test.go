@@ -220,6 +220,121 @@ func TestAnEnrolmentEndsWhenWhoAgreedLeaves(t *testing.T) {
 	}
 }
 
+// A visit that is bound ends when another face takes the place of the one that it
+// was bound to, without a moment in which nobody is there; one that is not bound
+// goes on, and then no face was remembered.
+func TestABoundVisitEndsWhenAnotherFaceIsThere(t *testing.T) {
+	inHall(t, func(t *testing.T, d *Device, h *hall) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		var mu sync.Mutex
+		var told []string
+		events := d.Subscribe(ctx)
+		running.Go(func() {
+			for e := range events {
+				if e.Kind == "presence" {
+					mu.Lock()
+					told = append(told, e.Outcome+e.Detail)
+					mu.Unlock()
+				}
+			}
+		})
+		running.Go(func() {
+			if err := d.Watch(ctx, 0); err != nil {
+				t.Error(err)
+			}
+		})
+		step := func(what string, face int, after time.Duration, remembered bool, events ...string) {
+			t.Helper()
+			h.set(face, false)
+			time.Sleep(after) // of the virtual clock
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			d.visit.mu.Lock()
+			defer d.visit.mu.Unlock()
+			if !slices.Equal(told, events) || remembered != (d.visit.face != nil) {
+				t.Errorf("%s: told %q, want %q; a face is remembered: %v", what, told, events, d.visit.face != nil)
+			}
+			told = nil
+		}
+		step("somebody", 1, time.Second, false, "came")
+		step("another, of an unbound visit", 2, time.Second, false)
+		d.Visit(true)
+		step("bound", 2, time.Second, true)
+		face := d.visit.face
+		step("another one looks in", 3, glanceEvery, true)
+		step("and goes", 2, time.Second, true)
+		step("another one takes over", 3, time.Second, false, "left"+Replaced, "came")
+		if slices.ContainsFunc(face, func(x float32) bool { return x != 0 }) {
+			t.Error("the face was not wiped")
+		}
+		step("and is nobody's visit yet", 4, time.Minute, false)
+		d.Visit(true)
+		step("theirs", 4, time.Second, true)
+		d.Visit(false)
+		step("which is over", 5, time.Second, false)
+		d.Visit(true)
+		step("one's own again", 5, time.Second, true)
+		step("who leaves", 0, defaultAway+time.Second, false, "left")
+		cancel()
+		running.Wait()
+	})
+}
+
+// Who agreed, whose face is captured and who touches is one person: an enrolment
+// ends when somebody else steps up in between, and stores nothing.
+func TestAnEnrolmentEndsWhenAnotherStepsUp(t *testing.T) {
+	for name, at := range map[string]struct{ consent, face, finger int }{
+		"before the first pose":                              {1, 2, 2},
+		"before the finger":                                  {1, 1, 2},
+		"without a consent that was seen, before the finger": {0, 1, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inHall(t, func(t *testing.T, d *Device, h *hall) {
+				ctx, cancel := context.WithCancel(t.Context())
+				var running sync.WaitGroup
+				running.Go(func() {
+					if err := d.Watch(ctx, 0); err != nil {
+						t.Error(err)
+					}
+				})
+				defer running.Wait()
+				defer cancel()
+				if at.consent != 0 {
+					h.set(at.consent, false)
+					d.Visit(true)
+					time.Sleep(time.Second) // of the virtual clock: they read, and type their name
+				}
+				h.set(at.face, false)
+				go func() { // ends with the enrolment, or with the test
+					select {
+					case <-h.reader:
+						h.set(at.finger, false)
+					case <-ctx.Done():
+					}
+				}()
+				began := time.Now()
+				_, err := d.Enroll(t.Context(), EnrollRequest{
+					Name: "Ada", Factors: []Factor{Face, Finger}, Finger: "right-thumb", Stay: 5 * time.Second, Consent: store.Consent{At: began, TextVersion: "1"},
+				})
+				if took := time.Since(began); !errors.Is(err, ErrLeft) || took > 5*time.Second {
+					t.Errorf("after %v: %v", took, err)
+				}
+				err = d.vault.View(func(tx *store.Tx) error {
+					if users, err := tx.Users(); err != nil || len(users) != 0 {
+						t.Errorf("stored: %v, %v", users, err)
+					}
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
 func TestANameIsWhatPeopleSee(t *testing.T) {
 	for _, name := range []string{"Ada", "Ünï çødé 李雷 مريم", "می\u200cخواهم", "क्\u200dष", "👩\u200d👩\u200d👧", "☺️", "O'Neill-Smith Jr.", `<img src=x>`, "7"} {
 		if err := checkName(name); err != nil {

@@ -55,6 +55,7 @@ func (k *kioskPage) start(ctx context.Context, running *sync.WaitGroup, back *ba
 		Version: version(), Bench: back.config.Bench.Enabled, Enrol: kiosk.Enrolling(k.config.Enrol),
 		PIN: back.device.Policy().PIN, Mirror: !back.config.Camera.Mirror, Log: log,
 		Present: func() bool { return back.device.Presence() == device.Somebody },
+		Visit:   back.device.Visit,
 		Allow:   func(uid int) bool { return groups.UserRole(uid) >= api.RoleKiosk },
 	}
 	for _, f := range []device.Factor{device.Face, device.Finger} {

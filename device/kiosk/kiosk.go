@@ -102,6 +102,10 @@ type Options struct {
 	Picture Picture     // nil: no preview
 	Mirror  bool        // show the preview as a mirror does; false where the camera does that
 	Present func() bool // whether somebody is before the device; nil: nobody knows
+	// Visit binds what follows to whose face is before the device, or no longer:
+	// when another one is there in its place an event says that they left. Nil:
+	// nobody looks.
+	Visit func(bound bool)
 	// Allow tells whether a process of this user may use the page; nil allows
 	// nobody.
 	Allow func(uid int) bool
@@ -138,12 +142,15 @@ func New(back Backend, o Options) (*Server, error) {
 	if o.Peer == nil {
 		o.Peer = peerUser
 	}
+	if o.Visit == nil {
+		o.Visit = func(bool) {}
+	}
 	if o.Enrol == "" {
 		o.Enrol = EnrolOff
 	}
 	s := &Server{back: back, opts: o, log: o.Log, turn: make(chan struct{}, 1)}
 	s.turn <- struct{}{}
-	s.pages.now, s.codes.now = o.Now, o.Now
+	s.pages.now, s.pages.visit, s.codes.now = o.Now, o.Visit, o.Now
 	var err error
 	if s.files, err = loadFiles(); err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ type page struct {
 	token string
 	ctx   context.Context // ends when another page takes over or the stream ends
 	end   context.CancelFunc
+	visit func(bound bool) // binds what is noted here to whose face is there
 
 	mu     sync.Mutex
 	person client.Person // who was recognised on it
@@ -66,6 +67,7 @@ func (p *page) signIn(who client.Person, until time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.person, p.until = who, until
+	p.visit(true)
 }
 
 // signedIn returns who was recognised on this page and is still there.
@@ -86,6 +88,7 @@ func (p *page) leave() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.person, p.until, p.permit, p.agreed = client.Person{}, time.Time{}, time.Time{}, consent{}
+	p.visit(false)
 }
 
 // signOut forgets who was recognised: somebody else is to be enrolled.
@@ -101,7 +104,9 @@ func (p *page) signOut() {
 func (p *page) agree(c consent) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.agreed = c
+	if p.agreed = c; c.Version != "" {
+		p.visit(true)
+	}
 }
 
 // consented is what who is there agreed to.
@@ -126,6 +131,7 @@ func (p *page) permitted(now time.Time) bool {
 // pages are those that were loaded. One of them at most is in use.
 type pages struct {
 	now    func() time.Time
+	visit  func(bound bool)
 	mu     sync.Mutex
 	issued []string // tokens, the newest last
 	inUse  *page
@@ -164,7 +170,7 @@ func (ps *pages) take(ctx context.Context, token string) (*page, error) {
 		ps.inUse.end()
 		ps.inUse.leave()
 	}
-	p := &page{token: token}
+	p := &page{token: token, visit: ps.visit}
 	p.ctx, p.end = context.WithCancel(ctx)
 	ps.inUse = p
 	return p, nil

@@ -171,7 +171,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 			case next.Kind != "presence":
 			case next.Outcome == "came":
 				away.Stop()
-			case next.Outcome == "left" && p.shows():
+			case next.Outcome == "left" && next.Detail != device.Replaced && p.shows():
 				away.Reset(codeAway)
 			case next.Outcome == "left":
 				p.leave() // and whoever is next is somebody else
