@@ -221,6 +221,16 @@ func factorWords(fs []Factor) []string {
 	return w
 }
 
+// checkDuplicateOf checks what was seen so far.
+func (d *Device) checkDuplicateOf(s *vision.Sequence, who store.UserID, profile vision.Profile) error {
+	mean, err := s.Mean()
+	if err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
+	defer mean.Wipe()
+	return d.checkDuplicate(mean, who, profile)
+}
+
 // checkDuplicate refuses a face that is somebody else's, and, for a person who
 // has templates, one that is not theirs: a second template is for another light
 // or for glasses, and whoever is no longer like any of their own is forgotten and

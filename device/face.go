@@ -366,7 +366,11 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (
 		if s.Len() == 1 && !there.is(s.Embeddings()[0], s.Same) { // the others are compared with it
 			return store.Template{}, nil, fmt.Errorf("device: somebody else is there: %w", ErrLeft)
 		}
-		views.kept(seen.Quality)
+		if views.kept(seen.Quality); s.Len() == frontFrames { // whoever is enrolled already is told before they turn
+			if err := d.checkDuplicateOf(s, r.Who, profile); err != nil {
+				return store.Template{}, nil, err
+			}
+		}
 		d.tell(r.Notify, Event{Kind: "progress", Step: Face, Done: min(s.Len(), enrolFrames), Of: enrolFrames})
 		if s.Len() < enrolFrames {
 			continue
@@ -386,14 +390,14 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (
 		}
 		hints.tell(hint)
 	}
+	if err := d.checkDuplicateOf(s, r.Who, profile); err != nil {
+		return store.Template{}, nil, err
+	}
 	mean, err := s.Mean()
 	if err != nil {
 		return store.Template{}, nil, fmt.Errorf("device: %w", err)
 	}
 	defer mean.Wipe()
-	if err := d.checkDuplicate(mean, r.Who, profile); err != nil {
-		return store.Template{}, nil, err
-	}
 	data, err := mean.MarshalBinary()
 	if err != nil {
 		return store.Template{}, nil, fmt.Errorf("device: %w", err)

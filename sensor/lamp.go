@@ -23,6 +23,15 @@ const (
 	LampFault        // purple, three flashes, then dark; a plain light is off
 )
 
+var lampNames = [...]string{LampOff: "off", LampReady: "ready", LampWorking: "working", LampYes: "yes", LampNo: "no", LampLocked: "locked", LampFault: "fault"}
+
+func (l Lamp) String() string {
+	if int(l) < len(lampNames) {
+		return lampNames[l]
+	}
+	return "unknown"
+}
+
 // Ways and colours of AuraLedConfig (manual p. 27).
 const (
 	auraFlash, auraOn, auraOff    = 2, 3, 4

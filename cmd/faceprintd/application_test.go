@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/jpeg"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +19,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 
@@ -204,7 +209,7 @@ func (k *kioskBench) application() {
 	if err := json.Unmarshal([]byte(text), &claims); err != nil {
 		t.Fatalf("the application says %q", text)
 	}
-	if claims.Sub != alice.User || claims.Name != "Alice" || claims.ACR != openid.ACRBoth || !slices.Equal(claims.AMR, []string{"face", "fpt", "mfa"}) {
+	if claims.Sub != alice || claims.Name != "Alice" || claims.ACR != openid.ACRBoth || !slices.Equal(claims.AMR, []string{"face", "fpt", "mfa"}) {
 		t.Errorf("the application was told %+v", claims)
 	}
 
@@ -233,16 +238,7 @@ func (k *kioskBench) application() {
 		t.Fatal(err)
 	}
 	k.camera("off")
-	for where, told := range map[string]chan string{"server": a.server, "browser": a.browser} {
-		select {
-		case session := <-told:
-			if session != claims.SID || session == "" {
-				t.Errorf("the application's %s was told of the session %q, hers is %q", where, session, claims.SID)
-			}
-		case <-k.ctx.Done():
-			t.Fatalf("the application's %s was not told that she left", where)
-		}
-	}
+	a.left(k, claims.SID)
 	if err := lock.Wait(); err != nil {
 		t.Errorf("the session is not locked: %v", err)
 	}
@@ -250,4 +246,80 @@ func (k *kioskBench) application() {
 	if text := js[string](k, "document.body.innerText"); text != "here is nobody" {
 		t.Errorf("after she left, the application says %q", text)
 	}
+}
+
+// Who signs in without being seen, which a PIN allows, is signed out when nobody
+// came before the camera for as long as somebody who leaves is waited for.
+func (k *kioskBench) unseen() {
+	t, a := k.t, k.app
+	if _, err := k.client.SetPIN(k.ctx, k.alice(), client.NewPIN{PIN: "271828"}); err != nil {
+		t.Fatal(err)
+	}
+	k.sim("camera " + emptyRoom(t))
+	k.daemon.until(k.ctx, t, func(s client.Status) bool { return s.Present == "nobody" })
+	if err := a.discover(k.ctx, k.url+"oidc"); err != nil {
+		t.Fatal(err)
+	}
+	k.do(chromedp.Navigate(a.URL + "/start"))
+	k.on("idle")
+	k.press("Use PIN")
+	k.on("pin")
+	k.do(chromedp.SendKeys(chromedp.CSS("input[name=name]"), "alice"), chromedp.SendKeys(chromedp.CSS(".pin"), "271828"), chromedp.KeyEvent(kb.Enter))
+	k.until("location.href.startsWith('" + a.URL + "/callback')")
+	var claims struct {
+		Name, SID string
+		AMR       []string
+	}
+	text := js[string](k, "document.body.innerText")
+	if err := json.Unmarshal([]byte(text), &claims); err != nil || claims.Name != "Alice" || !slices.Equal(claims.AMR, []string{"pin"}) {
+		t.Fatalf("the application says %q", text)
+	}
+	// The kiosk's page stays open beside the application.
+	page, cancel := chromedp.NewContext(k.ctx)
+	defer cancel()
+	if err := chromedp.Do(page, chromedp.Navigate(k.url)); err != nil {
+		t.Fatal(err)
+	}
+	a.left(k, claims.SID)
+	k.do(chromedp.Navigate(a.URL + "/"))
+	if text := js[string](k, "document.body.innerText"); text != "here is nobody" {
+		t.Errorf("after nobody was seen, the application says %q", text)
+	}
+}
+
+// left waits until the application's server and its page in the browser are told
+// that the session is over.
+func (a *application) left(k *kioskBench, session string) {
+	k.t.Helper()
+	for where, told := range map[string]chan string{"server": a.server, "browser": a.browser} {
+		select {
+		case got := <-told:
+			if got != session || session == "" {
+				k.t.Errorf("the application's %s was told of the session %q, hers is %q", where, got, session)
+			}
+		case <-k.ctx.Done():
+			k.t.Fatalf("the application's %s was not told that she left", where)
+		}
+	}
+}
+
+// emptyRoom is a clip in which nobody is: grey, and a noise that moves.
+func emptyRoom(t testing.TB) string {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(8, 8))
+	var clip bytes.Buffer // JPEGs, one after the other
+	for range 25 {
+		picture := image.NewGray(image.Rect(0, 0, 640, 480))
+		for i := range picture.Pix {
+			picture.Pix[i] = 120 + byte(rng.IntN(8))
+		}
+		if err := jpeg.Encode(&clip, picture, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "empty.mjpeg")
+	if err := os.WriteFile(file, clip.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }

@@ -417,8 +417,10 @@ const (
 )
 
 // light lets the module's lamp say what the device does, until the events end.
-// broken tells whether something is missing without which nobody gets in.
-func (f *finger) light(ctx context.Context, events <-chan device.Event, broken func() bool) {
+// broken tells whether something is missing without which nobody gets in. What a
+// ring of colours shows is announced as it changes, for a screen to show as well.
+func (f *finger) light(ctx context.Context, events <-chan device.Event, broken func() bool, announce func(device.Event)) {
+	shown := sensor.LampOff
 	idle := time.NewTimer(0)
 	defer idle.Stop()
 	working := false
@@ -448,10 +450,15 @@ func (f *finger) light(ctx context.Context, events <-chan device.Event, broken f
 		}
 		if m, gen, err := f.part.get(); err == nil {
 			c, cancel := context.WithTimeout(ctx, lampAnswer)
-			if err := m.Show(c, show); c.Err() == nil {
+			err := m.Show(c, show)
+			if c.Err() == nil {
 				_ = f.noted(gen, err)
 			}
 			cancel()
+			if err == nil && show != shown && m.Info().Lamp == sensor.LampAura {
+				shown = show
+				announce(device.Event{Kind: "lamp", Step: device.Finger, Outcome: show.String()})
+			}
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -212,7 +213,8 @@ func TestLampFollowsTheDevice(t *testing.T) {
 		f.part.set(m, true, nil)
 		events := make(chan device.Event)
 		var broken atomic.Bool
-		running.Go(func() { f.light(ctx, events, broken.Load) })
+		var told []string
+		running.Go(func() { f.light(ctx, events, broken.Load, func(e device.Event) { told = append(told, e.Outcome) }) })
 		shows := func(after time.Duration, want string) {
 			t.Helper()
 			time.Sleep(after) // of the bubble
@@ -253,6 +255,9 @@ func TestLampFollowsTheDevice(t *testing.T) {
 		close(events)
 		host.Close()
 		running.Wait()
+		if want := strings.Fields("ready working no ready locked working ready working fault ready fault ready"); !slices.Equal(told, want) {
+			t.Errorf("announced %q, want %q", told, want)
+		}
 	})
 }
 

@@ -140,7 +140,7 @@ func TestKioskPhone(t *testing.T) {
 	k.on("idle")
 
 	// Somebody else's pairing is told at the kiosk, without a name.
-	invited, err := k.client.Invite(k.ctx, client.Invite{User: made.User})
+	invited, err := k.client.Invite(k.ctx, client.Invite{User: made})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -101,7 +101,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 				need = append(need, cameraStatus(camera.State()), models.status())
 			}
 			return slices.ContainsFunc(need, func(p client.Part) bool { return p.State == "missing" })
-		})
+		}, authenticator.Announce)
 	})
 	running.Go(func() { authenticator.Keep(ctx, c.Keep.policy()) })
 	if onBench != nil {

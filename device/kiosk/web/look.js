@@ -54,6 +54,7 @@ export function look(state, factors, heading, announce) {
 
   /** Puts what is measured now into the oval. @param {string} factor */
   function turnTo(factor) {
+    for (const f of factors) steps[f].view.classList.toggle('now', f === factor);
     eye.turn('');
     if (factor === 'finger') {
       eye.within.replaceChildren(tip.view);

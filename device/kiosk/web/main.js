@@ -27,6 +27,7 @@ import { known, language, languages, own, say, speak, when } from './words.js';
 
 const main = /** @type {HTMLElement} */ (document.getElementById('main'));
 const bar = /** @type {HTMLElement} */ (document.getElementById('bar'));
+const lamp = /** @type {HTMLElement} */ (document.getElementById('lamp'));
 const live = /** @type {HTMLElement} */ (document.getElementById('say'));
 
 // The login of a web application that is to be answered, if that is what the
@@ -117,10 +118,12 @@ addEventListener('popstate', () => {
   if (screen && !['idle', 'lost', 'elsewhere'].includes(screen.name)) home();
 });
 
+let left = Promise.resolve(); // the device knows that what was under way has ended
+
 /** Goes to the first screen; what was under way ends. */
 export function home() {
   endVisit();
-  void post('/leave', {}, always).catch(() => {});
+  left = post('/leave', {}, always).catch(() => {});
   state.permitted = false; // a code is for one visit
   tired = here;
   idle();
@@ -196,12 +199,14 @@ function first(note) {
   async function check() {
     const gone = state.missing.length;
     try {
+      await left;
       await refresh();
       paint();
       if (gone && !state.missing.length && screen?.view === view) resume(); // whoever waited for it is looked at now
     } catch { /* the stream notices */ }
   }
   paint();
+  void check(); // somebody was enrolled, or forgotten, or failed
   return {
     name: 'idle', view,
     bar: [
@@ -391,6 +396,7 @@ export function trouble(e, retry, note) {
 }
 
 function paintLanguages() {
+  enlarge(document.documentElement.dataset.text ?? '');
   const group = /** @type {HTMLElement} */ (document.getElementById('languages'));
   group.setAttribute('aria-label', say('languages'));
   group.replaceChildren(...Object.entries(languages).map(([tag, l]) => {
@@ -500,14 +506,28 @@ function happened(e) {
       // since who holds one up is not seen; what nobody can leave stays too.
       if (screen && !['idle', 'lost', 'elsewhere', 'locked', 'code-for-phone'].includes(screen.name)) idle();
       void signOut();
+      enlarge('');
       if (!tired && language !== own() && screen?.name === 'idle') void turn(own());
       tired = false;
     }
+    if (e.outcome === 'nobody') void signOut(); // who was let in is not seen
     if (tired) return;
   }
+  if (e.kind === 'lamp') lamp.dataset.shows = e.outcome; // as the finger reader's own
   if (e.kind === 'phone-paired' && e.outcome === 'somebody') somebodyPaired();
   screen?.on?.(e);
 }
+
+const sizes = ['', 'large', 'larger'];
+
+/** Makes the text as large as that. @param {string} size */
+function enlarge(size) {
+  document.documentElement.dataset.text = size;
+  larger.setAttribute('aria-label', say('text.larger'));
+  larger.setAttribute('aria-pressed', String(size !== ''));
+}
+const larger = /** @type {HTMLButtonElement} */ (document.getElementById('larger'));
+larger.addEventListener('click', () => enlarge(sizes[(sizes.indexOf(document.documentElement.dataset.text ?? '') + 1) % sizes.length]));
 
 await speak(own());
 paintLanguages();
