@@ -171,6 +171,18 @@ func (d *Device) Login(ctx context.Context, account string, r Request) (Decision
 	return d.attempt(ctx, r, "login")
 }
 
+// LoginPIN decides by a PIN alone, like AuthenticatePIN, whether it is that of the
+// person whose account it is. The PIN is wiped.
+func (d *Device) LoginPIN(ctx context.Context, account string, r Request, pin []byte) (Decision, error) {
+	defer clear(pin)
+	var err error
+	if r.Who, err = d.Account(account); err != nil {
+		return Decision{}, err
+	}
+	r.Scope = Vouch
+	return d.AuthenticatePIN(ctx, r, "", pin)
+}
+
 // Fingers are the labels of the person's fingers, in order and each once; one
 // that was enrolled without a label counts as "".
 func (d *Device) Fingers(user store.UserID) (labels []string, err error) {

@@ -102,6 +102,10 @@ func (b *backend) Login(ctx context.Context, a client.LoginAttempt, tell func(st
 			}
 		},
 	}
+	if a.PIN != "" {
+		w, err := wireDecision(b.device.LoginPIN(ctx, a.Account, r, []byte(a.PIN)))
+		return w, nil, err
+	}
 	if a.Keyring {
 		r.Scope = device.Keyring
 	}

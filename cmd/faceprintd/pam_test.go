@@ -228,6 +228,47 @@ func TestPamFaceprint(t *testing.T) {
 		p.says(t, "Locked for now")
 		byPassword(t, p)
 	})
+	t.Run("a PIN", func(t *testing.T) {
+		fresh(t)
+		if _, err := m.client.SetPIN(t.Context(), m.user, client.NewPIN{PIN: "271828"}); err != nil {
+			t.Fatal(err)
+		}
+		const asks = "PIN, or your password:"
+		after := func(options, typed string) *program {
+			t.Helper()
+			p := try(options)
+			p.says(t, asks)
+			p.typed(t, typed)
+			return p
+		}
+		m.sim(t, "touch mallory right-index-finger")
+		granted(t, after("wait pin", "271828"))
+		if got := m.audited(t, "pin", "granted"); got != 1 {
+			t.Errorf("%d yes by PIN are recorded", got)
+		}
+		granted(t, after("wait pin", password))
+		before := m.audited(t, "pin", "refused")
+		p := after("wait pin", "314159")
+		p.says(t, "That is not your PIN.")
+		refused(t, p)
+		if got := m.audited(t, "pin", "refused"); got != before+1 {
+			t.Errorf("%d wrong PINs are recorded, want 1", got-before)
+		}
+		refused(t, after("wait pin", "2718281828459"), "not your PIN") // longer than any: a password
+		if got := m.audited(t, "pin", "refused"); got != before+1 {
+			t.Error("what is no PIN went to the device")
+		}
+		fresh(t)
+		m.sim(t, "unplug") // the day that a PIN is for
+		granted(t, after("wait pin", "271828"))
+		m.sim(t, "plug")
+		m.ready(t, "finger", "fprint")
+		fresh(t)
+		p = try("wait timeout=1")
+		p.says(t, "Password:")
+		p.typed(t, "271828")
+		refused(t, p, asks)
+	})
 	t.Run("an account that is nobody's", func(t *testing.T) {
 		fresh(t)
 		m.sim(t, "touch alice right-index-finger")

@@ -36,6 +36,7 @@
 #define DEFAULT_OWNER "faceprint" /* and root, always */
 #define DEFAULT_TIMEOUT 15        /* seconds that an attempt may take */
 #define MOST_TIMEOUT 120          /* the daemon takes no more */
+#define MOST_PIN 12               /* digits; the daemon gives out none that is longer */
 #define CONNECT_MS 2000           /* for a daemon that does not take the call */
 /* Login screens and screen locks of this machine. What raises somebody's rights
  * within their session (sudo, su, polkit-1) is not among them: there an empty
@@ -53,6 +54,7 @@ struct options {
 	const char *services; /* that are looked at, with a colon between */
 	int timeout;	      /* seconds */
 	int wait;    /* look first, ask for the password after; else both at once */
+	int pin;     /* ask for the device's PIN after a look without a yes */
 	int keyring; /* leave its password, where the daemon tells one, to the modules that follow */
 	int debug;
 };
@@ -70,7 +72,7 @@ static int number(const char *s, int least, int most, int *out)
 
 static int read_options(pam_handle_t *pamh, int argc, const char **argv, struct options *o)
 {
-	*o = (struct options){DEFAULT_SOCKET, DEFAULT_OWNER, DEFAULT_SERVICES, DEFAULT_TIMEOUT, 0, 0, 0};
+	*o = (struct options){DEFAULT_SOCKET, DEFAULT_OWNER, DEFAULT_SERVICES, DEFAULT_TIMEOUT, 0, 0, 0, 0};
 	for (int i = 0; i < argc; i++) {
 		const char *a = argv[i];
 		if (strncmp(a, "socket=/", 8) == 0)
@@ -83,6 +85,8 @@ static int read_options(pam_handle_t *pamh, int argc, const char **argv, struct 
 			;
 		else if (strcmp(a, "wait") == 0)
 			o->wait = 1;
+		else if (strcmp(a, "pin") == 0)
+			o->pin = 1;
 		else if (strcmp(a, "keyring") == 0)
 			o->keyring = 1;
 		else if (strcmp(a, "debug") == 0)
@@ -305,8 +309,9 @@ static const char *service(pam_handle_t *pamh)
 	return item;
 }
 
-/* ask sends the question. */
-static int ask(pam_handle_t *pamh, const struct options *o, const char *account, struct question *q)
+/* ask sends the question: whether the person is here, or with a PIN, of digits
+ * alone, whether it is theirs. */
+static int ask(pam_handle_t *pamh, const struct options *o, const char *account, const char *pin, struct question *q)
 {
 	uint8_t random[16];
 	char body[512], head[256];
@@ -319,8 +324,9 @@ static int ask(pam_handle_t *pamh, const struct options *o, const char *account,
 		return -1;
 	for (size_t i = 0; i < sizeof(random); i++)
 		(void)snprintf(q->nonce + 2 * i, 3, "%02x", random[i]);
-	int n = snprintf(body, sizeof(body), "{\"account\":\"%s\",\"nonce\":\"%s\",\"service\":\"%s\",\"timeout_ms\":%d%s}",
-			 account, q->nonce, service(pamh), o->timeout * 1000, o->keyring && getuid() == 0 ? ",\"keyring\":true" : "");
+	int n = snprintf(body, sizeof(body), "{\"account\":\"%s\",\"nonce\":\"%s\",\"service\":\"%s\",\"timeout_ms\":%d%s%s%s%s}",
+			 account, q->nonce, service(pamh), o->timeout * 1000, o->keyring && getuid() == 0 ? ",\"keyring\":true" : "",
+			 pin != NULL ? ",\"pin\":\"" : "", pin != NULL ? pin : "", pin != NULL ? "\"" : "");
 	if (n < 0 || (size_t)n >= sizeof(body))
 		return -1;
 	int h = snprintf(head, sizeof(head),
@@ -332,9 +338,9 @@ static int ask(pam_handle_t *pamh, const struct options *o, const char *account,
 		return -1;
 	q->until = start + (int64_t)o->timeout * 1000 + GRACE_MS;
 	q->fd = dial(pamh, o);
-	if (q->fd < 0)
-		return -1;
-	if (send_all(q->fd, head, (size_t)h) != 0 || send_all(q->fd, body, (size_t)n) != 0) {
+	int sent = q->fd >= 0 && send_all(q->fd, head, (size_t)h) == 0 && send_all(q->fd, body, (size_t)n) == 0;
+	explicit_bzero(body, sizeof(body));
+	if (!sent) {
 		hang_up(q);
 		return -1;
 	}
@@ -401,6 +407,8 @@ static const struct {
 	{"lift-finger", "Lift your finger."},
 	{"locked-out", "Locked for now after too many failures; use your password."},
 	{"not-enrolled", "This account has no face or finger."},
+	{"pin-no-match", "That is not your PIN."},
+	{"pin-forbidden", "This device takes no PIN."},
 };
 
 static const char *text_of(const char *word)
@@ -474,6 +482,30 @@ static int offer(pam_handle_t *pamh, int flags, struct question *q)
 	return e == PAM_SUCCESS ? PAM_IGNORE : e;
 }
 
+/* by_pin asks for the PIN that the device keeps. What is none is left to the
+ * modules after this one, as a password. */
+static int by_pin(pam_handle_t *pamh, int flags, const struct options *o, const char *account)
+{
+	char *typed = NULL;
+	struct question q;
+	int result = PAM_IGNORE;
+	int e = pam_prompt(pamh, PAM_PROMPT_ECHO_OFF, &typed, "PIN, or your password: ");
+	if (e != PAM_SUCCESS || typed == NULL) {
+		free(typed);
+		return e == PAM_SUCCESS ? PAM_CONV_ERR : e;
+	}
+	size_t n = strlen(typed);
+	if (n > 0 && n <= MOST_PIN && strspn(typed, "0123456789") == n && ask(pamh, o, account, typed, &q) == 0) {
+		result = follow(pamh, flags, &q);
+		hang_up(&q);
+	}
+	if (n > 0 && result != PAM_SUCCESS && pam_set_item(pamh, PAM_AUTHTOK, typed) != PAM_SUCCESS)
+		result = PAM_AUTH_ERR;
+	explicit_bzero(typed, n);
+	free(typed);
+	return result;
+}
+
 PAM_EXTERN __attribute__((visibility("default"))) int pam_sm_authenticate(pam_handle_t *pamh, int flags, int argc, const char **argv)
 {
 	struct options o;
@@ -488,7 +520,7 @@ PAM_EXTERN __attribute__((visibility("default"))) int pam_sm_authenticate(pam_ha
 		return PAM_AUTHINFO_UNAVAIL;
 	}
 	struct question q;
-	if (ask(pamh, &o, account, &q) != 0)
+	if (ask(pamh, &o, account, NULL, &q) != 0)
 		return PAM_AUTHINFO_UNAVAIL;
 
 	/* The first line says that the daemon looks, or at once why it does not:
@@ -510,6 +542,8 @@ PAM_EXTERN __attribute__((visibility("default"))) int pam_sm_authenticate(pam_ha
 	hang_up(&q);
 	explicit_bzero(&a, sizeof(a));
 	explicit_bzero(&q, sizeof(q));
+	if (o.pin && (result == PAM_AUTH_ERR || result == PAM_AUTHINFO_UNAVAIL))
+		result = by_pin(pamh, flags, &o, account);
 	return result;
 }
 

@@ -348,6 +348,7 @@ type LoginAttempt struct {
 	Nonce     string `json:"nonce" doc:"The asker's, fresh for every attempt; every line of the answer repeats it." minLength:"16" maxLength:"128" pattern:"^[0-9a-zA-Z_-]+$"`
 	Service   string `json:"service,omitempty" doc:"Name of the PAM service." maxLength:"64"`
 	TimeoutMs int    `json:"timeout_ms,omitempty" doc:"The deadline of the whole attempt; 0 is the device's default." minimum:"0" maximum:"120000"`
+	PIN       string `json:"pin,omitempty" doc:"Decide by this PIN alone, and look at nobody." maxLength:"64"`
 	Keyring   bool   `json:"keyring,omitempty" doc:"Of a yes by face and finger, tell the password of the account's keyring where the device keeps one. Root alone may ask for it."`
 }
 

@@ -216,7 +216,9 @@ function first(note) {
     on(e) {
       if (e.kind !== 'presence') return;
       paint();
-      if (e.outcome === 'came' && state.people && !state.missing.length && !locked) scan();
+      if (e.outcome !== 'came' || !state.people || locked) return;
+      if (state.missing.length) void check(); // who is seen is seen by a camera that is back
+      else scan();
     },
     leave() {
       clearInterval(tick);
