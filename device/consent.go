@@ -10,7 +10,7 @@ type ConsentText struct {
 	Text     string
 }
 
-const consentVersion = "2026-12"
+const consentVersion = "2026-12b" // tells of backups
 
 var (
 	//go:embed consent.en.txt

@@ -33,6 +33,7 @@ type EnrollRequest struct {
 type Enrollment struct {
 	User      store.UserID
 	Templates []store.Template // without their data
+	Consent   store.Consent    // as it is recorded
 	Audit     uint64
 	Took      time.Duration
 }
@@ -90,6 +91,7 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 		out.Templates = nil
 		now := d.hw.Now().UTC()
 		r.Consent.At = r.Consent.At.UTC()
+		out.Consent = r.Consent
 		if r.Who == "" {
 			out.User = store.NewUserID()
 			if err := tx.AddPerson(store.Person{ID: out.User, Name: r.Name, Created: now, Consent: r.Consent}); err != nil {

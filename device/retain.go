@@ -41,6 +41,21 @@ func (r Retention) End(p store.Person) time.Time {
 	return end
 }
 
+// Due is End as it stands now, with the time in which it is to be announced, and
+// whether no use puts it off.
+func (r Retention) Due(p store.Person, now time.Time) (end time.Time, anyway bool) {
+	end = r.End(p)
+	if end.IsZero() {
+		return end, false
+	}
+	if soonest := now.Add(r.Announce); !end.Equal(p.Ends) && end.Before(soonest) {
+		end = soonest
+	}
+	p.LastUsed = end
+	used := r.End(p)
+	return end, !used.IsZero() && !used.After(end)
+}
+
 // sweepEvery is how often Keep looks.
 const sweepEvery = 6 * time.Hour
 
@@ -113,10 +128,7 @@ func (d *Device) retain(ctx context.Context, r Retention) error {
 		return errors.Join(wrong, fmt.Errorf("device: retention: %w", err))
 	}
 	for _, p := range announce {
-		ends := r.End(p)
-		if soonest := now.Add(r.Announce); ends.Before(soonest) {
-			ends = soonest
-		}
+		ends, _ := r.Due(p, now)
 		wrong = errors.Join(wrong, d.announce(p.ID, now, ends))
 	}
 	for _, user := range erase {

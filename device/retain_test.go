@@ -2,6 +2,8 @@ package device
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
@@ -307,5 +309,43 @@ func TestSweepGoesOnAfterAnError(t *testing.T) {
 	}
 	if err := d.Sweep(t.Context(), r); err == nil { // what is owed is still owed
 		t.Error("the second time nothing is wrong")
+	}
+}
+
+// A receipt of consent states which text, by its digest, and how long is kept.
+func TestAgreementIsSigned(t *testing.T) {
+	d, _ := newTestDevice(t, &clock{noon}, true)
+	text := ConsentTexts()[1]
+	signed, err := d.Agreement(Enrollment{
+		User: "aaaaaaaaaaaaaaaa", Audit: 3, Consent: store.Consent{At: noon, TextVersion: text.Version, Language: text.Language, Witness: "w"},
+		Templates: []store.Template{{Kind: store.KindFace}},
+	}, Retention{Unused: 2 * day})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte(text.Text))
+	for _, says := range []string{`"person":"aaaaaaaaaaaaaaaa"`, `"language":"de"`, `"kept_unused":"48h0m0s"`, `"text_sha256":"` + hex.EncodeToString(sum[:]) + `"`, `"templates":["face"]`} {
+		checkStatement(t, signed, d.WitnessKey(), says)
+	}
+}
+
+// The day that people are told is the one on which they are erased.
+func TestDueIsWhatHappens(t *testing.T) {
+	p := store.Person{Created: noon}
+	for _, tt := range []struct {
+		r      Retention
+		now    time.Time
+		end    time.Time
+		anyway bool
+	}{
+		{Retention{}, noon, time.Time{}, false},
+		{Retention{Unused: 100 * day, Announce: 10 * day}, noon, noon.Add(100 * day), false},
+		{Retention{Longest: 100 * day, Announce: 10 * day}, noon, noon.Add(100 * day), true},
+		{Retention{Longest: 4 * day, Announce: 8 * day}, noon.Add(day), noon.Add(9 * day), true}, // it was not announced yet
+		{Retention{Unused: 10 * day, Longest: 12 * day}, noon.Add(5 * day), noon.Add(10 * day), false},
+	} {
+		if end, anyway := tt.r.Due(p, tt.now); !end.Equal(tt.end) || anyway != tt.anyway {
+			t.Errorf("%+v at %v: %v, %v", tt.r, tt.now, end, anyway)
+		}
 	}
 }

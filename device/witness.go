@@ -3,8 +3,11 @@ package device
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -24,6 +27,7 @@ const witnessKeyID = "witness"
 // Types of statements, in the JWS header's typ.
 const (
 	typeReceipt    = "faceprint-erasure+jwt"
+	typeAgreement  = "faceprint-consent+jwt"
 	typeCheckpoint = "faceprint-checkpoint+jwt"
 	typeBase       = "faceprint-base+jwt"
 )
@@ -85,6 +89,50 @@ func (d *Device) Receipt(r store.Receipt) (string, error) {
 		Issuer: issuer, At: r.At.UTC(), Erased: r.User, Templates: r.Templates,
 		Compacted: r.Compacted, Searched: r.Searched, KeyMoved: r.KeyMoved, Audit: r.Audit,
 	})
+}
+
+// agreement is what a receipt of consent states.
+type agreement struct {
+	Issuer    string       `json:"iss"`
+	Agreed    time.Time    `json:"agreed"`
+	Person    store.UserID `json:"person"`
+	Text      string       `json:"text"`
+	Digest    string       `json:"text_sha256,omitempty"`
+	Language  string       `json:"language,omitempty"`
+	Witness   string       `json:"witness,omitempty"`
+	Purpose   string       `json:"purpose"`
+	Templates []string     `json:"templates"`
+	Unused    string       `json:"kept_unused,omitempty"`
+	Longest   string       `json:"kept_longest,omitempty"`
+	Audit     uint64       `json:"audit"`
+}
+
+// purpose is the only one there is.
+const purpose = "to let the person in"
+
+// Agreement states, signed, what a person agreed to and what was made of them,
+// and how long it is kept. It is theirs; nothing of it is biometric.
+func (d *Device) Agreement(e Enrollment, keep Retention) (string, error) {
+	a := agreement{
+		Issuer: issuer, Agreed: e.Consent.At.UTC(), Person: e.User, Text: e.Consent.TextVersion, Language: e.Consent.Language, Witness: e.Consent.Witness,
+		Purpose: purpose, Templates: []string{}, Audit: e.Audit,
+	}
+	for _, t := range ConsentTexts() {
+		if t.Version == a.Text && t.Language == a.Language {
+			sum := sha256.Sum256([]byte(t.Text))
+			a.Digest = hex.EncodeToString(sum[:])
+		}
+	}
+	for _, t := range e.Templates {
+		a.Templates = append(a.Templates, strings.TrimSpace(t.Kind.String()+" "+t.Label))
+	}
+	if keep.Unused > 0 {
+		a.Unused = keep.Unused.String()
+	}
+	if keep.Longest > 0 {
+		a.Longest = keep.Longest.String()
+	}
+	return d.witness.sign(typeAgreement, a)
 }
 
 // Checkpoint states, signed, what the audit chain was at one entry.

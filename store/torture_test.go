@@ -25,8 +25,9 @@ import (
 // is cut between any two of them; what is then in the vault must be what a model
 // of it says, after the last step that was said to be done or after the next.
 //
-// FACEPRINT_TORTURE=kills,cuts sets how much of it is done; `make nightly` asks
-// for the full measure.
+// FACEPRINT_TORTURE=kills,cuts sets how much of it is done, a third number with
+// which seed, so that a second run does other work; `make nightly` asks for the
+// full measure.
 
 // model is what a vault holds, as far as the torture changes it.
 type model struct {
@@ -304,20 +305,21 @@ func recovered(t *testing.T, dir string, allowed []*model, tr *traces) *model {
 }
 
 // torture reads how much is asked for.
-func torture(kills, cuts int) (int, int) {
+func torture(kills, cuts int) (int, int, uint64) {
+	seed := uint64(0)
 	if v := os.Getenv("FACEPRINT_TORTURE"); v != "" {
-		if n, _ := fmt.Sscanf(v, "%d,%d", &kills, &cuts); n != 2 {
-			panic("FACEPRINT_TORTURE is not KILLS,CUTS")
+		if n, _ := fmt.Sscanf(v, "%d,%d,%d", &kills, &cuts, &seed); n < 2 {
+			panic("FACEPRINT_TORTURE is not KILLS,CUTS or KILLS,CUTS,SEED")
 		}
 	}
-	return kills, cuts
+	return kills, cuts, seed
 }
 
 func TestKilledAtAnyMomentNothingAcknowledgedIsLost(t *testing.T) {
-	kills, _ := torture(120, 0)
+	kills, _, seed := torture(120, 0)
 	dir := t.TempDir()
-	now := &model{Seed: 7, People: map[UserID]*modeled{}}
-	rng := rand.New(rand.NewPCG(3, 4))
+	now := &model{Seed: 7 + seed, People: map[UserID]*modeled{}}
+	rng := rand.New(rand.NewPCG(3, 4+seed))
 	acknowledged, inFlight := 0, 0
 	tr := newTraces()
 	for kill := range kills {
@@ -364,8 +366,8 @@ func TestKilledAtAnyMomentNothingAcknowledgedIsLost(t *testing.T) {
 }
 
 func TestKilledWhileMigrating(t *testing.T) {
-	kills, _ := torture(120, 0)
-	rng := rand.New(rand.NewPCG(5, 6))
+	kills, _, seed := torture(120, 0)
+	rng := rand.New(rand.NewPCG(5, 6+seed))
 	for i := range max(kills/20, 6) {
 		path, key := released(t, releasedSchemas[i%len(releasedSchemas)])
 		dir := filepath.Dir(path)

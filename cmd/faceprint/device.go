@@ -109,6 +109,9 @@ func outcomeOf(e client.Entry) string {
 	if e.Times == 0 {
 		return e.Outcome
 	}
+	if e.Times == 1 {
+		return e.Outcome + ", once"
+	}
 	return fmt.Sprintf("%s, %d times", e.Outcome, e.Times)
 }
 

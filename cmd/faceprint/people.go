@@ -19,6 +19,7 @@ import (
 func (t *tool) enroll() *cobra.Command {
 	var e client.Enrolment
 	var person string
+	var receipt string
 	var yes bool
 	c := &cobra.Command{
 		Use:   "enroll NAME",
@@ -29,7 +30,7 @@ finger. Nothing is captured before the person agreed.
 With --person a factor is added to somebody who is already enrolled.`,
 		Example: "  faceprint enroll Alice --finger right-index-finger\n  faceprint enroll Alice --factors face --yes --witness 'Dr. Bob'",
 		Args:    cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			ctx := cmd.Context()
 			cl := t.client()
 			defer cl.Close()
@@ -44,6 +45,18 @@ With --person a factor is added to somebody who is already enrolled.`,
 				e.User = user
 			default:
 				return usage("name a new person, or an enrolled one with --person")
+			}
+			var to *os.File
+			if receipt != "" { // before anything is captured
+				var err error
+				if to, err = os.OpenFile(receipt, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+					return fmt.Errorf("nobody is enrolled yet: the receipt needs a new file: %w", err)
+				}
+				defer func() {
+					if to != nil { // nothing was written
+						err = errors.Join(err, to.Close(), os.Remove(receipt))
+					}
+				}()
 			}
 			text, err := cl.ConsentText(ctx)
 			if err != nil {
@@ -63,6 +76,13 @@ With --person a factor is added to somebody who is already enrolled.`,
 			if err != nil {
 				return err
 			}
+			if to != nil {
+				_, err := fmt.Fprintln(to, done.Signed)
+				if err = errors.Join(err, to.Sync(), to.Close()); err != nil {
+					return fmt.Errorf("%s is enrolled, but the receipt is not written: %w; it is:\n%s", done.User, err, done.Signed)
+				}
+				to = nil
+			}
 			return t.print(done, func(w io.Writer) {
 				fmt.Fprintf(w, "enrolled %s (%.0f ms, audit entry %d)\n", done.User, done.TookMs, done.Audit)
 				for _, x := range done.Templates {
@@ -79,6 +99,7 @@ With --person a factor is added to somebody who is already enrolled.`,
 	_ = c.RegisterFlagCompletionFunc("finger", cobra.FixedCompletions(client.Fingers, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("factors", cobra.FixedCompletions([]string{"face", "finger", "face,finger"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("person", t.completePerson)
+	c.Flags().StringVar(&receipt, "receipt", "", "write the signed receipt of what they agreed to, for the person, to this new `file`")
 	c.Flags().BoolVar(&yes, "yes", false, "the person has read and agreed to the consent text already")
 	return c
 }

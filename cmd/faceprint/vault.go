@@ -2,12 +2,15 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -121,9 +124,12 @@ func printReport(w io.Writer, r client.Report) {
 	if r.LastUsed != nil {
 		fmt.Fprintf(w, "last let in %s\n", day(*r.LastUsed))
 	}
-	if r.Ends != nil {
+	switch {
+	case r.Ends != nil && r.EndsAnyway:
+		fmt.Fprintf(w, "erased on %s, however often it is used\n", day(*r.Ends))
+	case r.Ends != nil:
 		fmt.Fprintf(w, "erased on %s, unless used before\n", day(*r.Ends))
-	} else {
+	default:
 		fmt.Fprintln(w, "kept until they ask to be forgotten")
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -215,26 +221,32 @@ func export(ctx context.Context, cl *client.Client, w io.Writer) (n int, err err
 func (t *tool) auditVerify() *cobra.Command {
 	var keys string
 	c := &cobra.Command{
-		Use:   "verify FILE",
-		Short: "Check an export of the audit chain, on any machine",
-		Long: `Check that every entry of an export follows from the one before and that the
-device signed the end. The device's key is asked of the daemon, or read from a
+		Use:   "verify [FILE]",
+		Short: "Check the device's audit chain, or an export of one on any machine",
+		Long: `Check that every entry of the device's audit chain, or of an export, follows from
+the one before and that the device signed the end. The device's key is asked of the daemon, or read from a
 file that 'faceprint keys --json' wrote when the device was set up; with
 --keys - only the chain is checked. Exits with 4 when something is wrong.`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			witness, err := t.witness(cmd.Context(), keys)
 			if err != nil {
 				return err
 			}
-			f, err := os.Open(args[0])
-			if err != nil {
-				return fmt.Errorf("verify: %w", err)
-			}
-			defer f.Close()
-			v, err := client.VerifyExport(f, witness)
-			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
+			var v client.Verified
+			if len(args) == 0 {
+				if v, err = t.verifyChain(cmd.Context(), witness); err != nil {
+					return fmt.Errorf("the device's audit chain: %w", err)
+				}
+			} else {
+				f, err := os.Open(args[0])
+				if err != nil {
+					return fmt.Errorf("verify: %w", err)
+				}
+				defer f.Close()
+				if v, err = client.VerifyExport(f, witness); err != nil {
+					return fmt.Errorf("%s: %w", args[0], err)
+				}
 			}
 			return t.print(v, func(w io.Writer) {
 				signed := "its end is not signed by a key that was given"
@@ -249,13 +261,30 @@ file that 'faceprint keys --json' wrote when the device was set up; with
 	return c
 }
 
+// verifyChain exports the device's own chain, to nobody but the check.
+func (t *tool) verifyChain(ctx context.Context, witness *client.OKP) (client.Verified, error) {
+	cl := t.client()
+	defer cl.Close()
+	r, w := io.Pipe()
+	var exporting sync.WaitGroup
+	exporting.Go(func() {
+		lines := bufio.NewWriter(w)
+		_, err := export(ctx, cl, lines)
+		w.CloseWithError(errors.Join(err, lines.Flush()))
+	})
+	v, err := client.VerifyExport(r, witness)
+	r.CloseWithError(err)
+	exporting.Wait()
+	return v, err
+}
+
 func (t *tool) receipt() *cobra.Command {
 	var keys string
 	c := &cobra.Command{
 		Use:   "receipt FILE",
-		Short: "Check the receipt of an erasure and tell what it says, on any machine",
-		Long: `Check that a device signed the receipt that 'faceprint forget --receipt' wrote,
-and tell what it says. The device's key is asked of the daemon, or read from a
+		Short: "Check the receipt of a consent or an erasure and tell what it says, on any machine",
+		Long: `Check that a device signed the receipt that 'faceprint enroll --receipt' or
+'faceprint forget --receipt' wrote, and tell what it says. The device's key is asked of the daemon, or read from a
 file that 'faceprint keys --json' wrote when the device was set up; - reads the
 receipt from standard input. Exits with 4 when it is not that device's.`,
 		Example: "  faceprint receipt receipt.txt --keys keys.json",
@@ -277,7 +306,14 @@ receipt from standard input. Exits with 4 when it is not that device's.`,
 				defer f.Close()
 				in = f
 			}
-			e, err := client.VerifyReceipt(in, *witness)
+			text, err := io.ReadAll(io.LimitReader(in, 64<<10)) // far more than one has
+			if err != nil {
+				return fmt.Errorf("receipt: %w", err)
+			}
+			if a, err := client.VerifyAgreement(bytes.NewReader(text), *witness); err == nil {
+				return t.print(a, func(w io.Writer) { printAgreement(w, a) })
+			}
+			e, err := client.VerifyReceipt(bytes.NewReader(text), *witness)
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
@@ -286,6 +322,28 @@ receipt from standard input. Exits with 4 when it is not that device's.`,
 	}
 	c.Flags().StringVar(&keys, "keys", "", "`file` with the device's keys")
 	return c
+}
+
+func printAgreement(w io.Writer, a client.Agreement) {
+	fmt.Fprintf(w, "signed by the device: %s agreed on %s to text %s (%s), %s (audit entry %d)\n",
+		a.Person, a.Agreed.Local().Format(time.DateTime), a.Text, a.Language, a.Purpose, a.Audit)
+	if a.Witness != "" {
+		fmt.Fprintf(w, "  before %s\n", a.Witness)
+	}
+	if a.Digest != "" {
+		fmt.Fprintf(w, "  the text's SHA-256 is %s\n", a.Digest)
+	}
+	fmt.Fprintf(w, "  made: %s\n", strings.Join(a.Templates, ", "))
+	switch {
+	case a.Unused == "" && a.Longest == "":
+		fmt.Fprintln(w, "  kept until they ask to be forgotten")
+	case a.Longest == "":
+		fmt.Fprintf(w, "  kept until they ask to be forgotten, or were not let in for %s\n", a.Unused)
+	case a.Unused == "":
+		fmt.Fprintf(w, "  kept until they ask to be forgotten, at most for %s\n", a.Longest)
+	default:
+		fmt.Fprintf(w, "  kept until they ask to be forgotten, or were not let in for %s, at most for %s\n", a.Unused, a.Longest)
+	}
 }
 
 func printErasure(w io.Writer, e client.Erasure) {

@@ -183,7 +183,8 @@ func (b *backend) enroll(ctx context.Context, e client.Enrolment, stay time.Dura
 	for _, t := range made.Templates {
 		w.Templates = append(w.Templates, wireTemplate(t))
 	}
-	return w, nil
+	w.Signed, err = b.device.Agreement(made, b.config.Keep.policy())
+	return w, err
 }
 
 func (b *backend) Keys(context.Context) (keys client.Keys, err error) {

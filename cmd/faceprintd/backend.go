@@ -192,7 +192,8 @@ func (b *backend) report(id store.UserID) (w client.Report, err error) {
 		for _, c := range p.Earlier {
 			w.Earlier = append(w.Earlier, wireConsent(c))
 		}
-		w.LastUsed, w.Ends = moment(p.LastUsed), moment(b.config.Keep.policy().End(p))
+		ends, anyway := b.config.Keep.policy().Due(p, time.Now())
+		w.LastUsed, w.Ends, w.EndsAnyway = moment(p.LastUsed), moment(ends), anyway
 		counts, err := tx.CountRecords(id)
 		if err != nil {
 			return err

@@ -33,25 +33,64 @@ const maxReceipt = 4 << 10
 
 // VerifyReceipt reads the receipt of an erasure and checks it with the device's
 // witness key, of /v1/keys or kept from when it was set up.
-func VerifyReceipt(r io.Reader, witness OKP) (e Erasure, err error) {
-	wrong := func(why error) (Erasure, error) { return Erasure{}, fmt.Errorf("%w: %w", why, ErrReceipt) }
+func VerifyReceipt(r io.Reader, witness OKP) (Erasure, error) {
+	return verifyReceipt(r, witness, "faceprint-erasure+jwt", func(e Erasure) error {
+		if e.Erased == "" || e.Audit == 0 || e.At.IsZero() {
+			return errors.New("it does not state an erasure")
+		}
+		return nil
+	})
+}
+
+// Agreement is what a receipt of consent states, in the order in which it is
+// signed.
+type Agreement struct {
+	Agreed    time.Time `json:"agreed"`
+	Audit     uint64    `json:"audit"` // number of the audit entry of the enrolment
+	Issuer    string    `json:"iss"`
+	Longest   string    `json:"kept_longest,omitempty"` // after the first enrolment, as time.ParseDuration reads it; empty: no limit
+	Unused    string    `json:"kept_unused,omitempty"`  // after they were last let in
+	Language  string    `json:"language,omitempty"`     // of the text
+	Person    string    `json:"person"`                 // their id
+	Purpose   string    `json:"purpose"`
+	Templates []string  `json:"templates"` // kinds, and which finger
+	Text      string    `json:"text"`      // its version
+	Digest    string    `json:"text_sha256,omitempty"`
+	Witness   string    `json:"witness,omitempty"`
+}
+
+// VerifyAgreement is VerifyReceipt for the receipt of a consent.
+func VerifyAgreement(r io.Reader, witness OKP) (Agreement, error) {
+	return verifyReceipt(r, witness, "faceprint-consent+jwt", func(a Agreement) error {
+		if a.Person == "" || a.Text == "" || a.Audit == 0 || a.Agreed.IsZero() || a.Purpose == "" || a.Templates == nil {
+			return errors.New("it does not state a consent")
+		}
+		return nil
+	})
+}
+
+func verifyReceipt[T any](r io.Reader, witness OKP, typ string, check func(T) error) (said T, err error) {
+	wrong := func(why error) (T, error) { return *new(T), fmt.Errorf("%w: %w", why, ErrReceipt) }
 	text, err := io.ReadAll(io.LimitReader(r, maxReceipt+1))
 	if err != nil {
-		return Erasure{}, fmt.Errorf("a receipt: %w", err)
+		return said, fmt.Errorf("a receipt: %w", err)
 	}
 	if text = bytes.TrimSpace(text); len(text) == 0 || len(text) > maxReceipt {
 		return wrong(errors.New("it is empty, or far too long"))
 	}
-	said, err := VerifyStatement(string(text), "faceprint-erasure+jwt", witness)
+	claims, err := VerifyStatement(string(text), typ, witness)
 	if err != nil {
 		return wrong(err)
 	}
-	if err := strict(said, &e); err != nil {
+	if err := strict(claims, &said); err != nil {
 		return wrong(fmt.Errorf("it states something else: %w", err))
 	}
 	// The device writes one form only: a field that is missing is no false.
-	if again, err := json.Marshal(e); err != nil || !bytes.Equal(again, said) || e.Erased == "" || e.Audit == 0 || e.At.IsZero() {
-		return wrong(errors.New("it does not state an erasure"))
+	if again, err := json.Marshal(said); err != nil || !bytes.Equal(again, claims) {
+		return wrong(errors.New("it is not in the form that a device writes"))
 	}
-	return e, nil
+	if err := check(said); err != nil {
+		return wrong(err)
+	}
+	return said, nil
 }

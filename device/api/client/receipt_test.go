@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,8 @@ func FuzzReceipt(f *testing.F) {
 	text, key := receipt(1, receiptHeader, claims)
 	f.Add([]byte(text), claims)
 	f.Add([]byte(text[:20]), `{"iss":1}`)
+	_, agreed := agreementClaims(f)
+	f.Add([]byte(text), agreed)
 	f.Fuzz(func(t *testing.T, b []byte, claims string) {
 		if e, err := VerifyReceipt(bytes.NewReader(b), key); err == nil && string(bytes.TrimSpace(b)) != text {
 			t.Fatalf("%q is taken for signed: %+v", b, e)
@@ -99,5 +102,55 @@ func FuzzReceipt(f *testing.F) {
 				t.Fatalf("%q is taken for %+v", claims, e)
 			}
 		}
+		signed, _ = receipt(1, agreementHeader, claims)
+		if a, err := VerifyAgreement(strings.NewReader(signed), key); err == nil {
+			if again, _ := json.Marshal(a); string(again) != claims || a.Person == "" {
+				t.Fatalf("%q is taken for %+v", claims, a)
+			}
+		}
 	})
+}
+
+const agreementHeader = `{"alg":"EdDSA","kid":"witness","typ":"faceprint-consent+jwt"}`
+
+func agreementClaims(t testing.TB) (Agreement, string) {
+	a := Agreement{
+		Agreed: time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC), Audit: 17, Issuer: "faceprint", Unused: "26280h0m0s", Language: "ar", Person: "abcdefghijklmnop",
+		Purpose: "to let the person in", Templates: []string{"face", "module right-index-finger"}, Text: "2026-12b", Digest: strings.Repeat("0f", 32), Witness: "kiosk",
+	}
+	b, err := json.Marshal(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, string(b)
+}
+
+func TestConsentReceiptIsVerified(t *testing.T) {
+	want, claims := agreementClaims(t)
+	text, key := receipt(1, agreementHeader, claims)
+	got, err := VerifyAgreement(strings.NewReader(text), key)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	_, erased := erasureClaims(t)
+	sign := func(header, claims string) string { text, _ := receipt(1, header, claims); return text }
+	for name, bad := range map[string]string{
+		"of an erasure":           sign(receiptHeader, erased),
+		"named an erasure":        sign(receiptHeader, claims),
+		"an erasure's claims":     sign(agreementHeader, erased),
+		"nobody":                  sign(agreementHeader, strings.Replace(claims, "abcdefghijklmnop", "", 1)),
+		"to no text":              sign(agreementHeader, strings.Replace(claims, "2026-12b", "", 1)),
+		"more claims":             sign(agreementHeader, strings.Replace(claims, "{", `{"name":"Alice",`, 1)),
+		"changed":                 text[:len(text)-40] + "A" + text[len(text)-39:],
+		"of nothing":              sign(agreementHeader, "{}"),
+		"made of nothing":         sign(agreementHeader, strings.Replace(claims, `["face","module right-index-finger"]`, "null", 1)),
+		"an order of another one": sign(agreementHeader, strings.Replace(claims, `"audit":17,"iss":"faceprint"`, `"iss":"faceprint","audit":17`, 1)),
+	} {
+		if a, err := VerifyAgreement(strings.NewReader(bad), key); !errors.Is(err, ErrReceipt) || !reflect.DeepEqual(a, Agreement{}) {
+			t.Errorf("%s: %+v, %v", name, a, err)
+		}
+	}
+	if _, err := VerifyReceipt(strings.NewReader(text), key); !errors.Is(err, ErrReceipt) {
+		t.Errorf("it is taken for an erasure's: %v", err)
+	}
 }

@@ -102,6 +102,7 @@ type Enrolled struct {
 	Templates []Template `json:"templates" doc:"What was added."`
 	Audit     uint64     `json:"audit" doc:"Number of the audit entry."`
 	TookMs    float64    `json:"took_ms"`
+	Signed    string     `json:"signed" doc:"The person's receipt of what they agreed to, a JWS by the device's witness key."`
 }
 
 // Template tells that there is one; what is in it never leaves the device.
@@ -166,12 +167,13 @@ type Renewed struct {
 
 // Report is all that the device has of one person, for that person.
 type Report struct {
-	Person   Person        `json:"person" doc:"What is held: of templates, that they are there."`
-	Earlier  []Consented   `json:"earlier_consents" doc:"What they agreed to before, oldest first."`
-	LastUsed *time.Time    `json:"last_used,omitempty" doc:"When they were last let in."`
-	Ends     *time.Time    `json:"ends,omitempty" doc:"When they are erased by the house's retention, if they do not come again. Absent: not before they ask."`
-	Records  []RecordCount `json:"records" doc:"What else is held, by kind."`
-	Events   []Entry       `json:"events" doc:"What happened with it, as far as the audit chain goes back."`
+	Person     Person        `json:"person" doc:"What is held: of templates, that they are there."`
+	Earlier    []Consented   `json:"earlier_consents" doc:"What they agreed to before, oldest first."`
+	LastUsed   *time.Time    `json:"last_used,omitempty" doc:"When they were last let in."`
+	Ends       *time.Time    `json:"ends,omitempty" doc:"When they are erased by the house's retention, if they do not come again. Absent: not before they ask."`
+	EndsAnyway bool          `json:"ends_anyway,omitempty" doc:"They are erased then however often they come."`
+	Records    []RecordCount `json:"records" doc:"What else is held, by kind."`
+	Events     []Entry       `json:"events" doc:"What happened with it, as far as the audit chain goes back."`
 }
 
 // RecordCount is how many records of a kind there are, such as PINs or phones.
