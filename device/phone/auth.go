@@ -289,7 +289,7 @@ func (p *Phones) accept(x *paired, over *link, counter uint64, counted bool) (be
 		case x.expired(now):
 			no = isExpired()
 		case x.seenTwice(over, counter):
-			no = refuse(http.StatusUnauthorized, wire.ProblemCopied, copiedKey, fmt.Sprintf("counter %d went back, the last was %d: this phone's key is used by two", counter, x.last), "one has a copy of the other: revoke this phone and pair anew")
+			no = refuse(http.StatusUnauthorized, wire.ProblemCopied, copiedKey, fmt.Sprintf("the counter went back, from %d to %d: this phone's key is used by two", x.last, counter), "revoke this phone and pair anew")
 		case counter <= x.last:
 			no = refuse(http.StatusUnauthorized, wire.ProblemStale, staleCounter, fmt.Sprintf("counter %d is not above %d", counter, x.last), "sign again with a higher one")
 		case back && len(x.schedule) > 0:

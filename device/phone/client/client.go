@@ -29,7 +29,7 @@ var (
 	// ErrRolledBack: the device knows less of this phone than it once said.
 	ErrRolledBack = errors.New("the device forgot requests of this phone: an old state of it was put back")
 	// ErrCopied: somebody else signs with this phone's key.
-	ErrCopied = errors.New("the counter went back: this phone's key is used by two; revoke it and pair anew")
+	ErrCopied = errors.New("somebody has a copy of this phone's key")
 )
 
 // Limits of a client.
