@@ -312,7 +312,7 @@ func passersBy(t *testing.T, dir string, hours int) {
 	}
 	back := &backend{vault: vault, device: d, started: time.Now(), parts: func() []client.Part { return nil }}
 	server, err := kiosk.New(back, kiosk.Options{
-		Factors: []string{"face", "finger"}, Present: func() bool { return d.Presence() == device.Somebody }, Log: log,
+		Factors: []string{"face", "finger"}, Present: func() bool { return d.Presence() == device.Somebody }, Visit: d.Visit, Log: log,
 		Allow: func(int) bool { return true }, Peer: func(net.Conn) (int, error) { return 0, nil },
 	})
 	if err != nil {
