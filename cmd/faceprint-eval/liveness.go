@@ -50,6 +50,10 @@ type livenessReport struct {
 
 	Still int `json:"still_live"`
 
+	// Seconds from the first frame of an attempt until a living person was taken
+	// for one: median and 90th percentile.
+	Took [2]float64 `json:"took_live"`
+
 	Paper      *sheetReport     `json:"paper,omitempty"`
 	Stills     *stillReport     `json:"stills,omitempty"`
 	Recordings *recordingReport `json:"recordings,omitempty"`
@@ -69,6 +73,7 @@ type livenessClip struct {
 	Passed   int    `json:"passed"` // of them, judged alone, above the threshold
 
 	scores []float64
+	took   []float64 // seconds, of the accepted
 }
 
 func livenessCommand() *cobra.Command {
@@ -241,6 +246,7 @@ func (c *livenessClip) play(ctx context.Context, file string, w *witness, same, 
 				return nil // as the device does: they move in a moment
 			}
 			c.Accepted++
+			c.took = append(c.took, f.At.Sub(began).Seconds())
 			if doubt || still {
 				c.Asked++
 			}
@@ -279,6 +285,7 @@ func (c *livenessClip) frame(w *witness, f *vision.Frame, threshold float64) err
 func (r *livenessReport) sum() {
 	var accepted, rejected, frames, passed [2]int
 	var scores [2][]float64
+	var took []float64
 	for _, c := range r.Clips {
 		k := 0
 		if c.Attack {
@@ -295,7 +302,11 @@ func (r *livenessReport) sum() {
 			r.RetriesLive += c.Retries
 			r.Asked += c.Asked
 			r.Still += c.Still
+			took = append(took, c.took...)
 		}
+	}
+	if slices.Sort(took); len(took) > 0 {
+		r.Took = [2]float64{took[len(took)/2], took[len(took)*9/10]}
 	}
 	r.DecisionsLive, r.DecisionsAttack = accepted[0]+rejected[0], accepted[1]+rejected[1]
 	r.APCER, r.BPCER = percent(accepted[1], r.DecisionsAttack), percent(rejected[0], r.DecisionsLive)
@@ -351,6 +362,7 @@ func (r *livenessReport) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "  APCER %.1f %% of %d decisions, BPCER %.1f %% of %d\n", r.APCER, r.DecisionsAttack, r.BPCER, r.DecisionsLive)
 	fmt.Fprintf(w, "  in doubt, so asked to move: %d of the %d living people who were accepted, %d for being still\n", r.Asked, accepted(r.Clips), r.Still)
+	fmt.Fprintf(w, "  decided after %.1f s in the median, %.1f s in 90 %%, of the video's time\n", r.Took[0], r.Took[1])
 	fmt.Fprintf(w, "  by frame: APCER %.1f %%, BPCER %.1f %%, EER %.1f %%\n", r.APCERFrame, r.BPCERFrame, r.EERFrame)
 	if r.Paper != nil {
 		r.Paper.print(w)
