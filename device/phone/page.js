@@ -130,6 +130,7 @@ async function ask(method, target, what, as = "me") {
     await learn(r, me, as);
     if (r.ok) return r;
     const problem = new Problem(r.status, await r.json().catch(() => ({})));
+    problem.of = me.id;
     if (left > 1 && problem.kind === "stale-counter") continue;
     if (left > 1 && problem.kind === "unsigned" && session) {
       session = undefined; // the device started anew and knows no old sessions
@@ -221,8 +222,11 @@ async function attempt(f) {
     // Only a revocation is for ever. The key of a pairing that is over, or of a
     // person whom the device does not know, is kept: more time may be given, and
     // the vault may be an old one that is put right.
+    if (!["revoked", "expired", "unsigned"].includes(e.kind)) return;
+    const me = await recall();
+    if (me && e.of && me.id !== e.of) return location.reload(); // another tab has paired anew
     if (e.kind === "revoked") await forget();
-    if (["revoked", "expired", "unsigned"].includes(e.kind)) show("unpaired");
+    show("unpaired");
   }
 }
 
