@@ -275,10 +275,11 @@ func (m *Module) probe(ctx context.Context, i Instruction, params ...byte) (b []
 		case errors.As(err, &e):
 			_, hint := retry(err).(*RetryError)
 			return nil, hint, nil
-		case errors.Is(err, ErrTimeout):
-			return nil, false, nil
 		}
-		// Damaged on the wire: that says nothing about what the module has.
+		// Damaged or lost on the wire: that says nothing about what the module has.
+	}
+	if errors.Is(err, ErrTimeout) { // twice: it answers nothing to what it has not got
+		return nil, false, nil
 	}
 	return nil, false, err
 }
