@@ -23,17 +23,30 @@ import (
 // counts when the library holds what was put there: which slots are taken is
 // read before the search, and what lies in a few random ones after it.
 //
+// Those beyond the library's room, MaxBeyond at most, are compared one by one, the
+// last ones of the list; where there are more it is ErrTemplate.
+//
 // Whoever calls it sees to it that Purge follows when a person is forgotten and
 // before the module is closed.
 func (m *Module) Identify(ctx context.Context, probe Print, templates [][]byte) (index int, score float64, err error) {
-	index, err = m.search(ctx, probe, templates)
+	resident, rest, err := m.resident(templates)
+	if err != nil {
+		return -1, 0, err
+	}
+	index, err = m.search(ctx, probe, resident)
 	if err == nil && index >= 0 {
-		score, err = m.Match(ctx, probe, templates[index])
+		score, err = m.Match(ctx, probe, resident[index])
+	}
+	for i := 0; i < len(rest) && err == nil && score == 0; i++ {
+		index = len(resident) + i
+		if score, err = m.propose(ctx, probe, rest[i]); err == nil && score > 0 {
+			score, err = m.Match(ctx, probe, rest[i])
+		}
 	}
 	if err != nil {
 		return -1, 0, err
 	}
-	err = m.readBack(ctx, templates, score > 0)
+	err = m.readBack(ctx, resident, score > 0)
 	if attack := (*AttackError)(nil); score == 0 && !errors.As(err, &attack) && !errors.Is(err, ErrDoubt) {
 		err = nil // it is a no all the same
 	}
@@ -41,6 +54,35 @@ func (m *Module) Identify(ctx context.Context, probe Print, templates [][]byte) 
 		return -1, 0, err
 	}
 	return index, score, nil
+}
+
+// resident are the templates that go into the library, rest those that find no
+// room there.
+func (m *Module) resident(templates [][]byte) (resident, rest [][]byte, err error) {
+	n := min(len(templates), m.info.Capacity)
+	if len(templates)-n > MaxBeyond {
+		return nil, nil, fmt.Errorf("sensor: %s: %d templates; its library has room for %d, and %d more are compared: %w", m.info.Port, len(templates), m.info.Capacity, MaxBeyond, ErrTemplate)
+	}
+	return templates[:n], templates[n:], nil
+}
+
+// propose compares the scan with one template without decoys, as a search does with
+// those in the library: a yes is a proposal.
+func (m *Module) propose(ctx context.Context, probe Print, template []byte) (float64, error) {
+	if err := checkTemplate(template); err != nil {
+		return 0, err
+	}
+	release, err := m.take(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	if probe.serial == 0 || probe.serial != m.scans || probe.resets != m.link.resets {
+		return 0, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
+	}
+	m.loaded = true
+	score, _, err := m.compare(ctx, template)
+	return score, err
 }
 
 // Purge removes what Identify left in the library (Empty, manual p. 21). It asks the module nothing
@@ -115,9 +157,6 @@ func (m *Module) doubt(format string, args ...any) error {
 // fill makes the library hold these templates and nothing else, and says where
 // each is in the list. What was done stays known when it ends half way.
 func (m *Module) fill(ctx context.Context, templates [][]byte) (map[hash]int, error) {
-	if len(templates) > m.info.Capacity {
-		return nil, fmt.Errorf("sensor: %s: %d templates, its library has room for %d: %w", m.info.Port, len(templates), m.info.Capacity, ErrTemplate)
-	}
 	at := make(map[hash]int, len(templates))
 	for i, t := range templates {
 		if err := checkTemplate(t); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -729,6 +730,49 @@ func TestIdentify(t *testing.T) {
 			}
 		})
 	}
+}
+
+// More people than the module's library holds are found all the same, up to a bound.
+func TestIdentifyBeyondTheLibrary(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, "as608")
+		m := wired(t, s)
+		room := m.Info().Capacity
+		var templates [][]byte
+		for i := range room + sensor.MaxBeyond + 1 {
+			templates = append(templates, enrol(t, m, s, fmt.Sprint("person", i), "thumb"))
+		}
+		if err := m.Guard(t.Context(), decoys(t, m, 3)); err != nil {
+			t.Fatal(err)
+		}
+		identify := func(person string, among [][]byte) (int, error) {
+			do(t, s, "touch "+person+" thumb")
+			probe, err := m.Scan(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			i, _, err := m.Identify(t.Context(), probe, among)
+			return i, err
+		}
+		most := templates[:room+sensor.MaxBeyond]
+		for _, want := range []int{0, room - 1, room, room + 3, len(most) - 1} {
+			if got, err := identify(fmt.Sprint("person", want), most); err != nil || got != want {
+				t.Errorf("person%d is %d, %v", want, got, err)
+			}
+		}
+		if got, err := identify("mallory", most); err != nil || got != -1 {
+			t.Errorf("mallory is %d, %v", got, err)
+		}
+		if n, err := m.TemplateCount(t.Context()); err != nil || n != room {
+			t.Errorf("%d templates in the module, %v", n, err)
+		}
+		if got, err := identify("person0", templates); got != -1 || !errors.Is(err, sensor.ErrTemplate) {
+			t.Errorf("among too many person0 is %d, %v", got, err)
+		}
+		if err := m.Purge(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // A library that was changed behind the host's back is an attack: a template in

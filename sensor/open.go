@@ -261,6 +261,19 @@ func (m *Module) introduce(ctx context.Context) error {
 	return m.findLamp(ctx)
 }
 
+// Reintroduce asks the module anew what it is. What a wire damaged twice in a row
+// while it was opened would make another module of it. Nobody else uses it yet.
+func (m *Module) Reintroduce(ctx context.Context) error {
+	release, err := m.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	m.info = Info{Port: m.info.Port, Baud: m.info.Baud}
+	m.handShake, m.imageEx = false, false
+	return m.introduce(ctx)
+}
+
 // probe asks for something that a module may not have: has is false where it
 // says so or says nothing. That there is no finger is no such answer.
 func (m *Module) probe(ctx context.Context, i Instruction, params ...byte) (b []byte, has bool, err error) {

@@ -65,6 +65,11 @@ const (
 	maxPicture  = 64 << 10
 	maxSide     = 1024 // pixels: three times the longest side in the field, 288
 
+	// MaxBeyond templates more than the module's library has room for are compared one
+	// by one by Identify: each takes a second at 57600 baud (DownChar of 1536 bytes,
+	// Match), and an attempt lasts 15 s.
+	MaxBeyond = 8
+
 	leastTemplate = 256 // bytes: one feature file of the smallest family
 
 	// SoftRst: start-up of at most 50 ms on the R503, which alone has it.

@@ -169,8 +169,9 @@ func look(ctx context.Context, c sensor.Config, passwords, addresses []uint32) (
 			break
 		}
 		c.Address = a
-		m, err = openModule(ctx, c)
-		r.Address = &c.Address
+		if m, err = openModule(ctx, c); err == nil || errors.Is(err, sensor.ErrPassword) {
+			r.Address = &c.Address
+		}
 	}
 	if e := (*sensor.AddressError)(nil); errors.As(err, &e) {
 		c.Address = e.Address

@@ -203,6 +203,23 @@ func checkRate(add addCheck, match string, limit float64, enrolled int) {
 	add("finger rate", "ok", fmt.Sprintf("finger_fmr = %g holds among %d fingers; it can among %d", limit, enrolled, most), "")
 }
 
+// checkRoom tells whether the module's library has room for all that it compares:
+// those beyond are compared one by one, and only so many.
+func checkRoom(add addCheck, room, enrolled int) {
+	const advice = `remove who left (faceprint forget), say who it is (faceprint verify NAME), set finger.match = "host", or take a module with more room`
+	what := fmt.Sprintf("%d of %d", enrolled, room)
+	switch most := room + sensor.MaxBeyond; {
+	case enrolled > most:
+		add("finger library", "fail", what+": nobody is found by the finger alone", advice)
+	case enrolled > room:
+		add("finger library", "warn", fmt.Sprintf("%s: those beyond take a second each to search, and at most %d are", what, sensor.MaxBeyond), advice)
+	case enrolled*10 >= room*9:
+		add("finger library", "warn", what+" are in use", advice)
+	default:
+		add("finger library", "ok", what+" are in use", "")
+	}
+}
+
 // passwords are those that may open the module: the file's, where one is named,
 // else the sealed one and the factory's, 0.
 func (c fingerConfig) passwords(t trust) ([]uint32, error) {

@@ -320,3 +320,11 @@ func TestDoctorSaysWhetherTheRateHolds(t *testing.T) {
 	checkRate(l.add, matchBoth, limit, 1000)
 	l.want(t, "finger rate|ok|", "finger rate|fail|1000 fingers are enrolled")
 }
+
+func TestDoctorSaysWhetherTheLibraryHasRoom(t *testing.T) {
+	var l lines
+	for _, enrolled := range []int{0, 145, 146, 163, 171} {
+		checkRoom(l.add, 162, enrolled)
+	}
+	l.want(t, "finger library|ok|0 of 162", "finger library|ok|145 of 162", "finger library|warn|146 of 162", "finger library|warn|163 of 162", "finger library|fail|171 of 162")
+}

@@ -106,7 +106,14 @@ func (t trust) admit(ctx context.Context, m *sensor.Module) error {
 	if k.Attack != nil {
 		return k.Attack
 	}
-	if what := m.Info().Differs(k.Info); what != "" {
+	what := m.Info().Differs(k.Info)
+	if what != "" { // one reading is no proof
+		if err := m.Reintroduce(ctx); err != nil {
+			return err
+		}
+		what = m.Info().Differs(k.Info)
+	}
+	if what != "" {
 		return t.caught(&sensor.AttackError{Kind: sensor.AttackSwapped, Detail: what})
 	}
 	// What a search of before the last power cut left there.
@@ -126,6 +133,13 @@ func (t trust) admit(ctx context.Context, m *sensor.Module) error {
 // setUp makes the decoys of a new module, and seals them and who it is.
 func (t trust) setUp(ctx context.Context, m *sensor.Module) error {
 	k := &known{Info: m.Info()}
+	// What is sealed here is what every later opening is held against.
+	if err := m.Reintroduce(ctx); err != nil {
+		return err
+	}
+	if what := m.Info().Differs(k.Info); what != "" {
+		return fmt.Errorf("finger module: asked twice, it is two modules: %s: %w", what, sensor.ErrProtocol)
+	}
 	w, h := m.Info().Window()
 	for range decoyCount {
 		template, took, err := m.MakeDecoy(ctx, nobody(w, h))
