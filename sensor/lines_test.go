@@ -1,6 +1,7 @@
 package sensor_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -141,11 +142,23 @@ func TestPowerIsCut(t *testing.T) {
 
 // What speaks on the line in a module's place is named, through a real port.
 func TestStrangersAreNamed(t *testing.T) {
-	for name, c := range map[string]struct{ says, want string }{
-		"gps":     {"$GPRMC,123519,A,4807.038,N,01131.000,E,022.4,084.4,230394,003.1,W*6A\r\n", "satellite receiver"},
-		"console": {"\r\nraspberrypi login: ", "no login shell"},
-		"modem":   {"\r\nERROR\r\n", "a modem"},
-		"noise":   {"\x80\x00\xf8\x78\x80", "noise"},
+	says := func(text string) func([]byte) string { return func([]byte) string { return text } }
+	refuses := func(asked []byte) string { // the right password, and then 21 for ever
+		if bytes.Contains(asked, []byte("\xef\x01\xff\xff\xff\xff\x01\x00\x07\x13")) {
+			return "\xef\x01\xff\xff\xff\xff\x07\x00\x03\x00\x00\x0a"
+		}
+		return "\xef\x01\xff\xff\xff\xff\x07\x00\x03\x21\x00\x2b"
+	}
+	for name, c := range map[string]struct {
+		says func(asked []byte) string
+		want string
+	}{
+		"echo":    {func(asked []byte) string { return string(asked) }, "TX and RX are joined"},
+		"refuses": {refuses, "a fingerprint module answers at 57600 baud and cannot be used"},
+		"gps":     {says("$GPRMC,123519,A,4807.038,N,01131.000,E,022.4,084.4,230394,003.1,W*6A\r\n"), "satellite receiver"},
+		"console": {says("\r\nraspberrypi login: "), "no login shell"},
+		"modem":   {says("\r\nERROR\r\n"), "a modem"},
+		"noise":   {says("\x80\x00\xf8\x78\x80"), "noise"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -171,10 +184,11 @@ func TestStrangersAreNamed(t *testing.T) {
 			speaking.Go(func() {
 				var b [64]byte
 				for {
-					if _, err := end.Read(b[:]); err != nil {
+					n, err := end.Read(b[:])
+					if err != nil {
 						return
 					}
-					if _, err := end.WriteString(c.says); err != nil {
+					if _, err := end.WriteString(c.says(b[:n])); err != nil {
 						return
 					}
 				}

@@ -84,6 +84,7 @@ func (l *link) resync(ctx context.Context) error {
 	if err != nil || !l.known {
 		return err
 	}
+	l.meter.count(&l.meter.s.Resyncs, 1)
 	l.resyncing = true
 	defer func() { l.resyncing = false }()
 	for range resyncTries {
@@ -387,7 +388,7 @@ func (l *link) answer(ctx context.Context, timeout time.Duration, i Instruction)
 	}
 	if p.PID == PIDCommand {
 		l.dirty = true
-		return nil, fmt.Errorf("sensor: %s echoes what is sent: TX and RX are joined, or a terminal echoes: %w", l.name, ErrProtocol)
+		return nil, &stranger{"what is sent comes back", "TX and RX are joined, or a terminal echoes: part them", fmt.Errorf("sensor: %s echoes what is sent: %w", l.name, ErrProtocol)}
 	}
 	if p.PID != PIDAck || len(p.Content) == 0 {
 		l.dirty = true

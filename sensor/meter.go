@@ -15,6 +15,7 @@ type Stats struct {
 	Skipped    uint64 `json:"skipped"`    // bytes that belonged to no packet
 	Timeouts   uint64 `json:"timeouts"`   // answers that did not come
 	Drains     uint64 `json:"drains"`     // times the line had to be emptied before speaking again
+	Resyncs    uint64 `json:"resyncs"`    // times the module was asked something harmless until it answered properly
 	Stale      uint64 `json:"stale"`      // times something had arrived that nobody had asked for
 	Early      uint64 `json:"early"`      // answers that came sooner than the wire can carry them
 	Repeats    uint64 `json:"repeats"`    // instructions sent once more
@@ -89,26 +90,27 @@ func (m *meter) snapshot() Stats {
 	return s
 }
 
-// chatter says what the noise on the line looks like and what to do about it, ""
-// where there is none; known tells that it is something that speaks there.
-func (m *meter) chatter() (what string, known bool) {
+// chatter says what the noise on the line looks like, "" where nothing was heard,
+// and what to do about what is known.
+func (m *meter) chatter() (what, cure string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b := m.heard
 	has := func(words ...string) bool {
 		return slices.ContainsFunc(words, func(w string) bool { return bytes.Contains(b, []byte(w)) })
 	}
+	const another = "name another port: 'faceprint sensor find' looks at all"
 	switch {
 	case len(b) == 0:
-		return "", false
+		return "", ""
 	case has("$GP", "$GN", "$GL", "$GA", "$BD"):
-		return "a satellite receiver (NMEA) speaks here; name another port", true
+		return "a satellite receiver (NMEA) speaks here", another
 	case has("login:", "Password:", "raspberrypi", "Linux version", "[    0.", "# ", "$ "):
-		return "a console is on this port; on a Pi: raspi-config, Interface Options, Serial Port, no login shell", true
+		return "a console is on this port", "on a Pi: raspi-config, Interface Options, Serial Port, no login shell"
 	case has("AT\r", "RING", "NO CARRIER", "\r\nOK\r\n", "\r\nERROR\r\n", "+CME"):
-		return "a modem answers here; name another port", true
+		return "a modem answers here", another
 	}
-	return "what is heard there is noise: another baud rate, or a loose wire", false
+	return "what is heard there is noise: another baud rate, or a loose wire", ""
 }
 
 // damage counts what showed that the wire is bad.

@@ -89,12 +89,18 @@ func search(ctx context.Context, c Config) (*Module, error) {
 		}
 		failed = append(failed, attempt{baud, err})
 	}
+	// Where one rate was answered by a module, the others say nothing.
+	heard := slices.DeleteFunc(slices.Clone(failed), func(a attempt) bool { return !errors.As(a.err, new(*unfit)) })
+	if len(heard) > 0 {
+		return nil, &StrangerError{Port: c.Port, What: fmt.Sprintf("a fingerprint module answers at %d baud and cannot be used: %v", heard[0].baud, heard[0].err),
+			Cure: "cut its power; where that does not help, try a shorter cable, then another module", err: heard[0].err}
+	}
 	err := together(failed)
 	if e := shared(c.Port); e != nil {
 		return nil, fmt.Errorf("sensor: %w; stop it and try again: %w: %w", e, ErrNoModule, err)
 	}
 	if s := (*stranger)(nil); errors.As(err, &s) {
-		return nil, fmt.Errorf("sensor: %s: %w: %s", c.Port, ErrNoModule, s.what)
+		return nil, &StrangerError{Port: c.Port, What: "no fingerprint module: " + s.what, Cure: s.cure, err: err}
 	}
 	return nil, fmt.Errorf("sensor: %s: %w; check power, TX and RX (they cross), and that no console uses the port: %w", c.Port, ErrNoModule, err)
 }
@@ -113,15 +119,36 @@ func shared(name string) error {
 	return err
 }
 
-// stranger is something that is known and is no module.
+// StrangerError is an ErrNoModule whose cause was heard: something else speaks on
+// the port, or a module that is of no use.
+type StrangerError struct {
+	Port       string
+	What, Cure string
+	err        error
+}
+
+func (e *StrangerError) Error() string {
+	return "sensor: " + e.Port + ": " + e.What + "; " + e.Cure
+}
+
+func (e *StrangerError) Unwrap() error { return e.err }
+
+func (e *StrangerError) Is(target error) bool { return target == ErrNoModule }
+
+// stranger is what was heard at one rate, and is no module.
 type stranger struct {
-	what string // and what to do about it
+	what, cure string
 	error
 }
 
-func (s *stranger) Error() string { return s.error.Error() + ", " + s.what }
+func (s *stranger) Error() string { return s.error.Error() + ": " + s.what + "; " + s.cure }
 
 func (s *stranger) Unwrap() error { return s.error }
+
+// unfit is what came of a module that had its password verified.
+type unfit struct{ error }
+
+func (u *unfit) Unwrap() error { return u.error }
 
 // attempt is how a rate failed.
 type attempt struct {
@@ -214,17 +241,17 @@ func (m *Module) introduce(ctx context.Context) error {
 		if m.link.foreign != nil && damaged(err) {
 			return &AddressError{m.link.name, *m.link.foreign}
 		}
-		if noise, known := m.link.meter.chatter(); noise != "" && damaged(err) {
-			if known {
-				return &stranger{noise, err}
+		if what, cure := m.link.meter.chatter(); what != "" && damaged(err) {
+			if cure != "" {
+				return &stranger{what, cure, err}
 			}
-			return fmt.Errorf("%w, %s", err, noise)
+			return fmt.Errorf("%w, %s", err, what)
 		}
 		return err
 	}
 	m.link.known = true
 	if err := m.readParameters(ctx); err != nil {
-		return err
+		return &unfit{err}
 	}
 	i := &m.info
 	i.Family = fmt.Sprintf("zfm-%d", i.SystemID)

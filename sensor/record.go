@@ -193,6 +193,10 @@ func (m *Module) Survey(ctx context.Context, w io.Writer) error {
 	}{{"tells poor pictures (GetImageEx)", m.imageEx}, {"shakes hands without the password (HandShake)", m.handShake}} {
 		fmt.Fprintf(w, "%s: %s\n", has.what, map[bool]string{true: "yes", false: "no"}[has.it])
 	}
+	alive := "handshake"
+	if !m.handShake {
+		alive = "password, in the handshake's place"
+	}
 	slots, err := m.Slots(ctx)
 	e := (*CodeError)(nil)
 	switch {
@@ -212,7 +216,7 @@ func (m *Module) Survey(ctx context.Context, w io.Writer) error {
 		{"notepad", false, func() error { _, err := m.Note(ctx, 0); return err }},
 		{"random numbers", false, func() error { _, err := m.Random(ctx); return err }},
 		{"information page", false, func() error { _, err := m.InfoPage(ctx); return err }},
-		{"handshake", false, func() error { return m.HandShake(ctx) }},
+		{alive, false, func() error { return m.HandShake(ctx) }},
 		{"sensor", true, func() error { return m.Check(ctx) }},
 		{"echo", true, func() error { return m.Echo(ctx) }},
 	} {

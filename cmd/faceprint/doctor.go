@@ -127,7 +127,10 @@ func checkModule(ctx context.Context, add addCheck, port string) {
 
 // moduleCure is what to do where no module could be opened.
 func moduleCure(port string, err error) string {
+	stranger := (*sensor.StrangerError)(nil)
 	switch {
+	case errors.As(err, &stranger):
+		return stranger.Cure
 	case errors.Is(err, tty.ErrNoPort):
 		return "plug it in, or name another port: 'faceprint sensor find' looks at all; on a Pi: raspi-config, Interface Options, Serial Port: no login shell, hardware enabled"
 	case errors.Is(err, tty.ErrPermission):

@@ -269,15 +269,17 @@ func moduleNumbers(m *sensor.Module) map[string]float64 {
 	return map[string]float64{
 		"commands": float64(s.Commands), "answers": float64(s.Answers), "bad_sums": float64(s.BadSums), "skipped_bytes": float64(s.Skipped),
 		"timeouts": float64(s.Timeouts), "drains": float64(s.Drains), "stale": float64(s.Stale), "early": float64(s.Early),
-		"repeats": float64(s.Repeats), "reverifies": float64(s.Reverifies), "doubts": float64(s.Doubts),
+		"repeats": float64(s.Repeats), "resyncs": float64(s.Resyncs), "reverifies": float64(s.Reverifies), "doubts": float64(s.Doubts),
 		"overruns": float64(s.Overruns), "framing_errors": float64(s.Framing),
 		"median_seconds": s.Median.Seconds(), "p99_seconds": s.P99.Seconds(), "baud": float64(m.Info().Baud),
 	}
 }
 
 func moduleAdvice(err error) string {
-	attack, address := (*sensor.AttackError)(nil), (*sensor.AddressError)(nil)
+	attack, address, stranger := (*sensor.AttackError)(nil), (*sensor.AddressError)(nil), (*sensor.StrangerError)(nil)
 	switch {
+	case errors.As(err, &stranger):
+		return stranger.Cure
 	case errors.As(err, &attack):
 		return "look at the module and its cable; when it is the right one, 'faceprint sensor trust' sets it up anew"
 	case errors.Is(err, gpio.ErrPin):
