@@ -92,8 +92,10 @@ func search(ctx context.Context, c Config) (*Module, error) {
 	// Where one rate was answered by a module, the others say nothing.
 	heard := slices.DeleteFunc(slices.Clone(failed), func(a attempt) bool { return !errors.As(a.err, new(*unfit)) })
 	if len(heard) > 0 {
-		return nil, &StrangerError{Port: c.Port, What: fmt.Sprintf("a fingerprint module answers at %d baud and cannot be used: %v", heard[0].baud, heard[0].err),
-			Cure: "cut its power; where that does not help, try a shorter cable, then another module", err: heard[0].err}
+		return nil, &StrangerError{
+			Port: c.Port, What: fmt.Sprintf("a fingerprint module answers at %d baud and cannot be used: %v", heard[0].baud, heard[0].err),
+			Cure: "cut its power; where that does not help, try a shorter cable, then another module", err: heard[0].err,
+		}
 	}
 	err := together(failed)
 	if e := shared(c.Port); e != nil {
