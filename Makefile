@@ -78,11 +78,12 @@ install: build ## programs, models, the systemd unit and its account's groups, b
 	@[ -n "$(DESTDIR)" ] || { systemd-sysusers faceprint.conf && systemctl daemon-reload; }
 	@echo "install: set /etc/faceprint/faceprint.toml to what is there, then 'systemctl enable --now faceprintd' and 'faceprint doctor'"
 
-test: build firmware ## set up, then every test
+test: build deps-test firmware ## set up, then every test
 	$(MAKE) -s -C firmware GO=$(GO) test
 	$(GO) test ./...
 
-firmware: deps-test ## loader and application of the guard board, for microbit, pico and host
+firmware: ## loader and application of the guard board, for microbit, pico and host
+	@packaging/deps.sh $(VAR)/go firmware
 	@$(MAKE) -s -C firmware GO=$(GO)
 
 bench: build ## speed, as ratios of both sides in one run
@@ -163,7 +164,7 @@ vivid: deps ## V4L2 end to end, on the kernel's own camera (vivid) in QEMU
 pico: firmware ## the Pico's UF2 on an emulated RP2040 (firmware/rp2040)
 	@packaging/fetch.sh $(VAR) pico
 	@rm -rf $(VAR)/rp2040js && mkdir -p $(VAR)/rp2040js && tar -xzf $(VAR)/lib/rp2040js.tgz -C $(VAR)/rp2040js --strip-components=1
-	node firmware/rp2040/pico.mjs $(VAR)/rp2040js/dist/esm firmware/build/pico/guard.uf2 firmware/build/pico/app.fpb
+	node firmware/rp2040/pico.mjs $(VAR)/rp2040js/dist/esm firmware/build/pico/guard.uf2 firmware/build/pico/app.fpb firmware/build/pico/loader.elf
 
 .PHONY: types
 lint: types

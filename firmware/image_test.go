@@ -277,3 +277,34 @@ func FuzzDecodeBundle(f *testing.F) {
 		}
 	})
 }
+
+// What the boards refuse is refused before it is built into one: for every message in a
+// few the signature R = 1, S = 0 is right under such a key.
+func TestParsePublicRefusesKeysOfSmallOrder(t *testing.T) {
+	forged := make([]byte, ed25519.SignatureSize)
+	forged[0] = 1
+	for _, text := range small {
+		key, err := hex.DecodeString(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		takes := false
+		for i := range 100 {
+			takes = takes || ed25519.Verify(key, []byte{byte(i)}, forged)
+		}
+		// Go's library itself refuses spellings that are not reduced, and what is no point.
+		if !takes && text[:2] != "ed" && text[:2] != "ee" {
+			t.Errorf("%s is no key of small order", text)
+		}
+		for _, sign := range []byte{0, 0x80} {
+			key[31] |= sign
+			if _, err := ParsePublic([]byte(hex.EncodeToString(key))); !errors.Is(err, ErrKey) {
+				t.Errorf("%x: %v", key, err)
+			}
+		}
+	}
+	good := DevelopmentKey().Public().(ed25519.PublicKey)
+	if got, err := ParsePublic([]byte(hex.EncodeToString(good))); err != nil || !got.Equal(good) {
+		t.Errorf("%x %v", got, err)
+	}
+}

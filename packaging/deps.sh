@@ -2,7 +2,7 @@
 # Install what is missing to build, run and test faceprint on Debian 12 or
 # Raspberry Pi OS bookworm.
 #
-#   packaging/deps.sh GO_DIR build|test|pam|night...
+#   packaging/deps.sh GO_DIR build|firmware|test|pam|night...
 #
 # Asks sudo only when not root and only when something is missing. What a
 # machine has from elsewhere (its own Go, node, compiler) is used as it is.
@@ -10,7 +10,7 @@
 # beside it is a link to the one that is used.
 set -eu
 here=$(dirname "$0")
-[ $# -ge 2 ] || { echo "usage: $0 GO_DIR build|test|pam|night..." >&2; exit 2; }
+[ $# -ge 2 ] || { echo "usage: $0 GO_DIR build|firmware|test|pam|night..." >&2; exit 2; }
 godir=$1
 shift
 
@@ -27,7 +27,9 @@ fail() {
 # the command is missing, so that a node or a compiler from elsewhere is kept.
 build='gcc=gcc g++=g++ git=git npm=npm pkg-config=pkg-config ca-certificates
 	libopencv-dev libopencv-contrib-dev'
-test='qemu-system-arm=qemu-system-arm arm-none-eabi-gcc=gcc-arm-none-eabi libnewlib-arm-none-eabi
+firmware='gcc=gcc make=make ca-certificates qemu-system-arm=qemu-system-arm arm-none-eabi-gcc=gcc-arm-none-eabi
+	libnewlib-arm-none-eabi'
+test="$firmware"'
 	sx=lrzsz libcmocka-dev socat=socat chromium=chromium zbarimg=zbar-tools swtpm=swtpm strace=strace
 	dbus-daemon=dbus-daemon fprintd libpam-fprintd pamtester=pamtester libpam0g-dev libsystemd-dev polkitd
 	gnome-keyring-daemon=gnome-keyring libpam-gnome-keyring secret-tool=libsecret-tools'
@@ -39,10 +41,11 @@ want=
 for group in "$@"; do
 	case $group in
 	build) want="$want $build" ;;
+	firmware) want="$want $firmware" ;;
 	test) want="$want $test" ;;
 	pam) want="$want $pam" ;;
 	night) want="$want $night" ;;
-	*) fail "no group '$group'" "groups: build test pam night" ;;
+	*) fail "no group '$group'" "groups: build firmware test pam night" ;;
 	esac
 done
 

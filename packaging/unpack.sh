@@ -16,9 +16,10 @@ for package in "$@"; do
 	mkdir "$dir/$package.new"
 	(
 		cd "$dir/$package.new"
-		apt-get download -q "$package" || {
+		# Into a folder of the user's, which apt's own user may not enter: as who asks.
+		apt-get download -q -o APT::Sandbox::User="$(id -un)" "$package" || {
 			if [ "$(id -u)" = 0 ]; then apt-get update -q; else sudo apt-get update -q; fi
-			apt-get download -q "$package"
+			apt-get download -q -o APT::Sandbox::User="$(id -un)" "$package"
 		}
 		dpkg-deb -x ./*.deb .
 		rm -f ./*.deb

@@ -193,7 +193,7 @@ func (l loader) load(ctx context.Context, to LoaderInfo, file []byte, progress f
 		}
 		got = append(got, b)
 	}
-	sent := xmodem.Send(ctx, l.wire, file, xmodem.Options{Progress: progress})
+	sent := xmodem.Send(ctx, l.wire, file, xmodem.Options{Quiet: inviteQuiet, Progress: progress})
 	if ctx.Err() != nil {
 		return sent
 	}

@@ -35,6 +35,9 @@ const (
 
 	lineQuiet = 5 * time.Millisecond // nothing more is on its way
 
+	// The loader's text was read to its end: the next letter C is the invitation.
+	inviteQuiet = time.Millisecond
+
 	// HoldMost and HoldLeast bound an unlock, section 8.
 	HoldLeast = 100 * time.Millisecond
 	HoldMost  = 30 * time.Second

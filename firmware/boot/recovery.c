@@ -15,7 +15,9 @@
 #define CAN 0x18u
 
 #define PURGE_MS 200u /* silence that ends a garbled block */
+#define END_MS 40u    /* behind the last ACK, for the sender to end: what it reads with the ACK nobody sees */
 #define BLOCK_LARGE 1024u
+#define EARLY_ACK ((size_t)BOARD_SERIAL_KEPT >= BLOCK_LARGE + 5u)
 
 /* --- text ------------------------------------------------------------------- */
 
@@ -142,7 +144,8 @@ static void put_target(enum slot s)
 	put_text("\r\n");
 }
 
-static void put_info(void)
+/* The loader, and what is in the slots; the slot that an installation may erase. */
+static enum slot put_info(void)
 {
 	const uint32_t floor = counter_read(COUNTER_FLOOR);
 	uint8_t serial[8];
@@ -161,8 +164,11 @@ static void put_info(void)
 	const bool a = put_slot_line(SLOT_A, floor);
 	const bool b = put_slot_line(SLOT_B, floor);
 
+	const enum slot target = boot_target_of(a, b);
+
 	put_text("target ");
-	put_target(boot_target_of(a, b));
+	put_target(target);
+	return target;
 }
 
 /* --- XMODEM ----------------------------------------------------------------- */
@@ -183,20 +189,28 @@ static bool take(uint8_t *byte, uint32_t ms)
 }
 
 /* Wait until the line is silent. A line that never is ends with the sender's block. */
-static void purge(void)
+static void purge(uint32_t silence)
 {
 	uint8_t byte;
 
-	for (unsigned i = 0; i < 2u * BLOCK_LARGE && take(&byte, PURGE_MS); i++) {
+	for (unsigned i = 0; i < 2u * BLOCK_LARGE && take(&byte, silence); i++) {
 	}
 }
 
+/* Tell the sender that it is over, until it is silent. A refused end is not what lrzsz
+ * expects: it sends the end again, ten times, and is answered each time. */
 static void cancel(void)
 {
+	uint8_t byte;
+
 	for (unsigned i = 0; i < 3u; i++) {
 		put_byte(CAN);
 	}
-	purge();
+	for (unsigned i = 0; i < 2u * BLOCK_LARGE && take(&byte, PURGE_MS); i++) {
+		if (byte == EOT) {
+			put_byte(CAN);
+		}
+	}
 }
 
 static uint16_t crc16(const uint8_t *bytes, size_t n)
@@ -294,14 +308,24 @@ static enum fail receive(struct install *in)
 				put_byte(ACK);
 				break;
 			}
-			f = block.bytes[0] == expected ? install_take(in, block.bytes + 2, block.size) : FAIL_TRANSFER;
+			if (block.bytes[0] != expected) {
+				return FAIL_TRANSFER;
+			}
+			/* Where nothing is lost meanwhile, the next block travels while this one
+			 * is written. A refusal comes behind the ACK then, as CAN. */
+			if (EARLY_ACK) {
+				put_byte(ACK);
+			}
+			f = install_take(in, block.bytes + 2, block.size);
 			if (f != FAIL_NONE) {
 				return f;
 			}
 			begun = true;
 			bad = 0;
 			expected++;
-			put_byte(ACK);
+			if (!EARLY_ACK) {
+				put_byte(ACK);
+			}
 			break;
 		case HEARD_END:
 			f = install_end(in);
@@ -312,7 +336,7 @@ static enum fail receive(struct install *in)
 		case HEARD_CANCEL:
 			return FAIL_CANCELLED;
 		case HEARD_GARBLED:
-			purge();
+			purge(PURGE_MS);
 			bad++;
 			put_byte(NAK);
 			break;
@@ -328,12 +352,12 @@ static enum fail receive(struct install *in)
 	}
 }
 
-static void load(void)
+static void load(enum slot target)
 {
 	static struct install in; /* the terminal's one transfer */
 
 	memset(&in, 0, sizeof in);
-	in.target = boot_target();
+	in.target = target;
 	put_text("ready ");
 	put_target(in.target);
 
@@ -345,7 +369,7 @@ static void load(void)
 		put_error(f);
 		return;
 	}
-	purge();
+	purge(END_MS);
 	put_text("\r\nok ");
 	put_slot(in.target);
 	put_text(" ");
@@ -406,8 +430,10 @@ enum slot recovery(void)
 	char line[LINE_MAX_LEN + 1u];
 
 	put_text("\r\n");
-	put_info();
 
+	/* What info found stays so until an image is installed: to check both again for a
+	 * load would take longer than to send one. */
+	unsigned target = put_info();
 	uint32_t since = hal_now(); /* start, or the last command that only a person or an update gives */
 
 	for (;;) {
@@ -424,9 +450,10 @@ enum slot recovery(void)
 			put_error(FAIL_NOTHING);
 			since = hal_now();
 		} else if (strcmp(line, "info") == 0) {
-			put_info();
+			target = put_info();
 		} else if (strcmp(line, "load") == 0) {
-			load();
+			load(target == NO_SLOT ? boot_target() : (enum slot)target);
+			target = NO_SLOT;
 			since = hal_now();
 		} else if (strcmp(line, "help") == 0) {
 			put_text("info  what is in the slots\r\n"

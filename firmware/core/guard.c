@@ -188,6 +188,11 @@ static void tampered(struct guard *g, uint32_t argument)
 {
 	(void)argument;
 	g->left.presence = 0;
+	/* The key first: whoever opens the enclosure may cut the power next, and a record
+	 * takes its time. */
+	if (!pairing_wipe()) {
+		g->state_failed = true;
+	}
 	note(g, EVENT_TAMPER, 1);
 	unpair(g, 2);
 }

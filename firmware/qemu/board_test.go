@@ -393,6 +393,31 @@ func change(data []byte, at int, by byte) []byte {
 	return c
 }
 
+// A file that ends too soon is refused at its end, which lrzsz's sx does not expect: it
+// asks ten times and then ends by itself.
+func TestSxEndsAtARefusedEnd(t *testing.T) {
+	needs(t, "sx")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	b := start(ctx, t, withOld(t))
+	l := dial(ctx, t, b)
+	must(t, b.SetInput(ServicePressed, true))
+	must(t, b.Run())
+	l.until("> ")
+	l.command("load")
+	l.until("ready B 0x00020000\r\n")
+	good := bundle(t, 2<<24, 1)
+	err := sx(ctx, t, l, good[:len(good)/2+4096], "-k")
+	if err == nil || ctx.Err() != nil {
+		t.Fatalf("sx: %v, %v", err, ctx.Err())
+	}
+	l.command("")
+	l.until("> ")
+	l.command("info")
+	l.until("slot B empty")
+	l.until("> ")
+}
+
 // The power is cut in the middle of an upgrade of the real binary, at an
 // instruction inside of a flash operation; the board boots a whole image, and the
 // upgrade can be repeated. GUARD_CUTS says how many cuts (`make nightly`: 60).

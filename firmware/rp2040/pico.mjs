@@ -1,16 +1,18 @@
 // The Pico's own binaries, as they ship in the UF2, on an emulated RP2040 (rp2040js):
 // loader, application, second stage, flash by the boot ROM's calls, watchdog, UART.
 //
-//   node pico.mjs RP2040JS/dist/esm guard.uf2 app.fpb
+//   node pico.mjs RP2040JS/dist/esm guard.uf2 app.fpb loader.elf
 //
 // The emulator has neither boot ROM nor flash chip; here they are, as far as the
 // firmware uses them and as strict as the datasheets: the ROM checks the second stage's
 // CRC, flash is programmed in pages and loses ones only, and while it does not answer
-// reads, between exit_xip and enter_xip, every access to it ends the test.
+// reads, between exit_xip and enter_xip, every access to it ends the test. Erasing and
+// programming take the typical times of the Pico's chip, and the line's bytes theirs.
+import { createHash, createPrivateKey, sign } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 
-const [lib, uf2File, bundleFile] = process.argv.slice(2);
+const [lib, uf2File, bundleFile, elfFile] = process.argv.slice(2);
 const { RP2040 } = await import(pathToFileURL(lib + '/rp2040.js'));
 const { SimulationClock } = await import(pathToFileURL(lib + '/clock/simulation-clock.js'));
 const { ConsoleLogger, LogLevel } = await import(pathToFileURL(lib + '/utils/logging.js'));
@@ -21,6 +23,7 @@ const NS = 8; // a cycle at 125 MHz
 const BYTE = 10e9 / 115200; // ns on the wire
 const NUMBER = [0xe6, 0x61, 0x38, 0x52, 0x83, 0x11, 0x22, 0x33]; // of the flash chip
 const LOCK = 2, EXIT = 5;
+const ERASE = 45e6, PROGRAM = 0.4e6; // ns: W25Q16JV, a sector of 4 KiB and a page of 256 bytes, typical
 
 function fail(text) {
 	console.error('pico: ' + text);
@@ -98,6 +101,7 @@ class QSPI extends BasePeripheral {
 const board = {
 	ns: 0, // since the power came
 	heard: [], // bytes
+	leaving: [], // bytes on their way from the board, with when they are there
 	toSend: [],
 	nextByte: 0,
 	restarts: [],
@@ -138,11 +142,32 @@ const board = {
 			if (!chip.core.PM || n < 16) enter(n);
 		};
 		chip.onBreak = (n) => this.call(n);
-		chip.uart[0].onByte = (b) => this.heard.push(b);
+		chip.uart[0].onByte = (b) => this.leaving.push([Math.max(this.ns, this.leaving.at(-1)?.[0] ?? 0) + BYTE, b]);
+		// The emulator's UART does not ask for DMA at what it receives.
+		const uart = chip.uart[0], DMACR = 0x48, RX = 21;
+		const [read, write] = [uart.readUint32.bind(uart), uart.writeUint32.bind(uart)];
+		uart.readUint32 = (at) => {
+			const value = read(at);
+			if (at === 0 && uart.rxFIFO.empty) chip.dma.clearDREQ(RX);
+			return value;
+		};
+		uart.writeUint32 = (at, value) => {
+			if (at === DMACR) return void (this.dma = (value & 1) !== 0);
+			write(at, value);
+		};
+		this.dma = false;
+		this.receive = (b) => {
+			check(!uart.rxFIFO.full, 'a byte is lost: the receive FIFO is full');
+			uart.feedByte(b);
+			if (this.dma) chip.dma.setDREQ(RX);
+		};
 		const dog = chip.peripherals[0x40058];
 		if (scratch) dog.scratchData.set(scratch);
 		dog.reason = reason;
-		dog.onWatchdogTrigger = () => (this.again = { scratch: dog.scratchData.slice(), reason: dog.reason });
+		dog.onWatchdogTrigger = () => {
+			dog.alarm.enable = false; // the emulator's would go off again at once, for ever
+			this.again = { scratch: dog.scratchData.slice(), reason: dog.reason };
+		};
 		for (const [pin, level] of Object.entries(this.pins)) chip.gpio[pin].setInputValue(level);
 		for (const pin of [4, 6]) chip.gpio[pin].setInputValue(false); // door and enclosure shut
 		chip.gpio[7].setInputValue(true);
@@ -167,16 +192,36 @@ const board = {
 			case 'RE':
 				check(!this.xip && at % 4096 === 0 && r[1] % 4096 === 0 && at + r[1] <= FLASH_SIZE, 'a bad erase');
 				flash.fill(0xff, at, at + r[1]);
+				this.chip.flash.set(flash.subarray(at, at + r[1]), at);
+				this.spend((ERASE * r[1]) / 4096);
 				break;
 			case 'RP': {
 				const [from, size] = [r[1] >>> 0, r[2]];
 				check(!this.xip && at % 256 === 0 && size % 256 === 0 && at + size <= FLASH_SIZE, 'a bad program');
 				check(from >= 0x20000000 && from + size <= 0x20042000, 'programmed from elsewhere than RAM');
 				for (let i = 0; i < size; i++) flash[at + i] &= this.chip.sram[from - 0x20000000 + i];
+				this.chip.flash.set(flash.subarray(at, at + size), at);
+				this.spend((PROGRAM * size) / 256);
 				break;
 			}
 		}
-		this.chip.flash.set(flash);
+	},
+	// Time passes on the line and in the chip.
+	pass(ns) {
+		this.chip.clock.tick(ns);
+		this.ns += ns;
+		if (this.toSend.length && this.ns >= this.nextByte) {
+			this.receive(this.toSend.shift());
+			this.nextByte = Math.max(this.ns, this.nextByte + BYTE);
+		}
+		while (this.leaving.length && this.leaving[0][0] <= this.ns) {
+			const byte = this.leaving.shift()[1];
+			this.heard.push(byte);
+			this.answer?.(byte); // also in the middle of an erase
+		}
+	},
+	spend(ns) {
+		for (const end = this.ns + ns; this.ns < end && !this.again; ) this.pass(Math.min(20e3, end - this.ns));
 	},
 	// Let it run until something is so; ms of its own time at most.
 	run(until, ms, what) {
@@ -184,19 +229,19 @@ const board = {
 			check(this.ns < end, `not within ${ms} ms: ${what}; it said ${JSON.stringify(this.text().slice(-300))}`);
 			for (let i = 0; i < 200 && !this.again; i++) {
 				const { core, clock } = this.chip;
-				let ns;
+				let ns, idle = false;
 				if (core.waiting) {
-					ns = Math.min(clock.nanosToNextAlarm || 1e6, 1e6, this.toSend.length ? Math.max(this.nextByte - this.ns, 1) : 1e6);
+					ns = Math.min(clock.nanosToNextAlarm || 1e6, 1e6);
+					if (this.toSend.length) ns = Math.min(ns, Math.max(this.nextByte - this.ns, 1));
+					if (this.leaving.length) ns = Math.min(ns, Math.max(this.leaving[0][0] - this.ns, 1));
 				} else {
+					const at = core.PC;
 					ns = core.executeInstruction() * NS;
+					idle = core.PC === at; // a branch to itself
+					if (idle) ns = 1e5;
 				}
-				clock.tick(ns);
-				this.ns += ns;
-				if (this.toSend.length && this.ns >= this.nextByte) {
-					this.chip.uart[0].feedByte(this.toSend.shift());
-					this.nextByte = this.ns + BYTE;
-				}
-				if (core.waiting && this.toSend.length === 0) break;
+				this.pass(ns);
+				if ((core.waiting || idle) && this.toSend.length === 0) break;
 			}
 			if (this.again) {
 				this.restarts.push(this.again.reason);
@@ -259,25 +304,59 @@ function type(line, until, ms) {
 	board.run(() => board.text().includes(until), ms, `${JSON.stringify(until)} after ${line}`);
 	return board.text();
 }
-function upload(file) {
-	type('load', 'ready B 0x10080000\r\nC', 10000);
-	for (let at = 0, n = 1; at < file.length; at += 1024, n++) {
-		const data = [...file.subarray(at, at + 1024)];
+// As faceprint flash does it: the one image for the slot, each block at the ACK of the
+// one before. The wire's time is that of the blocks, of the end, and of their answers;
+// the upload's is from the command to the prompt behind its ok, so the check of the
+// signature, erasing, programming, the digest and every turn of the line are in it.
+function upload(file, slot) {
+	const since = board.ns;
+	board.heard = [];
+	board.send([...Buffer.from('load\r')]);
+	board.run(() => board.text().endsWith('C'), 10000, 'the loader asks for a file');
+	check(board.text().endsWith(`ready ${slot}\r\nC`), board.text());
+	const blocks = Math.ceil(file.length / 1024);
+	let n = 0;
+	board.answer = (byte) => {
+		check(byte === 6, `block ${n} got ${byte}`);
+		if (n++ >= blocks) board.answer = undefined;
+		if (n > blocks + 1) return;
+		const data = [...file.subarray(1024 * (n - 1), 1024 * n)];
 		let crc = 0;
 		for (const b of data) {
 			crc ^= b << 8;
 			for (let i = 0; i < 8; i++) crc = crc & 0x8000 ? ((crc << 1) ^ 0x1021) & 0xffff : (crc << 1) & 0xffff;
 		}
 		board.heard = [];
-		board.send([2, n & 255, ~n & 255, ...data, crc >> 8, crc & 255]);
-		board.run(() => board.heard.length > 0, 10000, `block ${n}`);
-		check(board.heard[0] === 6, `block ${n} got ${board.heard}`);
-	}
-	board.heard = [];
-	board.send([4]);
-	board.run(() => /ok B [0-9.]+\r\n> $/.test(board.text()), 10000, 'the end of the upload');
-	check(board.heard[0] === 6, 'the end of the file is not acknowledged');
+		board.send(n > blocks ? [4] : [2, n & 255, ~n & 255, ...data, crc >> 8, crc & 255]);
+	};
+	board.answer(6);
+	board.run(() => board.answer === undefined && /^\x06\r\nok [AB] [0-9.]+\r\n> $/.test(board.text()), 60000, 'the end of the upload');
+	const wire = (blocks * (1024 + 5 + 1) + 2) * BYTE;
+	console.log(`upload of ${file.length} bytes ${ms(since)} ms, ${((board.ns - since) / wire).toFixed(3)} x the wire's`);
 }
+// The image of a bundle for a slot.
+function imageFor(bundle, link) {
+	for (let at = 0; at < bundle.length; ) {
+		const size = 256 + bundle.readUInt32LE(at + 16), end = at + Math.ceil(size / 1024) * 1024;
+		if (bundle.readUInt32LE(at + 20) === link) return bundle.subarray(at, end);
+		at = end;
+	}
+	fail('no image for the slot');
+}
+// An image signed with the development key, whose seed is public: 32 times F.
+function image(body, link, version) {
+	const h = Buffer.alloc(256), file = Buffer.alloc(Math.ceil((256 + body.length) / 1024) * 1024, 0xff);
+	h.write('FPGUARD1');
+	h.writeUInt16LE(256, 8);
+	for (const [at, v] of [[12, 3], [16, body.length], [20, link], [24, version << 24]]) h.writeUInt32LE(v >>> 0, at);
+	createHash('sha256').update(body).digest().copy(h, 32);
+	const key = createPrivateKey({ format: 'der', type: 'pkcs8', key: Buffer.from('302e020100300506032b657004220420' + '46'.repeat(32), 'hex') });
+	sign(null, Buffer.concat([Buffer.from('faceprint image v1'), h.subarray(0, 96)]), key).copy(h, 96);
+	h.copy(file);
+	body.copy(file, 256);
+	return file;
+}
+
 function info() {
 	const i = ask(1);
 	check(i[0] === 1 && i[4] === 3, 'another protocol, or another board');
@@ -286,10 +365,68 @@ function info() {
 }
 const ms = (since) => ((board.ns - since) / 1e6).toFixed(0);
 
+// --- the loader's arithmetic --------------------------------------------------------------
+
+// Of the loader as it is linked, against numbers of any size: hal/row.S runs nowhere else
+// but on a Cortex-M0.
+function arithmetic() {
+	const elf = readFileSync(elfFile), at = {};
+	const section = (i) => elf.readUInt32LE(32) + i * elf.readUInt16LE(46);
+	for (let i = 0; i < elf.readUInt16LE(48); i++) {
+		if (elf.readUInt32LE(section(i) + 4) !== 2) continue; // SYMTAB
+		const [from, size, names] = [16, 20, 24].map((o) => elf.readUInt32LE(section(i) + o));
+		const text = elf.readUInt32LE(section(names) + 16);
+		for (let s = from; s < from + size; s += 16) {
+			const name = elf.subarray(text + elf.readUInt32LE(s)), value = elf.readUInt32LE(s + 4);
+			at[name.subarray(0, name.indexOf(0)).toString()] = value & ~1;
+		}
+	}
+	const { chip } = board, p = (1n << 255n) - 19n, [A, B, R, BACK] = [0x20020000, 0x20020020, 0x20020040, 0x20020100];
+	const put = (to, v) => { for (let i = 0; i < 8; i++) chip.writeUint32(to + 4 * i, Number((v >> BigInt(32 * i)) & 0xffffffffn)); };
+	const get = (from) => { let v = 0n; for (let i = 7; i >= 0; i--) v = (v << 32n) | BigInt(chip.readUint32(from + 4 * i) >>> 0); return v; };
+	const call = (name, ...args) => {
+		check(at[name], `no ${name} in ${elfFile}`);
+		args.forEach((v, i) => (chip.core.registers[i] = v));
+		chip.core.registers[14] = BACK | 1;
+		chip.core.SP = 0x20040000;
+		chip.core.PC = at[name];
+		for (let n = 0; chip.core.PC !== BACK; n++) {
+			check(n < 100000, `${name} does not come back`);
+			chip.core.executeInstruction();
+		}
+	};
+	let state = 1;
+	const number = () => { state ^= state << 13; state ^= state >>> 17; state ^= state << 5; return state >>> 0; };
+	// Words of ones and zeros, and what lies beside p, 2p and 2^256: where the carries are.
+	const edges = [0n, 1n, p - 1n, p, p + 1n, 2n * p - 1n, 2n * p, 2n * p + 1n, (1n << 256n) - 1n, (1n << 255n) - 1n, 1n << 255n];
+	const draw = (n) => {
+		if (n < edges.length) return edges[n];
+		let v = 0n;
+		for (let i = 0; i < 8; i++) v = (v << 32n) | BigInt([0, 0xffffffff, number(), number() % 2 ? 0xffff0000 : 0xffff][number() % 4]);
+		return v;
+	};
+	let cases = 0;
+	for (let i = 0; i < 60; i++) {
+		for (let k = 0; k < (i < edges.length ? edges.length : 12); k++) {
+			const a = draw(i), b = draw(i < edges.length ? k : 99), mod = (v) => ((v % p) + p) % p;
+			for (const [name, want] of [['field_mul', a * b], ['field_add', a + b], ['field_sub', a - b], ['field_square', a * a]]) {
+				put(A, a);
+				put(B, b);
+				call(name, R, A, B);
+				check(mod(get(R)) === mod(want), `${name} of ${a.toString(16)} and ${b.toString(16)}`);
+				cases++;
+			}
+		}
+	}
+	console.log(`${cases} products, squares, sums and differences modulo 2^255 - 19 are right`);
+}
+
 // --- the test ------------------------------------------------------------------------------
 
-let since = board.ns;
 board.start(undefined, 0);
+arithmetic();
+board.start(undefined, 0);
+let since = board.ns;
 check(!board.pin(LOCK), 'the lock line is high at reset');
 board.send([...frame([])]);
 board.run(() => board.chip.core.waiting && board.chip.peripherals[0x40058].enable, 3000, 'a start of the application');
@@ -314,13 +451,50 @@ ask(5);
 board.run(() => board.text().endsWith('> '), 5000, "the loader's prompt");
 check(board.restarts.length === 1, `restarts ${board.restarts}`);
 check(/faceprint-loader \S+ board=3 serial=e661385283112233 key=development floor=0\r\nslot A \S+ rollback=0 sequence=\d+ confirmed\r\nslot B empty\r\ntarget B 0x10080000\r\n> $/.test(board.text()), board.text());
-since = board.ns;
-upload(readFileSync(bundleFile));
-console.log(`upload of ${readFileSync(bundleFile).length} bytes ${ms(since)} ms`);
+
+const A = 0x10010000, B = 0x10080000, bundle = readFileSync(bundleFile);
+const inLoader = (ms, what) => board.run(() => board.text().endsWith('> '), ms, what);
+// An application sleeps, which lies in this slot.
+const listens = (slot, what) => board.run(() => board.chip.core.waiting && board.chip.core.PC >>> 16 === slot >>> 16, 5000, what);
+
+// A program that hangs: the watchdog, which the loader started, bites; the next start is
+// that of the confirmed image.
+const hangs = Buffer.alloc(60 * 1024 - 256, 0x5a);
+hangs.writeUInt32LE(0x20003000, 0);
+hangs.writeUInt32LE(B + 256 + 9, 4);
+hangs.writeUInt16LE(0xe7fe, 8); // b .
+upload(image(hangs, B, 9), 'B 0x10080000');
 since = board.ns;
 type('info', '\r\n> ', 10000);
 console.log(`info with two whole images ${ms(since)} ms`);
-check(/slot B \S+ rollback=0 sequence=\d+ new\r\n/.test(board.text()), board.text());
+check(/slot B 9\.0\.0 rollback=0 sequence=\d+ new\r\n/.test(board.text()), board.text());
 check(board.restarts.length === 1, `the watchdog bit: ${board.restarts}`);
+type('boot', 'boot B 9.0.0\r\n', 3000);
+since = board.ns;
+board.run(() => board.restarts.length === 2, 2500, 'the bite of the watchdog');
+console.log(`a program that hangs is bitten after ${ms(since)} ms`);
+check(board.restarts[1] === 1, `the reason is ${board.restarts[1]}`); // TIMER
+check(!board.pin(LOCK), 'the lock line is high at the bite');
+listens(A, 'the start behind the bite');
+i = info();
+check(i.slot === 'A' && i.confirmed, 'what was confirmed does not run after the bite');
+
+// The other slot: upload, boot, confirm; it stays.
+ask(5);
+inLoader(5000, "the loader's prompt");
+check(/slot B 9\.0\.0 \S+ \S+ tried\r\ntarget B/.test(board.text()), board.text());
+upload(imageFor(bundle, B), 'B 0x10080000');
+type('boot', 'boot B', 3000);
+listens(B, 'slot B');
+i = info();
+check(i.slot === 'B' && !i.confirmed, `slot ${i.slot} runs`);
+ask(4);
+check(info().confirmed, 'CONFIRM does not confirm slot B');
+ask(5);
+inLoader(5000, "the loader's prompt");
+check(/slot A \S+ \S+ \S+ confirmed\r\nslot B \S+ \S+ \S+ confirmed\r\ntarget A 0x10010000\r\n> $/.test(board.text()), board.text());
+type('boot', 'boot B', 3000);
+listens(B, 'slot B again');
+check(info().slot === 'B', 'the newer confirmed image does not start');
 console.log('pico: well');
 process.exit(0);

@@ -68,6 +68,7 @@ const (
 type Options struct {
 	Start    time.Duration             // to wait for the receiver to ask; 0 = 15 s
 	Answer   time.Duration             // to wait for the answer to a block; 0 = 5 s
+	Quiet    time.Duration             // silence behind an invitation, to tell it from a letter C of a text; 0 = 50 ms
 	Progress func(sent int, total int) // called after each block that arrived; may be nil
 }
 
@@ -95,6 +96,9 @@ func Send(ctx context.Context, line Line, data []byte, o Options) error {
 	}
 	if o.Answer <= 0 {
 		o.Answer = answerTime
+	}
+	if o.Quiet <= 0 {
+		o.Quiet = quiet
 	}
 	if o.Progress == nil {
 		o.Progress = func(int, int) {}
@@ -162,7 +166,7 @@ func (s *sender) invited() error {
 	for {
 		wait := time.Until(until)
 		if last == crc || last == nak {
-			wait = min(wait, quiet)
+			wait = min(wait, s.o.Quiet)
 		}
 		b, err := s.next(wait)
 		switch {

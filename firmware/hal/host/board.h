@@ -15,5 +15,8 @@
 #define BOARD_STATE 0x00038000
 #define BOARD_PAGE 1024
 #define BOARD_WATCHDOG_MS 2000
+#define BOARD_SERIAL_KEPT host_serial_kept /* as the reference board; tests take the Pico's too */
+
+extern unsigned host_serial_kept;
 
 #endif

@@ -7,6 +7,7 @@
 #include "host.h"
 
 struct host host;
+unsigned host_serial_kept = 6;
 
 void host_reset(void)
 {

@@ -19,6 +19,9 @@
 #define BOARD_RAM 0x20000000
 #define BOARD_RAM_SIZE 0x42000
 #define BOARD_RAM_BUDGET 0x3000 /* as on the reference */
+#define BOARD_RING 0x20010000 /* bytes from the wire, by DMA; of loader and application */
+#define BOARD_RING_BITS 11
+#define BOARD_SERIAL_KEPT 2048 /* bytes that are not lost while flash is erased or written */
 #define BOARD_KEPT 0x4005800C /* four words that a restart leaves alone: watchdog scratch registers */
 
 /* At 125 MHz a signature takes 0.06 s and the digest of a full slot 0.5 s. */

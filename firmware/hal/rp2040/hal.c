@@ -19,6 +19,7 @@
 #define RESETS 0x4000C000u
 #define RESETS_RESET REG(RESETS + 0x0u)
 #define RESETS_DONE REG(RESETS + 0x8u)
+#define R_DMA (1u << 2)
 #define R_IO_BANK0 (1u << 5)
 #define R_PADS_BANK0 (1u << 8)
 #define R_PLL_SYS (1u << 12)
@@ -61,12 +62,23 @@
 #define UART_FBRD REG(UART + 0x28u)
 #define UART_LCR REG(UART + 0x2Cu)
 #define UART_CR REG(UART + 0x30u)
-#define UART_IMSC REG(UART + 0x38u)
-#define INT_RX (1u << 4)         /* half of the FIFO, 16 bytes, have come */
-#define INT_RX_TIMEOUT (1u << 6) /* fewer, and then silence for 32 bits: 0.3 ms */
-#define FR_RX_EMPTY (1u << 4)
+#define UART_DMACR REG(UART + 0x48u)
 #define FR_TX_FULL (1u << 5)
 #define BAUD 115200u
+
+/* Channel 0 carries what comes from the UART to the ring, also while the processor waits
+ * for the flash. */
+#define DMA 0x50000000u
+#define DMA_READ REG(DMA + 0x00u)
+#define DMA_WRITE REG(DMA + 0x04u)
+#define DMA_COUNT REG(DMA + 0x08u)
+#define DMA_CTRL_TRIG REG(DMA + 0x0Cu)
+#define DMA_ON 1u                              /* of bytes, and it chains to itself: to none */
+#define DMA_INCR_WRITE (1u << 5)
+#define DMA_RING ((uint32_t)BOARD_RING_BITS << 6 | 1u << 10) /* of the write address */
+#define DMA_BY_UART0_RX (21u << 15)
+#define DMA_BUSY (1u << 24)
+#define RING_MASK ((1u << BOARD_RING_BITS) - 1u)
 
 #define TIMER 0x40054000u
 #define TIMER_ALARM0 REG(TIMER + 0x10u)
@@ -76,7 +88,6 @@
 
 /* Interrupts by their numbers (datasheet 2.3.2). */
 #define IRQ_TIMER0 (1u << 0)
-#define IRQ_UART0 (1u << 20)
 
 #define WATCHDOG 0x40058000u
 #define WATCHDOG_CTRL REG(WATCHDOG + 0x00u)
@@ -131,14 +142,25 @@ static void clocks(void)
 }
 #endif
 
+static uint32_t taken; /* of the ring, where the next byte is */
+
+static void listen(void)
+{
+	DMA_READ = UART; /* its data register */
+	DMA_WRITE = BOARD_RING + taken;
+	DMA_COUNT = 0xFFFFFFFFu;
+	DMA_CTRL_TRIG = DMA_ON | DMA_INCR_WRITE | DMA_RING | DMA_BY_UART0_RX;
+}
+
 void hal_init(void)
 {
 #ifdef LOADER
 	WATCHDOG_CTRL = 0;
 	clocks();
 #endif
-	const uint32_t blocks = R_IO_BANK0 | R_PADS_BANK0 | R_TIMER | R_UART0;
+	const uint32_t blocks = R_DMA | R_IO_BANK0 | R_PADS_BANK0 | R_TIMER | R_UART0;
 
+	RESETS_RESET |= R_DMA; /* the loader's stops */
 	RESETS_RESET &= ~blocks;
 	while ((RESETS_DONE & blocks) != blocks) {
 	}
@@ -161,9 +183,10 @@ void hal_init(void)
 	UART_FBRD = (HZ * 4u / BAUD) % 64u;
 	UART_LCR = 3u << 5 | 1u << 4;       /* 8 bits, FIFO */
 	UART_CR = 1u | 1u << 8 | 1u << 9; /* on, both ways */
-	UART_IMSC = INT_RX | INT_RX_TIMEOUT;
+	UART_DMACR = 1; /* asks for each byte that has come */
+	listen();
 	TIMER_INTE = 1;
-	cortex_wakes(IRQ_TIMER0 | IRQ_UART0);
+	cortex_wakes(IRQ_TIMER0);
 
 	cortex_started((WATCHDOG_REASON & 1u) != 0u ? HAL_START_WATCHDOG : HAL_START_POWER);
 }
@@ -185,19 +208,24 @@ uint32_t hal_now(void)
 
 bool hal_serial_get(uint8_t *byte)
 {
-	if ((UART_FR & FR_RX_EMPTY) != 0u) {
+	if ((DMA_WRITE & RING_MASK) == taken) {
+		if ((DMA_CTRL_TRIG & DMA_BUSY) == 0u) {
+			listen(); /* 4 GiB have come */
+		}
 		return false;
 	}
-	*byte = (uint8_t)UART_DR;
+	*byte = *(const volatile uint8_t *)(BOARD_RING + taken);
+	taken = (taken + 1u) & RING_MASK;
 	return true;
 }
 
 void hal_sleep(uint32_t ms)
 {
+	(void)ms; /* nothing wakes at a byte that DMA takes: a millisecond at a time */
 	TIMER_INTR = 1;
-	TIMER_ALARM0 = TIMER_LOW + ms * 1000u;
+	TIMER_ALARM0 = TIMER_LOW + 1000u;
 	cortex_clear_wakes();
-	if ((UART_FR & FR_RX_EMPTY) != 0u) {
+	if ((DMA_WRITE & RING_MASK) == taken) {
 		cortex_wait();
 	}
 }
