@@ -310,10 +310,13 @@ func (k *kioskBench) lookTouchYouAreIn() {
 	k.press("Done")
 	k.on("idle")
 
-	k.camera(clipStranger)
-	k.sim("lift", "touch franck "+aliceFinger)
+	// A stranger in her place, on a screen of hers: it ends, and he is looked at.
 	k.press("Start")
-	k.on("refused")
+	k.on("granted")
+	k.until("document.querySelector('#lamp').dataset.shows === 'ready'") // two seconds later: her face was seen
+	k.sim("lift", "touch franck "+aliceFinger)
+	k.camera(clipStranger)
+	k.on("refused") // without a touch
 	k.shows("This face is not known here.")
 }
 
