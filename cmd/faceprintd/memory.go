@@ -43,12 +43,36 @@ func checkSwap(add addCheck, proc, sys string) {
 	switch {
 	case err != nil:
 		add("swap", "warn", err.Error(), "")
+	case len(open) > 0 && swapless(proc, sys):
+		add("swap", "ok", "out of reach: this unit's memory is never swapped (memory.swap.max is 0)", "")
 	case len(open) > 0:
 		add("swap", "warn", strings.Join(open, ", ")+": memory, with keys and templates, may be written there in the clear, and stays",
-			"'swapoff -a' and take it out of /etc/fstab (on Raspberry Pi OS: 'systemctl disable --now dphys-swapfile'), use zram, or encrypt it (crypttab(5), option swap)")
+			"'swapoff -a' and take it out of /etc/fstab (on Raspberry Pi OS: 'systemctl disable --now dphys-swapfile'), use zram, encrypt it (crypttab(5), option swap), or run the daemon as its unit, with MemorySwapMax=0")
 	default:
 		add("swap", "ok", "none on a disk in the clear", "")
 	}
+}
+
+// swapless tells whether the kernel keeps this process's memory out of every swap:
+// its control group, or one above it, may use none (cgroup-v2, memory.swap.max).
+func swapless(proc, sys string) bool {
+	groups, err := os.ReadFile(filepath.Join(proc, "self", "cgroup"))
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(groups)) {
+		path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::/")
+		if !ok || strings.HasPrefix(path, "..") { // of another namespace
+			continue
+		}
+		root := filepath.Join(sys, "fs", "cgroup")
+		for group := filepath.Join(root, path); group != root; group = filepath.Dir(group) {
+			if limit, err := os.ReadFile(filepath.Join(group, "memory.swap.max")); err == nil && strings.TrimSpace(string(limit)) == "0" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // openSwaps lists the swap areas that are neither in memory nor encrypted. A

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/base64"
 	"encoding/hex"
@@ -128,6 +129,25 @@ func metrics(ts *testscript.TestScript, _ bool, args []string) {
 	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", peer.Pid))
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), limits, 0o600))
+}
+
+// releasedVault makes a folder with a vault of a schema that was released.
+func releasedVault(ts *testscript.TestScript, _ bool, args []string) {
+	dir, from := ts.MkAbs(args[0]), "../../store/testdata/schema"+args[1]
+	ts.Check(os.MkdirAll(dir, 0o755))
+	f, err := os.Open(filepath.Join(from, "vault.db.gz"))
+	ts.Check(err)
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	ts.Check(err)
+	b, err := io.ReadAll(z)
+	ts.Check(err)
+	ts.Check(os.WriteFile(filepath.Join(dir, "faceprint.db"), b, 0o600))
+	for name, to := range map[string]string{"vault.db.head": "faceprint.db.head", "key": "device.key"} {
+		b, err := os.ReadFile(filepath.Join(from, name))
+		ts.Check(err)
+		ts.Check(os.WriteFile(filepath.Join(dir, to), b, 0o600))
+	}
 }
 
 // addFace puts a person of that name with a face into the vault of a folder,
@@ -263,4 +283,42 @@ func leaks(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("nothing was found among %d things in %d files", len(needles), len(files))
 	}
 	ts.Logf("searched %d files for %d things", len(files), len(needles))
+}
+
+// Where the unit may use no swap, or one above it may not, what swap there is
+// does not matter.
+func TestSwapOutOfReachIsNotWarnedOf(t *testing.T) {
+	for name, tt := range map[string]struct {
+		cgroup string
+		limits map[string]string
+		want   string
+	}{
+		"the unit's own": {"0::/system.slice/faceprintd.service\n", map[string]string{"system.slice/faceprintd.service": "0\n"}, "ok"},
+		"a slice's":      {"0::/system.slice/faceprintd.service\n", map[string]string{"system.slice": "0\n", "system.slice/faceprintd.service": "max\n"}, "ok"},
+		"another unit's": {"0::/system.slice/faceprintd.service\n", map[string]string{"system.slice/other.service": "0\n"}, "warn"},
+		"some":           {"0::/a\n", map[string]string{"a": "4096\n"}, "warn"},
+		"no accounting":  {"0::/a\n", nil, "warn"},
+		"version 1":      {"5:memory:/a\n", map[string]string{"a": "0\n"}, "warn"},
+		"elsewhere":      {"0::/../a\n", map[string]string{"a": "0\n"}, "warn"},
+		"nowhere":        {"", nil, "warn"},
+	} {
+		proc, sys := t.TempDir(), t.TempDir()
+		files := map[string]string{
+			filepath.Join(proc, "swaps"):          "Filename Type Size Used Priority\n/var/swap file 102396 0 -2\n",
+			filepath.Join(proc, "self", "cgroup"): tt.cgroup,
+		}
+		for group, limit := range tt.limits {
+			files[filepath.Join(sys, "fs", "cgroup", group, "memory.swap.max")] = limit
+		}
+		for file, text := range files {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := ""
+		checkSwap(func(_, state, _, _ string) { got = state }, proc, sys)
+		if got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
 }

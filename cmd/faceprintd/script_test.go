@@ -123,10 +123,11 @@ func TestScripts(t *testing.T) {
 				defer cancel()
 				ts.Check(answers(ctx, ts.Getenv(client.SocketVariable)))
 			},
-			"agekeys": ageKeys,
-			"metrics": metrics,
-			"leaks":   leaks,
-			"addface": addFace,
+			"agekeys":  ageKeys,
+			"metrics":  metrics,
+			"leaks":    leaks,
+			"addface":  addFace,
+			"released": releasedVault,
 			// part waits until a part is ok, or with a "!", until it is not.
 			"part": func(ts *testscript.TestScript, neg bool, args []string) {
 				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
