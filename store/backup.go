@@ -493,6 +493,11 @@ func unpack(to string, backup, operator io.Reader) (note backupNote, recovery []
 	if err != nil {
 		return note, nil, fmt.Errorf("the backup is none, or its beginning is damaged: %w: %w", err, ErrCorrupt)
 	}
+	return untar(to, plain)
+}
+
+// untar writes the vault of a backup's tar to a file and returns the rest.
+func untar(to string, plain io.Reader) (note backupNote, recovery []byte, err error) {
 	in := tar.NewReader(plain)
 	seen := map[string]bool{}
 	for {
@@ -500,7 +505,7 @@ func unpack(to string, backup, operator io.Reader) (note backupNote, recovery []
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		if err != nil || h.Typeflag != tar.TypeReg || seen[h.Name] {
+		if err != nil || h.Typeflag != tar.TypeReg || seen[h.Name] || h.PAXRecords["GNU.sparse.major"] != "" || h.PAXRecords["GNU.sparse.map"] != "" { // a little must not become much
 			return note, nil, fmt.Errorf("the backup is damaged: %w: %w", err, ErrCorrupt)
 		}
 		seen[h.Name] = true

@@ -327,6 +327,11 @@ func TestMissingHeadIsNoticed(t *testing.T) {
 		_, err := Open(v.path, v.key, Options{})
 		wantErr(t, err, ErrRolledBack)
 	}
+	_, err := Rehearse(t.Context(), v.path, v.key)
+	wantErr(t, err, ErrRolledBack)
+	if !strings.Contains(err.Error(), v.path+headSuffix) { // and not the copy's
+		t.Error(err)
+	}
 	s, err := Open(v.path, v.key, Options{Accept: true})
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -365,11 +366,24 @@ func Rehearse(ctx context.Context, path string, source KeySource) (from uint32, 
 		}
 	}
 	s, err := OpenContext(ctx, try, keyOnly{source}, Options{})
-	if err != nil {
-		return from, err
+	if err == nil {
+		err = errors.Join(s.view(ctx, (*Tx).Verify), s.Close())
 	}
-	return from, errors.Join(s.view(ctx, (*Tx).Verify), s.Close())
+	if err != nil {
+		err = ofCopy{err, try, path}
+	}
+	return from, err
 }
+
+// ofCopy is an error that names the vault, not the copy of it that is gone.
+type ofCopy struct {
+	error
+	copy, path string
+}
+
+func (e ofCopy) Error() string { return strings.ReplaceAll(e.error.Error(), e.copy, e.path) }
+
+func (e ofCopy) Unwrap() error { return e.error }
 
 // keyOnly hides what a source could change.
 type keyOnly struct{ KeySource }

@@ -327,7 +327,8 @@ func (s *Store) openRoot(at, wrapped []byte) ([]byte, error) {
 		if e == nil {
 			return plain, nil
 		}
-		err = fmt.Errorf("store: vault %s was sealed with another key than the %v: %w", s.path, s.source, ErrKey)
+		where, _, _ := strings.Cut(s.source.String(), ": a thief")
+		err = fmt.Errorf("store: vault %s was sealed with another key than the %s; put back the key that it was sealed with, or restore a backup: %w", s.path, where, ErrKey)
 	}
 	r, ok := s.source.(Rotator)
 	if !ok {

@@ -492,6 +492,10 @@ func FuzzRecords(f *testing.F) {
 		Template{ID: "t", User: "aaaaaaaaaaaaaaaa", Kind: KindFace, Model: "m", Created: noon, Data: []byte{1}},
 		Entry{Seq: 1, At: noon, Kind: "k", Outcome: "o", Scores: map[string]float64{"s": 1}},
 		Lockout{Failures: 1, Until: noon},
+		Checkpoint{Seq: 1, At: noon, Signed: "x"},
+		forgottenList{Whole: true, Users: []UserID{"aaaaaaaaaaaaaaaa"}},
+		backupNote{Format: backupFormat, Schema: Version, At: noon},
+		state{Commit: 1, Seq: 1},
 	} {
 		b, err := encode(r)
 		if err != nil {
@@ -504,6 +508,10 @@ func FuzzRecords(f *testing.F) {
 		canonical(t, b, decode[Template])
 		canonical(t, b, decode[Entry])
 		canonical(t, b, decode[Lockout])
+		canonical(t, b, decode[Checkpoint])
+		canonical(t, b, decode[forgottenList])
+		canonical(t, b, decode[backupNote])
+		canonical(t, b, decode[state])
 	})
 }
 
