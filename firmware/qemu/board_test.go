@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/faceprint/faceprint/firmware"
+	"github.com/faceprint/faceprint/firmware/board"
 )
 
 // build makes loader and application of the reference board, once.
@@ -489,6 +491,119 @@ func cutAt(ctx context.Context, t testing.TB, hooks []uint32, data []byte, call,
 	<-sent
 	must(t, b.Close())
 	return flash
+}
+
+// The power is cut in the middle of what the application writes: confirm, pair and
+// wipe, between two words. The board boots its image, the lock stays shut, it is paired
+// with the whole key or not at all, and the same can be done again.
+func TestPowerCutOfTheApplication(t *testing.T) {
+	needs(t, "arm-none-eabi-nm")
+	hooks := symbols(t, "app-a.elf", "hal_flash_erase", "write_word")
+	confirmed := withOld(t)
+	fresh := bytes.Clone(confirmed)
+	kind, err := firmware.BoardByName("microbit")
+	must(t, err)
+	copy(fresh[kind.A+kind.Slot-kind.Page+12:], "\xFF\xFF\xFF\xFF") // tried, not confirmed
+	pair := func(ctx context.Context, c *board.Conn) error {
+		for {
+			if _, err := c.Pair(ctx, testKey); err == nil || ctx.Err() != nil || errors.Is(err, board.ErrSilent) {
+				return err
+			}
+		}
+	}
+	wipe := func(ctx context.Context, c *board.Conn) error {
+		if _, _, err := c.Hello(ctx, testKey); err != nil {
+			return err
+		}
+		return c.Wipe(ctx)
+	}
+	for _, op := range []struct {
+		name          string
+		flash         []byte
+		paired        bool // before
+		do            func(context.Context, *board.Conn) error
+		before, after uint8 // flags: 1 paired, 2 confirmed
+		cuts          []int // at this erase or word; a wipe begins with a session, four words
+	}{
+		{"confirm", fresh, false, func(ctx context.Context, c *board.Conn) error { return c.Confirm(ctx) }, 0, 2, []int{1, 2, 4}},
+		{"pair", confirmed, false, pair, 2, 3, []int{1, 2, 6, 10, 12}},
+		{"wipe", confirmed, true, wipe, 3, 2, []int{1, 5, 6, 8}},
+	} {
+		t.Run(op.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+			defer cancel()
+			outcomes := map[string]int{}
+			for _, n := range op.cuts {
+				flash := op.flash
+				if op.paired {
+					b, c := listening(ctx, t, flash)
+					must(t, b.SetInput(ServicePressed, true))
+					must(t, pair(ctx, c))
+					flash, err = b.Flash()
+					must(t, err)
+					_ = c.Close()
+					must(t, b.Close())
+				}
+				b, c := listening(ctx, t, flash)
+				if !op.paired {
+					must(t, b.SetInput(ServicePressed, true))
+				}
+				must(t, b.gdb.halt())
+				must(t, b.gdb.breakpoints(hooks))
+				must(t, b.gdb.resume())
+				doing, cut := context.WithCancel(ctx)
+				done := make(chan struct{})
+				go func() { defer close(done); _ = op.do(doing, c) }()
+				must(t, b.gdb.stopped())
+				for range n - 1 {
+					must(t, b.gdb.next())
+				}
+				flash, err = b.Flash()
+				must(t, err)
+				cut()
+				<-done
+				_ = c.Close()
+				must(t, b.Close())
+
+				b, c = listening(ctx, t, flash)
+				i, err := c.Info(ctx)
+				must(t, err)
+				if i.Slot != 'A' || i.Flags != op.before && i.Flags != op.after {
+					t.Fatalf("cut %d: slot %c, flags %d", n, i.Slot, i.Flags)
+				}
+				outcomes[map[bool]string{true: "done", false: "not done"}[i.Flags == op.after]]++
+				lockIs(t, b, false, "after a power cut")
+				if i.Flags == op.before {
+					must(t, b.SetInput(ServicePressed, true))
+					must(t, op.do(ctx, c))
+				}
+				if i, err = c.Info(ctx); err != nil || i.Flags != op.after {
+					t.Fatalf("cut %d, and again: flags %d, %v", n, i.Flags, err)
+				}
+				if i.Paired() {
+					if _, _, err := c.Hello(ctx, testKey); err != nil {
+						t.Fatalf("cut %d: the key that it holds is not the one it was given: %v", n, err)
+					}
+				}
+				_ = c.Close()
+				must(t, b.Close())
+			}
+			t.Logf("%d cuts: %v", len(op.cuts), outcomes)
+		})
+	}
+}
+
+// listening is a board whose application answers.
+func listening(ctx context.Context, t testing.TB, flash []byte) (*Board, *board.Conn) {
+	t.Helper()
+	b := start(ctx, t, flash)
+	conn, err := b.Dial(ctx)
+	must(t, err)
+	must(t, b.Run())
+	c := board.New(conn)
+	_, err = c.Find(ctx, patience)
+	must(t, err)
+	return b, c
 }
 
 // stack is how much of its stack a program has used since its start, which left
