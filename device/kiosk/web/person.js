@@ -23,10 +23,10 @@ export function account(state, name, has) {
 }
 
 /**
- * The outcome of an entry: who was vouched for was not let in.
- * @param {{outcome: string, reasons: string[]}} v
+ * The outcome of an entry: who was vouched for was not let in, but by a login.
+ * @param {{kind: string, outcome: string, reasons: string[]}} v
  */
-const came = (v) => (v.outcome === 'granted' && v.reasons.some((r) => r.startsWith('for:') && r !== 'for:enter') ? 'vouched' : v.outcome);
+const came = (v) => (v.kind !== 'login' && v.outcome === 'granted' && v.reasons.some((r) => r.startsWith('for:') && r !== 'for:enter') ? 'vouched' : v.outcome);
 
 async function past() {
   try {
