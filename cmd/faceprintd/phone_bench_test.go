@@ -169,6 +169,7 @@ func BenchmarkPhoneRequests(b *testing.B) {
 		b.Log("FACEPRINT_ORT is not set: OpenCV's engine recognises, on both cores")
 	}
 	c := newCrowd(b, phones, config)
+	c.ready(b, "camera", "faces", "finger", "phones")
 	alice := c.enrolAlice(b)
 	for b.Loop() {
 		idle := c.idle(b)
