@@ -126,6 +126,9 @@ func BenchmarkLargeVault(b *testing.B) {
 					if _, err := tx.AddTemplate(Template{ID: "f", User: user(i), Kind: KindFace, Model: "m", Created: noon, Data: data}); err != nil {
 						return err
 					}
+					if err := tx.PutRecord(Record{Kind: "pin", User: user(i), Key: "1", Value: make([]byte, 100)}); err != nil {
+						return err
+					}
 				}
 				for i := from; i < min(from+5000, entries); i++ {
 					if _, err := tx.Append(Entry{At: noon, Kind: "authenticate", User: user(i % people), Outcome: "refused", Scores: map[string]float64{"face": 0.25}}); err != nil {
