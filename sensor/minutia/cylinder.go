@@ -6,14 +6,12 @@ import (
 	"sync"
 )
 
-// cylinderWords hold one bit a cell: 52 cells in the circle, 6 sections.
-const cylinderWords = 5
-
 // cylinder is the neighbourhood of one minutia: which places around it, seen
-// from its own direction, have neighbours of which direction.
+// from its own direction, have neighbours of which direction. A section has one
+// bit a cell of the circle, 52 of them.
 type cylinder struct {
-	bits, valid [cylinderWords]uint64
-	ok          bool
+	bits  [mccSections]uint64
+	valid uint64 // cells on the finger
 }
 
 type cylinderCell struct {
@@ -52,62 +50,56 @@ var sectionWeight = sync.OnceValue(func() *[256][mccSections]float64 {
 	return &t
 })
 
-// cylinders computes the code of every minutia of a template.
-func cylinders(t *Template, ws *waves) []cylinder {
+// cylinderOf computes the code of a template's minutia, and whether enough of its
+// neighbourhood is there.
+func cylinderOf(t *Template, i int, ws *waves) (c cylinder, ok bool) {
 	cells := cylinderCells()
-	weight := sectionWeight()
-	out := make([]cylinder, len(t.Minutiae))
-	acc := make([]float64, len(cells)*mccSections)
+	var near [256]lobe
+	n := 0
 	const reach = 3 * mccSigmaS
-	for i, m := range t.Minutiae {
-		c := &out[i]
-		clear(acc)
-		sin, cos := math.Sincos(turn(m.Angle))
-		near := 0
-		for j, n := range t.Minutiae {
-			if i == j {
-				continue
-			}
-			dx, dy := float64(n.X-m.X), float64(n.Y-m.Y)
-			if dx*dx+dy*dy > sq(mccRadius+reach) {
-				continue
-			}
-			near++
+	m := t.Minutiae[i]
+	sin, cos := math.Sincos(turn(m.Angle))
+	for j, o := range t.Minutiae {
+		dx, dy := float64(o.X-m.X), float64(o.Y-m.Y)
+		if i != j && dx*dx+dy*dy <= sq(mccRadius+reach) {
 			// Into the frame of m.
-			lx, ly := cos*dx+sin*dy, -sin*dx+cos*dy
-			w := &weight[n.Angle-m.Angle]
-			for k, cell := range cells {
-				d := sq(lx-cell.x) + sq(ly-cell.y)
-				if d > reach*reach {
-					continue
-				}
-				g := math.Exp(-d/(2*mccSigmaS*mccSigmaS)) / (mccSigmaS * math.Sqrt(2*math.Pi))
-				for s := range mccSections {
-					acc[k*mccSections+s] += g * w[s]
-				}
-			}
+			near[n] = lobe{cos*dx + sin*dy, -sin*dx + cos*dy, &sectionWeight()[o.Angle-m.Angle]}
+			n++
 		}
-		valid := 0
-		for k, cell := range cells {
-			x, y := float64(m.X)+cos*cell.x-sin*cell.y, float64(m.Y)+sin*cell.x+cos*cell.y
-			if !ws.covers(float32(x), float32(y)) {
+	}
+	for k, cell := range cells {
+		x, y := float64(m.X)+cos*cell.x-sin*cell.y, float64(m.Y)+sin*cell.x+cos*cell.y
+		if !ws.covers(float32(x), float32(y)) {
+			continue
+		}
+		c.valid |= 1 << k
+		var sum [mccSections]float64
+		for _, l := range near[:n] {
+			d := sq(l.x-cell.x) + sq(l.y-cell.y)
+			if d > reach*reach {
 				continue
 			}
-			valid++
-			for s := range mccSections {
-				b := k*mccSections + s
-				c.valid[b/64] |= 1 << (b % 64)
-				if acc[b] > mccMuPsi {
-					c.bits[b/64] |= 1 << (b % 64)
-				}
+			g := math.Exp(-d/(2*mccSigmaS*mccSigmaS)) / (mccSigmaS * math.Sqrt(2*math.Pi))
+			for s := range sum {
+				sum[s] += g * l.weight[s]
 			}
 		}
-		c.ok = near >= mccMinNear && float64(valid) >= mccMinValid*float64(len(cells))
+		for s := range sum {
+			if sum[s] > mccMuPsi {
+				c.bits[s] |= 1 << k
+			}
+		}
 	}
-	return out
+	return c, n >= mccMinNear && float64(bits.OnesCount64(c.valid)) >= mccMinValid*float64(len(cells))
 }
 
-var roots = func() (t [64*cylinderWords + 1]float32) {
+// lobe is a neighbour: where, and what of it each section has.
+type lobe struct {
+	x, y   float64
+	weight *[mccSections]float64
+}
+
+var roots = func() (t [64*mccSections + 1]float32) {
 	for i := range t {
 		t[i] = float32(math.Sqrt(float64(i)))
 	}
@@ -117,16 +109,18 @@ var roots = func() (t [64*cylinderWords + 1]float32) {
 // similarity of two cylinders, 0..1: one minus the distance of the bit vectors
 // over their common cells, relative to their lengths.
 func (a *cylinder) similarity(b *cylinder) float32 {
-	var na, nb, nx, nv int
-	for w := range cylinderWords {
-		v := a.valid[w] & b.valid[w]
-		x, y := a.bits[w]&v, b.bits[w]&v
+	v := a.valid & b.valid
+	if bits.OnesCount64(v)*mccSections < mccMinShared {
+		return 0
+	}
+	var na, nb, nx int
+	for s := range mccSections {
+		x, y := a.bits[s]&v, b.bits[s]&v
 		na += bits.OnesCount64(x)
 		nb += bits.OnesCount64(y)
 		nx += bits.OnesCount64(x ^ y)
-		nv += bits.OnesCount64(v)
 	}
-	if nv < mccMinShared || na+nb == 0 {
+	if na+nb == 0 {
 		return 0
 	}
 	return 1 - roots[nx]/(roots[na]+roots[nb])

@@ -10,8 +10,7 @@ import (
 // so that two can be compared without knowing how the fingers lay: a cylinder
 // code of the minutiae around it, and the ridge directions around it.
 type descriptor struct {
-	angle uint8 // of the minutia
-	flow  flow
+	flow
 	cylinder
 }
 
@@ -19,15 +18,18 @@ type descriptor struct {
 // relative to its own (Tico and Kuosmanen, "Fingerprint matching using an
 // orientation-based minutia descriptor", 2003), four bits a place: a Johnson
 // counter of eight states, so that the number of different bits is the angle.
-type flow struct{ bits, valid [flowWords]uint64 }
+// Bit k of every half word is place k's; valid says so twice.
+type flow struct {
+	bits  [2]uint64
+	valid uint64
+	angle uint8 // of the minutia
+	at    uint8 // which of the template's
+}
 
-const (
-	flowWords = 2
-	flowPlace = 16 // places a word
-)
+const flowMost = 32 // places at most, a half word's bits
 
 // flowPlaces are on three circles, about as far from one another as patches.
-var flowPlaces = sync.OnceValue(func() (p [flowWords * flowPlace]struct{ x, y float32 }) {
+var flowPlaces = sync.OnceValue(func() (p [flowMost]struct{ x, y float32 }) {
 	i := 0
 	for ring, n := range flowRing {
 		for k := range n {
@@ -42,13 +44,15 @@ var flowPlaces = sync.OnceValue(func() (p [flowWords * flowPlace]struct{ x, y fl
 // johnson are the states of a four-bit Johnson counter.
 var johnson = [8]uint64{0b0000, 0b0001, 0b0011, 0b0111, 0b1111, 0b1110, 0b1100, 0b1000}
 
+// describe is the neighbourhoods of the clearest minutiae that have one.
 func describe(t *Template, ws *waves) []descriptor {
-	out := make([]descriptor, len(t.Minutiae))
-	for i, c := range cylinders(t, ws) {
-		out[i].cylinder = c
-	}
-	for i, m := range t.Minutiae {
-		out[i].angle = m.Angle
+	var out []descriptor
+	for i, m := range t.Minutiae[:min(len(t.Minutiae), localMinutiae)] {
+		code, ok := cylinderOf(t, i, ws)
+		if !ok {
+			continue
+		}
+		d := descriptor{cylinder: code, flow: flow{angle: m.Angle, at: uint8(i)}}
 		sin, cos := math.Sincos(turn(m.Angle))
 		s, c := float32(sin), float32(cos)
 		s2, c2 := 2*s*c, c*c-s*s
@@ -59,31 +63,19 @@ func describe(t *Template, ws *waves) []descriptor {
 			}
 			// Relative to the minutia's own direction.
 			a := math.Atan2(float64(dy*c2-dx*s2), float64(dx*c2+dy*s2))
-			state := int(math.Round(a/(2*math.Pi)*8)+8) % 8
-			out[i].flow.bits[k/flowPlace] |= johnson[state] << (k % flowPlace * 4)
-			out[i].flow.valid[k/flowPlace] |= 0xF << (k % flowPlace * 4)
+			state := johnson[int(math.Round(a/(2*math.Pi)*8)+8)%8]
+			for b := range 4 {
+				d.flow.bits[b/2] |= state >> b & 1 << (k + 32*(b%2))
+			}
+			d.flow.valid |= 1<<k | 1<<(k+32)
 		}
+		out = append(out, d)
 	}
 	return out
 }
 
 // different counts the bits that differ of two flows, and those they share.
 func (a *flow) different(b *flow) (d, shared int) {
-	v0, v1 := a.valid[0]&b.valid[0], a.valid[1]&b.valid[1]
-	shared = bits.OnesCount64(v0) + bits.OnesCount64(v1)
-	d = bits.OnesCount64((a.bits[0]^b.bits[0])&v0) + bits.OnesCount64((a.bits[1]^b.bits[1])&v1)
-	return d, shared
-}
-
-// similarity of two neighbourhoods, 0..1. Where the ridges run otherwise, the
-// minutiae are not looked at.
-func (a *descriptor) similarity(b *descriptor, bare bool) float32 {
-	if bare {
-		return a.cylinder.similarity(&b.cylinder)
-	}
-	d, n := a.flow.different(&b.flow)
-	if d*flowLimit >= n || n < flowMinShared*4 {
-		return 0
-	}
-	return (1-flowWeight)*a.cylinder.similarity(&b.cylinder) + flowWeight*(1-float32(2*d)/float32(n))
+	v := a.valid & b.valid
+	return bits.OnesCount64((a.bits[0]^b.bits[0])&v) + bits.OnesCount64((a.bits[1]^b.bits[1])&v), 2 * bits.OnesCount64(v)
 }

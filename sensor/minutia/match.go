@@ -4,10 +4,11 @@ import "math"
 
 // Matcher has the memory that a comparison needs. One goroutine at a time.
 type Matcher struct {
+	found   [64]candidate // localMinutiae at most
 	pairs   [topPairs]pair
-	n       int                          // of pairs
-	support [topPairs * topPairs]float32 // how consistent two pairs are
-	used    [256]uint16                  // when a candidate's minutia was last taken
+	n       int         // of pairs
+	support []bond      // between pairs that are consistent, by the first, then the second
+	used    [256]uint16 // when a candidate's minutia was last taken
 	round   uint16
 	matched []match
 	best    []match
@@ -17,8 +18,15 @@ type Matcher struct {
 // pair is two minutiae whose neighbourhoods look alike.
 type pair struct {
 	a, b       uint8
+	turn       uint8 // from the one to the other
 	similarity float32
 	relaxed    float32
+}
+
+// bond is how consistent two pairs are, 0..1.
+type bond struct {
+	i, j uint8
+	s    float32
 }
 
 // match is a pair of minutiae that coincide at a pose.
@@ -72,27 +80,53 @@ func (m *Matcher) compare(a, b *view) Evidence {
 func (m *Matcher) localPairs(a, b *view, most int) {
 	m.n = 0
 	bare := a.waves.bare || b.waves.bare
-	db := b.descriptors[:min(len(b.descriptors), most)]
-	for i := range a.descriptors[:min(len(a.descriptors), most)] {
+	for i := range a.descriptors {
 		da := &a.descriptors[i]
-		if !da.ok {
-			continue
+		if int(da.at) >= most {
+			break
 		}
 		var first, second pair
-		for j := range db {
-			if !db[j].ok || turnDiff(da.angle, db[j].angle) > maxTurn {
-				continue
+		for _, c := range m.candidates(da, b.descriptors, most, bare) {
+			db := &b.descriptors[c.at]
+			s := da.cylinder.similarity(&db.cylinder)
+			if !bare {
+				s = (1-flowWeight)*s + flowWeight*(1-float32(2*int(c.different))/float32(c.shared))
 			}
-			s := da.similarity(&db[j], bare)
 			if s > first.similarity {
-				first, second = pair{a: uint8(i), b: uint8(j), similarity: s}, first
+				first, second = pair{a: da.at, b: db.at, similarity: s}, first
 			} else if s > second.similarity {
-				second = pair{a: uint8(i), b: uint8(j), similarity: s}
+				second = pair{a: da.at, b: db.at, similarity: s}
 			}
 		}
 		m.keep(first)
 		m.keep(second)
 	}
+}
+
+// candidate is a neighbourhood whose ridges run as those of another do.
+type candidate struct{ at, different, shared uint8 }
+
+// candidates are those of a finger's neighbourhoods that are worth a look at their
+// minutiae: turned by little and, unless a record is bare, with the ridges running
+// alike. Which these are cannot be guessed, so nothing branches on it.
+func (m *Matcher) candidates(da *descriptor, db []descriptor, most int, bare bool) []candidate {
+	n := uint32(0)
+	for j := range db {
+		b := &db[j]
+		if int(b.at) >= most {
+			break
+		}
+		d, shared := da.flow.different(&b.flow)
+		m.found[n%uint32(len(m.found))] = candidate{uint8(j), uint8(d), uint8(shared)}
+		// Each negative where it holds.
+		turned := int32(uint8(da.angle-b.angle+maxTurn)) - (2*maxTurn + 1)
+		alike, enough := int32(d*flowLimit-shared), int32(flowMinShared*4-1-shared)
+		if bare {
+			alike, enough = -1, -1
+		}
+		n += uint32(turned&alike&enough) >> 31
+	}
+	return m.found[:n]
 }
 
 // keep inserts a pair, best first, and drops the worst when there are too many.
@@ -132,41 +166,41 @@ func (m *Matcher) relax(a, b *view) {
 	for i := range n {
 		p := &m.pairs[i]
 		p.relaxed = p.similarity
+		p.turn = b.points[p.b].angle - a.points[p.a].angle
+	}
+	m.support = m.support[:0]
+	for i := range n {
+		p := m.pairs[i]
+		a1, b1 := &a.points[p.a], &b.points[p.b]
 		for j := i + 1; j < n; j++ {
 			q := &m.pairs[j]
-			var s float32
-			if p.a != q.a && p.b != q.b {
-				s = consistent(&a.points[p.a], &a.points[q.a], &b.points[p.b], &b.points[q.b])
+			turned := turnDiff(p.turn, q.turn)
+			if turned > consistentTurn || p.a == q.a || p.b == q.b {
+				continue
 			}
-			m.support[i*topPairs+j], m.support[j*topPairs+i] = s, s
+			if s := consistent(a1, &a.points[q.a], b1, &b.points[q.b], turned); s > 0 {
+				m.support = append(m.support, bond{uint8(i), uint8(j), s})
+			}
 		}
-		m.support[i*topPairs+i] = 0
 	}
-	var next [topPairs]float32
 	for range relaxRounds {
-		for i := range n {
-			var s float32
-			row := m.support[i*topPairs:][:n]
-			for j, k := range row {
-				s += k * m.pairs[j].relaxed
-			}
-			next[i] = relaxKeep*m.pairs[i].relaxed + relaxGain*s
+		var sum [topPairs]float32
+		for _, k := range m.support {
+			sum[k.i] += k.s * m.pairs[k.j].relaxed
+			sum[k.j] += k.s * m.pairs[k.i].relaxed
 		}
 		for i := range n {
-			m.pairs[i].relaxed = next[i]
+			m.pairs[i].relaxed = relaxKeep*m.pairs[i].relaxed + relaxGain*sum[i]
 		}
 	}
 }
 
 // consistent tells how well two pairs of minutiae agree, 0..1: the distance of
-// the two, the place of the second seen from the first, their directions.
-func consistent(a1, a2, b1, b2 *point) float32 {
+// the two, the place of the second seen from the first, their directions, which
+// are turned by so many 256ths against one another.
+func consistent(a1, a2, b1, b2 *point, turned int) float32 {
 	ax, ay := a2.x-a1.x, a2.y-a1.y
 	bx, by := b2.x-b1.x, b2.y-b1.y
-	turned := turnDiff(a2.angle-a1.angle, b2.angle-b1.angle)
-	if turned > consistentTurn {
-		return 0
-	}
 	da := float32(math.Sqrt(float64(ax*ax + ay*ay)))
 	db := float32(math.Sqrt(float64(bx*bx + by*by)))
 	d := da - db
@@ -240,9 +274,15 @@ func (m *Matcher) suggest(a, b *view, k int, h *pose) {
 	m.matched = m.matched[:0]
 	p := &m.pairs[k]
 	m.matched = append(m.matched, match{a: p.a, b: p.b})
-	for j, s := range m.support[k*topPairs:][:m.n] {
-		if s > suggestSupport {
-			m.matched = append(m.matched, match{a: m.pairs[j].a, b: m.pairs[j].b, cost: 1 - s})
+	for _, o := range m.support {
+		j := int(o.i)
+		if j == k {
+			j = int(o.j)
+		} else if int(o.j) != k {
+			continue
+		}
+		if o.s > suggestSupport {
+			m.matched = append(m.matched, match{a: m.pairs[j].a, b: m.pairs[j].b, cost: 1 - o.s})
 		}
 	}
 	m.refit(a, b, h)
