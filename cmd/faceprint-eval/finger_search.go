@@ -29,8 +29,9 @@ func fingerSearch(w io.Writer, o fingerOptions, dirs []string) error {
 		of int
 	}
 	var probes []probe
-	add := func(fingers [][]*minutia.Prepared) {
-		for _, f := range fingers {
+	add := func(fingers [][]*minutia.Template) {
+		for _, ts := range fingers {
+			f := prepareAll(ts)
 			if len(f) < 2 {
 				continue
 			}
@@ -48,8 +49,8 @@ func fingerSearch(w io.Writer, o fingerOptions, dirs []string) error {
 		add(fingers)
 	}
 	if len(dirs) == 0 {
-		fingers := make([][]*minutia.Prepared, searchAll)
-		parallel(o.jobs, len(fingers), func(_, i int) { fingers[i] = touchesOf(ridge.New(uint64(2_000_000+i)), 256, 288)[:2] })
+		fingers := make([][]*minutia.Template, searchAll)
+		parallel(o.jobs, len(fingers), func(_, i int) { fingers[i] = touchesOf(ridge.New(uint64(2_000_000+i)), 256, 288, 2) })
 		add(fingers)
 	}
 	if len(probes) == 0 {

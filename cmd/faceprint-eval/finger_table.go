@@ -31,7 +31,12 @@ type tailed struct {
 	best    float64      // and of one with the best of tableEnrolled
 	scores  []comparison // of all, from keepFrom up
 	bests   []comparison
+	claims  func(score float64) float64 // the rate that sensor/minutia names
 }
+
+// shown is what is compared of a finger: its impressions, and what minutia.Merge
+// makes of each tableEnrolled of them.
+type shown struct{ touches, merged []*minutia.Prepared }
 
 // keepFrom is the score below which nothing is kept: FMR 0.1 or so.
 const keepFrom = -1.6
@@ -42,24 +47,34 @@ func (t *tailed) add(to *[]comparison, c comparison) {
 	}
 }
 
-// impostors are the classes of one source: [0] where one of the two is small.
-type impostors [2]tailed
+// impostors are the classes of one source: one impression with one, where one of
+// the two is small and where both are large, and one with several merged.
+type impostors [4]tailed
 
 // compare has every impression of every finger of a set compared with those of the
-// others, each pair once.
-func (im *impostors) compare(fingers [][]*minutia.Prepared, jobs int) {
+// others, each pair once, and with what is merged of the others.
+func (im *impostors) compare(fingers []shown, jobs int) {
 	first := im[0].fingers
 	rows := make([]impostors, len(fingers))
 	matchers := make([]minutia.Matcher, jobs)
 	parallel(jobs, len(fingers), func(worker, a int) {
-		for b := a + 1; b < len(fingers); b++ {
-			rows[a].pair(&matchers[worker], first+a, first+b, fingers[a], fingers[b])
+		for b, other := range fingers {
+			if b > a {
+				rows[a].pair(&matchers[worker], first+a, first+b, fingers[a].touches, other.touches)
+			}
+			if b != a {
+				rows[a].merged(&matchers[worker], first+a, first+b, fingers[a].touches, other.merged)
+			}
 		}
 	})
 	for k := range im {
 		t := &im[k]
 		t.fingers += len(fingers)
-		for _, r := range rows { // in the order of the fingers: a report repeats exactly
+		for i := range rows { // in the order of the fingers: a report repeats exactly
+			r := &rows[i]
+			if t.claims == nil {
+				t.claims = r[k].claims
+			}
 			t.all, t.best = t.all+r[k].all, t.best+r[k].best
 			t.scores, t.bests = append(t.scores, r[k].scores...), append(t.bests, r[k].bests...)
 		}
@@ -70,26 +85,44 @@ func (im *impostors) pair(m *minutia.Matcher, a, b int, probes, enrolled []*minu
 	for _, p := range probes {
 		best, large := minutia.NoScore, 0
 		for i, e := range enrolled {
-			k := 0
-			if p.Large() && e.Large() {
-				k = 1
-			}
-			s := m.Match(p, e)
-			im[k].all++
-			im[k].add(&im[k].scores, comparison{a: a, b: b, score: s})
+			k := sizeOf(p, e)
+			s := im[k].one(m, a, b, p, e)
 			if i < tableEnrolled {
 				best, large = max(best, s), large+k
 			}
 		}
 		if large %= tableEnrolled; len(enrolled) >= tableEnrolled && large == 0 { // of one class
-			k := 0
-			if p.Large() && enrolled[0].Large() {
-				k = 1
-			}
+			k := sizeOf(p, enrolled[0])
 			im[k].best++
 			im[k].add(&im[k].bests, comparison{a: a, b: b, score: best})
 		}
 	}
+}
+
+func (im *impostors) merged(m *minutia.Matcher, a, b int, probes, merged []*minutia.Prepared) {
+	for _, p := range probes {
+		for _, e := range merged {
+			im[2+sizeOf(p, e)].one(m, a, b, p, e)
+		}
+	}
+}
+
+func sizeOf(p, e *minutia.Prepared) int {
+	if p.Large() && e.Large() {
+		return 1
+	}
+	return 0
+}
+
+// one counts a comparison of two fingers.
+func (t *tailed) one(m *minutia.Matcher, a, b int, p, e *minutia.Prepared) float64 {
+	s := m.Match(p, e)
+	t.all++
+	t.add(&t.scores, comparison{a: a, b: b, score: s})
+	if t.claims == nil {
+		t.claims = func(score float64) float64 { return minutia.FMROf(score, p, e) }
+	}
+	return s
 }
 
 // exceeding is the weight of those that score at least s.
@@ -179,23 +212,24 @@ func fingerTable(w io.Writer, o fingerOptions, dirs []string) error {
 			if err != nil {
 				return err
 			}
-			people.compare(fingers, o.jobs)
+			people.compare(show(fingers, o.jobs), o.jobs)
 		}
 	}
 	people.report(w, "people")
-	optical, small := make([][]*minutia.Prepared, o.table), make([][]*minutia.Prepared, o.table)
+	optical, small := make([][]*minutia.Template, o.table), make([][]*minutia.Template, o.table)
 	parallel(o.jobs, o.table, func(_, i int) {
 		f := ridge.New(uint64(1_000_000 + i))
-		optical[i], small[i] = touchesOf(f, 256, 288), touchesOf(f, tableWindow, tableWindow)
+		optical[i], small[i] = touchesOf(f, 256, 288, tableEnrolled+1), touchesOf(f, tableWindow, tableWindow, tableEnrolled+1)
 	})
-	synthetic.compare(optical, o.jobs)
-	synthetic.compare(small, o.jobs)
+	synthetic.compare(show(optical, o.jobs), o.jobs)
+	synthetic.compare(show(small, o.jobs), o.jobs)
 	synthetic.report(w, "synthetic")
 	return nil
 }
 
 func (im *impostors) report(w io.Writer, of string) {
 	im[0].name, im[1].name = of+", small", of+", large"
+	im[2].name, im[3].name = of+", small, with merged", of+", large, with merged"
 	for k := range im {
 		if im[k].all > 0 {
 			im[k].report(w)
@@ -203,20 +237,43 @@ func (im *impostors) report(w io.Writer, of string) {
 	}
 }
 
-// touchesOf is some careless touches of a finger on a module's sensor.
-func touchesOf(f *ridge.Finger, width, height int) (ps []*minutia.Prepared) {
-	for touch := uint64(0); len(ps) <= tableEnrolled && touch < 4*tableEnrolled; touch++ {
-		o := f.Touch(touch, 1)
-		o.Width, o.Height, o.DPI, o.Coarse = width, height, 508, true
-		if t, err := minutia.Extract(f.Impression(o), o.DPI); err == nil {
-			ps = append(ps, minutia.Prepare(t))
+// show prepares what is compared of fingers.
+func show(fingers [][]*minutia.Template, jobs int) []shown {
+	out := make([]shown, len(fingers))
+	parallel(jobs, len(fingers), func(_, i int) {
+		out[i].touches = prepareAll(fingers[i])
+		for group := range slices.Chunk(fingers[i], tableEnrolled) {
+			if len(group) == tableEnrolled {
+				out[i].merged = append(out[i].merged, minutia.Prepare(minutia.Merge(group...)...))
+			}
 		}
+	})
+	return out
+}
+
+func prepareAll(ts []*minutia.Template) []*minutia.Prepared {
+	ps := make([]*minutia.Prepared, len(ts))
+	for i, t := range ts {
+		ps[i] = minutia.Prepare(t)
 	}
 	return ps
 }
 
+// touchesOf is n careless touches of a finger on a module's sensor, fewer where it
+// cannot be read.
+func touchesOf(f *ridge.Finger, width, height, n int) (ts []*minutia.Template) {
+	for touch := uint64(0); len(ts) < n && touch < 4*uint64(n); touch++ {
+		o := f.Touch(touch, 1)
+		o.Width, o.Height, o.DPI, o.Coarse = width, height, 508, true
+		if t, err := minutia.Extract(f.Impression(o), o.DPI); err == nil {
+			ts = append(ts, t)
+		}
+	}
+	return ts
+}
+
 // fingersOf is what could be read of a folder's pictures, finger by finger.
-func fingersOf(o fingerOptions, dir string, window int) (fingers [][]*minutia.Prepared, err error) {
+func fingersOf(o fingerOptions, dir string, window int) (fingers [][]*minutia.Template, err error) {
 	o.window = window
 	pics, err := listFingers(dir)
 	if err != nil {
@@ -229,7 +286,7 @@ func fingersOf(o fingerOptions, dir string, window int) (fingers [][]*minutia.Pr
 		}
 		switch {
 		case p.err == nil:
-			fingers[p.finger] = append(fingers[p.finger], p.prepared)
+			fingers[p.finger] = append(fingers[p.finger], p.template)
 		case !isRetry(p.err):
 			return nil, p.err
 		}
@@ -238,8 +295,9 @@ func fingersOf(o fingerOptions, dir string, window int) (fingers [][]*minutia.Pr
 }
 
 // report prints a class: by score, how many have at least as much, the rate, that of
-// the fitted tail, the upper bound that a table must keep, all as log10, and how
-// many times more often the best of four impressions has it.
+// the fitted tail, the upper bound that a table must keep, what the tables of
+// sensor/minutia claim, all as log10, and how many times more often the best of four
+// impressions has it.
 func (t *tailed) report(w io.Writer) {
 	one := make([]int, t.fingers)
 	for i := range one {
@@ -259,7 +317,7 @@ func (t *tailed) report(w io.Writer) {
 		bound, xi = t.bounds(u, at)
 		fmt.Fprintf(w, "  above %.2f (%.2g of all) the mean excess is %.3f, the shape %.2f (%.2f to %.2f)\n", u, fit.share, fit.excess, fit.xi, xi[0], xi[1])
 	}
-	fmt.Fprintf(w, "  %6s %8s %8s %8s %8s %10s\n", "score", "counted", "measured", "tail", "upper", "best of 4")
+	fmt.Fprintf(w, "  %6s %8s %8s %8s %8s %8s %10s\n", "score", "counted", "measured", "tail", "upper", "claimed", "best of 4")
 	for i, s := range at {
 		count := exceeding(t.scores, s, one)
 		tail, up := math.NaN(), measuredUpper(count, t.all)
@@ -270,7 +328,7 @@ func (t *tailed) report(w io.Writer) {
 		if b := exceeding(t.bests, s, one); b >= 10 {
 			times = b / t.best / (count / t.all)
 		}
-		fmt.Fprintf(w, "  %6.2f %8.0f %8.2f %8.2f %8.2f %10.2f\n", s, count, math.Log10(count/t.all), tail, up, times)
+		fmt.Fprintf(w, "  %6.2f %8.0f %8.2f %8.2f %8.2f %8.2f %10.2f\n", s, count, math.Log10(count/t.all), tail, up, math.Log10(t.claims(s)), times)
 	}
 }
 
