@@ -164,7 +164,7 @@ func (b *Both) Enrol(ctx context.Context, n int, progress func(sensor.EnrolStep)
 	if err := b.host.collect(ctx, &c, want, progress); err != nil {
 		return nil, err
 	}
-	ours, err := marshal(c.seen)
+	ours, err := c.marshal()
 	if err != nil {
 		return nil, err
 	}

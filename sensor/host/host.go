@@ -217,7 +217,7 @@ func (r *Reader) Enrol(ctx context.Context, n int, progress func(sensor.EnrolSte
 	if err := r.collect(ctx, &c, n, progress); err != nil {
 		return nil, err
 	}
-	return marshal(c.seen)
+	return c.marshal()
 }
 
 // collection is the impressions of an enrolment.
@@ -227,6 +227,14 @@ type collection struct {
 }
 
 func (c *collection) wipe() { wipe(c.seen) }
+
+// marshal writes what the impressions are together: mostly one, and those apart
+// that do not align with it.
+func (c *collection) marshal() ([]byte, error) {
+	merged := minutia.Merge(c.seen...)
+	defer wipe(merged)
+	return marshal(merged)
+}
 
 // take adds an impression behind the first done. One that is not of the same
 // finger as those is a *sensor.RetryError with HintSame.

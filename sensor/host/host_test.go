@@ -88,7 +88,7 @@ func TestEnrolmentAsksAgain(t *testing.T) {
 	if err != nil || len(hints) != 2 || hints[0] != sensor.HintAgain || hints[1] != sensor.HintSame {
 		t.Errorf("hints %v, %v", hints, err)
 	}
-	if ts, err := unmarshal(template); err != nil || len(ts) != 2 {
+	if ts, err := unmarshal(template); err != nil || len(ts) != 1 { // merged
 		t.Errorf("%d impressions, %v", len(ts), err)
 	}
 }

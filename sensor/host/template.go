@@ -8,8 +8,9 @@ import (
 	"github.com/faceprint/faceprint/sensor/minutia"
 )
 
-// A template is the impressions of one finger: the format's version, how many
-// there are, and each with its length before it, big-endian.
+// A template is the impressions of one finger, those merged that align: the format's
+// version, how many there are, mostly one, and each with its length before it,
+// big-endian.
 const (
 	version        = 1
 	maxImpressions = 8
