@@ -181,7 +181,7 @@ func (m *Module) InfoPage(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	defer release()
-	return m.link.fetch(ctx, maxTemplate, ReadInfPage)
+	return m.link.fetch(ctx, maxTemplate, anySize, ReadInfPage)
 }
 
 // Random asks for 32 random bits of the module (GetRandomCode, manual p. 32).

@@ -362,7 +362,7 @@ func (m *Module) loadSlot(ctx context.Context, slot int) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return m.link.fetch(ctx, maxTemplate, UpChar, 1)
+	return m.link.fetch(ctx, maxTemplate, anySize, UpChar, 1)
 }
 
 // Keeps stores a template of nobody's in the library, reads it (LoadChar, UpChar,

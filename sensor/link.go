@@ -99,6 +99,7 @@ func (l *link) resync(ctx context.Context) error {
 			return e
 		}
 		if err == nil && more == 0 {
+			l.owed = 0
 			return nil
 		}
 	}
@@ -140,7 +141,7 @@ func (l *link) drain(ctx context.Context) (heard int, err error) {
 			if err := ctx.Err(); err != nil {
 				return heard, fmt.Errorf("sensor: %s: %w", l.name, err)
 			}
-			l.dirty, l.careful, l.owed = false, false, 0
+			l.dirty, l.careful, l.owed = false, false, max(l.owed-heard, 0)
 			if heard <= readyMost && isReady(first) {
 				l.readies++
 			}
@@ -425,9 +426,10 @@ func (l *link) verify(ctx context.Context, timeout time.Duration) error {
 
 // download reads the data packets (PID 02, the last 08) behind an
 // acknowledgement, up to limit bytes. Some modules never send the 08: their
-// transfer ends when the line falls silent. A byte that belongs to no packet
-// means that one was damaged, and then nothing of the transfer holds.
-func (l *link) download(ctx context.Context, i Instruction, limit int) (data []byte, err error) {
+// transfer ends when the line falls silent, where what came is whole: on a busy host
+// the rest may be late, and would be taken for the next answer. A byte that belongs
+// to no packet means that one was damaged, and then nothing of the transfer holds.
+func (l *link) download(ctx context.Context, i Instruction, limit int, whole func(int) bool) (data []byte, err error) {
 	defer func() {
 		if err != nil {
 			clear(data)
@@ -445,7 +447,7 @@ func (l *link) download(ctx context.Context, i Instruction, limit int) (data []b
 		if l.in.Skipped != clean {
 			return data, fmt.Errorf("sensor: %s: %v: a packet was damaged after %d bytes: %w", l.name, i, len(data), ErrSum)
 		}
-		if errors.Is(err, ErrTimeout) && len(data) > 0 {
+		if errors.Is(err, ErrTimeout) && len(data) > 0 && whole(len(data)) {
 			l.dirty = false // it ended, as some do
 			return data, nil
 		}
@@ -462,14 +464,17 @@ func (l *link) download(ctx context.Context, i Instruction, limit int) (data []b
 	}
 }
 
+// anySize is a transfer of whose size nothing is known before.
+func anySize(int) bool { return true }
+
 // fetch sends an instruction that is answered with data. A transfer that was
 // damaged is asked for once more.
-func (l *link) fetch(ctx context.Context, limit int, i Instruction, params ...byte) ([]byte, error) {
+func (l *link) fetch(ctx context.Context, limit int, whole func(int) bool, i Instruction, params ...byte) ([]byte, error) {
 	for try := 0; ; try++ {
 		_, err := l.command(ctx, i, params...)
 		if err == nil {
 			var data []byte
-			if data, err = l.download(ctx, i, limit); err == nil {
+			if data, err = l.download(ctx, i, limit, whole); err == nil {
 				return data, nil
 			}
 		}

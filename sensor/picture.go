@@ -43,9 +43,18 @@ func (m *Module) Capture(ctx context.Context) (Picture, error) {
 	return m.upImage(ctx)
 }
 
+// window tells whether that many bytes are a whole picture of this module.
+func (m *Module) window(bytes int) bool {
+	if m.info.Width != 0 {
+		return bytes == m.info.Width*m.info.Height/2
+	}
+	_, ok := windows[bytes]
+	return ok
+}
+
 // upImage reads the picture that was taken last.
 func (m *Module) upImage(ctx context.Context) (Picture, error) {
-	b, err := m.link.fetch(ctx, maxPicture, UpImage)
+	b, err := m.link.fetch(ctx, maxPicture, m.window, UpImage)
 	if err != nil {
 		return Picture{}, err
 	}

@@ -317,11 +317,11 @@ func (m *Module) merge(ctx context.Context) ([]byte, error) {
 	if _, err := m.link.command(ctx, RegModel); err != nil {
 		return nil, retry(err)
 	}
-	first, err := m.link.fetch(ctx, maxTemplate, UpChar, 1)
+	first, err := m.link.fetch(ctx, maxTemplate, anySize, UpChar, 1)
 	if err != nil {
 		return nil, err
 	}
-	second, err := m.link.fetch(ctx, maxTemplate, UpChar, 1)
+	second, err := m.link.fetch(ctx, maxTemplate, anySize, UpChar, 1)
 	defer clear(second)
 	if err == nil {
 		err = checkTemplate(first)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/sensor/modsim"
 )
 
 func TestSeeGivesThePictureAndThePrint(t *testing.T) {
@@ -52,4 +53,24 @@ func TestSeeGivesThePictureAndThePrint(t *testing.T) {
 			t.Errorf("an older scan is compared: %v", err)
 		}
 	})
+}
+
+// A picture whose rest is late, as on a busy host, is read anew, and what is late is
+// no answer to anything.
+func TestStalledPicture(t *testing.T) {
+	for model := range modsim.Personalities {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSim(t, model)
+			m := wired(t, s)
+			do(t, s, "touch alice thumb")
+			do(t, s, "fault out delay 3000 800")
+			p, err := m.Capture(t.Context())
+			if w, h := m.Info().Window(); err != nil || p.Width != w || p.Height != h {
+				t.Errorf("%s: %dx%d, %v", model, p.Width, p.Height, err)
+			}
+			if _, err := m.TemplateCount(t.Context()); err != nil {
+				t.Errorf("%s: afterwards: %v", model, err)
+			}
+		})
+	}
 }
