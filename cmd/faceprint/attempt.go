@@ -103,7 +103,7 @@ func printDecision(w io.Writer, d client.Decision) {
 			mark = "yes"
 		}
 		fmt.Fprintf(w, "  %-7s %-4s", f.Kind, mark)
-		if f.Kind == "phone" { // possession: nothing was measured
+		if f.Kind == "phone" || f.Score == nil && f.FMR >= 1 && f.Live == nil { // nothing was measured, or it is not told
 			fmt.Fprintln(w)
 			continue
 		}

@@ -132,6 +132,7 @@ var errCodeOver = errors.New("nobody used the code within its minute; run it aga
 func printInvited(w io.Writer, i client.Invited) {
 	fmt.Fprint(w, drawQR(i.QR))
 	fmt.Fprintf(w, "%s\ngood for one phone until %s\n", i.Text, i.Expires.Local().Format(time.TimeOnly))
+	fmt.Fprintf(w, "SHA-256 of this device's key, for who pairs a browser: %s\n", i.Key)
 }
 
 // quiet is the light border of a QR code, in modules (ISO/IEC 18004, 6.3.8).

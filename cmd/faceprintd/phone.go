@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/faceprint/faceprint/device"
@@ -196,10 +197,23 @@ func (d phoneDevice) Attempt(ctx context.Context, a phone.Attempt) (client.Decis
 	if a.Enter {
 		scope = device.Enter
 	}
-	return wireDecision(d.device.Authenticate(ctx, device.Request{
+	decision, err := wireDecision(d.device.Authenticate(ctx, device.Request{
 		Who: who, Nonce: a.Nonce, Audience: a.Audience, Timeout: a.Timeout, Phone: a.Phone, Scope: scope,
 		Notify: func(e device.Event) { a.Notify(wireEvent(e)) },
 	}))
+	return unmeasured(decision), err
+}
+
+// unmeasured leaves out how near somebody came: who has a stolen phone could
+// climb by it.
+func unmeasured(d client.Decision) client.Decision {
+	d.FMR = 1
+	d.Factors = slices.Clone(d.Factors)
+	for i := range d.Factors {
+		f := &d.Factors[i]
+		f.Score, f.FMR, f.Live = nil, 1, nil
+	}
+	return d
 }
 
 func (d phoneDevice) Announce(e client.Event) {

@@ -48,6 +48,7 @@ func (s *Server) withPhone(ctx context.Context, p *page, in forLogin) (outcome, 
 type shownCode struct {
 	QR      []string  `json:"qr"`
 	Text    string    `json:"text"`
+	Key     string    `json:"key"`
 	Expires time.Time `json:"expires"`
 }
 
@@ -93,7 +94,7 @@ func (s *Server) pair(ctx context.Context, p *page, in forPhone) (pairing, error
 	if !p.showing(func() { s.opts.Phones.Withdraw(code.ID) }) {
 		return pairing{}, errSignedOut // they left meanwhile
 	}
-	return pairing{out, &shownCode{code.QR, code.Text, code.Expires}}, nil
+	return pairing{out, &shownCode{code.QR, code.Text, code.Key, code.Expires}}, nil
 }
 
 // hide ends the code that is shown.

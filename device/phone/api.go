@@ -246,7 +246,34 @@ func (p *Phones) attempt(ctx context.Context, a Attempt) (wire.Decision, error) 
 		e.User = "" // it is the phone's own
 		p.tell(a.User, "", client.Event{Event: e})
 	}
-	return p.device.Attempt(ctx, a)
+	right := Verify
+	if a.Enter {
+		right = Unlock
+	}
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	stop := p.endAttempt(x, end)
+	defer stop()
+	d, err := p.device.Attempt(ctx, a)
+	if no := p.may(x, right); err != nil && no != nil {
+		return wire.Decision{}, no.Problem // that is why
+	}
+	return d, err
+}
+
+// endAttempt ends what a phone waits for when its pairing or its time is over.
+func (p *Phones) endAttempt(x *paired, end func()) (stop func() bool) {
+	now, _ := p.clock()
+	x.mu.Lock()
+	until, window := x.record.Expires, x.schedule.Until(now.Local())
+	x.mu.Unlock()
+	if until.IsZero() || !window.IsZero() && window.Before(until) {
+		until = window
+	}
+	if until.IsZero() {
+		return func() bool { return true }
+	}
+	return p.after(until.Sub(now), end)
 }
 
 func (p *Phones) problem(w http.ResponseWriter, problem *api.Problem) {

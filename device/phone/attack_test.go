@@ -578,6 +578,42 @@ func TestExpiryEndsOpenStreams(t *testing.T) {
 	}
 }
 
+// Who waits at the device when the phone's pairing or its time ends is not let in by
+// it any more.
+func TestExpiryEndsAttempts(t *testing.T) {
+	until := noon().Add(time.Hour)
+	for name, in := range map[string]wire.Invite{
+		"expiry":   {User: "alice", Expires: &until},
+		"schedule": {User: "alice", Schedule: "wed 08:00-13:00"},
+		"both":     {User: "alice", Schedule: "wed 08:00-18:00, wed 12:00-13:00", Expires: &until},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := serve(t, newMemory("alice"), Options{Limits: many})
+			_, c := b.pair(t, in)
+			b.after = func(d time.Duration, f func()) func() bool {
+				if d != time.Hour {
+					t.Errorf("it would end after %v", d)
+				}
+				b.clock.add(d)
+				f()
+				return func() bool { return false }
+			}
+			b.device.mu.Lock()
+			b.device.err = context.Canceled
+			b.device.during = func(ctx context.Context, _ Attempt) {
+				if ctx.Err() == nil {
+					t.Error("the attempt goes on")
+				}
+			}
+			b.device.mu.Unlock()
+			d, err := c.Unlock(t.Context(), client.Unlock{Nonce: "n"})
+			if e := (*wire.Error)(nil); !errors.As(err, &e) || e.Status/100 != 4 || d.Outcome == wire.Granted {
+				t.Errorf("%+v, %v", d, err)
+			}
+		})
+	}
+}
+
 func TestRevocationHoldsThoughTheVaultFails(t *testing.T) {
 	v := newMemory("alice")
 	b := serve(t, v, Options{Limits: many})

@@ -358,7 +358,7 @@ async function start() {
   }));
   if (code) {
     // As browsers show the hash of a certificate's public key.
-    at("pin").textContent = [...unb64(code.pin)].map((b) => b.toString(16).padStart(2, "0")).join("");
+    at("pin").textContent = [...unb64(code.pin)].map((b, n) => b.toString(16).padStart(2, "0") + (n % 2 ? " " : "")).join("").trim();
     at("pair").addEventListener("submit", (e) => {
       e.preventDefault();
       attempt(async () => {

@@ -107,7 +107,7 @@ func (p *Phones) Invite(_ context.Context, in wire.Invite, by, asker string) (wi
 		return wire.Invited{}, err
 	}
 	p.invites.add(i)
-	return wire.Invited{ID: i.secret.Name(), Text: text, QR: code, Expires: now.Add(inviteLife).UTC()}, nil
+	return wire.Invited{ID: i.secret.Name(), Text: text, QR: code, Key: p.pin.Groups(), Expires: now.Add(inviteLife).UTC()}, nil
 }
 
 // Withdraw ends a code before its time, when nobody looks at it any more. One

@@ -122,3 +122,17 @@ func (s Schedule) Holds(at time.Time) bool {
 	}
 	return false
 }
+
+// Until is when the schedule ceases to hold, of a moment at which it holds; the zero
+// time for never.
+func (s Schedule) Until(at time.Time) (end time.Time) {
+	minute := 60*at.Hour() + at.Minute()
+	for _, w := range s {
+		if d := place(at.Weekday()); d >= place(w.First) && d <= place(w.Last) && minute >= w.From && minute < w.To {
+			if e := time.Date(at.Year(), at.Month(), at.Day(), 0, w.To, 0, 0, at.Location()); e.After(end) {
+				end = e
+			}
+		}
+	}
+	return end
+}

@@ -45,6 +45,7 @@ type Invited struct {
 	ID      string    `json:"id" doc:"Names the code and tells nothing of its secret."`
 	Text    string    `json:"text" doc:"The invitation: what the QR code says, and what can be typed or pasted instead."`
 	QR      []string  `json:"qr" doc:"The QR code, one string a row, # for dark and a space for light, without the quiet zone."`
+	Key     string    `json:"key" doc:"SHA-256 of the device's public key in hexadecimal, four digits a group: what a browser's view of the certificate is compared with."`
 	Expires time.Time `json:"expires"`
 }
 

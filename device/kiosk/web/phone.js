@@ -12,7 +12,7 @@ import { known, say, when } from './words.js';
  * @typedef {import('./main.js').State} State
  * @typedef {{id: string, name: string, platform: string, paired: string, by: string, expires?: string, rights: string[]}} Phone
  * @typedef {'approve' | 'unlock' | 'verify' | 'history'} Right
- * @typedef {{qr: string[], text: string, expires: string}} Code
+ * @typedef {{qr: string[], text: string, key: string, expires: string}} Code
  */
 
 /** Looks who is there, and asks their phone. @param {State} state */
@@ -206,7 +206,7 @@ function shown(state, code, now) {
     return {
       name: 'code-for-phone',
       view: stage(drawCode(code.qr), title('pair.scan'), el('p', {}, say('pair.how')), rest,
-        el('details', {}, el('summary', {}, say('pair.as-text')), el('p', { class: 'soft', dir: 'ltr' }, el('code', {}, code.text))),
+        el('details', {}, el('summary', {}, say('pair.as-text')), el('p', { class: 'soft', dir: 'ltr' }, el('code', {}, code.text)), el('p', { class: 'soft' }, say('pair.key'), ' ', el('code', { dir: 'ltr' }, code.key))),
         el('div', { class: 'row' }, button(say('cancel'), home))),
       on(e) {
         if (e.kind === 'phone-paired' && e.outcome === 'own') paired(state, e.detail ?? '');

@@ -42,13 +42,12 @@ type Identity struct {
 	ID   string // "" until it is paired
 	User string
 
-	path    string
-	key     *ecdsa.PrivateKey
-	public  Key
-	mu      sync.Mutex
-	counter uint64 // none above it was used
-	used    uint64
-	acked   uint64
+	path   string
+	key    *ecdsa.PrivateKey
+	public Key
+	mu     sync.Mutex
+	used   uint64 // none above it was used
+	acked  uint64
 }
 
 // identityFile is how it rests.
@@ -61,9 +60,6 @@ type identityFile struct {
 	Counter uint64 `json:"counter"`
 	Acked   uint64 `json:"acked"`
 }
-
-// counterStep is how many counters are reserved by one write of the file.
-const counterStep = 256
 
 // NewIdentity makes a fresh key that will rest in the file; "" keeps it in
 // memory. A file that is there is not overwritten.
@@ -120,7 +116,7 @@ func parseIdentity(b []byte) (*Identity, error) {
 	if _, err := d.Token(); err != io.EOF {
 		return nil, errors.New("something follows it")
 	}
-	i := &Identity{Addr: f.Addr, ID: f.ID, User: f.User, counter: f.Counter, used: f.Counter, acked: f.Acked}
+	i := &Identity{Addr: f.Addr, ID: f.ID, User: f.User, used: f.Counter, acked: f.Acked}
 	i.key, err = ecdsa.ParseRawPrivateKey(elliptic.P256(), f.Private)
 	if err == nil {
 		err = errors.Join(checkAddr(f.Addr), decode(i.Pin[:], f.Pin, "pin"))
@@ -146,23 +142,66 @@ func (i *Identity) Public() Key { return i.public }
 // Sign signs a request.
 func (i *Identity) Sign(r Request) (Signature, error) { return Sign(i.key, r) }
 
-// Next implements Memory; counters are reserved in steps, so that a crash
-// wastes some and repeats none.
+// Next implements Memory. Programs that use the same file at the same time share
+// its counters: each is written before it is used.
 func (i *Identity) Next(acked uint64) (uint64, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	next := max(i.used, acked) + 1
+	unlock, err := i.share()
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	next := max(i.used, i.acked, acked) + 1
 	if next > MaxCounter {
 		return 0, errors.New("phone: the counter is used up; pair anew")
 	}
-	if next > i.counter {
-		i.counter = min(next+counterStep, MaxCounter)
-		if err := i.save(); err != nil {
-			return 0, err
-		}
-	}
 	i.used = next
-	return next, nil
+	return next, i.save()
+}
+
+// share locks the file, where the phone rests in one, and learns what other
+// programs did with its counters.
+func (i *Identity) share() (unlock func(), err error) {
+	if i.path == "" || i.ID == "" {
+		return func() {}, nil
+	}
+	for {
+		f, err := os.Open(i.path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return func() {}, nil // not saved yet
+		}
+		if err != nil {
+			return nil, fmt.Errorf("phone: %w", err)
+		}
+		if err := lock(f); err != nil {
+			return nil, errors.Join(fmt.Errorf("phone: %s: %w", i.path, err), f.Close())
+		}
+		mine, err := f.Stat()
+		now, e := os.Stat(i.path)
+		if err = errors.Join(err, e); err != nil {
+			return nil, errors.Join(fmt.Errorf("phone: %w", err), f.Close())
+		}
+		if !os.SameFile(mine, now) {
+			f.Close() // another program has replaced it meanwhile
+			continue
+		}
+		b, err := io.ReadAll(f)
+		if err == nil {
+			var other *Identity
+			if other, err = parseIdentity(b); err == nil && other.ID != i.ID {
+				err = errors.New("it is another phone's now")
+			}
+			if err == nil {
+				i.used, i.acked = max(i.used, other.used), max(i.acked, other.acked)
+			}
+		}
+		clear(b)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("phone: %s: %w", i.path, err), f.Close())
+		}
+		return func() { f.Close() }, nil
+	}
 }
 
 // Acked implements Memory.
@@ -172,10 +211,9 @@ func (i *Identity) Acked(counter uint64) error {
 	if counter <= i.acked {
 		return nil
 	}
-	// Written with the next reservation or Save: after a crash a lower one is
+	// Written with the next counter or Save: after a crash a lower one is
 	// remembered, which finds fewer rollbacks and accuses nobody.
 	i.acked = min(counter, MaxCounter)
-	i.counter = max(i.counter, i.acked)
 	return nil
 }
 
@@ -186,13 +224,16 @@ func (i *Identity) Highest() uint64 {
 	return i.acked
 }
 
-// Save writes the file: whole or not at all, readable by its owner alone. It
-// gives back counters that were reserved and not used: whoever goes on with a
-// copy of the file uses those that the other does, and is found out.
+// Save writes the file: whole or not at all, readable by its owner alone. Counters
+// never go back in it.
 func (i *Identity) Save() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.counter = max(i.used, i.acked)
+	unlock, err := i.share()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	return i.save()
 }
 
@@ -214,7 +255,7 @@ func (i *Identity) text() ([]byte, error) {
 		return nil, err
 	}
 	defer clear(private)
-	return json.MarshalIndent(identityFile{i.Addr, i.Pin.String(), i.ID, i.User, private, i.counter, i.acked}, "", "  ")
+	return json.MarshalIndent(identityFile{i.Addr, i.Pin.String(), i.ID, i.User, private, max(i.used, i.acked), i.acked}, "", "  ")
 }
 
 func (i *Identity) save() (err error) {

@@ -39,11 +39,13 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/big"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -78,6 +80,15 @@ var b64 = base64.RawURLEncoding.Strict()
 type Pin [PinSize]byte
 
 func (p Pin) String() string { return b64.EncodeToString(p[:]) }
+
+// Groups is the pin as people compare it: hexadecimal, four digits a group.
+func (p Pin) Groups() string {
+	var groups []string
+	for b := range slices.Chunk(p[:], 2) {
+		groups = append(groups, hex.EncodeToString(b))
+	}
+	return strings.Join(groups, " ")
+}
 
 // Secret proves that a phone saw the QR code. It is good once.
 type Secret [SecretSize]byte

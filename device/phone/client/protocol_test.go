@@ -12,8 +12,10 @@ import (
 	"errors"
 	"flag"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -384,7 +386,7 @@ func FuzzIdentity(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	i.Addr, i.ID, i.User, i.counter, i.acked = "192.168.1.20:7443", i.public.ID(), "u1", 300, 17
+	i.Addr, i.ID, i.User, i.used, i.acked = "192.168.1.20:7443", i.public.ID(), "u1", 300, 17
 	good, err := i.text()
 	if err != nil {
 		f.Fatal(err)
@@ -406,7 +408,7 @@ func FuzzIdentity(f *testing.F) {
 			t.Fatalf("%q is taken and cannot be written: %v", b, err)
 		}
 		again, err := parseIdentity(text)
-		if err != nil || again.ID != i.ID || again.Addr != i.Addr || again.Pin != i.Pin || again.counter != i.counter || again.acked != i.acked || !again.key.Equal(i.key) {
+		if err != nil || again.ID != i.ID || again.Addr != i.Addr || again.Pin != i.Pin || again.used != i.used || again.acked != i.acked || !again.key.Equal(i.key) {
 			t.Errorf("%q is taken, and %q written instead: %v", b, text, err)
 		}
 		r := Request{Method: "GET", Target: "/v1/me", Counter: 1}
@@ -427,4 +429,57 @@ func TestABadNameIsNoBreachOfTheProtocol(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
+}
+
+// Programs that use one file at the same time never use a counter twice, nor one
+// below another's, and leave the file at the highest.
+func TestProgramsShareAFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "phone.json")
+	i, err := NewIdentity(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.Addr, i.ID = "192.168.1.20:7443", i.public.ID()
+	if err := i.Save(); err != nil {
+		t.Fatal(err)
+	}
+	a, errA := OpenIdentity(path)
+	b, errB := OpenIdentity(path)
+	if err := errors.Join(errA, errB); err != nil {
+		t.Fatal(err)
+	}
+	last := uint64(0)
+	for n, x := range []*Identity{a, b, b, a, i, a} {
+		next, err := x.Next(x.Highest())
+		if err != nil || next <= last {
+			t.Errorf("request %d has counter %d behind %d, %v", n, next, last, err)
+		}
+		last = next
+	}
+	if err := errors.Join(b.Acked(last), b.Save(), a.Save(), i.Save()); err != nil { // the slow ones end last
+		t.Fatal(err)
+	}
+	again, err := OpenIdentity(path)
+	if err != nil || again.used != last || again.acked != last {
+		t.Errorf("the file is at %d, %d, want %d (%v)", again.used, again.acked, last, err)
+	}
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	seen := make(map[uint64]bool)
+	for _, x := range []*Identity{a, b} {
+		for range 2 {
+			all.Go(func() {
+				for range 10 {
+					next, err := x.Next(0)
+					mu.Lock()
+					if err != nil || seen[next] {
+						t.Errorf("counter %d again, %v", next, err)
+					}
+					seen[next] = true
+					mu.Unlock()
+				}
+			})
+		}
+	}
+	all.Wait()
 }
