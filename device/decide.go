@@ -149,6 +149,8 @@ type Possession struct {
 	Enrolled bool // the person has one that may answer
 	Shown    bool // its key signed for this very attempt
 	Denied   bool // its owner said no
+
+	By string // which one answered, for the record
 }
 
 // Known is what a person knows. The zero Known is nothing.

@@ -1,6 +1,7 @@
 package device
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -659,8 +660,8 @@ func (d *Device) record(kind string, r Request, before lockouts, dec *Decision, 
 		// What was asked for stands beside the reasons: who was vouched for was not
 		// let in.
 		reasons := append(words(dec.Reasons), "for:"+r.Scope.String())
-		if r.Phone != "" {
-			reasons = append(reasons, "phone:"+r.Phone) // which one, as where it was paired
+		if by := cmp.Or(r.Phone, ev.phone.By); by != "" {
+			reasons = append(reasons, "phone:"+by) // which one, as where it was paired
 		}
 		e, err := tx.Append(store.Entry{At: d.hw.Now(), Kind: kind, User: found, Outcome: outcome, Reasons: reasons, Scores: ev.scores()})
 		dec.Audit = e.Seq

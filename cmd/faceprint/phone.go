@@ -103,8 +103,9 @@ func (t *tool) pairAndWait(ctx context.Context, cl *client.Client, in client.Inv
 		}
 		return nil
 	})
-	if invited.ID != "" && !errors.Is(err, paired) {
-		// Whoever comes by the terminal later must not find a good code there.
+	if invited.ID != "" {
+		// Whoever comes by the terminal later must not find a good code there: it may
+		// have been by another that a phone was paired.
 		late, end := context.WithTimeout(context.WithoutCancel(ctx), withdrawTime)
 		defer end()
 		if err := cl.WithdrawInvite(late, invited.ID); err != nil {

@@ -232,8 +232,8 @@ func (a *asker) Ask(ctx context.Context, user store.UserID, audience string) (de
 	if a.phones == nil {
 		return device.Possession{}, nil // still starting
 	}
-	approved, err := a.phones.Ask(ctx, string(user), audience)
-	p := device.Possession{Enrolled: true, Shown: approved, Denied: err == nil && !approved}
+	by, approved, err := a.phones.Ask(ctx, string(user), audience)
+	p := device.Possession{Enrolled: true, By: by, Shown: approved, Denied: err == nil && !approved}
 	switch {
 	case errors.Is(err, phone.ErrNoPhone):
 		return device.Possession{}, nil

@@ -106,7 +106,7 @@ Every operation of the role "paired" is signed: the Authorization header is "` +
 		return answered(p.pending.of(callerOf(ctx).phone.record.User), nil)
 	})
 	route(p, h, rolePaired, Approve, "answer", post, "/v1/requests/{id}", "Approve or refuse what waits", func(ctx context.Context, in *ofRequest) (*answer[struct{}], error) {
-		return answered(struct{}{}, p.pending.reply(in.ID, callerOf(ctx).phone.record.User, in.Body.Approve))
+		return answered(struct{}{}, p.reply(in.ID, callerOf(ctx).phone, in.Body.Approve))
 	})
 	route(p, h, rolePaired, Past, "history", get, "/v1/history", "What happened to this person, newest first", func(ctx context.Context, in *ofHistory) (*answer[client.History], error) {
 		entries, before, err := p.vault.History(callerOf(ctx).phone.record.User, in.Before, min(in.Limit, historyMost))

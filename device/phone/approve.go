@@ -28,13 +28,19 @@ type pending struct {
 type waiting struct {
 	client.Pending
 	user   string
-	answer chan bool // has room for one
+	answer chan verdict // has room for one
+}
+
+// verdict is what a phone answered.
+type verdict struct {
+	phone   string
+	approve bool
 }
 
 // Ask shows a request on the person's phones and waits for an answer until the
-// context ends. It tells whether somebody approved; the error is ErrNoPhone
-// where nobody can.
-func (p *Phones) Ask(ctx context.Context, user, audience string) (approved bool, err error) {
+// context ends. It tells which one answered, and whether it approved; the error is
+// ErrNoPhone where nobody can.
+func (p *Phones) Ask(ctx context.Context, user, audience string) (phone string, approved bool, err error) {
 	able := slices.ContainsFunc(p.of(user), func(x *paired) bool {
 		now, _ := p.clock()
 		x.mu.Lock()
@@ -43,24 +49,29 @@ func (p *Phones) Ask(ctx context.Context, user, audience string) (approved bool,
 		return !dead && p.may(x, Approve) == nil
 	})
 	if !able {
-		return false, ErrNoPhone
+		return "", false, ErrNoPhone
 	}
 	now := p.now().UTC()
-	w := &waiting{user: user, answer: make(chan bool, 1), Pending: client.Pending{ID: rand.Text(), Audience: audience, Since: now, Expires: now}}
+	w := &waiting{user: user, answer: make(chan verdict, 1), Pending: client.Pending{ID: rand.Text(), Audience: audience, Since: now, Expires: now}}
 	if until, ok := ctx.Deadline(); ok {
 		w.Expires = until.UTC()
 	}
 	if !p.pending.add(w) {
-		return false, ErrTooMany
+		return "", false, ErrTooMany
 	}
 	defer p.pending.remove(w.ID)
 	p.tell(user, Approve, client.Event{Event: wire.Event{Kind: "approve", At: now, User: user}, Request: &w.Pending})
 	select {
-	case approved = <-w.answer:
-		return approved, nil
+	case v := <-w.answer:
+		return v.phone, v.approve, nil
 	case <-ctx.Done():
-		return false, ctx.Err()
+		return "", false, ctx.Err()
 	}
+}
+
+// reply is what a phone says to a request.
+func (p *Phones) reply(id string, x *paired, approve bool) error {
+	return p.pending.reply(id, x.record.User, verdict{x.id, approve})
 }
 
 func (s *pending) add(w *waiting) bool {
@@ -102,7 +113,7 @@ func (s *pending) of(user string) client.PendingList {
 }
 
 // reply answers a request of the person's, the first time.
-func (s *pending) reply(id, user string, approve bool) error {
+func (s *pending) reply(id, user string, v verdict) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w, ok := s.wait[id]
@@ -110,6 +121,6 @@ func (s *pending) reply(id, user string, approve bool) error {
 		return api.NewProblem(http.StatusNotFound, wire.ProblemNotFound, "no such request waits for you", "it was answered, or its time is over")
 	}
 	delete(s.wait, id)
-	w.answer <- approve
+	w.answer <- v
 	return nil
 }

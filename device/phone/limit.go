@@ -134,27 +134,38 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// admit tells whether there is a place for the connection. Where all are taken,
-// the stranger who has held one longest gives way and is to be closed: whoever
-// has a phone proves it within a moment, and strangers keep no phone out.
+// admit tells whether there is a place for the connection. Where all are taken, or
+// all of its address, the stranger who has held one of them longest gives way and is
+// to be closed: whoever has a phone proves it within a moment, and strangers who
+// hold places keep no phone out.
 func (l *listener) admit(x *link) (ok bool, out *link) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.count[x.address] >= l.limits.PerAddress || !l.handshakes.allow(x.address, l.now()) {
+	if !l.handshakes.allow(x.address, l.now()) {
 		return false, nil
 	}
-	if l.open >= l.limits.Connections {
-		oldest := l.strangers.Front()
-		if oldest == nil {
+	near := l.count[x.address] >= l.limits.PerAddress
+	if near || l.open >= l.limits.Connections {
+		if out = l.oldest(func(o *link) bool { return !near || o.address == x.address }); out == nil {
 			return false, nil
 		}
-		out = oldest.Value.(*link)
 		l.known(out)
 	}
 	l.open++
 	l.count[x.address]++
 	x.waits = l.strangers.PushBack(x)
 	return true, out
+}
+
+// oldest is the stranger who has been there longest, of those that are meant; nil
+// for none. The caller holds mu.
+func (l *listener) oldest(meant func(*link) bool) *link {
+	for e := l.strangers.Front(); e != nil; e = e.Next() {
+		if x := e.Value.(*link); meant(x) {
+			return x
+		}
+	}
+	return nil
 }
 
 // known takes a connection from among the strangers'. The caller holds mu.

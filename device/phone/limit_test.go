@@ -3,11 +3,13 @@ package phone
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -76,9 +78,10 @@ func TestAddressOf(t *testing.T) {
 func TestConnectionsOfOneAddressAreCapped(t *testing.T) {
 	b := serve(t, newMemory("alice"), Options{Limits: Limits{PerAddress: 2, Handshakes: Rate{1e6, 1e6}, Unsigned: Rate{1e6, 1e6}}})
 	first, second := b.dial(t), b.dial(t)
-	if c, err := tls.Dial("tcp", b.addr, client.TLS(b.Pin())); err == nil {
-		c.Close()
-		t.Error("a third connection is taken")
+	third := b.dial(t) // takes the oldest stranger's place
+	_ = first.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := first.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the oldest stranger stays: %v", err)
 	}
 	// Others are not kept out by it.
 	d := tls.Dialer{NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}}, Config: client.TLS(b.Pin())}
@@ -90,8 +93,8 @@ func TestConnectionsOfOneAddressAreCapped(t *testing.T) {
 	}
 	// And a place that is left is free again, as soon as the device notices.
 	second.Close()
-	first.want(t, raw("GET", "/v1/me", "", ""), 401, wire.ProblemUnsigned) // which closes the first
-	if _, err := first.Read(make([]byte, 1)); err != io.EOF {
+	third.want(t, raw("GET", "/v1/me", "", ""), 401, wire.ProblemUnsigned) // which closes it
+	if _, err := third.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("a stranger's connection stays open: %v", err)
 	}
 	for {
@@ -102,6 +105,36 @@ func TestConnectionsOfOneAddressAreCapped(t *testing.T) {
 		if t.Context().Err() != nil {
 			t.Fatal("no place is given back")
 		}
+	}
+}
+
+// A neighbour's silent connections keep no phone of the same /64 out; phones do, for
+// they are no strangers.
+func TestNeighboursKeepNoPhoneOut(t *testing.T) {
+	now := noon()
+	l := newListener(nil, Limits{}.withDefaults(), func() time.Time { return now }, func(reason) {})
+	home := netip.MustParsePrefix("fd00::/64")
+	var first *link
+	for n := range l.limits.PerAddress {
+		now = now.Add(time.Second)
+		x := &link{address: home, l: l}
+		if ok, out := l.admit(x); !ok || out != nil {
+			t.Fatalf("%d: %v, %v", n, ok, out)
+		}
+		if n == 0 {
+			first = x
+		}
+	}
+	now = now.Add(time.Second)
+	if ok, out := l.admit(&link{address: home, l: l}); !ok || out != first {
+		t.Errorf("%v, %v", ok, out)
+	}
+	for e := l.strangers.Front(); e != nil; e = l.strangers.Front() {
+		l.known(e.Value.(*link))
+	}
+	now = now.Add(time.Second)
+	if ok, out := l.admit(&link{address: home, l: l}); ok || out != nil {
+		t.Errorf("a phone gives way: %v, %v", ok, out)
 	}
 }
 
@@ -301,10 +334,10 @@ func TestHostileRequests(t *testing.T) {
 
 func TestPendingRequests(t *testing.T) {
 	b := serve(t, newMemory("alice", "bob"), Options{Limits: many})
-	if _, err := b.Ask(t.Context(), "alice", "kiosk"); err != ErrNoPhone {
+	if _, _, err := b.Ask(t.Context(), "alice", "kiosk"); err != ErrNoPhone {
 		t.Errorf("without a phone: %v", err)
 	}
-	_, alice := b.pair(t, wire.Invite{User: "alice"})
+	by, alice := b.pair(t, wire.Invite{User: "alice"})
 	_, bob := b.pair(t, wire.Invite{User: "bob"})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -325,9 +358,9 @@ func TestPendingRequests(t *testing.T) {
 		<-ready
 		answer := make(chan bool, 1)
 		go func() {
-			yes, err := b.Ask(ctx, "alice", "kiosk")
-			if err != nil {
-				t.Error(err)
+			phone, yes, err := b.Ask(ctx, "alice", "kiosk")
+			if err != nil || phone != by.ID {
+				t.Error(phone, err)
 			}
 			answer <- yes
 		}()

@@ -178,7 +178,7 @@ func TestPageInChromium(t *testing.T) {
 	ask, end := context.WithTimeout(t.Context(), time.Minute)
 	defer end()
 	go func() {
-		approved, err := b.Ask(ask, "alice", "kiosk")
+		_, approved, err := b.Ask(ask, "alice", "kiosk")
 		asked <- answer{approved, err}
 	}()
 	do(t, ctx, chromedp.Click("#asks button"))
