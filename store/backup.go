@@ -108,6 +108,10 @@ func (s *Store) Backup(keys BackupKeys, at time.Time) (_ *Backup, err error) {
 	}
 	var recovery []byte
 	if len(keys.Recovery) > 0 {
+		// An erasure may replace the root key: this one must be the one of the vault
+		// that goes with it, and both ask the key's source.
+		s.finishing.Lock()
+		defer s.finishing.Unlock()
 		if recovery, err = s.recovery(keys.Recovery); err != nil {
 			return nil, err
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"go.etcd.io/bbolt"
 )
 
 type identity struct{ public, secret string }
@@ -284,6 +285,19 @@ func TestVaultThatCannotTellWhoWasForgottenIsNotReplacedUnasked(t *testing.T) {
 		"no head":                func(v *testVault) error { return os.Remove(v.path + headSuffix) },
 		"gone, but for its head": func(v *testVault) error { return os.Remove(v.path) },
 		"damaged":                func(v *testVault) error { return os.Truncate(v.path, 5000) },
+		"an entry is gone from its chain": func(v *testVault) error {
+			db, err := openBolt(v.path, 0)
+			if err != nil {
+				return err
+			}
+			return errors.Join(db.Update(func(tx *bbolt.Tx) error {
+				c := tx.Bucket(bucketAudit).Cursor()
+				c.Last()
+				c.Prev()
+				_, _ = c.Prev() // of the erasure
+				return c.Delete()
+			}), db.Close())
+		},
 		"pruned before there was a list": func(v *testVault) error {
 			v.open(t)
 			v.prune(t, 1)

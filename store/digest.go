@@ -47,7 +47,7 @@ func newDigester(k *vaultKey) *digester { return &digester{mac: hmac.New(sha256.
 // toggle adds the record to what the digest is of, or takes it away again.
 func (d *digester) toggle(bucket, key, sealed []byte) {
 	d.b = append(append(append(d.b[:0], bucket...), 0), key...) // a bucket's name has no zero byte
-	if n := len(sealed); n > chacha20poly1305.NonceSizeX+chacha20poly1305.Overhead {
+	if n := len(sealed); n > leastSealed {
 		d.b = append(append(d.b, sealed[:chacha20poly1305.NonceSizeX]...), sealed[n-chacha20poly1305.Overhead:]...)
 	} else {
 		d.b = append(d.b, sealed...)
@@ -133,7 +133,9 @@ func (tx *Tx) checkState() error {
 				return fmt.Errorf("store: vault %s: the record %s/%.40q is not in its place: %w", tx.s.path, bucket, k, ErrCorrupt)
 			}
 			last = k
-			if len(k) > maxKey || len(sealed) > maxSealed { // as a damaged page states
+			// As a damaged page states. One that is shorter than a seal could have the
+			// rest of it in its key, and be digested like the record that it hides.
+			if len(k) > maxKey || len(sealed) > largest(bucket, k) || digested(bucket, k) && len(sealed) < leastSealed {
 				return fmt.Errorf("store: vault %s: the record %s/%.32x of %d bytes is none: %w", tx.s.path, bucket, k, len(sealed), ErrCorrupt)
 			}
 			if digested(bucket, k) {

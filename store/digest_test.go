@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"go.etcd.io/bbolt"
@@ -140,5 +142,170 @@ func TestNewerVaultIsNotTakenForAnOlder(t *testing.T) {
 		if _, err := Open(v.path, v.key, Options{Accept: true}); !errors.Is(err, ErrKey) && !errors.Is(err, ErrCorrupt) {
 			t.Errorf("called schema %d: %v", schema, err)
 		}
+	}
+}
+
+// A record whose first bytes are moved to its key looks to the digest like the
+// one that it hides, unless nothing shorter than a seal is taken.
+func TestRecordIsNotHiddenUnderALongerKey(t *testing.T) {
+	v, p := filled(t)
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range [][2]string{{"lockouts", string(p.ID)}, {"records", "pin/" + string(p.ID) + "/1"}, {"secrets", "grant-key"}} {
+		for _, moved := range []int{1, 23, 24, 40} { // of the 40 bytes that are digested
+			var was []byte
+			var longer string
+			changeBolt(t, v.path, func(tx *bbolt.Tx) error {
+				b := tx.Bucket([]byte(at[0]))
+				was = bytes.Clone(b.Get([]byte(at[1])))
+				seen := append(bytes.Clone(was[:24]), was[len(was)-16:]...)
+				longer = at[1] + string(seen[:moved])
+				return errors.Join(b.Delete([]byte(at[1])), b.Put([]byte(longer), seen[moved:]))
+			})
+			_, err := Open(v.path, v.key, Options{Accept: true})
+			if !errors.Is(err, ErrCorrupt) {
+				t.Errorf("%q hidden, %d bytes moved: %v", at, moved, err)
+			}
+			changeBolt(t, v.path, func(tx *bbolt.Tx) error {
+				b := tx.Bucket([]byte(at[0]))
+				return errors.Join(b.Delete([]byte(longer)), b.Put([]byte(at[1]), was))
+			})
+		}
+	}
+	v.open(t)
+}
+
+// Nothing is written that Open would not take for a record.
+func TestWhatWouldNotOpenIsNotWritten(t *testing.T) {
+	v, p := filled(t)
+	long := strings.Repeat("x", 2*maxSealed)
+	for what, f := range map[string]func(*Tx) error{
+		"a consent": func(tx *Tx) error {
+			q := p
+			q.Agree(Consent{At: noon, TextVersion: long})
+			return tx.PutPerson(q)
+		},
+		"an entry": func(tx *Tx) error {
+			_, err := tx.Append(Entry{At: noon, Kind: "x", Outcome: "y", Reasons: []string{long}})
+			return err
+		},
+		"a name":    func(tx *Tx) error { return tx.SetSecret(long[:2*maxKey], []byte("s")) },
+		"a lockout": func(tx *Tx) error { return tx.SetLockout(UserID(long[:2*maxKey]), Lockout{}) },
+	} {
+		var refused error
+		if err := v.Update(func(tx *Tx) error { refused = f(tx); return nil }); err != nil { // whoever overlooks it loses nothing
+			t.Fatal(err)
+		}
+		if !errors.Is(refused, ErrInvalid) {
+			t.Errorf("%s: %v", what, refused)
+		}
+		if err := v.reopen(t); err != nil {
+			t.Fatalf("after %s: %v", what, err)
+		}
+	}
+}
+
+// The list of who was forgotten may grow far beyond what one record has.
+func TestManyForgottenAreKept(t *testing.T) {
+	v, _ := filled(t)
+	many := make([]UserID, 20000)
+	for i := range many {
+		many[i] = NewUserID()
+	}
+	if err := v.Update(func(tx *Tx) error { return tx.keepForgotten(many, true) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.reopen(t); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(v.Compact(), v.Rotate(t.Context()), v.reopen(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.View(func(tx *Tx) error {
+		l, err := tx.forgotten()
+		if len(l.Users) != len(many) || !l.Whole {
+			t.Errorf("%d of %d, %v", len(l.Users), len(many), l.Whole)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// askedKey does something between being asked and what follows from its answer.
+type askedKey struct {
+	countedKey
+	then *func()
+}
+
+func (k askedKey) answered() {
+	if f := *k.then; f != nil {
+		*k.then = nil
+		f()
+	}
+}
+
+func (k askedKey) Key() ([]byte, error) {
+	defer k.answered()
+	return k.countedKey.Key()
+}
+
+func (k askedKey) Prepare() ([]byte, error) {
+	defer k.answered()
+	return k.countedKey.Prepare()
+}
+
+// While a backup or a rotation has a key that it goes on to use, no erasure
+// moves the keys on: the backup's recovery key is the one of its vault, and the
+// vault is sealed with the key that is promoted.
+func TestErasureWaitsForWhoeverHasTheKeys(t *testing.T) {
+	operator, owner := newIdentity(t), newIdentity(t)
+	for what, do := range map[string]func(*testing.T, *testVault){
+		"backup": func(t *testing.T, v *testVault) {
+			b := backupOf(t, v, BackupKeys{Operator: []string{operator.public}, Recovery: []string{owner.public}})
+			dir := t.TempDir()
+			if _, err := Restore(t.Context(), filepath.Join(dir, "vault.db"), KeyFile(filepath.Join(dir, "key")), bytes.NewReader(b),
+				RestoreOptions{Operator: operator.reader(), Recovery: owner.reader(), WithoutForgotten: true, At: noon}); err != nil {
+				t.Error(err)
+			}
+		},
+		"rotation": func(t *testing.T, v *testVault) {
+			if err := v.Rotate(t.Context()); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir, n, then := t.TempDir(), new(uint64), new(func())
+			path, key := filepath.Join(dir, "vault.db"), askedKey{countedKey{KeyFile(filepath.Join(dir, "key")), n}, then}
+			s, err := Open(path, key, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := &testVault{Store: s, path: path}
+			p := v.person(t, "alice")
+			v.person(t, "bob")
+			asked := false
+			*then = func() {
+				asked = true
+				if v.finishing.TryLock() { // an erasure would not wait
+					v.finishing.Unlock()
+					if _, err := v.Forget(p.ID, noon); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			do(t, v)
+			if err := v.Close(); err != nil || !asked {
+				t.Fatal(err, asked)
+			}
+			if s, err = Open(path, key, Options{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(s.View((*Tx).Verify), s.Close()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

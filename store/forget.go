@@ -176,12 +176,16 @@ func (tx *Tx) forgotten() (forgottenList, error) {
 	if err != nil {
 		return l, err
 	}
-	return l, tx.each(bucketAudit, nil, func(k, v []byte) error {
-		e, _, err := tx.openEntry(k, v)
-		if err == nil && e.Kind == "forget" {
+	base, err := tx.Base()
+	if err != nil {
+		return l, err
+	}
+	// The whole chain: an entry that is gone from its middle would bring somebody back.
+	return l, tx.chain(headRecord{Seq: base.Seq, Hash: base.Hash}, func(e Entry) bool {
+		if e.Kind == "forget" {
 			l.Users = append(l.Users, e.User)
 		}
-		return err
+		return true
 	})
 }
 

@@ -312,7 +312,7 @@ func (s *Store) copyTo(path string) (err error) {
 func (s *Store) keepCopy(from uint32) error {
 	path := fmt.Sprintf("%s%s%d", s.path, copySuffix, from)
 	begun := false // of the migrations only migrate2 has several transactions
-	if err := s.db.View(func(tx *bbolt.Tx) error { begun = tx.Bucket(bucketSeeds) != nil; return nil }); err != nil {
+	if err := s.db.View(func(tx *bbolt.Tx) error { begun = from == 2 && tx.Bucket(bucketSeeds) != nil; return nil }); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(path); begun && err == nil && checkFile(path) == nil {

@@ -183,6 +183,8 @@ func (s *Store) MovedFrom(source KeySource) (bool, error) {
 // is enrolled again. Copies of before a migration go. Where the context ends
 // before all of it was written, every key stays as it is (ErrInterrupted).
 func (s *Store) Rotate(ctx context.Context) error {
+	s.finishing.Lock() // an erasure moves the same keys on
+	defer s.finishing.Unlock()
 	if err := s.note("rotate-keys", "begun"); err != nil {
 		return err
 	}

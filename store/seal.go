@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"crypto/cipher"
 	"crypto/rand"
 	"encoding/binary"
@@ -141,13 +142,24 @@ func seal(a cipher.AEAD, bucket, key, plain []byte) []byte {
 const (
 	maxKey    = 1 << 10
 	maxSealed = 2*MaxTemplate + 4<<10 // JSON makes a template's bytes longer by a third
+	maxGone   = 16 << 20              // of the list of who was forgotten: 19 bytes each
+
+	leastSealed = chacha20poly1305.NonceSizeX + chacha20poly1305.Overhead // of nothing
 )
+
+// largest is how many bytes the record that stands there may have, sealed.
+func largest(bucket, key []byte) int {
+	if bytes.Equal(bucket, bucketMeta) && bytes.Equal(key, keyGone) {
+		return maxGone
+	}
+	return maxSealed
+}
 
 // unseal opens what seal made for the same place.
 func unseal(a cipher.AEAD, bucket, key, sealed []byte) ([]byte, error) {
 	n := a.NonceSize()
 	// A damaged page states lengths of gigabytes as readily as of bytes.
-	if len(key) > maxKey || len(sealed) < n+a.Overhead() || len(sealed) > maxSealed {
+	if len(key) > maxKey || len(sealed) < n+a.Overhead() || len(sealed) > largest(bucket, key) {
 		return nil, fmt.Errorf("store: %s/%.32x of %d bytes is no sealed record: %w", bucket, key, len(sealed), ErrCorrupt)
 	}
 	plain, err := a.Open(nil, sealed[:n], sealed[n:], place(bucket, key))

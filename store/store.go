@@ -427,6 +427,9 @@ func (tx *Tx) put(bucket, key, plain []byte) error {
 }
 
 func (tx *Tx) putWith(a cipher.AEAD, bucket, key, plain []byte) error {
+	if n := len(plain) + leastSealed; len(key) == 0 || len(key) > maxKey || n > largest(bucket, key) { // the vault would not open again
+		return fmt.Errorf("store: %s/%.32q is too long to be kept, with %d bytes below a key of %d: %w", bucket, key, n, len(key), ErrInvalid)
+	}
 	b, sealed := tx.tx.Bucket(bucket), seal(a, bucket, key, plain)
 	tx.toggle(bucket, key, b.Get(key))
 	tx.toggle(bucket, key, sealed)
