@@ -67,6 +67,42 @@ func TestLyingModule(t *testing.T) {
 	}
 }
 
+// A liar that damages its answers, or drops off the line after each attempt, is
+// caught as well.
+func TestDirtyLiarIsCaught(t *testing.T) {
+	for _, dirt := range []string{"quirk badsum 40", "unplug"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSim(t, "r503")
+			c := sensor.Config{Baud: 57600, Doubts: new(sensor.Doubts)}
+			m := wiredAs(t, s, c)
+			template, d := enrol(t, m, s, "alice", "thumb"), decoys(t, m, 3)
+			do(t, s, "lie same")
+			if dirt != "unplug" {
+				do(t, s, dirt)
+			}
+			for try := 1; ; try++ {
+				if dirt == "unplug" || try == 1 {
+					m = wiredAs(t, s, c)
+					if err := m.Guard(t.Context(), d); err != nil {
+						t.Fatal(err)
+					}
+				}
+				do(t, s, "touch mallory thumb")
+				accepted, err := attempt(t, m, template, time.Minute)
+				if accepted {
+					t.Fatalf("%s: attempt %d got in", dirt, try)
+				}
+				if attack := (*sensor.AttackError)(nil); errors.As(err, &attack) {
+					break
+				}
+				if try == 40 {
+					t.Fatalf("%s: attempt %d: %v", dirt, try, err)
+				}
+			}
+		})
+	}
+}
+
 // One that always gives the same score is caught at the third attempt at the
 // latest, whatever lay in its buffer at first.
 func TestSameScoreIsNoExcuse(t *testing.T) {

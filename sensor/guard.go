@@ -41,9 +41,16 @@ type guard struct {
 	fastest time.Duration // 0 where unknown
 	keeps   bool          // the library returns what it was given
 	lend    func(template []byte) ([][]byte, error)
-	// excused are the attempts in a row in which a decoy matched that may have been
-	// lost, on a line that showed no damage.
-	excused int
+	doubts  *Doubts
+}
+
+// Doubts counts the attempts in a row in which a decoy matched that may have been
+// lost on the wire. Whoever opens a module again hands them on (Config), or one that
+// drops off the line would begin anew. The zero Doubts is none; one module at a time
+// has it.
+type Doubts struct {
+	all   int
+	sound int // of them, on a line that showed no damage
 }
 
 // Guard makes Match mix the decoys in. Fewer than MinDecoys are refused.
@@ -61,7 +68,7 @@ func (m *Module) Guard(ctx context.Context, d Decoys) error {
 	if len(d.Templates) < MinDecoys {
 		return fmt.Errorf("sensor: %d decoys, at least %d are needed: %w", len(d.Templates), MinDecoys, ErrTemplate)
 	}
-	m.guard = guard{lend: m.guard.lend, decoys: d.Templates, fastest: min(d.Compare/2, haste), keeps: d.Keeps}
+	m.guard = guard{lend: m.guard.lend, doubts: m.guard.doubts, decoys: d.Templates, fastest: min(d.Compare/2, haste), keeps: d.Keeps}
 	return nil
 }
 

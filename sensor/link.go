@@ -258,7 +258,9 @@ func (l *link) next() (Packet, error) {
 			if p.PID == PIDAck && p.Address != l.address {
 				l.foreign = &p.Address
 			}
-			l.in.Skipped += uint64(headerSize + len(p.Content) + sumSize)
+			foreign := uint64(headerSize + len(p.Content) + sumSize)
+			l.in.Skipped += foreign
+			l.meter.count(&l.meter.s.Skipped, foreign)
 			continue
 		case errors.Is(err, ErrSum):
 			l.meter.count(&l.meter.s.BadSums, 1)
@@ -316,6 +318,9 @@ func isCode(err error, c Code) bool {
 	return errors.As(err, &e) && e.Code == c
 }
 
+// errEarly is an answer that answers something else, or comes over no wire.
+var errEarly = errors.New("sooner than")
+
 // once sends an instruction on a line that is made ready for it, and reads the
 // answer.
 func (l *link) once(ctx context.Context, timeout time.Duration, i Instruction, params []byte) ([]byte, error) {
@@ -354,7 +359,7 @@ func (l *link) once(ctx context.Context, timeout time.Duration, i Instruction, p
 	if took < l.airtime(n+headerSize+1+len(answer)+sumSize)*9/10 {
 		l.dirty, l.careful = true, true
 		l.meter.count(&l.meter.s.Early, 1)
-		return nil, fmt.Errorf("sensor: %s: %v was answered %v after it was asked, sooner than %d baud can carry it: %w", l.name, i, took, l.baud, ErrProtocol)
+		return nil, fmt.Errorf("sensor: %s: %v was answered %v after it was asked: %w %d baud can carry it: %w", l.name, i, took, errEarly, l.baud, ErrProtocol)
 	}
 	l.meter.trip(took)
 	return answer, err

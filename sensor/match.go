@@ -62,12 +62,15 @@ func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float
 	attack := (*AttackError)(nil)
 	switch {
 	case !doubt && err == nil:
-		m.guard.excused = 0
-	case doubt && m.link.meter.damage() == damage: // a wire that loses decoys loses other things as well
-		m.guard.excused++
+		*m.guard.doubts = Doubts{}
+	case doubt:
+		m.guard.doubts.all++
+		if m.link.meter.damage() == damage { // a wire that loses decoys loses other things as well
+			m.guard.doubts.sound++
+		}
 	}
-	if doubt && m.guard.excused >= excuses && !errors.As(err, &attack) {
-		attack = &AttackError{AttackDecoy, fmt.Sprintf("decoys matched that may have been lost on the wire, in %d attempts in a row on a sound one", m.guard.excused)}
+	if n := m.guard.doubts; doubt && (n.sound >= excuses || n.all >= patience) && !errors.As(err, &attack) {
+		attack = &AttackError{AttackDecoy, fmt.Sprintf("decoys matched that may have been lost on the wire, in %d attempts in a row, %d of them on a sound one", n.all, n.sound)}
 		err = errors.Join(attack, err)
 	}
 	if doubt && attack == nil && !errors.As(err, &attack) {

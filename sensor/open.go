@@ -26,8 +26,9 @@ type Config struct {
 	// Coverage reads a picture after each capture of an enrolment and tells how
 	// much of the finger was seen.
 	Coverage bool
-	Power    Power // cuts the module's power, nil where nothing does
-	Wake     Wake  // the module's wake line, nil where it is not wired
+	Doubts   *Doubts // of the openings before, nil for none
+	Power    Power   // cuts the module's power, nil where nothing does
+	Wake     Wake    // the module's wake line, nil where it is not wired
 }
 
 // Power is the module's supply. Cycle cuts it for as long as the module needs to
@@ -225,6 +226,9 @@ func New(ctx context.Context, line Line, c Config) (*Module, error) {
 	}
 	m.info.Port, m.info.Baud, m.wake = c.Port, c.Baud, c.Wake
 	m.coverage = c.Coverage
+	if m.guard.doubts = c.Doubts; c.Doubts == nil {
+		m.guard.doubts = new(Doubts)
+	}
 	if err := m.introduce(ctx); err != nil {
 		return nil, err
 	}
@@ -242,6 +246,9 @@ func (m *Module) introduce(ctx context.Context) error {
 	if err != nil {
 		if m.link.foreign != nil && damaged(err) {
 			return &AddressError{m.link.name, *m.link.foreign}
+		}
+		if errors.Is(err, errEarly) {
+			return &stranger{"what answers is on no line of that rate", "name the module's own port; behind a USB bridge of its own, give the rate that it really has (finger.baud)", err}
 		}
 		if what, cure := m.link.meter.chatter(); what != "" && damaged(err) {
 			if cure != "" {
@@ -264,7 +271,7 @@ func (m *Module) introduce(ctx context.Context) error {
 		i.product(b)
 		// Pictures of that size are drawn for it: 65535x65535 would take the daemon's memory.
 		if w, h := i.Width, i.Height; w > maxSide || h > maxSide || w*h/2 > maxPicture {
-			return fmt.Errorf("sensor: %s: it states a window of %dx%d pixels, of which no module has so many: %w", m.link.name, w, h, ErrProtocol)
+			return &unfit{fmt.Errorf("sensor: %s: it states a window of %dx%d pixels, of which no module has so many: %w", m.link.name, w, h, ErrProtocol)}
 		}
 	}
 	if i.Serial != "" { // the generation without ReadProdInfo has neither

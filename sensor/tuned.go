@@ -99,9 +99,11 @@ const (
 
 	// How often a decoy is sent that is to overwrite a template and matches: two
 	// faults in a row are seen on real wires. And how many attempts in a row may
-	// end that way on a line without other damage, nine lost downloads in all.
+	// end that way on a line without other damage, nine lost downloads in all, and
+	// on any: a module that lies can damage its answers as well.
 	overwrites = 3
 	excuses    = 3
+	patience   = 8
 )
 
 // bauds in the order in which they are tried: the factory's, then what people

@@ -126,7 +126,7 @@ func openModule(ctx context.Context, c fingerConfig, p *fingerPins, t trust) (*s
 	if err := tty.Register(c.Port); err != nil {
 		return nil, err
 	}
-	s := sensor.Config{Port: c.Port, Baud: c.Baud, Address: c.Address, Raise: c.Baud == 0, Coverage: c.Coverage}
+	s := sensor.Config{Port: c.Port, Baud: c.Baud, Address: c.Address, Raise: c.Baud == 0, Coverage: c.Coverage, Doubts: t.doubts}
 	if p.power != nil {
 		s.Power = p.power
 	}

@@ -35,7 +35,7 @@ func newTrust(t *testing.T) trust {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { v.Close() })
-	return trust{v, slog.New(slog.DiscardHandler)}
+	return trust{v, slog.New(slog.DiscardHandler), benchDecoys, new(sensor.Doubts)}
 }
 
 // switched is a pin that switches a simulated module's power.

@@ -56,7 +56,11 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 			return err
 		}
 	}
-	reader := &finger{trust: trust{vault, log}}
+	decoys := decoyCount
+	if c.Bench.Enabled {
+		decoys = benchDecoys
+	}
+	reader := &finger{trust: trust{vault, log, decoys, new(sensor.Doubts)}}
 	pins := &fingerPins{}
 	module := newPart("finger", log, func(ctx context.Context) (*sensor.Module, error) {
 		return openModule(ctx, c.Finger, pins, reader.trust)

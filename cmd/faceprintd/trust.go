@@ -30,14 +30,21 @@ type known struct {
 // knownName is the name of that secret in the vault.
 const knownName = "finger-module"
 
-// decoyCount is how many decoys are made for a module, at its first opening. At
-// 115200 baud each takes an R503 2.6 s, most of it for the picture.
-const decoyCount = sensor.MinDecoys + 1
+// decoyCount is how many decoys are made for a module, at its first opening: two or
+// three of four stand beside each template, others beside another, and the last is
+// what overwrites the buffer. At 115200 baud each takes an R503 2.6 s, most of it for
+// the picture; on the bench, where people wait for the first round, benchDecoys.
+const (
+	decoyCount  = 5
+	benchDecoys = sensor.MinDecoys + 1
+)
 
 // trust decides whether a module is the one that was set up.
 type trust struct {
-	vault *store.Store
-	log   *slog.Logger
+	vault  *store.Store
+	log    *slog.Logger
+	decoys int // to make for a module that is set up
+	doubts *sensor.Doubts
 }
 
 // load returns nil where no module was set up yet.
@@ -141,7 +148,7 @@ func (t trust) setUp(ctx context.Context, m *sensor.Module) error {
 		return fmt.Errorf("finger module: asked twice, it is two modules: %s: %w", what, sensor.ErrProtocol)
 	}
 	w, h := m.Info().Window()
-	for range decoyCount {
+	for range t.decoys {
 		template, took, err := m.MakeDecoy(ctx, nobody(w, h))
 		if code := (*sensor.CodeError)(nil); errors.As(err, &code) || errors.Is(err, sensor.ErrTemplate) {
 			t.log.Warn("the module takes no pictures: a module that lies is not noticed", "err", err)
