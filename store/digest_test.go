@@ -163,7 +163,10 @@ func TestRecordIsNotHiddenUnderALongerKey(t *testing.T) {
 				longer = at[1] + string(seen[:moved])
 				return errors.Join(b.Delete([]byte(at[1])), b.Put([]byte(longer), seen[moved:]))
 			})
-			_, err := Open(v.path, v.key, Options{Accept: true})
+			s, err := Open(v.path, v.key, Options{Accept: true})
+			if err == nil {
+				err = s.Close()
+			}
 			if !errors.Is(err, ErrCorrupt) {
 				t.Errorf("%q hidden, %d bytes moved: %v", at, moved, err)
 			}
