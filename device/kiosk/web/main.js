@@ -384,7 +384,7 @@ export function trouble(e, retry, note) {
   show(() => {
     const what = el('p', {});
     const view = stage(ended('trouble'), title(known(`problem.${p.kind}`) ? `problem.${p.kind}` : 'problem.fault'), p.kind === 'fault' ? what : null, // the device's own words are for the technician's view
-      el('div', { class: 'row' }, button(say('again'), retry, 'main'), button(say('back'), home)));
+      el('div', { class: 'row' }, button(say('again'), () => retry(), 'main'), button(say('back'), home)));
     const tick = setInterval(async () => {
       try {
         await refresh();
@@ -393,7 +393,15 @@ export function trouble(e, retry, note) {
       } catch { /* the stream notices */ }
     }, 1000);
     what.textContent = [missing(), note].filter(Boolean).join(' ') || say('problem.nothing-lost');
-    return { name: 'trouble', view, leave: () => clearInterval(tick) };
+    return {
+      name: 'trouble', view,
+      on(e) { // what is missing is everybody's to see; what they were at is not
+        if (e.kind !== 'presence' || e.outcome !== 'left') return;
+        if (p.kind !== 'fault' && p.kind !== 'busy') idle();
+        retry = home;
+      },
+      leave: () => clearInterval(tick),
+    };
   });
 }
 
@@ -506,7 +514,7 @@ function happened(e) {
       state.permitted = false;
       // The device has forgotten them already. A code for a phone stays a little,
       // since who holds one up is not seen; what nobody can leave stays too.
-      if (screen && !['idle', 'lost', 'elsewhere', 'locked', 'code-for-phone'].includes(screen.name)) idle();
+      if (screen && !['idle', 'lost', 'elsewhere', 'locked', 'code-for-phone', 'trouble'].includes(screen.name)) idle();
       void signOut();
       enlarge('');
       if (!tired && language !== own() && screen?.name === 'idle') void turn(own());
