@@ -262,13 +262,22 @@ func (s *sender) next(wait time.Duration) (byte, error) {
 	return s.buf[0], nil
 }
 
-// drain throws away what comes until the line is quiet.
+// drain throws away what comes until the line is quiet, but for a refusal.
 func (s *sender) drain() error {
+	cancels := 0
 	for range mostNoise {
-		if _, err := s.next(quiet); errors.Is(err, os.ErrDeadlineExceeded) {
+		b, err := s.next(quiet)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil
-		} else if err != nil {
+		case err != nil:
 			return err
+		case b != can:
+			cancels = 0
+		default: // a refusal may come behind the ACK
+			if cancels++; cancels == 2 {
+				return ErrCancelled
+			}
 		}
 	}
 	return fmt.Errorf("the line never falls silent: %w", ErrRetries)
