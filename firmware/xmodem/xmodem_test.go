@@ -26,6 +26,7 @@ type receiver struct {
 	late       map[int]time.Duration // block -> how long its ACK takes
 	hangUp     int                   // pulls the cable in the middle of this block
 	cancelAt   int                   // cancels at this block
+	cancelsOld bool                  // acknowledges a block that came twice, and cancels behind that
 	restartAt  int                   // is reset at this block
 	nakFirst   bool                  // answers the first EOT with NAK, as some do
 	invitation byte                  // 'C' where 0
@@ -117,6 +118,10 @@ func (r *receiver) receive(t *testing.T) {
 				continue
 			case n == (next-1)&0xFF: // seen before: only the ACK was lost
 				say(0x06)
+				if r.cancelsOld {
+					say(0x18, 0x18)
+					return
+				}
 			case n != next&0xFF:
 				t.Errorf("block %d came where %d was due", n, next&0xFF)
 				say(0x18, 0x18)
@@ -260,6 +265,7 @@ func TestSendNamesTheFailure(t *testing.T) {
 		want error
 	}{
 		"receiver cancels":           {&receiver{cancelAt: 3}, ErrCancelled},
+		"receiver cancels late":      {&receiver{deaf: map[int]int{2: 1}, cancelsOld: true}, ErrCancelled},
 		"receiver is reset":          {&receiver{restartAt: 3}, ErrRestarted},
 		"cable pulled in a block":    {&receiver{hangUp: 2}, io.EOF},
 		"cable pulled at once":       {&receiver{hangUp: 1}, io.EOF},
