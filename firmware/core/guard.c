@@ -184,15 +184,20 @@ static void wiped(struct guard *g, uint32_t argument)
 	unpair(g, argument);
 }
 
+/* The key goes before anything is recorded: whoever opens the enclosure may cut the
+ * power next, and a record takes its time. */
+static void wipe_key(struct guard *g)
+{
+	if (!pairing_wipe()) {
+		g->state_failed = true;
+	}
+}
+
 static void tampered(struct guard *g, uint32_t argument)
 {
 	(void)argument;
 	g->left.presence = 0;
-	/* The key first: whoever opens the enclosure may cut the power next, and a record
-	 * takes its time. */
-	if (!pairing_wipe()) {
-		g->state_failed = true;
-	}
+	wipe_key(g);
 	note(g, EVENT_TAMPER, 1);
 	unpair(g, 2);
 }
@@ -232,7 +237,7 @@ static void grant_over(struct guard *g, uint32_t argument)
 	g->left.hold = 0;
 }
 
-static void shut(struct guard *g, uint32_t why)
+static void close_lock(struct guard *g)
 {
 	g->left.hold = 0;
 	g->left.exit = 0;
@@ -240,6 +245,11 @@ static void shut(struct guard *g, uint32_t why)
 		g->left.held = HELD_MS;
 	}
 	outputs(g);
+}
+
+static void shut(struct guard *g, uint32_t why)
+{
+	close_lock(g);
 	note(g, EVENT_LOCKED, why);
 }
 
@@ -247,9 +257,16 @@ static void shut_over(struct guard *g, uint32_t argument) { (void)argument; shut
 static void shut_host(struct guard *g, uint32_t argument) { (void)argument; shut(g, 2); }
 static void shut_lost(struct guard *g, uint32_t argument) { (void)argument; shut(g, 3); }
 static void shut_hello(struct guard *g, uint32_t argument) { (void)argument; shut(g, 4); }
-static void shut_tamper(struct guard *g, uint32_t argument) { (void)argument; shut(g, 5); }
 static void shut_wipe(struct guard *g, uint32_t argument) { (void)argument; shut(g, 6); }
 static void shut_restart(struct guard *g, uint32_t argument) { (void)argument; shut(g, 7); }
+
+static void shut_tamper(struct guard *g, uint32_t argument)
+{
+	(void)argument;
+	close_lock(g);
+	wipe_key(g);
+	note(g, EVENT_LOCKED, 5);
+}
 
 static void opened(struct guard *g, uint32_t argument)
 {
