@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -308,6 +309,71 @@ func TestErasureWaitsForWhoeverHasTheKeys(t *testing.T) {
 			}
 			if err := errors.Join(s.View((*Tx).Verify), s.Close()); err != nil {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+// What is put back beneath an open vault must not be sealed anew, and so
+// believed, by work that writes the vault below another root key.
+func TestRewritingBelowANewRootBelievesNoOlderRecord(t *testing.T) {
+	for name, work := range map[string]func(*testVault) error{
+		"compact": func(v *testVault) error { return v.Compact() },
+		"rotate":  func(v *testVault) error { return v.Rotate(t.Context()) },
+		"reroot":  func(v *testVault) error { return v.renewRoot() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, p := filled(t)
+			sealed := func() (b []byte) {
+				if err := v.db.View(func(tx *bbolt.Tx) error {
+					b = bytes.Clone(tx.Bucket(bucketLockouts).Get([]byte(p.ID)))
+					return nil
+				}); err != nil {
+					t.Fatal(err)
+				}
+				return b
+			}
+			if err := v.Update(func(tx *Tx) error { return tx.SetLockout(p.ID, Lockout{Failures: 1}) }); err != nil {
+				t.Fatal(err)
+			}
+			old := sealed()
+			if err := v.Update(func(tx *Tx) error { return tx.SetLockout(p.ID, Lockout{Failures: 9}) }); err != nil {
+				t.Fatal(err)
+			}
+			now := sealed()
+			if len(old) != len(now) {
+				t.Fatal("not of one length")
+			}
+			b, err := os.ReadFile(v.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, err := os.OpenFile(v.path, os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			for at := 0; ; n++ {
+				i := bytes.Index(b[at:], now)
+				if i < 0 {
+					break
+				}
+				if _, err := f.WriteAt(old, int64(at+i)); err != nil {
+					t.Fatal(err)
+				}
+				at += i + len(now)
+			}
+			if err := f.Close(); err != nil || n == 0 {
+				t.Fatal(n, err)
+			}
+			worked := work(v)
+			closed := v.Close()
+			s, err := Open(v.path, v.key, Options{})
+			if err == nil {
+				err = s.Close()
+			}
+			if !errors.Is(worked, ErrCorrupt) || closed != nil || !errors.Is(err, ErrCorrupt) {
+				t.Errorf("work: %v; close: %v; open: %v", worked, closed, err)
 			}
 		})
 	}

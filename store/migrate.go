@@ -244,7 +244,7 @@ func (s *Store) migrate3(ctx context.Context) error {
 	if err := s.view(ctx, (*Tx).checkCounts3); err != nil {
 		return err
 	}
-	return s.reroot(ctx, device, func(tx *Tx) (uint64, error) {
+	return s.reroot(ctx, device, func(tx *Tx, _ Hash) (uint64, error) { // nothing to compare with
 		n, err := tx.number(keyCommits3)
 		return n + 1, err
 	}, Entry{At: s.now(), Kind: "migrate", Outcome: "done", Reasons: []string{"schema-3-to-4"}})

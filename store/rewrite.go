@@ -60,15 +60,27 @@ func (s *Store) renewRoot() error {
 	return s.reroot(context.Background(), device, commitOf)
 }
 
-// commitOf is which commit a rewriting leaves the vault at.
-func commitOf(tx *Tx) (uint64, error) {
+// commitOf is which commit a rewriting leaves the vault at, whose records, as
+// they were read, must be those that were last written: what was put back beneath
+// an open vault would else be sealed anew, and believed.
+func commitOf(tx *Tx, read Hash) (uint64, error) {
 	now, err := tx.state()
-	return now.Commit, err
+	if err != nil {
+		return 0, err
+	}
+	end, err := tx.newest()
+	if err != nil {
+		return 0, err
+	}
+	if now.Digest != read || now.Seq != end.Seq || now.Hash != end.Hash {
+		return 0, fmt.Errorf("its records are not those that were last written: %w", ErrCorrupt)
+	}
+	return now.Commit, nil
 }
 
 // reroot writes the vault anew below another root key, wrapped by the device
 // key; the persons' keys stay. The notes are added to the audit chain.
-func (s *Store) reroot(ctx context.Context, device []byte, commit func(*Tx) (uint64, error), notes ...Entry) error {
+func (s *Store) reroot(ctx context.Context, device []byte, commit func(*Tx, Hash) (uint64, error), notes ...Entry) error {
 	root := newKey()
 	defer clear(root)
 	old, now := s.root, newVaultKey(root)
@@ -312,7 +324,7 @@ func ownerOf(bucket, key []byte) UserID {
 type below struct {
 	root    *vaultKey
 	wrapped []byte
-	commit  func(*Tx) (uint64, error)
+	commit  func(tx *Tx, read Hash) (uint64, error)
 	notes   []Entry
 }
 
@@ -359,8 +371,7 @@ func (s *Store) rewrite(ctx context.Context, change reseal, under *below) error 
 const copyBatch = 4 << 20
 
 // copyBuckets copies record by record, in order, into full pages. Below a new
-// root key the vault's state is made anew; else what was copied must be what it
-// says.
+// root key the vault's state is made anew.
 func copyBuckets(db *bbolt.DB, from *Tx, change reseal, under *below) (err error) {
 	tx, err := db.Begin(true)
 	if err != nil {
@@ -375,7 +386,7 @@ func copyBuckets(db *bbolt.DB, from *Tx, change reseal, under *below) (err error
 	if under != nil {
 		key = under.root
 	}
-	digest := newDigester(key)
+	read, digest := newDigester(from.s.root), newDigester(key)
 	size := 0
 	put := func(name, k, v []byte) error {
 		if size += len(k) + len(v); size > copyBatch {
@@ -398,6 +409,9 @@ func copyBuckets(db *bbolt.DB, from *Tx, change reseal, under *below) (err error
 			return err
 		}
 		if err := from.each(name, nil, func(k, v []byte) error {
+			if digested(name, k) {
+				read.toggle(name, k, v)
+			}
 			if under != nil && bytes.Equal(name, bucketMeta) && ofRoot(k) {
 				return nil
 			}
@@ -414,8 +428,8 @@ func copyBuckets(db *bbolt.DB, from *Tx, change reseal, under *below) (err error
 		}
 	}
 	if under == nil {
-		if now, err := from.state(); err != nil || now.Digest != digest.sum {
-			return fmt.Errorf("its records are not those that were last written: %w: %w", err, ErrCorrupt)
+		if _, err := commitOf(from, read.sum); err != nil {
+			return err
 		}
 	} else {
 		to := &Tx{s: &Store{root: key}, tx: tx, digest: digest}
@@ -428,7 +442,7 @@ func copyBuckets(db *bbolt.DB, from *Tx, change reseal, under *below) (err error
 		if err != nil {
 			return err
 		}
-		if h.Commit, err = under.commit(from); err != nil {
+		if h.Commit, err = under.commit(from, read.sum); err != nil {
 			return err
 		}
 		meta := tx.Bucket(bucketMeta)
