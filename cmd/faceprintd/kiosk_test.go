@@ -10,11 +10,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
@@ -170,11 +172,28 @@ func kioskURL(t testing.TB, s client.Status) string {
 	return ""
 }
 
+// do takes one action after the other. The page may draw itself anew between
+// finding an element and acting on it: then nothing was done, and it is found again.
 func (k *kioskBench) do(actions ...chromedp.Action[chromedp.Void]) {
 	k.t.Helper()
-	if err := chromedp.Do(k.ctx, actions...); err != nil {
-		k.t.Fatalf("%v\n%s", err, k.last())
+	for _, a := range actions {
+		err := chromedp.Do(k.ctx, a)
+		for replaced(err) && k.ctx.Err() == nil {
+			err = chromedp.Do(k.ctx, a)
+		}
+		if err != nil {
+			k.t.Fatalf("%v\n%s", err, k.last())
+		}
 	}
+}
+
+// replaced tells whether the element of an action was gone before it was acted on.
+func replaced(err error) bool {
+	p := (*cdproto.Error)(nil)
+	return errors.As(err, &p) && slices.ContainsFunc([]string{
+		"Could not find node with given id", "No node with given id found", "Node is detached from document",
+		"Could not compute box model", "Node does not have a layout object", "Node with given id does not belong to the document",
+	}, func(m string) bool { return strings.HasPrefix(p.Message, m) })
 }
 
 // last is what the page shows, for messages.
