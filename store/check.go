@@ -257,10 +257,38 @@ func (w *walk) buckets(p page, depth int) error {
 		if flags&bucketFlag == 0 || vsize < bucketHeader || uint64(at)+pos+ksize+vsize > uint64(len(p.body)) {
 			return fmt.Errorf("bucket %d makes no sense", i)
 		}
-		if root := le.Uint64(e[pos+ksize:]); root != 0 { // 0: the bucket's only page is inline
-			if err := w.tree(root, depth+1, false); err != nil {
-				return err
+		value := e[pos+ksize:][:vsize]
+		root := le.Uint64(value)
+		if root == 0 { // the bucket's only page is inline
+			if err := inline(value[bucketHeader:]); err != nil {
+				return fmt.Errorf("bucket %d: %w", i, err)
 			}
+			continue
+		}
+		if err := w.tree(root, depth+1, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inline looks at the page of a small bucket, which bbolt may copy to the heap:
+// what points out of it there reads the memory of others and faults nowhere.
+func inline(b []byte) error {
+	le := binary.LittleEndian
+	if len(b) < pageHeader {
+		return fmt.Errorf("its page has %d bytes", len(b))
+	}
+	count := int(le.Uint16(b[10:]))
+	if le.Uint16(b[8:]) != leafPage || pageHeader+count*elementSize > len(b) {
+		return fmt.Errorf("its page of kind %#x states %d elements", le.Uint16(b[8:]), count)
+	}
+	for i := range count {
+		at := pageHeader + i*elementSize
+		e := b[at:]
+		pos, ksize, vsize := uint64(le.Uint32(e[4:])), uint64(le.Uint32(e[8:])), uint64(le.Uint32(e[12:]))
+		if uint64(at)+pos+ksize+vsize > uint64(len(b)) {
+			return fmt.Errorf("element %d of its page lies outside", i)
 		}
 	}
 	return nil

@@ -217,6 +217,43 @@ func TestPagesThatPointInACircleAreRefused(t *testing.T) {
 	}
 }
 
+// bbolt copies the page of a small bucket to the heap and would read on there.
+func TestSmallBucketThatPointsOutOfItsPageIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		b, err := tx.CreateBucket([]byte("small"))
+		if err != nil {
+			return err
+		}
+		return b.Put([]byte("the only key"), []byte("value"))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	element := bytes.LastIndex(whole, []byte("the only key")) - elementSize
+	if err := checkPages(path, bytes.NewReader(whole), int64(len(whole))); element < 0 || err != nil {
+		t.Fatal(element, err)
+	}
+	for name, at := range map[string]int{
+		"count": element - pageHeader + 10, "kind": element - pageHeader + 8,
+		"place": element + 7, "key": element + 8, "value": element + 14,
+	} {
+		file := bytes.Clone(whole)
+		file[at] ^= 0x40
+		if err := checkPages(path, bytes.NewReader(file), int64(len(file))); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestAnotherPageSizeIsRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{PageSize: 1024}) // another page size than this machine's
