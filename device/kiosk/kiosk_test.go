@@ -370,6 +370,18 @@ func TestWhoeverLeavesIsForgottenByThePage(t *testing.T) {
 		t.Fatalf("%+v, %v", e, err)
 	}
 	gone("left")
+	// Who was let in and never seen has left as well, and the page is told so;
+	// who has done nothing yet, at another's "nobody", has not.
+	for _, want := range []string{"left", "nobody"} {
+		if want == "left" {
+			recognised()
+		}
+		f.events <- client.Event{Kind: "presence", Outcome: "nobody"}
+		if err := lines.Decode(&e); err != nil || e.Kind != "presence" || e.Outcome != want {
+			t.Errorf("the page was told %+v, %v; want %s", e, err, want)
+		}
+		gone("never seen")
+	}
 	recognised()
 	if status, _ := call(t, "POST", url+"/leave", token, "{}", nil); status != 200 {
 		t.Error(status)

@@ -26,6 +26,7 @@ type page struct {
 	permit time.Time     // until when it may enrol and look at the technician's view
 	agreed consent       // to be enrolled, by who is there; the zero one: nobody did
 	code   func()        // withdraws the code for a phone that is shown; nil: none is
+	codeOf string        // whose phone it is for; they may have left
 }
 
 // showing notes that a code for a phone of whoever is recognised is shown, and
@@ -34,7 +35,7 @@ func (p *page) showing(withdraw func()) bool {
 	p.mu.Lock()
 	there := p.person.User != "" && p.ctx.Err() == nil
 	if there {
-		p.code, withdraw = withdraw, p.code
+		p.code, withdraw, p.codeOf = withdraw, p.code, p.person.User
 	}
 	p.mu.Unlock()
 	if withdraw != nil {
@@ -47,7 +48,7 @@ func (p *page) showing(withdraw func()) bool {
 func (p *page) hide() bool {
 	p.mu.Lock()
 	withdraw := p.code
-	p.code = nil
+	p.code, p.codeOf = nil, ""
 	p.mu.Unlock()
 	if withdraw == nil {
 		return false
@@ -56,11 +57,37 @@ func (p *page) hide() bool {
 	return true
 }
 
-// shows tells whether a code for a phone is shown.
-func (p *page) shows() bool {
+// leaveCode is leave where a code for a phone is shown, which alone stays: who
+// holds a phone up to it is not seen. Where none is it does nothing.
+func (p *page) leaveCode() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.code != nil
+	if p.code == nil {
+		return false
+	}
+	p.forget()
+	return true
+}
+
+// orphaned tells whether a code is shown whose person has left.
+func (p *page) orphaned() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.code != nil && p.person.User == ""
+}
+
+// shownTo tells whether the code that is shown is for this person's phone.
+func (p *page) shownTo(user string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.code != nil && p.codeOf == user
+}
+
+// holds tells whether anything is noted of who is there.
+func (p *page) holds() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.person.User != "" || !p.permit.IsZero() || p.agreed != consent{} || p.code != nil
 }
 
 func (p *page) signIn(who client.Person, until time.Time) {
@@ -82,11 +109,18 @@ func (p *page) signedIn(now time.Time) (client.Person, bool) {
 }
 
 // leave forgets who was recognised, what was permitted and who agreed: all of it
-// was for who is there, and they are not any more.
-func (p *page) leave() {
-	p.hide()
+// was for who is there, and they are not any more. It tells whether a code for a
+// phone was shown, which is over as well.
+func (p *page) leave() (code bool) {
+	code = p.hide()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.forget()
+	return code
+}
+
+// forget does so, with p.mu held.
+func (p *page) forget() {
 	p.person, p.until, p.permit, p.agreed = client.Person{}, time.Time{}, time.Time{}, consent{}
 	p.visit(false)
 }

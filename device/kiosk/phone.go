@@ -159,7 +159,7 @@ func (s *Server) revokePhone(ctx context.Context, p *page, in whichPhone) ([]own
 // only to its own person, to others that it happened.
 func (p *page) pairedEvent(e client.Event, now time.Time) client.Event {
 	e.Outcome = "somebody"
-	if who, ok := p.signedIn(now); ok && who.User == e.User {
+	if who, ok := p.signedIn(now); ok && who.User == e.User || p.shownTo(e.User) {
 		e.Outcome = "own"
 		p.hide()
 	} else {

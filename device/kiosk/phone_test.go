@@ -3,12 +3,16 @@ package kiosk
 import (
 	"context"
 	"encoding/json"
+	"io"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/device/api/client"
 )
 
@@ -145,6 +149,138 @@ func TestACodeEndsWithItsPerson(t *testing.T) {
 		})
 	}
 }
+
+// Who holds a phone up to the code hides their face, so the code outlives them a
+// little, and nothing else does: whoever steps up then is nobody here, and has no
+// code either.
+func TestACodeAloneOutlivesWhoLeft(t *testing.T) {
+	for name, after := range map[string]struct {
+		events []client.Event
+		told   []string
+		stays  bool // the code
+	}{
+		"they hold up a phone": {[]client.Event{
+			{Kind: "presence", Outcome: "left"},
+			{Kind: "phone-paired", User: "u2"},
+			{Kind: "phone-paired", User: "u1", Detail: "a name"},
+		}, []string{"presence left ", "phone-paired somebody ", "phone-paired own a name"}, false},
+		"they are not seen, after a finger": {[]client.Event{{Kind: "presence", Outcome: "nobody"}}, []string{"presence left "}, true},
+		"somebody steps up": {
+			[]client.Event{{Kind: "presence", Outcome: "left"}, {Kind: "presence", Outcome: "came"}, {Kind: "phone-paired", User: "u1", Detail: "a name"}},
+			[]string{"presence left ", "signed-out  ", "presence came ", "phone-paired somebody "},
+			false,
+		},
+		"somebody else is there": {[]client.Event{{Kind: "presence", Outcome: "left", Detail: device.Replaced}}, []string{"signed-out  ", "presence left "}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &pockets{confirm: client.Decision{Outcome: client.Granted, Grant: "for pairing"}}
+			_, f, url := open(t, Options{Phones: p})
+			token := load(t, url)
+			lines, _ := use(t, url, token)
+			call(t, "POST", url+"/identify", token, "{}", nil)
+			if status, body := call(t, "POST", url+"/phones", token, "{}", nil); status != 200 || !strings.Contains(body, "secret") {
+				t.Fatalf("%d %s", status, body)
+			}
+			told := []string{}
+			go func() {
+				for _, e := range after.events {
+					f.events <- e
+				}
+			}()
+			for range after.told {
+				var e client.Event
+				if err := lines.Decode(&e); err != nil {
+					t.Fatal(err)
+				}
+				told = append(told, e.Kind+" "+e.Outcome+" "+e.Detail)
+			}
+			if !slices.Equal(told, after.told) {
+				t.Errorf("the page was told %q, want %q", told, after.told)
+			}
+			if gone := p.gone(); after.stays != (len(gone) == 0) {
+				t.Errorf("withdrawn %v", gone)
+			}
+			for _, path := range []string{"GET /history", "GET /phones", "POST /phones", "PUT /own-pin", "POST /forget"} {
+				method, path, _ := strings.Cut(path, " ")
+				if status, body := call(t, method, url+path, token, `{}`, nil); status != 401 {
+					t.Errorf("%s %s: %d %s", method, path, status, body)
+				}
+			}
+		})
+	}
+}
+
+// The code that outlived its person ends soon, and whoever signed in meanwhile is
+// not signed out with it.
+func TestACodeThatWasLeftEnds(t *testing.T) {
+	for name, again := range map[string]bool{"nobody came": false, "somebody began": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fake{events: make(chan client.Event)}
+				p := &pockets{confirm: client.Decision{Outcome: client.Granted, Grant: "for pairing"}}
+				s, err := New(f, Options{Phones: p})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, leave := context.WithCancel(t.Context())
+				r, w := io.Pipe()
+				token := s.pages.issue()
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					req := httptest.NewRequestWithContext(ctx, "GET", "/stream", nil)
+					req.Header.Set(tokenHeader, token)
+					s.stream(pipe{httptest.NewRecorder(), w}, req)
+				}()
+				var told []string
+				lines := json.NewDecoder(r)
+				hear := func() {
+					var e client.Event
+					if err := lines.Decode(&e); err != nil {
+						t.Fatal(err)
+					}
+					told = append(told, strings.TrimSpace(e.Kind+" "+e.Outcome))
+				}
+				hear()
+				x, err := s.pages.get(token)
+				if err != nil {
+					t.Fatal(err)
+				}
+				x.signIn(client.Person{User: "u1"}, time.Now().Add(signedIn))
+				if _, err := s.pair(ctx, x, forPhone{}); err != nil {
+					t.Fatal(err)
+				}
+				f.events <- client.Event{Kind: "presence", Outcome: "left"}
+				hear()
+				want := []string{"hello", "presence left", "alive", "signed-out"}
+				if again {
+					x.leave()
+					x.signIn(client.Person{User: "u2"}, time.Now().Add(signedIn))
+					want[3] = "alive"
+				}
+				hear() // of life, at 10 s
+				hear() // the end of the code, at 15 s
+				if !slices.Equal(told, want) {
+					t.Errorf("told %q, want %q", told, want)
+				}
+				if _, in := x.signedIn(time.Now()); in != again || !slices.Equal(p.gone(), []string{"c1"}) {
+					t.Errorf("signed in: %v, withdrawn %v", in, p.gone())
+				}
+				leave()
+				r.Close()
+				<-ended
+			})
+		})
+	}
+}
+
+// pipe is an answer that is read while it is written.
+type pipe struct {
+	*httptest.ResponseRecorder
+	w io.Writer
+}
+
+func (p pipe) Write(b []byte) (int, error) { return p.w.Write(b) }
 
 // Who leaves while they are measured gets no code.
 func TestNoCodeForWhoLeftMeanwhile(t *testing.T) {

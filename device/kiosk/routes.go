@@ -139,6 +139,8 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	events := s.back.Events(p.ctx)
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	line, flush := json.NewEncoder(w), http.NewResponseController(w)
+	told := func(e client.Event) bool { return line.Encode(e) == nil && flush.Flush() == nil }
+	sign, signedOut := client.Event{Kind: "alive"}, client.Event{Kind: "signed-out"} // the latter: the code for a phone is over
 	alive := time.NewTicker(aliveEvery)
 	defer alive.Stop()
 	away := time.NewTimer(codeAway)
@@ -149,7 +151,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		next.Outcome = "came"
 	}
 	for {
-		if line.Encode(next) != nil || flush.Flush() != nil {
+		if !told(next) {
 			return
 		}
 		var open bool
@@ -170,19 +172,30 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 				continue
 			case next.Kind != "presence":
 			case next.Outcome == "came":
-				away.Stop()
-			case next.Outcome == "left" && next.Detail != device.Replaced && p.shows():
+				// Whoever is seen now may be another than the code is for.
+				if p.orphaned() && p.leave() && !told(signedOut) {
+					return
+				}
+			case next.Outcome == "nobody" && !p.holds():
+				// It was about somebody whom this page knows nothing of.
+			case next.Detail != device.Replaced && p.leaveCode():
+				next.Outcome = "left"
 				away.Reset(codeAway)
-			case next.Outcome == "left":
-				p.leave() // and whoever is next is somebody else
+			default: // and whoever is next is somebody else
+				if p.leave() && !told(signedOut) {
+					return
+				}
+				next.Outcome = "left" // also of who was never seen
 			}
 			// Who it is, is told in the answer to the page's own request.
 			next.User, next.Detail = "", ""
 		case <-away.C:
-			p.leave()
-			next = client.Event{Kind: "signed-out"}
+			if next = sign; p.orphaned() { // it may have been used, or somebody else's visit have begun
+				p.leave()
+				next = signedOut
+			}
 		case <-alive.C:
-			next = client.Event{Kind: "alive"}
+			next = sign
 		}
 	}
 }
