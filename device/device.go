@@ -222,6 +222,7 @@ type Device struct {
 	eyes    sync.Mutex                              // the face model is used by one goroutine at a time
 	present atomic.Int32                            // who is before the device (Watch)
 	letIn   atomic.Uint64                           // how many grants were given
+	watched watched                                 // what the attempt under way sees of who is there
 	visit   visitor                                 // whose face what was begun before the device is bound to
 
 	frames vision.Memory // of earlier attempts, against replays; whoever has the turn uses it

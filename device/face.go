@@ -70,10 +70,12 @@ func (d *Device) sequence(profile vision.Profile) (*vision.Sequence, error) {
 	return s, nil
 }
 
-// look shows the newest frame to the sequence. The frame is wiped.
+// look shows the newest frame to the sequence, and to who watches what it shows.
+// The frame is wiped.
 func (d *Device) look(ctx context.Context, s *vision.Sequence) (vision.Seen, error) {
 	frame, err := d.hw.Camera.Frame(ctx)
 	if err != nil {
+		d.watched.saw(Blind)
 		return vision.Seen{Hint: vision.HintNoFace}, fmt.Errorf("device: camera: %w", err)
 	}
 	defer frame.Wipe()
@@ -81,7 +83,17 @@ func (d *Device) look(ctx context.Context, s *vision.Sequence) (vision.Seen, err
 	defer d.eyes.Unlock()
 	seen, err := s.Look(d.hw.Faces, frame)
 	if err != nil {
+		d.watched.saw(Blind)
 		return seen, fmt.Errorf("device: faces: %w", err)
+	}
+	switch {
+	case seen.Quality.Size >= presentSize, seen.Hint == vision.HintOnePerson:
+		d.watched.saw(Somebody)
+	default:
+		d.watched.saw(Nobody)
+	}
+	if seen.Kept && d.visit.awaits() && d.watched.due(d.hw.Now()) {
+		d.visit.saw(s.Embeddings()[s.Len()-1], s.Same)
 	}
 	return seen, nil
 }
@@ -148,6 +160,7 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 		return err
 	}
 	defer s.Wipe()
+	defer d.watched.begin()()
 	a := &faceAttempt{suspect: d.suspect(), d: d, c: c, s: s, refs: refs, table: profile.Table, hints: hinter{d: d, asker: c.notify}}
 	for {
 		seen, err := d.look(ctx, s)
@@ -333,6 +346,7 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (
 			scores["face-"+name] = v
 		}
 	}()
+	defer d.watched.begin()()
 	s.Apart = enrolApart
 	var views *poses
 	if r.Poses {

@@ -47,8 +47,9 @@ const (
 // with the outcome "came" or "left", or "nobody" where somebody was let in and
 // then not seen. Nobody is recognised by it and nothing is kept. Somebody has
 // left when no face was seen for as long as away says; 0 = 5 s. Of a visit that is
-// bound they have left also when somebody else is there, who then came. While the
-// device is busy, whoever it is busy with is there.
+// bound they have left also when somebody else is there, who then came. That the
+// device is busy, with whomever, makes nobody be there: an attempt's own frames
+// tell who is, and while it takes none the camera does.
 func (d *Device) Watch(ctx context.Context, away time.Duration) error {
 	if d.hw.Camera == nil || d.hw.Faces == nil {
 		return errors.New("device: presence needs a camera and a face model")
@@ -65,7 +66,9 @@ func (d *Device) Watch(ctx context.Context, away time.Duration) error {
 		seen   time.Time // when last
 		eye    = glancer{who: &d.visit}
 		grants uint64    // that were given until now
-		since  time.Time // the last of which was given to somebody who was not seen since; zero: none
+		visits uint64    // that began
+		since  time.Time // when somebody was let in, or a visit begun, who was not seen since; zero: nobody
+		agreed bool      // that one only agreed to an enrolment: nobody was let in
 	)
 	for {
 		select {
@@ -74,18 +77,20 @@ func (d *Device) Watch(ctx context.Context, away time.Duration) error {
 		case <-tick.C:
 		}
 		now := d.hw.Now()
-		if n := d.letIn.Load(); n != grants {
-			grants, since = n, now
-		}
-		if d.Busy() {
-			if here {
-				seen = now
+		if n := d.letIn.Load(); n != grants { // to whom else does not matter: the first one is not there for longer
+			if grants = n; since.IsZero() || agreed {
+				since, agreed = now, false
 			}
-			continue // the attempt has the camera
 		}
-		there := eye.glance(ctx, d)
+		if n, bound := d.visit.began(); n != visits {
+			agreed = since.IsZero() || agreed
+			visits, since = n, now
+		} else if agreed && !bound {
+			since = time.Time{}
+		}
+		there := eye.see(ctx, d)
 		if !there && !here {
-			d.present.Store(int32(eye.sight()))
+			d.present.Store(int32(eye.sight(there)))
 		}
 		switch {
 		case there && here && d.visit.replaced():
@@ -103,9 +108,9 @@ func (d *Device) Watch(ctx context.Context, away time.Duration) error {
 		case here && now.Sub(seen) >= away:
 			here, since = false, time.Time{}
 			d.visit.bind(false)
-			d.present.Store(int32(eye.sight()))
+			d.present.Store(int32(eye.sight(there)))
 			d.send(Event{Kind: "presence", Outcome: "left"})
-		case !here && !since.IsZero() && now.Sub(since) >= eye.patience(away):
+		case !here && !since.IsZero() && now.Sub(since) >= eye.patience(away, agreed):
 			since = time.Time{}
 			d.visit.bind(false)
 			d.send(Event{Kind: "presence", Outcome: "nobody"})
@@ -129,6 +134,7 @@ func (d *Device) Visit(bound bool) { d.visit.bind(bound) }
 type visitor struct {
 	mu     sync.Mutex
 	bound  bool
+	times  uint64           // how often it was
 	face   vision.Embedding // nil until it was seen well
 	others int              // good looks in a row that showed somebody else
 }
@@ -139,6 +145,16 @@ func (v *visitor) bind(bound bool) {
 	defer v.mu.Unlock()
 	v.face.Wipe()
 	v.bound, v.face, v.others = bound, nil, 0
+	if bound {
+		v.times++
+	}
+}
+
+// began tells how many visits there were, and whether the last one goes on.
+func (v *visitor) began() (times uint64, bound bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.times, v.bound
 }
 
 // like makes the visit that of whoever another one is of, as far as it is known.
@@ -243,6 +259,7 @@ func (s *stay) watch(ctx context.Context, f func(context.Context) error) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		defer s.d.watched.begin()()
 		tick := time.NewTicker(glanceEvery)
 		defer tick.Stop()
 		eye := glancer{who: &s.who}
@@ -252,7 +269,9 @@ func (s *stay) watch(ctx context.Context, f func(context.Context) error) error {
 				return
 			case <-tick.C:
 			}
-			if err := s.look(eye.glance(ctx, s.d)); err != nil {
+			there := eye.glance(ctx, s.d)
+			s.d.watched.saw(eye.sight(there))
+			if err := s.look(there); err != nil {
 				end(err)
 				return
 			}
@@ -276,20 +295,86 @@ type glancer struct {
 	who   *visitor // is looked at well, where the visit is theirs; may be nil
 }
 
-// sight is what an eye that sees nobody knows.
-func (g *glancer) sight() Presence {
-	if g.blind {
+// sight is what an eye knows that sees somebody or not.
+func (g *glancer) sight(there bool) Presence {
+	switch {
+	case there:
+		return Somebody
+	case g.blind:
 		return Blind
 	}
 	return Nobody
 }
 
-// patience is how long somebody counts as there who is not seen.
-func (g *glancer) patience(away time.Duration) time.Duration {
-	if g.blind {
+// patience is how long somebody counts as there who was not seen yet: let in, or
+// agreed to be enrolled.
+func (g *glancer) patience(away time.Duration, agreed bool) time.Duration {
+	switch {
+	case g.blind:
 		return max(away, blindStay)
+	case agreed:
+		return firstSight * away
 	}
 	return away
+}
+
+// see tells whether somebody is before the camera: by the frames of the attempt
+// that looks, which gets every one of them, or else by a glance.
+func (g *glancer) see(ctx context.Context, d *Device) bool {
+	known, looks := d.watched.take()
+	if !looks {
+		return g.glance(ctx, d)
+	}
+	*g = glancer{there: known == Somebody, blind: known == Blind || known == Unwatched && g.blind, who: g.who}
+	return g.there
+}
+
+// watched is what an attempt that looks at every frame saw of who is there. The
+// zero one: none looks.
+type watched struct {
+	mu    sync.Mutex
+	looks int      // how many look
+	known Presence // since it was asked last; Unwatched: no frame came
+	shown time.Time
+}
+
+// begin notes that somebody looks, until the returned function is called.
+func (w *watched) begin() (end func()) {
+	add := func(n int) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.looks += n
+		w.known = Unwatched
+	}
+	add(1)
+	return func() { add(-1) }
+}
+
+// saw takes note of a frame. Somebody in one of them is there.
+func (w *watched) saw(p Presence) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.known = max(w.known, p)
+}
+
+// take tells what was seen since it was asked last, where anybody looks.
+func (w *watched) take() (known Presence, looks bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	known, w.known = w.known, Unwatched
+	return known, w.looks > 0
+}
+
+// due tells whether a good look is one that shall be compared with the visitor:
+// as often as Watch does, so that two of them lie as far apart.
+func (w *watched) due(now time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if now.Sub(w.shown) < glanceEvery {
+		return false
+	}
+	w.shown = now
+	return true
 }
 
 // glance tells whether somebody is before the camera. A camera or a model that is

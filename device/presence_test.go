@@ -161,6 +161,28 @@ func TestWatchTellsWhoComesAndGoes(t *testing.T) {
 		step(blindStay-time.Second, Blind)
 		step(2*time.Second, Blind, "nobody")
 
+		// Others who are let in do not make the first one stay; who begins at the page
+		// does so now.
+		h.set(0, false)
+		step(time.Second, Nobody)
+		d.letIn.Add(1)
+		step(defaultAway-time.Second, Nobody)
+		d.letIn.Add(1)
+		step(2*time.Second, Nobody, "nobody")
+		d.letIn.Add(1)
+		step(defaultAway-time.Second, Nobody)
+		d.letIn.Add(1)
+		d.Visit(true)
+		step(defaultAway-time.Second, Nobody)
+		step(2*time.Second, Nobody, "nobody")
+		d.Visit(true) // agreed to be enrolled, and may still stand aside
+		step(firstSight*defaultAway-time.Second, Nobody)
+		step(2*time.Second, Nobody, "nobody")
+		d.Visit(true)
+		step(time.Second, Nobody)
+		d.Visit(false) // and thought better of it
+		step(time.Minute, Nobody)
+
 		h.set(1, false)
 		step(time.Second, Somebody, "came")
 		h.set(1, true) // pulled out, to stay
@@ -171,6 +193,122 @@ func TestWatchTellsWhoComesAndGoes(t *testing.T) {
 			t.Errorf("after the watch: %v", p)
 		}
 	})
+}
+
+// Whoever is let in and leaves has left after as long, whatever attempts of
+// whomever are under way and however close one follows the other: they make nobody
+// be there. Who takes their place meanwhile is told, and so is who was not seen.
+func TestNoAttemptKeepsWhoLeft(t *testing.T) {
+	faces := func(ctx context.Context, d *Device, _ store.UserID) error {
+		_, err := d.Identify(ctx, Request{})
+		return err
+	}
+	finger := func(ctx context.Context, d *Device, bob store.UserID) error {
+		_, err := d.Authenticate(ctx, Request{Who: bob})
+		return err
+	}
+	patient := func(ctx context.Context, d *Device, bob store.UserID) error {
+		_, err := d.Authenticate(ctx, Request{Who: bob, Timeout: time.Hour, Patient: true})
+		return err
+	}
+	enrolment := func(ctx context.Context, d *Device, _ store.UserID) error {
+		_, err := d.Enroll(ctx, EnrollRequest{Name: "Carl", Factors: []Factor{Face}, Consent: store.Consent{At: time.Now(), TextVersion: "1"}})
+		return err
+	}
+	for name, tt := range map[string]struct {
+		mode        Mode
+		attempt     func(context.Context, *Device, store.UserID) error
+		first, then int // whose face is there; 0 = nobody's
+		told        []string
+		within      time.Duration
+	}{
+		"a face is looked for":                         {FaceOnly, faces, 1, 0, []string{"came", "left"}, defaultAway + time.Second},
+		"a finger is waited for":                       {FingerOnly, finger, 1, 0, []string{"came", "left"}, defaultAway + time.Second},
+		"and for an hour":                              {FingerOnly, patient, 1, 0, []string{"came", "left"}, defaultAway + time.Second},
+		"somebody is enrolled":                         {Both, enrolment, 1, 0, []string{"came", "left"}, defaultAway + time.Second},
+		"a face is looked for, and another is there":   {FaceOnly, faces, 1, 2, []string{"came", "left" + Replaced, "came"}, 2 * time.Second},
+		"a finger is waited for, and another is there": {FingerOnly, finger, 1, 2, []string{"came", "left" + Replaced, "came"}, 2 * time.Second},
+		"a face is looked for, never seen":             {FaceOnly, faces, 0, 0, []string{"nobody"}, defaultAway + time.Second},
+		"a finger is waited for, never seen":           {FingerOnly, finger, 0, 0, []string{"nobody"}, defaultAway + time.Second},
+		"a face is looked for, they stay":              {FaceOnly, faces, 1, 1, []string{"came"}, 0},
+		"a finger is waited for, they stay":            {FingerOnly, patient, 1, 1, []string{"came"}, 0},
+		"a finger is waited for, somebody comes":       {FingerOnly, patient, 0, 1, []string{"came"}, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inHall(t, func(t *testing.T, d *Device, h *hall) {
+				d.policy.Mode = tt.mode
+				bob := enrolledAt(t, d, 9)
+				ctx, cancel := context.WithCancel(t.Context())
+				var running sync.WaitGroup
+				var mu sync.Mutex
+				var told []string
+				var last time.Time
+				events := d.Subscribe(ctx)
+				running.Go(func() {
+					for e := range events {
+						if e.Kind == "presence" {
+							mu.Lock()
+							told, last = append(told, e.Outcome+e.Detail), time.Now()
+							mu.Unlock()
+						}
+					}
+				})
+				running.Go(func() {
+					if err := d.Watch(ctx, 0); err != nil {
+						t.Error(err)
+					}
+				})
+				h.set(tt.first, false)
+				time.Sleep(time.Second) // of the virtual clock, as all here
+				d.letIn.Add(1)
+				d.Visit(true)
+				time.Sleep(time.Second)
+				h.set(tt.then, false)
+				change := time.Now()
+				running.Go(func() {
+					for ctx.Err() == nil {
+						if err := tt.attempt(ctx, d, bob); errors.Is(err, ErrPart) || errors.Is(err, ErrBusy) {
+							t.Error(err)
+							return
+						}
+						time.Sleep(glanceEvery / 3)
+					}
+				})
+				time.Sleep(time.Minute)
+				cancel()
+				running.Wait()
+				if took := last.Sub(change); !slices.Equal(told, tt.told) || took > tt.within {
+					t.Errorf("told %q, the last one after %v; want %q within %v", told, took, tt.told, tt.within)
+				}
+			})
+		})
+	}
+}
+
+// enrolledAt is somebody who was enrolled in a hall with that face, and a finger.
+func enrolledAt(t *testing.T, d *Device, face float32) store.UserID {
+	t.Helper()
+	p := store.Person{ID: store.NewUserID(), Name: "Bob", Created: time.Now(), Consent: store.Consent{At: time.Now(), TextVersion: "1"}}
+	f := vision.Face{Score: face}
+	err := errors.Join((*hall)(nil).Describe(nil, &f), d.vault.Update(func(tx *store.Tx) error {
+		if err := tx.AddPerson(p); err != nil {
+			return err
+		}
+		data, err := f.Embedding.MarshalBinary()
+		if err != nil {
+			return err
+		}
+		for kind, data := range map[store.Kind][]byte{store.KindFace: data, store.KindModule: {1}} {
+			if _, err := tx.AddTemplate(store.Template{User: p.ID, Kind: kind, Model: "hall", Label: "right-thumb", Created: time.Now(), Data: data}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.ID
 }
 
 // Who agreed is who is captured: an enrolment ends when they leave, whether the

@@ -285,6 +285,23 @@ func (k *kioskBench) unseen() {
 	if text := js[string](k, "document.body.innerText"); text != "here is nobody" {
 		t.Errorf("after nobody was seen, the application says %q", text)
 	}
+
+	// And so is the page itself, also while it is touched.
+	cancel()
+	k.do(chromedp.Navigate(k.url))
+	k.on("idle")
+	k.press("Use PIN")
+	k.on("pin")
+	k.do(chromedp.SendKeys(chromedp.CSS("input[name=name]"), "alice"), chromedp.SendKeys(chromedp.CSS(".pin"), "271828"), chromedp.KeyEvent(kb.Enter))
+	k.on("granted")
+	k.do(chromedp.Evaluate[chromedp.Void]("setInterval(() => dispatchEvent(new Event('pointerdown')), 1000)"))
+	k.on("idle")
+	k.camera(clipStranger)
+	k.on("scan")
+	status := js[int](k, `(() => { const r = new XMLHttpRequest(); r.open('GET', '/history', false); r.setRequestHeader('X-Faceprint-Page', document.querySelector('meta[name="page"]').content); r.send(); return r.status; })()`)
+	if status != http.StatusUnauthorized {
+		t.Errorf("whoever is next asks for her history: %d", status)
+	}
 }
 
 // left waits until the application's server and its page in the browser are told

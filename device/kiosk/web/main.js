@@ -132,6 +132,16 @@ export function home() {
 /** @param {string} [note] something to say there */
 function idle(note) {
   show(() => first(note));
+  if (theirs && !here) anew();
+}
+
+let theirs = false; // whether the language and the size of the text are of who left
+
+/** Has both as whoever is next finds them. */
+function anew() {
+  theirs = false;
+  enlarge('');
+  if (language !== own()) void turn(own());
 }
 
 /** The state of the device, as it was last told. */
@@ -513,11 +523,12 @@ function happened(e) {
       endVisit();
       state.permitted = false;
       // The device has forgotten them already. A code for a phone stays a little,
-      // since who holds one up is not seen; what nobody can leave stays too.
-      if (screen && !['idle', 'lost', 'elsewhere', 'locked', 'code-for-phone', 'trouble'].includes(screen.name)) idle();
+      // since who holds one up is not seen, and who bends down to the finger reader
+      // is not either: a look ends by itself. What nobody can leave stays too.
+      if (screen && !['idle', 'lost', 'elsewhere', 'locked', 'code-for-phone', 'trouble', 'scan', 'enrol'].includes(screen.name)) idle();
       void signOut();
-      enlarge('');
-      if (!tired && language !== own() && screen?.name === 'idle') void turn(own());
+      theirs = true;
+      if (screen?.name === 'idle') anew();
       tired = false;
     }
     if (e.outcome === 'nobody') void signOut(); // who was let in is not seen
