@@ -88,6 +88,9 @@ func (c Creds) Prepare() ([]byte, error) { return c.encrypt(c.next()) }
 // Prepared decrypts it.
 func (c Creds) Prepared([]byte) ([]byte, error) { return c.decrypt(c.next()) }
 
+// IsPrepared decrypts it as well.
+func (c Creds) IsPrepared(id []byte) (bool, error) { return isKey(c.Prepared, id) }
+
 // Promote puts it in the place of the one in use.
 func (c Creds) Promote() error {
 	if err := errors.Join(os.Rename(c.next(), string(c)), syncDir(filepath.Dir(string(c)))); err != nil {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -37,6 +38,9 @@ type Rotator interface {
 	// so only where the prepared key's KeyID is id: a vault that names it is
 	// there. id is nil for a vault that was sealed before keys had names.
 	Prepared(id []byte) ([]byte, error)
+	// IsPrepared tells whether the prepared key is the one of that KeyID. It
+	// changes nothing.
+	IsPrepared(id []byte) (bool, error)
 	// Promote makes the prepared key the one in use and destroys the other.
 	Promote() error
 }
@@ -107,6 +111,19 @@ func (f KeyFile) Prepare() ([]byte, error) {
 
 // Prepared reads it; that costs the key in use nothing.
 func (f KeyFile) Prepared([]byte) ([]byte, error) { return readKey(f.next()) }
+
+// IsPrepared reads it as well.
+func (f KeyFile) IsPrepared(id []byte) (bool, error) { return isKey(f.Prepared, id) }
+
+// isKey tells whether get gives the key of that KeyID.
+func isKey(get func([]byte) ([]byte, error), id []byte) (bool, error) {
+	key, err := get(id)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	defer clear(key)
+	return err == nil && bytes.Equal(KeyID(key), id), err
+}
 
 // Promote puts it in the place of the key in use, whose bytes are overwritten
 // first: on a flash card that is a hope, on a disk it helps.

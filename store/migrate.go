@@ -388,6 +388,21 @@ func (e ofCopy) Unwrap() error { return e.error }
 // keyOnly hides what a source could change.
 type keyOnly struct{ KeySource }
 
+// unfinished is why the key in use does not open the vault, which names the
+// device key, where that is the prepared one: whoever may change the source
+// finishes that (openRoot). Elsewhere it is err.
+func (k keyOnly) unfinished(path string, id []byte, err error) error {
+	r, ok := k.KeySource.(Rotator)
+	if !ok || id == nil {
+		return err
+	}
+	prepared, e := r.IsPrepared(id)
+	if e != nil || !prepared {
+		return errors.Join(err, e)
+	}
+	return fmt.Errorf("store: vault %s: its device key was being replaced, and that was cut off before the last step; nothing is lost: start the daemon once, which finishes it, and do this again: %w", path, ErrKey)
+}
+
 // reading ends with its context.
 type reading struct {
 	ctx  context.Context

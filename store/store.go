@@ -330,6 +330,9 @@ func (s *Store) openRoot(at, wrapped []byte) ([]byte, error) {
 		where, _, _ := strings.Cut(s.source.String(), ": a thief")
 		err = fmt.Errorf("store: vault %s was sealed with another key than the %s; put back the key that it was sealed with, or restore a backup: %w", s.path, where, ErrKey)
 	}
+	if looks, ok := s.source.(keyOnly); ok {
+		return nil, looks.unfinished(s.path, id, err)
+	}
 	r, ok := s.source.(Rotator)
 	if !ok {
 		return nil, err

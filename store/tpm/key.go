@@ -203,6 +203,15 @@ func (k Key) Prepared(id []byte) ([]byte, error) {
 	})
 }
 
+// IsPrepared looks at what its file is called by, and not into the TPM.
+func (k Key) IsPrepared(id []byte) (bool, error) {
+	s, err := read(k.next())
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && bytes.Equal(s.ID, id), err
+}
+
 // Promote moves the epoch on, which makes the key in use useless, and gives the
 // prepared one its name.
 func (k Key) Promote() error {

@@ -232,3 +232,37 @@ func TestKeyOfBeforeAMoveOpensNothing(t *testing.T) {
 	}
 	refused(t, path, file, store.ErrCorrupt)
 }
+
+// unpromoted is a TPM whose power goes between a vault's rewriting and the
+// promotion of its key.
+type unpromoted struct{ counting }
+
+func (unpromoted) Promote() error { return errors.New("power cut") }
+
+// A check, which changes nothing, says what a start then finishes, on either
+// side of the epoch's moving on.
+func TestUnfinishedErasureIsCalledThat(t *testing.T) {
+	for _, name := range []string{"before the epoch", "after it"} {
+		t.Run(name, func(t *testing.T) {
+			k, path, _, ids := onTPM(t)
+			v := opened(t, path, unpromoted{k})
+			if r, err := v.Forget(ids[0], noon); err == nil || r.Audit == 0 || r.KeyMoved {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			if err := v.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if name == "after it" {
+				if err := k.with(func(c *chip) error { return c.advance(epochIndex) }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, err := store.Rehearse(t.Context(), path, k)
+			wantErr(t, err, store.ErrKey, path+": its device key was being replaced")
+			wantOpens(t, path, k)
+			if _, err := store.Rehearse(t.Context(), path, k); err != nil {
+				t.Errorf("after a start: %v", err)
+			}
+		})
+	}
+}
