@@ -263,6 +263,14 @@ func (tx *Tx) Verify() error {
 	if err := tx.checkState(); err != nil {
 		return err
 	}
+	if err := tx.readAll(); err != nil {
+		return err
+	}
+	return tx.VerifyAudit()
+}
+
+// readAll opens every record but the audit chain's.
+func (tx *Tx) readAll() error {
 	users, err := tx.Users()
 	if err != nil {
 		return err
@@ -298,12 +306,9 @@ func (tx *Tx) Verify() error {
 			return err
 		}
 	}
-	if err := tx.each(bucketSecrets, nil, func(k, v []byte) error {
+	return tx.each(bucketSecrets, nil, func(k, v []byte) error {
 		b, err := unseal(tx.s.root, bucketSecrets, k, v)
 		clear(b)
 		return err
-	}); err != nil {
-		return err
-	}
-	return tx.VerifyAudit()
+	})
 }

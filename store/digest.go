@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"strings"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -150,8 +151,52 @@ func (tx *Tx) checkState() error {
 	if err != nil {
 		return err
 	}
-	if d.sum != want.Digest || end.Seq != want.Seq || end.Hash != want.Hash {
-		return fmt.Errorf("store: what is in the vault %s is not what was last written there: it was damaged, or somebody put older records back; restore it from a backup: %w", tx.s.path, ErrCorrupt)
+	what := ""
+	switch {
+	case end.Seq != want.Seq:
+		what = fmt.Sprintf("the audit chain ends with entry %d, and did with %d", end.Seq, want.Seq)
+	case end.Hash != want.Hash:
+		what = fmt.Sprintf("audit entry %d, the last, is another than it was", end.Seq)
+	case d.sum != want.Digest:
+		subtle.XORBytes(d.sum[:], d.sum[:], want.Digest[:])
+		if what, err = tx.which(d.sum); err != nil {
+			return err
+		}
+	default:
+		return nil
 	}
-	return nil
+	return fmt.Errorf("store: what is in the vault %s is not what was last written there: %s; the card fails, or somebody put older records back: restore it from a backup: %w", tx.s.path, what, ErrCorrupt)
+}
+
+// which says which record is not what was last written, where that can be told,
+// of the digest of those that came and went unasked.
+func (tx *Tx) which(differs Hash) (what string, err error) {
+	one := newDigester(tx.s.root)
+	for _, bucket := range buckets {
+		if err := tx.each(bucket, nil, func(k, sealed []byte) error {
+			if !digested(bucket, k) {
+				return nil
+			}
+			one.sum = Hash{}
+			if one.toggle(bucket, k, sealed); one.sum == differs {
+				what = fmt.Sprintf("%s/%.40q was not there", bucket, k)
+			}
+			if user := ownerOf(bucket, k); what == "" && user != "" && tx.tx.Bucket(bucketKeys).Get([]byte(user)) == nil {
+				what = fmt.Sprintf("the key of %.40q is gone", user)
+			}
+			return nil
+		}); err != nil {
+			return "", err
+		}
+	}
+	if what != "" {
+		return what, nil
+	}
+	if err := tx.readAll(); err != nil { // what does not open, or is missed by what stands beside it
+		if interrupted(tx.ctx) != nil {
+			return "", err
+		}
+		return strings.TrimSuffix(strings.TrimPrefix(err.Error(), "store: "), ": "+ErrCorrupt.Error()), nil
+	}
+	return "which record cannot be told: an older one stands in its place, or one is gone that no other needs", nil
 }

@@ -115,6 +115,71 @@ func TestOlderRecordsAreRefused(t *testing.T) {
 	v.open(t)
 }
 
+// What is wrong with a record is said of that one, as far as it can be known.
+func TestWrongRecordIsNamed(t *testing.T) {
+	v, p := filled(t)
+	user := string(p.ID)
+	var lockout []byte
+	for i := range 2 {
+		if err := v.Update(func(tx *Tx) error {
+			lockout = bytes.Clone(tx.tx.Bucket(bucketLockouts).Get([]byte(user)))
+			return tx.SetLockout(p.ID, Lockout{Failures: i})
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v.audit(t, 3)
+	var end uint64
+	if err := v.View(func(tx *Tx) (err error) { end, _, err = tx.AuditHead(); return err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		bucket, key string
+		change      func(b *bbolt.Bucket, k, v []byte) error
+		says        string
+	}{
+		"a record too many": {"records", "", func(b *bbolt.Bucket, _, v []byte) error { return b.Put([]byte("pin/"+user+"/2"), bytes.Clone(v)) }, `records/"pin/` + user + `/2" was not there`},
+		"lock-out gone":     {"lockouts", user, func(b *bbolt.Bucket, k, _ []byte) error { return b.Delete(k) }, "the lock-out of " + user + " is missing"},
+		"person gone":       {"people", user, func(b *bbolt.Bucket, k, _ []byte) error { return b.Delete(k) }, "the record of " + user + " is missing"},
+		"seed gone":         {"seeds", user, func(b *bbolt.Bucket, k, _ []byte) error { return b.Delete(k) }, "the seed of " + user + " is missing"},
+		"key gone":          {"keys", user, func(b *bbolt.Bucket, k, _ []byte) error { return b.Delete(k) }, `the key of "` + user + `" is gone`},
+		"template gone":     {"templates", "", func(b *bbolt.Bucket, k, _ []byte) error { return b.Delete(k) }, user + " has 1 templates, 0 are left"},
+		"template damaged": {"templates", "", func(b *bbolt.Bucket, k, v []byte) error {
+			v = bytes.Clone(v)
+			v[0] ^= 1
+			return b.Put(bytes.Clone(k), v)
+		}, "does not open under its key"},
+		"lock-out of before": {"lockouts", user, func(b *bbolt.Bucket, k, _ []byte) error { return b.Put(k, lockout) }, "cannot be told"},
+		"end of the chain":   {"audit", string(auditKey(end)), func(b *bbolt.Bucket, k, _ []byte) error { return b.Delete(k) }, fmt.Sprintf("ends with entry %d, and did with %d", end-1, end)},
+	} {
+		whole, err := os.ReadFile(v.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changeBolt(t, v.path, func(tx *bbolt.Tx) error {
+			b := tx.Bucket([]byte(c.bucket))
+			k, value := b.Cursor().Seek([]byte(c.key))
+			return c.change(b, bytes.Clone(k), bytes.Clone(value))
+		})
+		s, err := Open(v.path, v.key, Options{})
+		if err == nil {
+			s.Close()
+		}
+		if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "not what was last written") {
+			t.Errorf("%s: %v, want one that says %q", name, err, c.says)
+		} else {
+			t.Log(err)
+		}
+		if err := os.WriteFile(v.path, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v.open(t)
+}
+
 func union(a, b map[[2]string][]byte) map[[2]string]bool {
 	u := map[[2]string]bool{}
 	for at := range a {

@@ -164,7 +164,7 @@ func unseal(a cipher.AEAD, bucket, key, sealed []byte) ([]byte, error) {
 	}
 	plain, err := a.Open(nil, sealed[:n], sealed[n:], place(bucket, key))
 	if err != nil {
-		return nil, fmt.Errorf("store: %s/%x does not open under its key; it was damaged or moved: %w", bucket, key, ErrCorrupt)
+		return nil, fmt.Errorf("store: %s/%.40q does not open under its key; it was damaged or moved: %w", bucket, key, ErrCorrupt)
 	}
 	return plain, nil
 }
