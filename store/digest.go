@@ -29,6 +29,12 @@ func newVaultKey(root []byte) *vaultKey {
 	return &vaultKey{newAEAD(root), mac}
 }
 
+// wipe ends the key's use; nothing of the vault may use it any more.
+func (k *vaultKey) wipe() {
+	wipe(k.AEAD)
+	clear(k.mac)
+}
+
 // A seal tells that a record was written where it stands, not that it is the
 // last one that was: whoever writes to the card could put an older one back. So
 // the vault keeps a digest of which records there are, sealed beside its commit

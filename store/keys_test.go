@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/cipher"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -209,6 +210,98 @@ func TestRotationIsPickedUpAfterAPowerCut(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// wiped tells whether nothing is left of the key, by what it seals.
+func wiped(k *vaultKey) bool {
+	_, err := unseal(newAEAD(make([]byte, KeySize)), bucketMeta, keyHead, seal(k, bucketMeta, keyHead, []byte("x")))
+	return err == nil && bytes.Equal(k.mac, make([]byte, len(k.mac)))
+}
+
+func TestKeysAreWiped(t *testing.T) {
+	v, p := filled(t)
+	for name, do := range map[string]func() error{
+		"rotate": func() error { return v.Rotate(t.Context()) },
+		"reroot": v.renewRoot,
+	} {
+		before := v.root
+		if wiped(before) {
+			t.Fatalf("%s: the root key is wiped while it is in use", name)
+		}
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+		if v.root == before || !wiped(before) || wiped(v.root) {
+			t.Errorf("%s: of the root keys the one of before is wiped: %v, the new one: %v", name, wiped(before), wiped(v.root))
+		}
+	}
+	// One that came to nothing leaves the vault its key, and nothing of the other.
+	before, fresh := v.root, newVaultKey(newKey())
+	err := v.rewrite(t.Context(), func(_, _, _ []byte) ([]byte, error) { return nil, ErrInvalid }, &below{root: fresh, commit: commitOf})
+	wantErr(t, err, ErrInvalid)
+	if v.root != before || wiped(before) || !wiped(fresh) {
+		t.Error("a rewriting that failed wiped the wrong key")
+	}
+	var person cipher.AEAD
+	if err := v.View(func(tx *Tx) (err error) { person, err = tx.personKey(p.ID); return err }); err != nil {
+		t.Fatal(err)
+	}
+	wipe(person)
+	if !wiped(&vaultKey{AEAD: person}) {
+		t.Error("a person's key is still there")
+	}
+	head := v.seal
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !wiped(before) || !wiped(&vaultKey{AEAD: head}) {
+		t.Error("the keys of a closed vault are still there")
+	}
+}
+
+// Whoever only looks at a vault between its rewriting and the key's promotion
+// hears what it is, and finishes nothing.
+func TestUnfinishedRotationIsCalledThat(t *testing.T) {
+	v, _ := filled(t)
+	operator := newIdentity(t)
+	backup := backupOf(t, v, BackupKeys{Operator: []string{operator.public}})
+	before, err := v.key.Key()
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := v.key.Prepare()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(v.reroot(t.Context(), next, commitOf), v.Close()); err != nil {
+		t.Fatal(err)
+	}
+	says := func(err error) {
+		t.Helper()
+		wantErr(t, err, ErrKey)
+		if !strings.Contains(err.Error(), v.path+": its device key was being replaced") || strings.Contains(err.Error(), "another key") {
+			t.Errorf("says %v", err)
+		}
+	}
+	_, err = Rehearse(t.Context(), v.path, v.key)
+	says(err)
+	_, err = Restore(t.Context(), v.path, v.key, bytes.NewReader(backup), RestoreOptions{Operator: operator.reader(), Replace: true, At: noon})
+	says(err)
+	if now, err := v.key.Key(); err != nil || !bytes.Equal(now, before) {
+		t.Errorf("the key in use was changed: %v", err)
+	}
+	v.open(t)
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Rehearse(t.Context(), v.path, v.key); err != nil {
+		t.Errorf("after a start: %v", err)
+	}
+	if _, err := Restore(t.Context(), v.path, v.key, bytes.NewReader(backup), RestoreOptions{Operator: operator.reader(), Replace: true, At: noon}); err == nil {
+		t.Error("a backup of before the key was replaced opens")
+	} else if strings.Contains(err.Error(), "being replaced") {
+		t.Errorf("says %v", err)
+	}
 }
 
 func TestMissingKeyIsNotReplaced(t *testing.T) {
@@ -488,6 +581,58 @@ func TestRolledBackSchema1IsNotMigrated(t *testing.T) {
 	write(t, path+headSuffix, []byte(head+strings.Repeat(" ", headSize-len(head))))
 	_, err := Open(path, key, Options{})
 	wantErr(t, err, ErrRolledBack)
+}
+
+// The list of who was forgotten may be long: a pruning that adds nobody leaves it
+// as it stands in the file.
+func TestPruningWritesTheForgottenOnlyWhenItAddsSome(t *testing.T) {
+	v := newVault(t)
+	ids := []UserID{v.person(t, "a").ID, v.person(t, "b").ID}
+	prune := func(keep int) (list []byte) {
+		t.Helper()
+		if err := v.Update(func(tx *Tx) error {
+			_, err := tx.PruneAudit(keep, noon, func(Checkpoint) (string, error) { return "signed", nil })
+			list = bytes.Clone(tx.tx.Bucket(bucketMeta).Get(keyGone))
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	forget := func(id UserID) {
+		t.Helper()
+		if _, err := v.Forget(id, noon); err != nil {
+			t.Fatal(err)
+		}
+		v.audit(t, 10)
+	}
+	v.audit(t, 10)
+	first := prune(5) // also of nobody: without a list a pruned chain cannot tell
+	if first == nil {
+		t.Fatal("no list")
+	}
+	forget(ids[0])
+	second := prune(1)
+	if bytes.Equal(first, second) {
+		t.Error("the forgotten one is not in the list")
+	}
+	v.audit(t, 10)
+	if third := prune(1); !bytes.Equal(second, third) {
+		t.Error("the list was written anew")
+	}
+	forget(ids[1])
+	if fourth := prune(1); bytes.Equal(second, fourth) {
+		t.Error("the second one is not in the list")
+	}
+	if err := v.View(func(tx *Tx) error {
+		l, err := tx.forgotten()
+		if !l.Whole || len(l.Users) != 2 {
+			t.Errorf("%+v", l)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestPrunedChainBeginsWithItsCheckpoint(t *testing.T) {

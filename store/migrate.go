@@ -195,6 +195,7 @@ func (tx *Tx) turnSome() (left bool, err error) {
 			return encode(kept)
 		})
 		clear(seed)
+		wipe(key)
 		if err != nil {
 			return false, err
 		}
@@ -272,6 +273,7 @@ func (tx *Tx) checkCounts3() error {
 				if key, err = tx.personKey(user); err != nil {
 					return fmt.Errorf("store: the record %.40q is of nobody: %w: %w", k, err, ErrCorrupt)
 				}
+				defer wipe(key)
 			}
 			b, err := unseal(key, bucketRecords, k, sealed)
 			clear(b)

@@ -9,8 +9,7 @@ import (
 	"strings"
 )
 
-// personKey opens the person's data key. The key itself is wiped before it
-// returns; the AEAD keeps its own copy until it is collected.
+// personKey opens the person's data key. The caller wipes it.
 func (tx *Tx) personKey(user UserID) (cipher.AEAD, error) {
 	key, err := tx.get(bucketKeys, []byte(user))
 	if err != nil {
@@ -40,13 +39,15 @@ func (tx *Tx) AddPerson(p Person) error {
 	if err := tx.put(bucketKeys, id, key); err != nil {
 		return err
 	}
-	if err := tx.newSeed(newAEAD(key), p.ID); err != nil {
+	with := newAEAD(key)
+	defer wipe(with)
+	if err := tx.newSeed(with, p.ID); err != nil {
 		return err
 	}
 	if err := tx.SetLockout(p.ID, Lockout{}); err != nil {
 		return err
 	}
-	return tx.putWith(newAEAD(key), bucketPeople, id, b)
+	return tx.putWith(with, bucketPeople, id, b)
 }
 
 // PutPerson replaces what is known of a person.
@@ -68,6 +69,7 @@ func (tx *Tx) putPerson(p Person) error {
 	if err != nil {
 		return err
 	}
+	defer wipe(key)
 	return tx.putWith(key, bucketPeople, []byte(p.ID), b)
 }
 
@@ -77,6 +79,7 @@ func (tx *Tx) Person(user UserID) (Person, error) {
 	if err != nil {
 		return Person{}, err
 	}
+	defer wipe(key)
 	return tx.person(key, user)
 }
 
@@ -142,6 +145,7 @@ func (tx *Tx) AddTemplate(t Template) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	defer wipe(key)
 	if t.Kind == KindFace {
 		seed, err := tx.seed(key, t.User)
 		if err != nil {
@@ -196,6 +200,7 @@ func (tx *Tx) TemplatesOf(user UserID, kind Kind) ([]Template, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer wipe(key)
 	p, err := tx.person(key, user)
 	if err != nil {
 		return nil, err

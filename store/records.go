@@ -92,6 +92,7 @@ func (tx *Tx) PutRecord(r Record) error {
 	if err != nil {
 		return err
 	}
+	defer wipe(key)
 	return tx.putWith(key, bucketRecords, at, r.Value)
 }
 
@@ -106,6 +107,7 @@ func (tx *Tx) GetRecord(r Record) (Record, error) {
 		if key, err = tx.personKey(r.User); err != nil {
 			return r, err
 		}
+		defer wipe(key)
 	}
 	r.Value, err = tx.getWith(key, bucketRecords, at)
 	return r, err

@@ -127,6 +127,7 @@ func (tx *Tx) renew(user UserID) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	defer wipe(key)
 	before, err := tx.seed(key, user)
 	if err != nil {
 		return 0, err

@@ -248,6 +248,8 @@ type pair struct {
 
 func (r *rotation) wipe() {
 	for _, p := range r.people {
+		wipe(p.old)
+		wipe(p.new)
 		clear(p.oldSeed)
 		clear(p.newSeed)
 	}
@@ -335,6 +337,13 @@ type below struct {
 func (s *Store) rewrite(ctx context.Context, change reseal, under *below) error {
 	s.swap.Lock()
 	defer s.swap.Unlock()
+	if under != nil {
+		defer func() {
+			if s.root != under.root {
+				under.root.wipe()
+			}
+		}()
+	}
 
 	tmp := s.path + compactSuffix
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -362,6 +371,7 @@ func (s *Store) rewrite(ctx context.Context, change reseal, under *below) error 
 	old := s.db
 	s.db = db
 	if under != nil {
+		s.root.wipe() // no transaction has it any more
 		s.root = under.root
 	}
 	return errors.Join(syncDir(filepath.Dir(s.path)), old.Close())

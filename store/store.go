@@ -352,13 +352,23 @@ func (s *Store) openRoot(at, wrapped []byte) ([]byte, error) {
 	return plain, r.Promote()
 }
 
-// Close lets go of the file.
+// Close lets go of the file and wipes the keys.
 func (s *Store) Close() error {
-	var err error
-	if s.head != nil {
-		err = s.head.Close()
+	s.swap.Lock()
+	defer s.swap.Unlock()
+	err := s.db.Close()
+	if s.root != nil {
+		s.root.wipe()
 	}
-	return errors.Join(err, s.db.Close())
+	s.heads.Lock()
+	defer s.heads.Unlock()
+	if s.seal != nil {
+		wipe(s.seal)
+	}
+	if s.head != nil {
+		err = errors.Join(err, s.head.Close())
+	}
+	return err
 }
 
 // Path of the vault.
