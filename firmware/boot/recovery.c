@@ -188,13 +188,17 @@ static bool take(uint8_t *byte, uint32_t ms)
 	return false;
 }
 
-/* Wait until the line is silent. A line that never is ends with the sender's block. */
-static void purge(uint32_t silence)
+/* Wait until the line is silent; false: something came until then. A line that never is
+ * silent ends with the sender's block. */
+static bool purge(uint32_t silence)
 {
 	uint8_t byte;
+	unsigned came = 0;
 
-	for (unsigned i = 0; i < 2u * BLOCK_LARGE && take(&byte, silence); i++) {
+	while (came < 2u * BLOCK_LARGE && take(&byte, silence)) {
+		came++;
 	}
+	return came == 0u;
 }
 
 /* Tell the sender that it is over, until it is silent. A refused end is not what lrzsz
@@ -276,12 +280,14 @@ static enum heard hear(struct block *b)
 	}
 }
 
+/* Receive until the transfer ends, by whatever; an image may be whole by then. */
 static enum fail receive(struct install *in)
 {
 	static struct block block; /* too large for the stack */
 	const uint32_t start = hal_now();
 	uint8_t expected = 1;
 	bool begun = false;
+	unsigned ends = 0; /* in a row, too early */
 	unsigned bad = 0;
 	enum fail f;
 
@@ -289,20 +295,9 @@ static enum fail receive(struct install *in)
 	for (;;) {
 		const enum heard h = hear(&block);
 
-		if (!begun && h != HEARD_BLOCK && h != HEARD_CANCEL) {
-			/* Line noise and typed letters before the first block do no harm. */
-			if (hal_now() - start >= RECEIVE_MS) {
-				return FAIL_TRANSFER;
-			}
-			if (h == HEARD_END) {
-				put_byte(ACK); /* an empty file */
-				return FAIL_MAGIC;
-			}
-			put_byte('C');
-			continue;
-		}
 		switch (h) {
 		case HEARD_BLOCK:
+			ends = 0;
 			if (begun && block.bytes[0] == (uint8_t)(expected - 1u)) {
 				bad++; /* our ACK was lost; taken already */
 				put_byte(ACK);
@@ -331,22 +326,36 @@ static enum fail receive(struct install *in)
 			f = install_end(in);
 			if (f == FAIL_NONE) {
 				put_byte(ACK);
+				return f;
 			}
-			return f;
+			/* An end that comes too early may be a byte of noise: who means it says
+			 * it again. */
+			if (purge(PURGE_MS)) {
+				ends++;
+			}
+			if (ends == 2u) {
+				return f;
+			}
+			bad++;
+			put_byte(begun ? NAK : 'C');
+			break;
 		case HEARD_CANCEL:
 			return FAIL_CANCELLED;
 		case HEARD_GARBLED:
-			purge(PURGE_MS);
+			/* The rest of a block, whose bytes would each pass for the head of another. */
+			(void)purge(PURGE_MS);
+			ends = 0;
 			bad++;
-			put_byte(NAK);
+			put_byte(begun ? NAK : 'C');
 			break;
 		case HEARD_SILENCE:
 		default:
 			bad++;
-			put_byte(NAK);
+			put_byte(begun ? NAK : 'C');
 			break;
 		}
-		if (bad >= BAD_BLOCKS_MAX) {
+		/* Line noise and typed letters before the first block do no harm. */
+		if (begun ? bad >= BAD_BLOCKS_MAX : hal_now() - start >= RECEIVE_MS) {
 			return FAIL_TRANSFER;
 		}
 	}
@@ -363,13 +372,17 @@ static void load(enum slot target)
 
 	const enum fail f = receive(&in);
 
-	if (f != FAIL_NONE) {
+	if (f == FAIL_NONE) {
+		(void)purge(END_MS);
+	} else {
 		cancel();
+	}
+	/* What is whole is started, also when the sender gave up behind its last byte. */
+	if (in.phase != INSTALL_DONE) {
 		put_text("\r\n");
 		put_error(f);
 		return;
 	}
-	purge(END_MS);
 	put_text("\r\nok ");
 	put_slot(in.target);
 	put_text(" ");
