@@ -129,6 +129,7 @@ var stepWords = map[string]string{
 	board.StepStart:    "starting the new image",
 	board.StepConfirm:  "confirming it",
 	board.StepRollback: "going back to what ran before",
+	board.StepLeave:    "starting what the board holds",
 }
 
 // flashResult is what is printed of one update.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -353,6 +354,30 @@ func TestFlashStopsWithItsContext(t *testing.T) {
 			t.Errorf("again: %+v %v", done, err)
 		}
 	})
+}
+
+// An update that is stopped behind the last byte of its image cannot be undone by
+// leaving the loader: it starts the new image, and the error says so.
+func TestFlashStoppedTooLateSaysWhatRuns(t *testing.T) {
+	for _, at := range []string{StepUpload, StepStart, StepConfirm} {
+		b := paired()
+		on(t, b, -1, func(t *testing.T, line Line) {
+			ctx, cancel := context.WithCancel(t.Context())
+			u := update(0x01000001, 9000)
+			u.Report = func(step string, n, of int) {
+				if step == at && n == of && (step != StepUpload || n > 0) {
+					cancel()
+				}
+			}
+			done, err := Flash(ctx, line, u)
+			if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "1.0.1 in slot B runs") || done.RolledBack || done.Confirmed {
+				t.Errorf("%s: %+v %v", at, done, err)
+			}
+			if i, err := New(line).Info(t.Context()); err != nil || i.Version != 0x01000001 || i.Slot != 'B' || i.Confirmed() {
+				t.Errorf("%s: %+v %v", at, i, err)
+			}
+		})
+	}
 }
 
 // Whatever the loader refuses, a paired board does not stay there.

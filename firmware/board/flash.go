@@ -20,6 +20,7 @@ const (
 	StepStart    = "start"
 	StepConfirm  = "confirm"
 	StepRollback = "roll back"
+	StepLeave    = "leave" // the loader, in which a board holds no door
 )
 
 // Errors of an update.
@@ -107,7 +108,9 @@ func (u Update) Check(f Found) error {
 // image, uploads it to the slot that does not run, starts it and has it
 // confirmed. When the new image does not answer, and whenever the update breaks
 // off in the loader that it entered, what ran before is started again: a board
-// in its loader does not hold a door. It may be called again after any failure.
+// in its loader does not hold a door. An update that breaks off behind the last byte
+// of its image cannot be undone so: the new image runs then, unconfirmed, and the error
+// says it. It may be called again after any failure.
 func Flash(ctx context.Context, line Line, u Update) (Flashed, error) {
 	if u.Report == nil {
 		u.Report = func(string, int, int) {}
@@ -134,26 +137,31 @@ func Flash(ctx context.Context, line Line, u Update) (Flashed, error) {
 		}
 	}
 	done, err = u.throughLoader(ctx, c, done)
-	if err != nil && found.Info != nil {
-		u.Report(StepRollback, 0, 0)
-		if left := c.leaveLoader(ctx); left != nil {
-			err = fmt.Errorf("%w; the board may be in its loader still (%w): what ran before starts within a minute", err, left)
+	if err != nil && found.Info != nil && !done.RolledBack {
+		u.Report(StepLeave, 0, 0)
+		switch slot, v, left := c.leaveLoader(ctx); {
+		case left != nil:
+			err = fmt.Errorf("%w; the board may be in its loader still (%w): within a minute it starts what ran before, or the new image if that was complete", err, left)
+		case slot == done.Slot && v == done.To:
+			err = fmt.Errorf("%w; the image was complete by then, and %s in slot %c runs: the first heartbeat confirms it, without one the next start goes back; flash it again to be sure", err, v, slot)
 		}
 	}
 	return done, err
 }
 
 // leaveLoader has a board that is in its loader start what it holds, also when
-// the context has ended.
-func (c *Conn) leaveLoader(ctx context.Context) error {
+// the context has ended. It returns what runs then.
+func (c *Conn) leaveLoader(ctx context.Context) (slot byte, v firmware.Version, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
 	defer cancel()
 	found, err := c.Find(ctx, bootTime)
-	if err != nil || found.Loader == nil {
-		return err
+	switch {
+	case err != nil:
+		return 0, 0, err
+	case found.Info != nil:
+		return found.Info.Slot, found.Info.Version, nil
 	}
-	_, _, err = c.Boot(ctx)
-	return err
+	return c.Boot(ctx)
 }
 
 // enterLoader restarts an application into its loader.

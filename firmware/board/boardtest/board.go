@@ -667,6 +667,9 @@ func (b *Board) receive(line net.Conn, target int) (*firmware.Image, error) {
 			_, err = line.Write([]byte{6})
 			return m, err
 		case 0x18:
+			if m, err := b.judge(got, target); err == nil {
+				return m, nil // whole by then, and the one that starts
+			}
 			return nil, firmware.Cancelled
 		default:
 			continue
