@@ -116,8 +116,11 @@ func (g *Guard) Open(ctx context.Context, d time.Duration) error {
 		return fmt.Errorf("guard: %w: %w", ErrAbsent, why)
 	}
 	if _, err := conn.Unlock(ctx, d); err != nil {
-		if ctx.Err() != nil {
-			g.close(conn) // it may have opened all the same
+		// Only a refusal in the session says that the lock did not open; after
+		// everything else it may have.
+		var refused *board.Refused
+		if !errors.As(err, &refused) || errors.Is(err, board.ErrSession) {
+			g.close(conn)
 		}
 		return fmt.Errorf("guard: %w", err)
 	}
@@ -134,12 +137,14 @@ func (g *Guard) Open(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
-// close shuts the lock as well as it can; the board does it by itself when it
-// no longer hears anything.
+// close shuts the lock. Where the board is not reached the session is forgotten, so
+// that no later heartbeat keeps the lock open: the board shuts by itself when it hears
+// none, and at the greeting of the next session.
 func (g *Guard) close(conn *board.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), shutTime)
 	defer cancel()
 	if _, err := conn.Lock(ctx); err != nil {
+		_ = conn.Close() // of the session alone; the line is Run's
 		g.c.Log.Warn("the guard board was not told to shut; it does so by itself", "err", err)
 	}
 }

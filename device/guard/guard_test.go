@@ -166,6 +166,58 @@ func TestEndOfTheContextShuts(t *testing.T) {
 	})
 }
 
+// An unlock whose answer is lost may have opened the door; who asked was told that it
+// failed, so it is shut, also when the board is not reached for that: no heartbeat of a
+// later second keeps it open.
+func TestUnlockOfUnknownEndIsShut(t *testing.T) {
+	const beat, unlock, lock = 0x41, 0x43, 0x44
+	for name, told := range map[string]bool{"told": true, "not reached": false} {
+		t.Run(name, func(t *testing.T) {
+			guarded(t, nil, func(t *testing.T, b *bench) {
+				within(t, time.Second, "a session", b.there)
+				beats := 0
+				b.Lie(func(q byte, raw []byte) []byte {
+					if q == unlock {
+						beats = 3
+						return nil
+					}
+					return raw
+				})
+				b.Lose(func(q byte) bool {
+					if q == beat && beats > 0 {
+						beats--
+						return true
+					}
+					return q == lock && !told
+				})
+				if err := b.guard.Open(t.Context(), 20*time.Second); err == nil || b.Opened() != 1 {
+					t.Fatalf("%v, opened %d times", err, b.Opened())
+				}
+				within(t, board.Deadline, "shut", func() bool { return !b.Open() })
+				time.Sleep(10 * time.Second)
+				if b.Opened() != 1 {
+					t.Error("it opened again")
+				}
+				b.Lie(nil)
+				within(t, lastRetry+findTime, "back", b.there)
+			})
+		})
+	}
+}
+
+// The board's own refusal changes nothing: what somebody else was granted goes on.
+func TestRefusalDoesNotShut(t *testing.T) {
+	guarded(t, nil, func(t *testing.T, b *bench) {
+		within(t, time.Second, "a session", b.there)
+		if err := b.guard.Open(t.Context(), 5*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.guard.Open(t.Context(), time.Hour); err == nil || !b.Open() {
+			t.Errorf("%v, open %v", err, b.Open())
+		}
+	})
+}
+
 // What happens to the cable or the board leaves the door shut, and the guard
 // comes back.
 func TestSurvives(t *testing.T) {

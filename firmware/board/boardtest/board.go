@@ -63,6 +63,7 @@ type Board struct {
 	heard       time.Time
 	opened      int
 	lie         func(question byte, raw []byte) []byte
+	lose        func(question byte) bool
 
 	// Hang makes images of this version start and do nothing; the watchdog
 	// resets the board after a second.
@@ -165,6 +166,13 @@ func (b *Board) Lie(f func(question byte, raw []byte) []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lie = f
+}
+
+// Lose lets f say of each question whether it is lost on its way; nil for none.
+func (b *Board) Lose(f func(question byte) bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lose = f
 }
 
 // Opened is how often the lock opened.
@@ -353,6 +361,10 @@ var le = binary.LittleEndian
 // frame answers one.
 func (b *Board) frame(line net.Conn, raw []byte) error {
 	b.mu.Lock()
+	if b.lose != nil && b.lose(raw[0]) {
+		b.mu.Unlock()
+		return nil
+	}
 	out, restart := b.answer(raw)
 	if b.lie != nil && out != nil {
 		out = b.lie(raw[0], out)
