@@ -466,6 +466,9 @@ void guard_start(struct guard *g, enum slot running)
 	g->door = (g->input.stable & HAL_IN_DOOR) != 0u ? DOOR_OPEN : DOOR_CLOSED;
 	g->left.held = g->door == DOOR_OPEN ? HELD_MS : 0u;
 	g->link = pairing_read(g->session.pairing) ? LINK_IDLE : LINK_UNPAIRED;
+	if (g->link == LINK_UNPAIRED && !pairing_blank()) {
+		unpair(g, 4); /* what a cut in a wipe leaves of a key may be most of it */
+	}
 	if ((g->input.stable & HAL_IN_TAMPER) != 0u) {
 		guard_on(g, ON_TAMPER, 0);
 	}

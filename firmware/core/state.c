@@ -121,10 +121,15 @@ bool pairing_write(const uint8_t key[PAIRING_SIZE])
 	return ok;
 }
 
-bool pairing_wipe(void)
+bool pairing_blank(void)
 {
 	/* The whole record is looked at: a torn one may still hold half a key. */
-	return blank(page_address(PAIRING_PAGE), RECORD) || hal_flash_erase(page_address(PAIRING_PAGE));
+	return blank(page_address(PAIRING_PAGE), RECORD);
+}
+
+bool pairing_wipe(void)
+{
+	return pairing_blank() || hal_flash_erase(page_address(PAIRING_PAGE));
 }
 
 /* --- event ring ------------------------------------------------------------- */

@@ -23,6 +23,9 @@ bool counter_raise(unsigned first, uint32_t value);
 bool pairing_read(uint8_t key[PAIRING_SIZE]);
 bool pairing_write(const uint8_t key[PAIRING_SIZE]);
 
+/* Whether there is nothing of a key, not half of one either. */
+bool pairing_blank(void);
+
 /* Erase the pairing key; quick when there is none. False: it is still there. */
 bool pairing_wipe(void);
 

@@ -444,6 +444,21 @@ static void test_tamper_while_off(void **state)
 	assert_false(pairing_read(key));
 }
 
+/* What is left of a key goes at the next start, and the ring says so. */
+static void test_torn_key_goes_at_the_start(void **state)
+{
+	uint8_t why = 0;
+
+	(void)state;
+	memset(host.flash + BOARD_STATE + 4u * BOARD_PAGE + 30u, 0xFF, 10); /* as an erase leaves it that is cut */
+	restart_board(HAL_START_POWER);
+	assert_int_equal(board.link, LINK_UNPAIRED);
+	assert_true(pairing_blank());
+	assert_true(find_event(EVENT_WIPED, &why));
+	assert_int_equal(why, 4);
+	assert_false(board.state_failed);
+}
+
 static void test_short_glitch_is_no_tamper(void **state)
 {
 	(void)state;
@@ -1133,6 +1148,7 @@ int main(void)
 		SESSION(test_service_button_wipes),
 		SESSION(test_tamper_wipes_and_shuts),
 		SESSION(test_tamper_while_off),
+		SESSION(test_torn_key_goes_at_the_start),
 		SESSION(test_short_glitch_is_no_tamper),
 		SESSION(test_chatter_hides_no_other_input),
 		SESSION(test_door),
