@@ -8,8 +8,10 @@ _Noreturn void boot(void)
 
 	unsigned s = NO_SLOT;
 
-	if (hal_started() != HAL_START_LOADER && (hal_inputs() & HAL_IN_SERVICE) == 0u) {
-		s = boot_select();
+	const enum hal_start why = hal_started();
+
+	if (why != HAL_START_LOADER && (hal_inputs() & HAL_IN_SERVICE) == 0u) {
+		s = boot_select(why == HAL_START_WATCHDOG || why == HAL_START_FAULT);
 	}
 	if (s == NO_SLOT) {
 		s = recovery();

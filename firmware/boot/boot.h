@@ -34,8 +34,10 @@ enum fail body_check(const struct image *image);
 /* The same for a whole image in flash, with its body. */
 enum fail image_check(enum slot s, uint32_t floor, struct image *out);
 
-/* select.c: the image to start, or NO_SLOT. Marks it as tried when it is new. */
-unsigned boot_select(void);
+/* select.c: the image to start, or NO_SLOT. Marks it as tried when it is new. After a crash
+ * of one that was not confirmed, by a fault or the watchdog, that one is marked as failed
+ * and is not it. */
+unsigned boot_select(bool crashed);
 
 /* The slot that an installation may erase. */
 enum slot boot_target(void);

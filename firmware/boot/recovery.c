@@ -424,7 +424,7 @@ static bool take_line(char line[LINE_MAX_LEN + 1u], uint32_t since)
 /* The image to start, announced; NO_SLOT when there is none. */
 static unsigned select_and_tell(void)
 {
-	const unsigned s = boot_select();
+	const unsigned s = boot_select(false);
 	struct image image;
 
 	if (s != NO_SLOT) {

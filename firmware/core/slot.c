@@ -10,11 +10,13 @@
 #define BLANK 0xFFFFFFFFu
 #define TRIED 0x44454952u
 #define CONFIRMED 0x464E4F43u
+#define FAILED 0x4C494146u
 
 /* Offsets in the trailer. */
 #define AT_SEQUENCE 0u
 #define AT_TRIED 8u
 #define AT_CONFIRMED 12u
+#define AT_FAILED 16u
 
 uint32_t slot_address(enum slot s)
 {
@@ -75,6 +77,7 @@ struct trailer trailer_read(enum slot s)
 		.sequence = sequence == ~get32(p + AT_SEQUENCE + 4u) ? sequence : 0u,
 		.tried = get32(p + AT_TRIED) != BLANK,
 		.confirmed = get32(p + AT_CONFIRMED) == CONFIRMED,
+		.failed = get32(p + AT_FAILED) != BLANK,
 	};
 
 	return t;
@@ -105,4 +108,9 @@ bool trailer_try(enum slot s)
 bool trailer_confirm(enum slot s)
 {
 	return mark(s, AT_CONFIRMED, CONFIRMED);
+}
+
+bool trailer_fail(enum slot s)
+{
+	return mark(s, AT_FAILED, FAILED);
 }

@@ -29,6 +29,7 @@ struct trailer {
 	uint32_t sequence; /* 0: none */
 	bool tried;
 	bool confirmed;
+	bool failed; /* it crashed, and was not confirmed */
 };
 
 /* Why something is not an image for this board; PROTOCOL.md section 5 has the names. */
@@ -66,6 +67,7 @@ struct trailer trailer_read(enum slot s);
 bool trailer_install(enum slot s, uint32_t sequence);
 bool trailer_try(enum slot s);
 bool trailer_confirm(enum slot s);
+bool trailer_fail(enum slot s);
 
 /* The block that the loader has at BOARD_LOADER_INFO: how the application
  * knows which loader started it. */

@@ -22,6 +22,8 @@ static int fresh_early(void **state)
 	return 0;
 }
 
+static enum host_exit run(const char *script);
+
 /* --- which image starts ----------------------------------------------------------------- */
 
 #define V(n) ((uint32_t)(n) << 24)
@@ -66,7 +68,7 @@ static void test_selection(void **state)
 		place(SLOT_A, V(1), cases[i].seq_a, cases[i].a);
 		place(SLOT_B, V(2), cases[i].seq_b, cases[i].b);
 		assert_int_equal(boot_target(), cases[i].target);
-		assert_int_equal(boot_select(), cases[i].starts);
+		assert_int_equal(boot_select(false), cases[i].starts);
 		assert_int_equal(host.violations, 0);
 	}
 }
@@ -76,9 +78,74 @@ static void test_new_image_is_tried_once(void **state)
 	(void)state;
 	place(SLOT_A, V(1), 1, CONFIRMED);
 	place(SLOT_B, V(2), 2, NEW);
-	assert_int_equal(boot_select(), SLOT_B);
+	assert_int_equal(boot_select(false), SLOT_B);
 	assert_true(trailer_read(SLOT_B).tried);
-	assert_int_equal(boot_select(), SLOT_A);
+	assert_int_equal(boot_select(false), SLOT_A);
+}
+
+/* Which image a start for this reason runs; NO_SLOT: none, the loader waits. */
+static unsigned started_by(enum hal_start why)
+{
+	host.started = why;
+	switch (run("")) {
+	case HOST_RUNS:
+		return host.now < RECOVERY_MS && host.run == BOARD_SLOT_A + HEADER_SIZE ? SLOT_A
+		       : host.now < RECOVERY_MS                                        ? SLOT_B
+		                                                                       : NO_SLOT;
+	case HOST_STOPS:
+	case HOST_RESTARTS:
+	default:
+		return NO_SLOT;
+	}
+}
+
+/* Two images that were tried and never confirmed, as on a board that is not paired yet. The
+ * newer one crashes: the older one runs from then on, until the newer one is installed anew. */
+static void test_of_two_tried_the_one_that_crashes_is_left(void **state)
+{
+	static const enum hal_start crashes[] = { HAL_START_WATCHDOG, HAL_START_FAULT };
+
+	(void)state;
+	for (size_t i = 0; i < 2u; i++) {
+		host_reset();
+		place(SLOT_A, V(1), 1, TRIED);
+		place(SLOT_B, V(2), 2, NEW);
+		host.now = 0;
+		assert_int_equal(started_by(HAL_START_POWER), SLOT_B);
+		host.now = 0;
+		assert_int_equal(started_by(crashes[i]), SLOT_A);
+		host.now = 0;
+		assert_int_equal(started_by(HAL_START_POWER), SLOT_A);
+		assert_int_equal(boot_target(), SLOT_B); /* the next installation goes there */
+		assert_int_equal(host.violations, 0);
+		/* The other one crashes too: a minute for whoever has another image, then it is tried. */
+		host.now = 0;
+		assert_int_equal(started_by(crashes[i]), NO_SLOT);
+		assert_int_equal(host.run, BOARD_SLOT_B + HEADER_SIZE);
+		assert_int_equal(host.violations, 0);
+	}
+}
+
+/* A confirmed image is started after a crash too, and no other is blamed. */
+static void test_crash_of_a_confirmed_image(void **state)
+{
+	(void)state;
+	place(SLOT_A, V(1), 1, CONFIRMED);
+	place(SLOT_B, V(2), 2, TRIED);
+	host.operations = 0;
+	assert_int_equal(started_by(HAL_START_WATCHDOG), SLOT_A);
+	assert_int_equal(host.operations, 0);
+	/* A new one is tried though the one before crashed. */
+	host_reset();
+	place(SLOT_A, V(1), 1, TRIED);
+	place(SLOT_B, V(2), 2, NEW);
+	assert_int_equal(started_by(HAL_START_FAULT), SLOT_B);
+	/* And a flash that fails keeps nothing from starting. */
+	host_reset();
+	place(SLOT_A, V(1), 1, TRIED);
+	place(SLOT_B, V(2), 2, TRIED);
+	host.fails_at = 1;
+	assert_int_equal(started_by(HAL_START_FAULT), SLOT_A);
 }
 
 static void test_trial_that_cannot_be_marked_is_not_made(void **state)
@@ -88,7 +155,7 @@ static void test_trial_that_cannot_be_marked_is_not_made(void **state)
 	place(SLOT_B, V(2), 2, NEW);
 	host.operations = 0;
 	host.fails_at = 1;
-	assert_int_equal(boot_select(), SLOT_A);
+	assert_int_equal(boot_select(false), SLOT_A);
 }
 
 static void test_torn_words_fall_to_the_careful_side(void **state)
@@ -236,7 +303,7 @@ static void test_largest_image(void **state)
 	(void)state;
 	make_image(&made, good(SLOT_B, V(2), 3, BOARD_SLOT_SIZE - HEADER_SIZE - BOARD_PAGE));
 	assert_int_equal(install_made(SLOT_B), FAIL_NONE);
-	assert_int_equal(boot_select(), SLOT_B);
+	assert_int_equal(boot_select(false), SLOT_B);
 	assert_int_equal(host.violations, 0);
 }
 
@@ -263,7 +330,7 @@ static void test_damaged_body(void **state)
 	make_image(&made, good(SLOT_B, V(2), 3, 2048));
 	assert_int_equal(install_made(SLOT_B), FAIL_NONE);
 	host.flash[BOARD_SLOT_B + 1500u] ^= 8u;
-	assert_int_equal(boot_select(), NO_SLOT);
+	assert_int_equal(boot_select(false), NO_SLOT);
 }
 
 static void test_flash_that_fails(void **state)
@@ -282,7 +349,7 @@ static void test_flash_that_fails(void **state)
 			return;
 		}
 		assert_int_equal(f, FAIL_FLASH);
-		assert_int_equal(boot_select(), NO_SLOT);
+		assert_int_equal(boot_select(false), NO_SLOT);
 	}
 	fail_msg("the installation never ended");
 }
@@ -338,7 +405,7 @@ static void test_torn_transfers(void **state)
 	assert_int_equal(install_all(SLOT_A, made.bytes, 2048, 128), FAIL_TORN);
 	made.bytes[0] = 'x';
 	assert_int_equal(install_all(SLOT_B, made.bytes, 128, 128), FAIL_MAGIC);
-	assert_int_equal(boot_select(), NO_SLOT);
+	assert_int_equal(boot_select(false), NO_SLOT);
 }
 
 /* --- the terminal -------------------------------------------------------------------------- */
@@ -789,7 +856,7 @@ static void test_transfers_that_fail(void **state)
 	assert_int_equal(transfer(made.bytes, made.n, 1024), HOST_STOPS);
 	assert_printed("error signature: ");
 	assert_printed("slot A empty"); /* as before */
-	assert_int_equal(boot_select(), NO_SLOT);
+	assert_int_equal(boot_select(false), NO_SLOT);
 }
 
 /* How often the loader asked for a file. */
@@ -884,6 +951,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_selection, fresh),
 		cmocka_unit_test_setup(test_new_image_is_tried_once, fresh),
+		cmocka_unit_test_setup(test_of_two_tried_the_one_that_crashes_is_left, fresh),
+		cmocka_unit_test_setup(test_crash_of_a_confirmed_image, fresh),
 		cmocka_unit_test_setup(test_trial_that_cannot_be_marked_is_not_made, fresh),
 		cmocka_unit_test_setup(test_torn_words_fall_to_the_careful_side, fresh),
 		cmocka_unit_test_setup(test_refused_before_flash_is_touched, fresh),

@@ -87,7 +87,7 @@ static struct guard again;
 /* The version that the loader starts; 0: none. */
 static uint32_t started(void)
 {
-	const unsigned s = boot_select();
+	const unsigned s = boot_select(false);
 	struct image image;
 
 	if (s == NO_SLOT) {
@@ -156,6 +156,29 @@ static void test_first_image(void **state)
 	watch(nothing_or_new);
 	assert_int_equal(install_all(SLOT_A, m.bytes, m.n, 128), FAIL_NONE);
 	end("first image", 700);
+}
+
+/* The power goes while a crash is marked: one of the two starts, and at the next crash too. */
+static void one_of_two(void)
+{
+	const uint32_t first = started();
+
+	assert_true(first == OLD || first == NEW);
+	if (boot_select(true) == NO_SLOT) {
+		assert_int_not_equal(started(), 0); /* a minute later */
+	}
+}
+
+static void test_crash_is_marked(void **state)
+{
+	(void)state;
+	host_reset();
+	place_image(good(SLOT_A, OLD, 0, 1024), 1, true, false);
+	place_image(good(SLOT_B, NEW, 1, 1024), 2, true, false);
+	watch(one_of_two);
+	assert_int_equal(boot_select(true), SLOT_A);
+	end("crash", 4);
+	assert_int_equal(started(), OLD);
 }
 
 /* --- confirm ------------------------------------------------------------------------ */
@@ -432,6 +455,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_upgrade), cmocka_unit_test(test_first_image), cmocka_unit_test(test_confirm),
+		cmocka_unit_test(test_crash_is_marked),
 		cmocka_unit_test(test_counter), cmocka_unit_test(test_pairing),     cmocka_unit_test(test_events),
 		cmocka_unit_test(test_start),       cmocka_unit_test(test_heartbeat_confirms),
 		cmocka_unit_test(test_pair_by_the_wire), cmocka_unit_test(test_wipe_by_everything),

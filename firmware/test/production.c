@@ -23,7 +23,7 @@ static void test_development_is_refused(void **state)
 	assert_int_equal(host.operations, 0);
 	/* however it came into the slot */
 	place_image(good(SLOT_A, 0x01000000u, 0, 1024), 1, true, true);
-	assert_int_equal(boot_select(), NO_SLOT);
+	assert_int_equal(boot_select(false), NO_SLOT);
 }
 
 static void test_production_is_taken(void **state)
@@ -31,7 +31,7 @@ static void test_production_is_taken(void **state)
 	(void)state;
 	host_reset();
 	assert_int_equal(install(KEY_PRODUCTION, SEED_PRODUCTION), FAIL_NONE);
-	assert_int_equal(boot_select(), SLOT_A);
+	assert_int_equal(boot_select(false), SLOT_A);
 	assert_int_equal(boot_info.production, 1);
 }
 
