@@ -62,6 +62,9 @@ _Noreturn void hal_restart(enum hal_start why)
 	KEPT->why = (uint32_t)why;
 	KEPT->not_why = ~(uint32_t)why;
 	__asm__ volatile("dsb" ::: "memory");
+	if (why != HAL_START_FAULT) {
+		cortex_sent(); /* after a fault the outputs fall first, and nothing can be relied on */
+	}
 	cortex_reset();
 }
 
@@ -121,6 +124,7 @@ _Noreturn void hal_run(uint32_t vectors)
 	const uint32_t sp = REG(vectors);
 	const uint32_t pc = REG(vectors + 4u);
 
+	cortex_sent(); /* the image sets the line up anew */
 	__asm__ volatile("msr msp, %0\n\tbx %1" : : "r"(sp), "r"(pc) : "memory");
 	__builtin_unreachable();
 }

@@ -25,6 +25,10 @@ static inline void cortex_wait(void)
 	__asm__ volatile("dsb\n\twfi" ::: "memory");
 }
 
+/* The board's: wait until the last byte of hal_serial_put is on the wire, or until it would
+ * have been. */
+void cortex_sent(void);
+
 /* The board's: reset the whole chip, pins too. */
 _Noreturn void cortex_reset(void);
 

@@ -47,7 +47,8 @@ bool hal_serial_get(uint8_t *byte);
 /* Sleep until a byte has come, for at most ms (not 0): less is allowed. */
 void hal_sleep(uint32_t ms);
 
-/* Send n bytes; waits until the last is in the transmitter. */
+/* Send n bytes. The last of them may still be on their way; a restart that is asked for
+ * and hal_run wait for them. */
 void hal_serial_put(const uint8_t *bytes, size_t n);
 
 /* HAL_IN_ bits, not debounced. */

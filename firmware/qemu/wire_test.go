@@ -184,7 +184,7 @@ func (l *line) info() (slot byte, version string, flags byte) {
 // end, or CAN. Unlike sx it stops at a refused end, too.
 func (l *line) xmodem(data []byte) byte {
 	l.t.Helper()
-	const ack, can = 0x06, 0x18
+	const eot, ack, nak, can = 0x04, 0x06, 0x15, 0x18
 	exchange := func(b []byte) byte {
 		l.write(b)
 		for {
@@ -221,5 +221,9 @@ func (l *line) xmodem(data []byte) byte {
 			return answer
 		}
 	}
-	return exchange([]byte{0x04})
+	answer := exchange([]byte{eot})
+	if answer == nak { // it might have been noise
+		answer = exchange([]byte{eot})
+	}
+	return answer
 }

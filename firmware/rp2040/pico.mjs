@@ -142,17 +142,27 @@ const board = {
 			if (!chip.core.PM || n < 16) enter(n);
 		};
 		chip.onBreak = (n) => this.call(n);
-		chip.uart[0].onByte = (b) => this.leaving.push([Math.max(this.ns, this.leaving.at(-1)?.[0] ?? 0) + BYTE, b]);
-		// The emulator's UART does not ask for DMA at what it receives.
-		const uart = chip.uart[0], DMACR = 0x48, RX = 21;
+		// The emulator's UART sends at once, and does not ask for DMA at what it receives. The
+		// chip's has 32 bytes and the one that is being sent (datasheet 4.2.2).
+		const uart = chip.uart[0], FR = 0x18, DMACR = 0x48, RX = 21, FIFO = 32;
+		this.leaving = [];
+		uart.onByte = (b) => {
+			check(this.leaving.length <= FIFO, 'a byte is lost: the transmit FIFO is full');
+			this.leaving.push([Math.max(this.ns, this.leaving.at(-1)?.[0] ?? 0) + BYTE, b]);
+		};
 		const [read, write] = [uart.readUint32.bind(uart), uart.writeUint32.bind(uart)];
 		uart.readUint32 = (at) => {
 			const value = read(at);
+			if (at === FR) {
+				const n = this.leaving.length;
+				return (value & ~0x80) | (n > FIFO ? 1 << 5 : 0) | (n > 0 ? 1 << 3 : 0) | (n > 1 ? 0 : 0x80);
+			}
 			if (at === 0 && uart.rxFIFO.empty) chip.dma.clearDREQ(RX);
 			return value;
 		};
 		uart.writeUint32 = (at, value) => {
 			if (at === DMACR) return void (this.dma = (value & 1) !== 0);
+			check(at < 0x24 || at > 0x30 || !this.leaving.length, `the UART is set up while it sends: ${this.leaving.length} bytes are cut`);
 			write(at, value);
 		};
 		this.dma = false;
@@ -244,6 +254,7 @@ const board = {
 				if ((core.waiting || idle) && this.toSend.length === 0) break;
 			}
 			if (this.again) {
+				check(!this.leaving.length, `a restart cuts ${this.leaving.length} bytes`);
 				this.restarts.push(this.again.reason);
 				this.start(this.again.scratch, this.again.reason);
 			}

@@ -158,6 +158,11 @@ void hal_serial_put(const uint8_t *bytes, size_t n)
 	}
 }
 
+void cortex_sent(void)
+{
+	/* hal_serial_put has waited for each byte. */
+}
+
 uint8_t hal_inputs(void)
 {
 	const uint32_t in = GPIO_IN;

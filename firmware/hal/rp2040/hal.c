@@ -63,7 +63,9 @@
 #define UART_LCR REG(UART + 0x2Cu)
 #define UART_CR REG(UART + 0x30u)
 #define UART_DMACR REG(UART + 0x48u)
+#define FR_BUSY (1u << 3) /* until the last stop bit */
 #define FR_TX_FULL (1u << 5)
+#define TX_FIFO 32u
 #define BAUD 115200u
 
 /* Channel 0 carries what comes from the UART to the ring, also while the processor waits
@@ -160,6 +162,9 @@ void hal_init(void)
 #endif
 	const uint32_t blocks = R_DMA | R_IO_BANK0 | R_PADS_BANK0 | R_TIMER | R_UART0;
 
+#ifndef LOADER
+	UART_DMACR = 0; /* no request of the loader's is left when its channel goes */
+#endif
 	RESETS_RESET |= R_DMA; /* the loader's stops */
 	RESETS_RESET &= ~blocks;
 	while ((RESETS_DONE & blocks) != blocks) {
@@ -236,6 +241,14 @@ void hal_serial_put(const uint8_t *bytes, size_t n)
 		while ((UART_FR & FR_TX_FULL) != 0u) {
 		}
 		UART_DR = bytes[i];
+	}
+}
+
+void cortex_sent(void)
+{
+	const uint32_t start = TIMER_LOW;
+
+	while ((UART_FR & FR_BUSY) != 0u && TIMER_LOW - start < (TX_FIFO + 1u) * 10u * 1000000u / BAUD + 1000u) {
 	}
 }
 
