@@ -7,6 +7,8 @@ import (
 	"errors"
 	"net/http"
 	"path"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,19 +51,19 @@ func fault(detail string) *api.Problem {
 
 func (p *Phones) routes() error {
 	config := huma.DefaultConfig("faceprint for phones", p.opts.Version)
-	config.Info.Description = `The API of a paired phone. TLS 1.3; the device's key is pinned by the code that the device shows.
-
-Every operation of the role "paired" is signed: the Authorization header is "` + client.Scheme + ` id.counter.signature", where the signature (ECDSA P-256, SHA-256, r and s, base64url) covers these lines: faceprint-request-1, method, path with query, counter, binding, SHA-256 of the body (base64url). The binding is the tls-exporter of RFC 9266; for a browser's key that of its session. No answer holds a picture or a template.`
+	config.Info.Description = description
 	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil
-	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"signature": {Type: "http", Scheme: client.Scheme, Description: "A signature of a paired phone's key."},
-	}
+	config.Components.SecuritySchemes = signatures
 	mux := http.NewServeMux()
 	h := humago.New(mux, config)
 	h.UseMiddleware(p.checkCaller(h))
-	post, get, del := http.MethodPost, http.MethodGet, http.MethodDelete
+	const (
+		post, get, del = http.MethodPost, http.MethodGet, http.MethodDelete
 
-	route(p, h, roleAnyone, "", "pair", post, "/v1/pair", "Be paired, with the secret of a code that the device shows", func(ctx context.Context, in *question[client.PairRequest]) (*answer[client.PairReply], error) {
+		noMedia, noSuch, conflict = http.StatusUnsupportedMediaType, http.StatusNotFound, http.StatusConflict
+	)
+
+	route(p, h, operation(roleAnyone, "", "pair", post, "/v1/pair", "Be paired, with the secret of a code that the device shows", noMedia, noSuch, conflict, http.StatusServiceUnavailable), func(ctx context.Context, in *question[client.PairRequest]) (*answer[client.PairReply], error) {
 		c := callerOf(ctx)
 		reply, no, err := p.pair(c.request, c.body, in.Body)
 		if no != nil {
@@ -70,19 +72,19 @@ Every operation of the role "paired" is signed: the Authorization header is "` +
 		}
 		return answered(reply, err)
 	})
-	route(p, h, roleAnyone, "", "session", post, "/v1/session", "Begin a browser's session", func(context.Context, *none) (*answer[client.Session], error) {
+	route(p, h, operation(roleAnyone, "", "session", post, "/v1/session", "Begin a browser's session", http.StatusUnauthorized), func(context.Context, *none) (*answer[client.Session], error) {
 		if !p.opts.Browsers {
 			return nil, api.NewProblem(http.StatusForbidden, wire.ProblemForbidden, "this device takes no browsers", "use an app, or set browsers in [phone] of the configuration")
 		}
 		b, expires := p.sessions.open(p.now())
 		return answered(client.Session{Binding: b.String(), Expires: expires.UTC()}, nil)
 	})
-	route(p, h, rolePaired, "", "me", get, "/v1/me", "Who the device takes this phone for", func(ctx context.Context, _ *none) (*answer[client.Me], error) {
+	route(p, h, operation(rolePaired, "", "me", get, "/v1/me", "Who the device takes this phone for", noSuch), func(ctx context.Context, _ *none) (*answer[client.Me], error) {
 		me := callerOf(ctx).phone.wire()
 		name, err := p.vault.Name(me.User)
 		return answered(client.Me{User: me.User, Name: name, Phone: me, Now: p.now().UTC(), Device: p.opts.Version}, err)
 	})
-	route(p, h, rolePaired, "", "revoke-me", del, "/v1/me", "End this phone's pairing", func(ctx context.Context, _ *none) (*lastAnswer[wire.Phone], error) {
+	route(p, h, operation(rolePaired, "", "revoke-me", del, "/v1/me", "End this phone's pairing"), func(ctx context.Context, _ *none) (*lastAnswer[wire.Phone], error) {
 		c := callerOf(ctx)
 		w, err := p.revoke(c.phone, "phone", c.request.Context().Value(boundKey{}).(*bound).link)
 		if err != nil {
@@ -90,33 +92,40 @@ Every operation of the role "paired" is signed: the Authorization header is "` +
 		}
 		return &lastAnswer[wire.Phone]{"close", w}, nil
 	})
-	route(p, h, rolePaired, "", "phones", get, "/v1/phones", "The phones of this person", func(ctx context.Context, _ *none) (*answer[client.Phones], error) {
+	route(p, h, operation(rolePaired, "", "phones", get, "/v1/phones", "The phones of this person"), func(ctx context.Context, _ *none) (*answer[client.Phones], error) {
 		return answered(client.Phones{Phones: p.Of(callerOf(ctx).phone.record.User)}, nil)
 	})
-	route(p, h, rolePaired, "", "keys", get, "/v1/keys", "Public keys with which grants are checked (JWKS)", func(ctx context.Context, _ *none) (*answer[wire.Keys], error) {
+	route(p, h, operation(rolePaired, "", "keys", get, "/v1/keys", "Public keys with which grants are checked (JWKS)"), func(ctx context.Context, _ *none) (*answer[wire.Keys], error) {
 		return answered(p.device.Keys(ctx))
 	})
-	route(p, h, rolePaired, Unlock, "unlock", post, "/v1/unlock", "Ask to be let in; face or finger at the device complete it where the policy wants them", func(ctx context.Context, in *question[client.Unlock]) (*answer[wire.Decision], error) {
+	route(p, h, operation(rolePaired, Unlock, "unlock", post, "/v1/unlock", "Ask to be let in; face or finger at the device complete it where the policy wants them", noMedia, noSuch, conflict), func(ctx context.Context, in *question[client.Unlock]) (*answer[wire.Decision], error) {
 		return answered(p.attempt(ctx, Attempt{Nonce: in.Body.Nonce, Audience: in.Body.Audience, Timeout: ms(in.Body.TimeoutMs), Enter: true}))
 	})
-	route(p, h, rolePaired, Verify, "verify", post, "/v1/verify", "Have the device vouch for its person: a grant for the nonce; no door opens", func(ctx context.Context, in *question[client.VerifyMe]) (*answer[wire.Decision], error) {
+	route(p, h, operation(rolePaired, Verify, "verify", post, "/v1/verify", "Have the device vouch for its person: a grant for the nonce; no door opens", noMedia, noSuch, conflict), func(ctx context.Context, in *question[client.VerifyMe]) (*answer[wire.Decision], error) {
 		return answered(p.attempt(ctx, Attempt{Nonce: in.Body.Nonce, Audience: in.Body.Audience, Timeout: ms(in.Body.TimeoutMs)}))
 	})
-	route(p, h, rolePaired, Approve, "requests", get, "/v1/requests", "What waits at the device for this person's answer", func(ctx context.Context, _ *none) (*answer[client.PendingList], error) {
+	route(p, h, operation(rolePaired, Approve, "requests", get, "/v1/requests", "What waits at the device for this person's answer"), func(ctx context.Context, _ *none) (*answer[client.PendingList], error) {
 		return answered(p.pending.of(callerOf(ctx).phone.record.User), nil)
 	})
-	route(p, h, rolePaired, Approve, "answer", post, "/v1/requests/{id}", "Approve or refuse what waits", func(ctx context.Context, in *ofRequest) (*answer[struct{}], error) {
+	route(p, h, operation(rolePaired, Approve, "answer", post, "/v1/requests/{id}", "Approve or refuse what waits", noMedia, noSuch), func(ctx context.Context, in *ofRequest) (*answer[struct{}], error) {
 		return answered(struct{}{}, p.reply(in.ID, callerOf(ctx).phone, in.Body.Approve))
 	})
-	route(p, h, rolePaired, Past, "history", get, "/v1/history", "What happened to this person, newest first", func(ctx context.Context, in *ofHistory) (*answer[client.History], error) {
+	route(p, h, operation(rolePaired, Past, "history", get, "/v1/history", "What happened to this person, newest first"), func(ctx context.Context, in *ofHistory) (*answer[client.History], error) {
 		entries, before, err := p.vault.History(callerOf(ctx).phone.record.User, in.Before, min(in.Limit, historyMost))
 		return answered(client.History{Entries: entries, Before: before}, err)
 	})
 	// The stream takes the connection away from the server, which huma cannot.
 	events := operation(rolePaired, "", "events", get, "/v1/events", "What concerns this person, as it happens (server-sent events)")
-	events.Responses = map[string]*huma.Response{"200": {Description: "Events", Content: map[string]*huma.MediaType{
-		"text/event-stream": {Schema: h.OpenAPI().Components.Schemas.Schema(typeOf[client.Event](), true, "Event")},
-	}}}
+	event := h.OpenAPI().Components.Schemas.Schema(typeOf[client.Event](), true, "Event")
+	greeting := &huma.Schema{Type: huma.TypeObject, AdditionalProperties: false}
+	events.Responses = map[string]*huma.Response{"200": {
+		Description: "A stream without an end. The data of each event is one object: first an empty one, after which nothing is missed, then events. Lines that begin with a colon are signs of life.",
+		Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{OneOf: []*huma.Schema{event, greeting}}}},
+	}}
+	problem := h.OpenAPI().Components.Schemas.Schema(typeOf[api.Problem](), true, "Problem")
+	for _, status := range events.Errors {
+		events.Responses[strconv.Itoa(status)] = &huma.Response{Description: http.StatusText(status), Content: map[string]*huma.MediaType{"application/problem+json": {Schema: problem}}}
+	}
 	h.OpenAPI().AddOperation(&events)
 	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) {
 		if callerOf(r.Context()).phone == nil {
@@ -141,6 +150,7 @@ Every operation of the role "paired" is signed: the Authorization header is "` +
 		}
 		mux.ServeHTTP(w, r)
 	})
+	describe(h.OpenAPI())
 	var err error
 	p.spec, err = h.OpenAPI().MarshalJSON()
 	p.marshal = func(w http.ResponseWriter, v any) error { return h.Marshal(w, "application/json", v) }
@@ -158,7 +168,8 @@ func notSigned() *refusal {
 // OpenAPI is the description of the API, as JSON.
 func (p *Phones) OpenAPI() []byte { return bytes.Clone(p.spec) }
 
-func operation(role, right, id, method, path, summary string) huma.Operation {
+// operation describes one; errors are the statuses of its own refusals.
+func operation(role, right, id, method, path, summary string, errors ...int) huma.Operation {
 	op := huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary, MaxBodyBytes: maxBody,
 		// The body was read whole before. huma would set a deadline on the
@@ -168,27 +179,33 @@ func operation(role, right, id, method, path, summary string) huma.Operation {
 
 		Metadata:   map[string]any{"role": role, "right": right},
 		Extensions: map[string]any{"x-role": role},
-		Errors:     []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable},
+		Errors:     append(slices.Clone(ofAll), errors...),
 	}
 	if right != "" {
 		op.Extensions["x-right"] = right
 	}
-	if role == rolePaired {
+	switch {
+	case role == rolePaired:
 		op.Security = []map[string][]string{{"signature": {}}}
+		op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusServiceUnavailable)
+	case id == "pair":
+		op.Security = []map[string][]string{{"newKey": {}}}
 	}
 	return op
 }
 
-func route[I, O any](p *Phones, h huma.API, role, right, id, method, path, summary string, f func(context.Context, *I) (*O, error)) {
-	huma.Register(h, operation(role, right, id, method, path, summary), func(ctx context.Context, in *I) (*O, error) {
+// route answers an operation. Refusals that its description does not list stay
+// inside: they are a fault of the device's.
+func route[I, O any](p *Phones, h huma.API, op huma.Operation, f func(context.Context, *I) (*O, error)) {
+	huma.Register(h, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := f(ctx, in)
 		if err == nil {
 			return out, nil
 		}
 		var problem *api.Problem
-		if !errors.As(err, &problem) {
+		if !errors.As(err, &problem) || !slices.Contains(op.Errors, problem.Status) {
 			// What is wrong inside is for the log, not for the network.
-			p.log.Error("fault", "operation", id, "err", err)
+			p.log.Error("fault", "operation", op.OperationID, "err", err)
 			problem = fault("a part of the device failed")
 		}
 		return nil, problem

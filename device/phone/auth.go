@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"slices"
@@ -65,11 +66,19 @@ func (b *bound) stranger() bool {
 // refusal is a problem with the reason that is counted.
 type refusal struct {
 	*api.Problem
-	why reason
+	why   reason
+	after int // seconds after which the same may be asked again; 0: it makes no difference
 }
 
 func refuse(status int, kind string, why reason, detail, advice string) *refusal {
-	return &refusal{api.NewProblem(status, kind, detail, advice), why}
+	return &refusal{Problem: api.NewProblem(status, kind, detail, advice), why: why}
+}
+
+// tooMany refuses what is beyond a rate.
+func tooMany(r Rate, detail string) *refusal {
+	no := refuse(http.StatusTooManyRequests, wire.ProblemTooMany, tooManyRequests, detail, "wait as long as Retry-After says")
+	no.after = int(math.Ceil(1 / r.PerSecond))
+	return no
 }
 
 func noPhone(id string) error {
@@ -122,7 +131,7 @@ func (p *Phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		c.phone = x
 	} else if !p.unsigned.allow(b.link.address, p.tick()) {
-		p.deny(w, b, refuse(http.StatusTooManyRequests, wire.ProblemTooMany, tooManyRequests, "too many requests without a signature from this address", "wait a few seconds"))
+		p.deny(w, b, tooMany(p.opts.Limits.Unsigned, "too many requests without a signature from this address"))
 		return
 	} else if b.stranger() {
 		h.Set("Connection", "close") // whatever the answer: it holds no place until the next question
@@ -183,6 +192,9 @@ func (p *Phones) deny(w http.ResponseWriter, b *bound, no *refusal) {
 	if no.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", client.Scheme)
 	}
+	if no.after > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(no.after))
+	}
 	p.problem(w, no.Problem)
 }
 
@@ -191,7 +203,7 @@ func (p *Phones) deny(w http.ResponseWriter, b *bound, no *refusal) {
 func (p *Phones) verify(r *http.Request, b *bound, header string, body []byte) (*paired, uint64, *refusal) {
 	stranger := func(why reason) (*paired, uint64, *refusal) {
 		if !p.unsigned.allow(b.link.address, p.tick()) {
-			return nil, 0, refuse(http.StatusTooManyRequests, wire.ProblemTooMany, tooManyRequests, "too many wrong signatures from this address", "wait a few seconds")
+			return nil, 0, tooMany(p.opts.Limits.Unsigned, "too many wrong signatures from this address")
 		}
 		return nil, 0, notPaired(why)
 	}
@@ -203,7 +215,7 @@ func (p *Phones) verify(r *http.Request, b *bound, header string, body []byte) (
 	holder := b.link.phone
 	b.link.mu.Unlock()
 	if holder != nil && !p.allow(holder) {
-		return nil, 0, slow()
+		return nil, 0, p.slow()
 	}
 	sig, err := client.ParseSignature(header)
 	if err != nil || !strings.HasPrefix(r.RequestURI, "/") {
@@ -256,8 +268,8 @@ func (p *Phones) allow(x *paired) bool {
 	return x.bucket.allow(p.opts.Limits.Signed, p.tick())
 }
 
-func slow() *refusal {
-	return refuse(http.StatusTooManyRequests, wire.ProblemTooMany, tooManyRequests, "too many requests of this phone", "wait a second")
+func (p *Phones) slow() *refusal {
+	return tooMany(p.opts.Limits.Signed, "too many requests of this phone")
 }
 
 // accept takes the counter, which came over the connection, when the phone may
@@ -281,7 +293,7 @@ func (p *Phones) accept(x *paired, over *link, counter uint64, counted bool) (be
 		before = x.last
 		switch {
 		case slowed:
-			no = slow()
+			no = p.slow()
 		case x.gone: // just now; from the next request on it is not found
 			no = notPaired(unknownPhone)
 		case !x.record.Revoked.IsZero():
