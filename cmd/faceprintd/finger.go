@@ -26,6 +26,8 @@ type finger struct {
 	part    *part[*sensor.Module]
 	trust   trust
 	scanned atomic.Uint64 // the opening of the module that scanned last
+	moved   chan struct{} // has one when the module came or went
+	lamp    atomic.Uint32 // sensor.Lamp that its ring of colours shows; off where it has none or is not there
 }
 
 // fingers is what reads, compares and enrols them.
@@ -437,14 +439,13 @@ const (
 
 // light lets the module's lamp say what the device does, until the events end.
 // broken tells whether something is missing without which nobody gets in. What a
-// ring of colours shows is announced as it changes, for a screen to show as well.
+// ring of colours shows is announced as it changes, for a screen to show as well
+// (shows); a module that went shows nothing.
 func (f *finger) light(ctx context.Context, events <-chan device.Event, broken func() bool, announce func(device.Event)) {
-	shown := sensor.LampOff
 	idle := time.NewTimer(0)
 	defer idle.Stop()
-	working := false
+	show, working := sensor.LampReady, false
 	for {
-		show := sensor.LampReady
 		select {
 		case e, ok := <-events:
 			if !ok {
@@ -453,9 +454,11 @@ func (f *finger) light(ctx context.Context, events <-chan device.Event, broken f
 			if e.Kind == "ended" && working {
 				idle.Reset(0) // nothing was decided: nobody came, or the asker left
 			}
-			if show, ok = lampOf(e); !ok {
+			l, ok := lampOf(e)
+			if !ok {
 				continue
 			}
+			show = l
 			idle.Reset(lampAnswer)
 			if working = show == sensor.LampWorking; working {
 				idle.Stop() // until it ends
@@ -463,23 +466,38 @@ func (f *finger) light(ctx context.Context, events <-chan device.Event, broken f
 		case <-idle.C:
 			working = false
 			idle.Reset(lampCheck)
+			show = sensor.LampReady
 			if broken() {
 				show = sensor.LampFault
 			}
+		case <-f.moved: // one that came is dark
 		}
-		if m, gen, err := f.part.get(); err == nil {
-			c, cancel := context.WithTimeout(ctx, lampAnswer)
-			err := m.Show(c, show)
-			if c.Err() == nil {
-				_ = f.noted(gen, err)
-			}
-			cancel()
-			if err == nil && show != shown && m.Info().Lamp == sensor.LampAura {
-				shown = show
-				announce(device.Event{Kind: "lamp", Step: device.Finger, Outcome: show.String()})
-			}
+		if was := f.shows(); f.show(ctx, show) != was {
+			announce(device.Event{Kind: "lamp", Step: device.Finger, Outcome: f.shows().String()})
 		}
 	}
+}
+
+// shows is what the module's ring of colours shows now.
+func (f *finger) shows() sensor.Lamp { return sensor.Lamp(f.lamp.Load()) }
+
+// show sets the module's lamp, and returns what its ring of colours shows then:
+// what it did before, where the module was busy for too long.
+func (f *finger) show(ctx context.Context, l sensor.Lamp) sensor.Lamp {
+	m, gen, err := f.part.get()
+	if err == nil {
+		c, cancel := context.WithTimeout(ctx, lampAnswer)
+		defer cancel()
+		if err = m.Show(c, l); err != nil && c.Err() != nil {
+			return f.shows()
+		}
+		_ = f.noted(gen, err)
+	}
+	if err != nil || m.Info().Lamp != sensor.LampAura {
+		l = sensor.LampOff
+	}
+	f.lamp.Store(uint32(l))
+	return l
 }
 
 // lampOf is what an event shows on the lamp, if anything.

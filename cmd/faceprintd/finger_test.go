@@ -209,7 +209,7 @@ func TestLampFollowsTheDevice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := &finger{part: newPart[*sensor.Module]("finger", slog.New(slog.DiscardHandler), nil, nil)}
+		f := &finger{part: newPart[*sensor.Module]("finger", slog.New(slog.DiscardHandler), nil, nil), moved: make(chan struct{})}
 		f.part.set(m, true, nil)
 		events := make(chan device.Event)
 		var broken atomic.Bool
@@ -251,11 +251,27 @@ func TestLampFollowsTheDevice(t *testing.T) {
 		}
 		broken.Store(false)
 		shows(lampCheck, ready)
+
+		// A module that is unplugged shows nothing; one that is plugged in again what
+		// the device does by then, at once.
+		f.part.set(m, false, errors.New("unplugged"))
+		f.moved <- struct{}{}
+		synctest.Wait()
+		if got := f.shows(); got != sensor.LampOff {
+			t.Errorf("a module that is not there shows %s", got)
+		}
+		events <- come
+		f.part.set(m, true, nil)
+		f.moved <- struct{}{}
+		shows(time.Millisecond, working)
+		if got := f.shows(); got != sensor.LampWorking {
+			t.Errorf("a screen is told %s", got)
+		}
 		cancel()
 		close(events)
 		host.Close()
 		running.Wait()
-		if want := strings.Fields("ready working no ready locked working ready working fault ready fault ready"); !slices.Equal(told, want) {
+		if want := strings.Fields("ready working no ready locked working ready working fault ready fault ready off working"); !slices.Equal(told, want) {
 			t.Errorf("announced %q, want %q", told, want)
 		}
 	})

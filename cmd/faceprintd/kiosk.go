@@ -56,6 +56,7 @@ func (k *kioskPage) start(ctx context.Context, running *sync.WaitGroup, back *ba
 		PIN: back.device.Policy().PIN, Mirror: !back.config.Camera.Mirror, Log: log,
 		Present: func() bool { return back.device.Presence() == device.Somebody },
 		Visit:   back.device.Visit,
+		Lamp:    func() string { return back.finger.shows().String() },
 		Allow:   func(uid int) bool { return groups.UserRole(uid) >= api.RoleKiosk },
 	}
 	for _, f := range []device.Factor{device.Face, device.Finger} {

@@ -60,7 +60,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	if c.Bench.Enabled {
 		decoys = benchDecoys
 	}
-	reader := &finger{trust: trust{vault, log, decoys, new(sensor.Doubts)}}
+	reader := &finger{trust: trust{vault, log, decoys, new(sensor.Doubts)}, moved: make(chan struct{}, 1)}
 	pins := &fingerPins{}
 	module := newPart("finger", log, func(ctx context.Context) (*sensor.Module, error) {
 		return openModule(ctx, c.Finger, pins, reader.trust)
@@ -77,7 +77,12 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	}
 	reader.part = module
 	running.Go(func() {
-		module.run(ctx, func() {})
+		module.run(ctx, func() {
+			select {
+			case reader.moved <- struct{}{}:
+			default: // it is told already
+			}
+		})
 		if err := pins.close(); err != nil {
 			log.Warn("the fingerprint module's pins were not given back", "err", err)
 		}

@@ -97,11 +97,12 @@ type Options struct {
 	Factors []string // that the policy wants, such as face and finger
 	PIN     bool     // the policy takes a PIN
 	Enrol   Enrolling
-	Logins  Logins      // of web applications; nil: there are none
-	Phones  Phones      // of people; nil: there are none
-	Picture Picture     // nil: no preview
-	Mirror  bool        // show the preview as a mirror does; false where the camera does that
-	Present func() bool // whether somebody is before the device; nil: nobody knows
+	Logins  Logins        // of web applications; nil: there are none
+	Phones  Phones        // of people; nil: there are none
+	Picture Picture       // nil: no preview
+	Mirror  bool          // show the preview as a mirror does; false where the camera does that
+	Present func() bool   // whether somebody is before the device; nil: nobody knows
+	Lamp    func() string // what the finger reader's shows, as events of the kind lamp say from then on; nil: it has none
 	// Visit binds what follows to whose face is before the device, or no longer:
 	// when another one is there in its place an event says that they left. Nil:
 	// nobody looks.

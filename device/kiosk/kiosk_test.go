@@ -155,6 +155,20 @@ func use(t *testing.T, url, token string) (lines *json.Decoder, leave func()) {
 	return lines, cancel
 }
 
+// A page that is loaded, in whatever state the finger reader is, is told what its
+// lamp shows before anything else happens.
+func TestThePageIsToldTheLamp(t *testing.T) {
+	_, f, url := open(t, Options{Lamp: func() string { return "locked" }})
+	lines, _ := use(t, url, load(t, url))
+	go func() { f.events <- client.Event{Kind: "lamp", Step: "finger", Outcome: "ready"} }()
+	for _, want := range []string{"locked", "ready"} {
+		var e client.Event
+		if err := lines.Decode(&e); err != nil || e.Kind != "lamp" || e.Outcome != want {
+			t.Errorf("%+v, %v, want the lamp %s", e, err, want)
+		}
+	}
+}
+
 func ask(t *testing.T, ctx context.Context, method, url, token, body string, header map[string]string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))

@@ -150,6 +150,12 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	if s.opts.Present != nil && s.opts.Present() {
 		next.Outcome = "came"
 	}
+	if s.opts.Lamp != nil { // read after the events were subscribed to: none is missed
+		if line.Encode(next) != nil {
+			return
+		}
+		next = client.Event{Kind: "lamp", Step: "finger", Outcome: s.opts.Lamp()}
+	}
 	for {
 		if !told(next) {
 			return
