@@ -67,12 +67,14 @@ func TestKiosk(t *testing.T) {
 		{"enrol, try, forget", (*kioskBench).enrolTryAndForget, false},
 		{"who leaves takes it along", (*kioskBench).leaving, false},
 		{"by touch alone", (*kioskBench).touch, false},
+		{"lamp", (*kioskBench).lamp, false},
 		{"languages", (*kioskBench).languages, false},
 		{"hostile names", (*kioskBench).hostileNames, false},
 		{"keyboard", (*kioskBench).keyboard, false},
 		{"look, touch, you are in", (*kioskBench).lookTouchYouAreIn, true},
 		{"PIN", (*kioskBench).pin, true},
 		{"screens", (*kioskBench).screens, true},
+		{"fields", (*kioskBench).fields, true},
 		{"application", (*kioskBench).application, true},
 		{"who was not seen is signed out", (*kioskBench).unseen, true},
 		{"lock-out", (*kioskBench).lockout, true},
@@ -321,7 +323,7 @@ func (k *kioskBench) lookTouchYouAreIn() {
 	}
 	k.shows("The door is open.")
 
-	k.until("document.querySelector('#lamp').dataset.shows === 'yes'") // as the finger reader's own
+	k.lampShows("yes") // as the finger reader's own
 
 	k.press("My history")
 	k.shows("Let in")
@@ -332,7 +334,7 @@ func (k *kioskBench) lookTouchYouAreIn() {
 	// A stranger in her place, on a screen of hers: it ends, and he is looked at.
 	k.press("Start")
 	k.on("granted")
-	k.until("document.querySelector('#lamp').dataset.shows === 'ready'") // two seconds later: her face was seen
+	k.lampShows("ready") // two seconds later: her face was seen
 	k.sim("lift", "touch franck "+aliceFinger)
 	k.camera(clipStranger)
 	k.on("refused") // without a touch
@@ -536,6 +538,33 @@ func (k *kioskBench) leaving() {
 	k.on("idle")
 	k.camera(clipAgain)
 	k.on("scan") // and not her name with four of her digits
+
+	// Nor in her language, or in the size of her text, whichever way she left.
+	k.press("العربية")
+	k.do(chromedp.Click(chromedp.CSS("#larger")), chromedp.Evaluate[chromedp.Void]("history.back()"))
+	k.on("idle")
+	k.camera("off")
+	k.until("document.documentElement.lang === 'en' && document.documentElement.dataset.text === ''")
+}
+
+// lampShows waits until the page's lamp shows it; "" is no lamp.
+func (k *kioskBench) lampShows(want string) {
+	k.t.Helper()
+	k.until(fmt.Sprintf("(document.querySelector('#lamp').dataset.shows ?? '') === %q", want))
+}
+
+// The page's lamp is the finger reader's, whenever the page is loaded and whatever
+// becomes of the reader.
+func (k *kioskBench) lamp() {
+	k.lampShows("ready")
+	k.sim("unplug")
+	k.lampShows("off")
+	k.do(chromedp.Reload())
+	k.lampShows("off")
+	k.sim("plug")
+	k.lampShows("ready")
+	k.do(chromedp.Reload())
+	k.lampShows("ready")
 }
 
 // What people call themselves is text, however it looks, and what is no name is
@@ -622,6 +651,7 @@ func (k *kioskBench) recovery() {
 	// The daemon is killed and comes back on the same port.
 	k.kill()
 	k.on("lost")
+	k.lampShows("") // nobody tells
 	port := strings.TrimSuffix(strings.TrimPrefix(k.url, "http://"), "/")
 	config, err := os.ReadFile(k.path("f.toml"))
 	if err == nil {
@@ -990,11 +1020,14 @@ func (k *kioskBench) screens() {
 			t.Errorf("at %dx%d the page is wider than the screen", s[0], s[1])
 		}
 	}
-	for _, larger := range []float64{1.25, 1.5, 1} { // of who cannot read it, until they leave
+	for i, larger := range []float64{1.25, 1.5, 1} { // of who cannot read it, until they leave
 		before := js[float64](k, "parseFloat(getComputedStyle(document.documentElement).fontSize) / Number(getComputedStyle(document.documentElement).getPropertyValue('--text') || 1)")
 		k.do(chromedp.Click(chromedp.CSS("#larger")))
 		if after := js[float64](k, "parseFloat(getComputedStyle(document.documentElement).fontSize)"); math.Abs(after/before-larger) > 0.01 {
 			t.Errorf("the text is %g times as large, want %g", after/before, larger)
+		}
+		if name, want := js[string](k, "document.querySelector('#larger').ariaLabel"), fmt.Sprintf("Text size %d of 3", (i+1)%3+1); name != want || js[string](k, "document.querySelector('#say').textContent") != want {
+			t.Errorf("text %g times as large is read out as %q", larger, name)
 		}
 		if js[bool](k, "document.documentElement.scrollWidth > innerWidth") {
 			t.Errorf("with text %g times as large the page is wider than the screen", larger)

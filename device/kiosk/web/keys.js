@@ -31,7 +31,7 @@ export function nameField(label) {
     if (!yes) return;
     draw();
     input.focus();
-    input.scrollIntoView({ block: 'center' });
+    view.scrollIntoView({ block: 'nearest' }); // above the keys: style.css, scroll-padding
   }
 
   /** @param {string} text typed at the caret, or with none what is before it deleted */
@@ -97,6 +97,9 @@ export function nameField(label) {
     if (e.key !== 'Escape' || keys.hidden) return;
     show(false);
     open.focus();
+  });
+  view.addEventListener('focusout', (e) => { // to another field, which they would cover
+    if (e.relatedTarget instanceof HTMLInputElement && e.relatedTarget !== input) show(false);
   });
   return { input, view };
 }

@@ -47,9 +47,13 @@ let screen;
 let again = () => {};
 /** @type {State} */
 let state;
+/** @type {ReturnType<typeof due> | undefined} */
+let lock; // of the whole device
 let here = false; // whether somebody is before the camera
 let tired = false; // whether they do not want to be looked at; until they leave
 
+let touched = 0; // when somebody did, by performance.now()
+for (const kind of ['pointerdown', 'keydown']) addEventListener(kind, () => { touched = performance.now(); });
 let door = -Infinity; // when the door was opened last, by performance.now()
 
 /** Says it to those who do not see the page. @param {string} text */
@@ -152,6 +156,7 @@ export function present() {
 /** The state of the device, asked for anew. */
 export async function refresh() {
   state = await get('/state', always);
+  lock = state.locked_until ? due(state.now, state.locked_until) : undefined;
   return state;
 }
 
@@ -187,15 +192,18 @@ function first(note) {
   const heading = title('idle.title');
   const view = stage(time.view, heading,
     asked ? el('p', { class: 'big' }, say('login.asks'), ' ', el('bdi', {}, asked.app)) : null, note ? el('p', { class: 'note' }, note) : null, words, trouble, wait, start);
-  const tick = setInterval(() => void check(), 5000);
+  const tick = setInterval(() => {
+    void check();
+    if (!here && performance.now() - touched > 30_000) anew(); // where no camera tells that they left
+  }, 5000);
   function paint() {
     trouble.hidden = state.missing.length === 0;
     trouble.textContent = missing();
-    if (state.locked_until && !locked) {
-      locked = countdown(state.now, state.locked_until, () => void check());
+    if (lock && !locked) {
+      locked = countdown(lock, () => void check());
       time.view.replaceWith(locked.view);
     }
-    if (!state.locked_until && locked) {
+    if (!lock && locked) {
       locked.leave();
       locked.view.replaceWith(time.view);
       locked = undefined;
@@ -239,14 +247,21 @@ function first(note) {
 }
 
 /**
- * An oval with a clock that runs down.
+ * When something is over, by performance.now(), and how long it is until then.
  * @param {string} now of the device
  * @param {string} until
+ */
+function due(now, until) {
+  const whole = Date.parse(until) - Date.parse(now);
+  return { whole, end: performance.now() + whole };
+}
+
+/**
+ * An oval with a clock that runs down.
+ * @param {ReturnType<typeof due>} when
  * @param {() => void} over
  */
-function countdown(now, until, over) {
-  const whole = Date.parse(until) - Date.parse(now);
-  const end = performance.now() + whole;
+function countdown({ whole, end }, over) {
   const count = el('span', { class: 'count', role: 'timer' });
   const o = oval(count);
   function paint() {
@@ -343,7 +358,9 @@ function closing(of) {
     else seconds -= 1;
     left.hidden = seconds > 15;
     left.textContent = say('closing', { seconds });
-    if (seconds <= 0) home();
+    if (seconds > 0) return;
+    home();
+    if (!here) anew();
   }, 1000);
   addEventListener('keydown', more);
   addEventListener('pointerdown', more);
@@ -358,8 +375,9 @@ function closing(of) {
 /** @param {Outcome} answer */
 function refused(answer) {
   const locked = answer.reasons.includes('locked-out');
+  const until = answer.locked_until ? due(answer.now, answer.locked_until) : undefined;
   show(() => {
-    const left = answer.locked_until ? countdown(answer.now, answer.locked_until, () => idle()) : undefined;
+    const left = until && countdown(until, () => idle());
     const reasons = answer.reasons.filter((r) => known(`reason.${r}`)).map((r) => el('p', {}, say(`reason.${r}`)));
     const retry = locked ? null : button(say('again'), () => scan(), 'main');
     return {
@@ -460,6 +478,7 @@ async function listen() {
       elsewhere = e instanceof Problem && e.kind === 'elsewhere';
     }
     clearTimeout(watch);
+    delete lamp.dataset.shows; // nobody tells any more
     if (elsewhere) {
       wait = 2000; // when the other window is closed, this one goes on
       if (screen?.name !== 'elsewhere') show(() => ({
@@ -544,11 +563,13 @@ const sizes = ['', 'large', 'larger'];
 /** Makes the text as large as that. @param {string} size */
 function enlarge(size) {
   document.documentElement.dataset.text = size;
-  larger.setAttribute('aria-label', say('text.larger'));
-  larger.setAttribute('aria-pressed', String(size !== ''));
+  larger.setAttribute('aria-label', say('text.size', { size: sizes.indexOf(size) + 1, of: sizes.length }));
 }
 const larger = /** @type {HTMLButtonElement} */ (document.getElementById('larger'));
-larger.addEventListener('click', () => enlarge(sizes[(sizes.indexOf(document.documentElement.dataset.text ?? '') + 1) % sizes.length]));
+larger.addEventListener('click', () => {
+  enlarge(sizes[(sizes.indexOf(document.documentElement.dataset.text ?? '') + 1) % sizes.length]);
+  announce(larger.getAttribute('aria-label') ?? ''); // a name that changes is not read out by itself
+});
 
 await speak(own());
 paintLanguages();
