@@ -341,7 +341,7 @@ func (m *Module) searchBy(ctx context.Context, by Instruction, probe Print) (slo
 		return 0, 0, false, err
 	}
 	defer release()
-	if probe.serial == 0 || probe.serial != m.scans || probe.resets != m.link.resets {
+	if probe.serial == 0 || probe.serial != m.scans || probe.starts != m.link.starts() {
 		return 0, 0, false, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
 	}
 	return m.searchLibrary(ctx, by)

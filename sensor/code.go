@@ -100,6 +100,7 @@ const (
 	HintSame     Hint = "use-same-finger"  // the captures of an enrolment do not belong together
 	HintLonger   Hint = "press-longer"     // lifted before the picture was whole
 	HintOther    Hint = "use-other-finger" // this one is enrolled already
+	HintAnew     Hint = "start-again"      // the module lost its power, and the captures of an enrolment with it
 )
 
 // RetryError is a no that the person can mend. It never counts as a failure.

@@ -77,7 +77,7 @@ func (m *Module) propose(ctx context.Context, probe Print, template []byte) (flo
 		return 0, err
 	}
 	defer release()
-	if probe.serial == 0 || probe.serial != m.scans || probe.resets != m.link.resets {
+	if probe.serial == 0 || probe.serial != m.scans || probe.starts != m.link.starts() {
 		return 0, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
 	}
 	m.loaded = true
@@ -134,7 +134,7 @@ func (m *Module) search(ctx context.Context, probe Print, templates [][]byte) (i
 	if err := m.checkIndex(ctx); err != nil {
 		return -1, err
 	}
-	if probe.serial == 0 || probe.serial != m.scans || probe.resets != m.link.resets {
+	if probe.serial == 0 || probe.serial != m.scans || probe.starts != m.link.starts() {
 		return -1, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
 	}
 	slot, _, found, err := m.searchLibrary(ctx, Search)

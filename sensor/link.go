@@ -41,10 +41,11 @@ type link struct {
 	known     bool // a module has introduced itself
 	dirty     bool // an answer may still be on its way
 	resyncing bool
-	careful   bool // somebody else\'s answers came
+	careful   bool // somebody else's answers came
 	owed      int  // bytes that may be on their way at most, beyond an answer
 	resets    int  // how often the module was found to have forgotten everything
 	readies   int  // how often something like the byte of a start-up (55) came by itself
+	silences  int  // how often nothing at all came for an answer: it may have been starting
 	meter     meter
 }
 
@@ -349,7 +350,11 @@ func (l *link) once(ctx context.Context, timeout time.Duration, i Instruction, p
 		l.dirty = true
 		return nil, err
 	}
+	skipped := l.in.Skipped
 	answer, err := l.answer(ctx, timeout, i)
+	if errors.Is(err, ErrTimeout) && len(l.in.buf) == 0 && l.in.Skipped == skipped {
+		l.silences++
+	}
 	l.careful = errors.Is(err, ErrProtocol)
 	took := time.Since(start)
 	if e := (*CodeError)(nil); err != nil && !errors.As(err, &e) {

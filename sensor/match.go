@@ -34,7 +34,7 @@ func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float
 		return 0, err
 	}
 	defer release()
-	stale := func() bool { return probe.serial == 0 || probe.serial != m.scans || probe.resets != m.link.resets }
+	stale := func() bool { return probe.serial == 0 || probe.serial != m.scans || probe.starts != m.link.starts() }
 	if stale() {
 		return 0, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
 	}

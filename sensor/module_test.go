@@ -580,41 +580,123 @@ func TestEveryInstruction(t *testing.T) {
 }
 
 // A module with the factory's password that loses its power in the middle of an
-// enrolment says so by its ready byte alone: the captures are taken anew, and none
-// of before is missing in the template unnoticed.
+// enrolment says so by its ready byte, by falling silent while it starts, or, of the
+// optical ones, by what is left of the first capture. The captures are taken anew,
+// and none of before is missing in the template unnoticed; the person is told, and is
+// not blamed for another finger.
 func TestResetInAnEnrolment(t *testing.T) {
-	for after := 1; after < 6; after++ {
-		for _, quirk := range []string{"quirk glitch off", "quirk glitch"} {
+	type when struct {
+		model, quirk string
+		hint         sensor.Hint // after which it happens
+		rests        bool        // and is over before anybody asks the module again
+	}
+	var cases []when
+	for _, hint := range []sensor.Hint{sensor.HintLift, sensor.HintNoFinger} {
+		cases = append(cases,
+			when{"r503", "glitch off", hint, false}, when{"r503", "glitch", hint, false}, when{"r503", "noready", hint, false},
+			when{"r307", "noready", hint, false}, when{"as608", "noready", hint, false},
+			when{"r503", "glitch", hint, true}, when{"r307", "noready", hint, true}, when{"as608", "noend", hint, true})
+	}
+	for _, c := range cases {
+		captures := modsim.Personalities[c.model].Buffers
+		for after := 1; after < captures; after++ {
 			synctest.Test(t, func(t *testing.T) {
-				s := newSim(t, "r503")
-				do(t, s, quirk)
+				s := newSim(t, c.model)
+				do(t, s, "quirk "+c.quirk)
 				m := wired(t, s)
-				next, cut, since := follow(t, s, "touch alice thumb"), false, 0
+				next, cut, told := follow(t, s, "touch alice thumb"), false, 0
+				var asked []int // for which capture, since then
 				template, err := m.Enrol(t.Context(), 0, func(step sensor.EnrolStep) {
 					next(step)
 					switch {
-					case !cut && step.Done == after && step.Hint == sensor.HintLift:
+					case !cut && step.Done == after && step.Hint == c.hint:
 						cut = true
 						do(t, s, "unplug", "plug")
-					case cut && step.Hint == sensor.HintNoFinger:
-						if since++; step.Done == 0 {
-							since = 0
+						if c.rests {
+							time.Sleep(time.Second) // of the bubble
 						}
+					case step.Hint == sensor.HintAnew:
+						told++
+						asked = nil
+					case step.Hint == sensor.HintNoFinger:
+						asked = append(asked, step.Done)
 					}
 				})
 				if err != nil {
-					t.Fatalf("after %d: %v", after, err)
+					t.Fatalf("%+v after %d: %v", c, after, err)
 				}
-				if since != 5 { // touches after the first of the new ones
-					t.Errorf("after %d: %d captures follow the first", after, since)
+				if told != 1 || asked[0] != 0 || len(slices.Compact(asked)) != captures {
+					t.Errorf("%+v after %d: told %d times, then %v were asked for", c, after, told, asked)
 				}
 				do(t, s, "touch alice thumb")
 				if ok, err := attempt(t, m, template, time.Minute); !ok {
-					t.Errorf("after %d: %v", after, err)
+					t.Errorf("%+v after %d: %v", c, after, err)
 				}
 			})
 		}
 	}
+}
+
+// A module whose supply breaks down at every capture is not enrolled on for ever.
+func TestResetAtEveryCapture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, "r307")
+		m := wired(t, s)
+		next := follow(t, s, "touch alice thumb")
+		_, err := m.Enrol(t.Context(), 0, func(step sensor.EnrolStep) {
+			if next(step); step.Done == 1 && step.Hint == sensor.HintLift {
+				do(t, s, "unplug", "plug")
+			}
+		})
+		if !errors.Is(err, sensor.ErrStale) || !strings.Contains(err.Error(), "reset 4 times") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// One packet that the wire loses is no reset: the first capture is still there, and
+// is not asked for again.
+func TestLostByteInAnEnrolmentIsNoReset(t *testing.T) {
+	for _, way := range []string{"in", "out"} {
+		for at := 0; at < 60; at += 7 {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSim(t, "r307")
+				m := wired(t, s)
+				next := follow(t, s, "touch alice thumb")
+				_, err := m.Enrol(t.Context(), 0, func(step sensor.EnrolStep) {
+					next(step)
+					switch {
+					case step.Done == 1 && step.Hint == sensor.HintLift:
+						do(t, s, "fault clear", fmt.Sprintf("fault %s drop %d", way, at))
+					case step.Hint == sensor.HintAnew:
+						t.Errorf("%s %d: begun anew", way, at)
+					}
+				})
+				if err != nil {
+					t.Errorf("%s %d: %v", way, at, err)
+				}
+			})
+		}
+	}
+}
+
+// A scan that the module forgot is none of the person's: it is no refusal.
+func TestResetAfterAScanIsStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, "r503")
+		m := wired(t, s)
+		template := enrol(t, m, s, "alice", "thumb")
+		do(t, s, "touch alice thumb")
+		p, err := m.Scan(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(t, s, "unplug", "plug")
+		time.Sleep(time.Second) // of the bubble: its ready byte comes
+		if score, err := m.Match(t.Context(), p, template); score != 0 || !errors.Is(err, sensor.ErrStale) {
+			t.Errorf("score %g: %v", score, err)
+		}
+	})
 }
 
 // A module whose power failed is dark; asked for the same light a while later it

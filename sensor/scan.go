@@ -3,6 +3,7 @@ package sensor
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 // next scan; a Print is only a receipt for it, good for Match until then.
 type Print struct {
 	serial uint64 // of the scan, 0 for none
-	resets int    // of the module before it
+	starts int    // of the module before it
 }
 
 // Scan waits for a finger, takes its picture (GetImageEx, else GenImg; manual pp.
@@ -99,13 +100,14 @@ func (m *Module) extract(ctx context.Context, buffer byte) (Print, error) {
 	if _, err := m.link.command(ctx, Img2Tz, buffer); err != nil {
 		return Print{}, err
 	}
-	return Print{serial: m.scans, resets: m.link.resets}, nil
+	return Print{serial: m.scans, starts: m.link.starts()}, nil
 }
 
 // await is scan for somebody who has the wire: it waits for a finger. taken is
 // called between the picture and its features, for which some units use the
-// picture's memory.
-func (m *Module) await(ctx context.Context, buffer byte, taken func() error) error {
+// picture's memory. Where close, it looks so often that the module cannot start
+// anew between two looks.
+func (m *Module) await(ctx context.Context, buffer byte, close bool, taken func() error) error {
 	for poll := pollFirst; ; poll = min(2*poll, pollMost) {
 		m.scans++
 		err := m.expose(ctx)
@@ -118,7 +120,12 @@ func (m *Module) await(ctx context.Context, buffer byte, taken func() error) err
 		if !isCode(err, NoFinger) {
 			return waited(ctx, retry(err))
 		}
-		if err := m.rest(ctx, poll, true); err != nil {
+		if close {
+			err = sleep(ctx, pollFirst)
+		} else {
+			err = m.rest(ctx, poll, true)
+		}
+		if err != nil {
 			return waited(ctx, err)
 		}
 	}
@@ -142,7 +149,7 @@ func (m *Module) Lifted(ctx context.Context) error {
 	}
 	defer release()
 	m.scans++
-	if err := waited(ctx, m.waitLifted(ctx)); err != nil {
+	if err := waited(ctx, m.waitLifted(ctx, false)); err != nil {
 		if r := (*RetryError)(nil); errors.As(err, &r) {
 			r.Hint = HintLift
 		}
@@ -151,8 +158,8 @@ func (m *Module) Lifted(ctx context.Context) error {
 	return nil
 }
 
-// waitLifted is Lifted for somebody who has the wire.
-func (m *Module) waitLifted(ctx context.Context) error {
+// waitLifted is Lifted for somebody who has the wire; close as for await.
+func (m *Module) waitLifted(ctx context.Context, close bool) error {
 	for {
 		_, err := m.link.command(ctx, GenImg)
 		if isCode(err, NoFinger) {
@@ -161,7 +168,12 @@ func (m *Module) waitLifted(ctx context.Context) error {
 		if e := (*CodeError)(nil); err != nil && !errors.As(err, &e) {
 			return err
 		}
-		if err := m.rest(ctx, pollFirst, false); err != nil {
+		if close {
+			err = sleep(ctx, pollFirst)
+		} else {
+			err = m.rest(ctx, pollFirst, false)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -209,6 +221,11 @@ type EnrolStep struct {
 // 0 means as many as it merges. A capture that did not
 // come out is asked for again until the context ends. progress may be nil.
 //
+// A module that loses its power forgets its captures, and would blame the finger or
+// merge the few of after: they are taken anew then, which progress is told
+// (HintAnew), and after the third time it is ErrStale. progress should return at once:
+// a module that starts while it is called may be overlooked.
+//
 // A *RetryError with HintSame means that the captures do not belong together (0A).
 func (m *Module) Enrol(ctx context.Context, captures int, progress func(EnrolStep)) ([]byte, error) {
 	return m.EnrolSeen(ctx, captures, progress, nil)
@@ -230,53 +247,89 @@ func (m *Module) EnrolSeen(ctx context.Context, captures int, progress func(Enro
 		captures = m.info.Buffers
 	}
 	m.loaded = true // the second capture goes there
-	starts := m.link.starts()
+	memory := memory{m: m}
 	var covered coverage
-	for done := 0; done < captures; {
-		progress(EnrolStep{Done: done, Of: captures, Hint: HintNoFinger})
-		var p Picture
-		err := m.await(ctx, byte(done+1), func() (err error) {
-			switch { // the finger may go while its picture is read
-			case see != nil:
-				progress(EnrolStep{Done: done, Of: captures, Hint: HintLift})
-				if p, err = m.upImage(ctx); err == nil {
-					err = see(done, p)
+	done, anew := 0, 0
+	// restarted begins anew where the captures so far are gone.
+	restarted := func(doubt, look bool) (bool, error) {
+		if done == 0 {
+			return false, nil
+		}
+		lost, err := memory.lost(ctx, doubt, look)
+		if err != nil || !lost {
+			return false, waited(ctx, err)
+		}
+		if anew++; anew > resetsMost {
+			return false, fmt.Errorf("sensor: %s was reset %d times in one enrolment; check its supply and its cable: %w", m.info.Port, anew, ErrStale)
+		}
+		done, covered = 0, coverage{}
+		progress(EnrolStep{Of: captures, Hint: HintAnew})
+		return true, nil
+	}
+	for {
+		for done < captures {
+			progress(EnrolStep{Done: done, Of: captures, Hint: HintNoFinger})
+			var p Picture
+			err := m.await(ctx, byte(done+1), done > 0, func() (err error) {
+				switch { // the finger may go while its picture is read
+				case see != nil:
+					progress(EnrolStep{Done: done, Of: captures, Hint: HintLift})
+					if p, err = m.upImage(ctx); err == nil {
+						err = see(done, p)
+					}
+				case m.covers():
+					progress(EnrolStep{Done: done, Of: captures, Hint: HintLift})
+					p, err = m.glance(ctx)
 				}
-			case m.covers():
-				progress(EnrolStep{Done: done, Of: captures, Hint: HintLift})
-				p, err = m.glance(ctx)
+				return err
+			})
+			whole := p.Pix != nil
+			var seen *Coverage
+			if r := (*RetryError)(nil); errors.As(err, &r) && ctx.Err() == nil {
+				progress(EnrolStep{Done: done, Of: captures, Hint: r.Hint})
+			} else if err != nil {
+				clear(p.Pix)
+				return nil, err
+			} else {
+				if done++; done == 1 {
+					if err := memory.begin(ctx); err != nil {
+						clear(p.Pix)
+						return nil, waited(ctx, err)
+					}
+				}
+				if whole && m.coverage {
+					c := covered.add(p)
+					seen = &c
+				}
 			}
-			return err
-		})
-		var seen *Coverage
-		if r := (*RetryError)(nil); errors.As(err, &r) && ctx.Err() == nil {
-			progress(EnrolStep{Done: done, Of: captures, Hint: r.Hint})
-		} else if err != nil {
+			clear(p.Pix)
+			// That there is no picture, after it was read whole, is what a module says
+			// that started in between.
+			again, err := restarted(whole && isCode(err, NoImage), false)
+			if err != nil {
+				return nil, err
+			}
+			if again {
+				seen = nil
+			}
+			progress(EnrolStep{Done: done, Of: captures, Hint: HintLift, Coverage: seen})
+			if err := m.waitLifted(ctx, true); err != nil {
+				return nil, waited(ctx, err)
+			}
+			if _, err := restarted(false, false); err != nil {
+				return nil, err
+			}
+		}
+		again, err := restarted(false, true)
+		if err != nil {
 			return nil, err
-		} else {
-			done++
-			if p.Pix != nil && m.coverage {
-				c := covered.add(p)
-				seen = &c
-			}
 		}
-		clear(p.Pix)
-		restarted := func() { // the captures so far are gone
-			if m.link.starts() == starts {
-				return
-			}
-			done, starts = 0, m.link.starts()
-			covered, seen = coverage{}, nil
+		if !again {
+			break
 		}
-		restarted()
-		progress(EnrolStep{Done: done, Of: captures, Hint: HintLift, Coverage: seen})
-		if err := m.waitLifted(ctx); err != nil {
-			return nil, waited(ctx, err)
-		}
-		restarted()
 	}
 	template, err := m.merge(ctx)
-	if m.link.starts() != starts { // in the last moment
+	if m.link.starts() != memory.starts { // in the last moment
 		clear(template)
 		return nil, errors.Join(fmt.Errorf("sensor: %s was reset meanwhile: %w; enrol again", m.info.Port, ErrStale), err)
 	}
@@ -285,6 +338,73 @@ func (m *Module) EnrolSeen(ctx context.Context, captures int, progress func(Enro
 	}
 	progress(EnrolStep{Done: captures, Of: captures})
 	return template, nil
+}
+
+// memory tells whether a module still has the captures of an enrolment. One with a
+// password says that it was reset (21), one that sends a ready byte too. The
+// others are deaf while they start, 50 ms or more, so that who asks all the time
+// gets no answer once; and the optical ones can be asked for the first capture, by
+// UpChar, whether it is what it was.
+type memory struct {
+	m      *Module
+	starts int   // when the first capture was taken
+	quiet  int   // silences up to which all was well
+	first  *hash // the first capture's, nil where it cannot be read
+}
+
+// begin is called with the first capture taken.
+func (k *memory) begin(ctx context.Context) error {
+	*k = memory{m: k.m, starts: k.m.link.starts(), quiet: k.m.link.silences}
+	if k.m.info.Buffers != 2 { // the R503 reads its newest template, whichever buffer is named
+		return nil
+	}
+	var err error
+	k.first, _, err = k.read(ctx, 1)
+	return err
+}
+
+// read is what a buffer holds, nil where that is nothing or nothing of use; told is
+// false where the wire lost it.
+func (k *memory) read(ctx context.Context, buffer byte) (held *hash, told bool, err error) {
+	b, err := k.m.link.fetch(ctx, maxTemplate, anySize, UpChar, buffer)
+	defer clear(b)
+	e := (*CodeError)(nil)
+	switch {
+	case errors.As(err, &e), err == nil && checkTemplate(b) != nil:
+		return nil, true, nil
+	case err != nil && ctx.Err() == nil && damaged(err):
+		return nil, false, nil
+	case err != nil:
+		return nil, false, err
+	}
+	h := hash(sha256.Sum256(b))
+	return &h, true, nil
+}
+
+// lost tells whether the captures are gone. doubt: something hints at it; look: the
+// module is asked even where nothing does.
+func (k *memory) lost(ctx context.Context, doubt, look bool) (bool, error) {
+	l := k.m.link
+	doubt = doubt || l.silences != k.quiet
+	if l.starts() != k.starts || k.first == nil || !doubt && !look {
+		return doubt || l.starts() != k.starts, nil
+	}
+	now, told, err := k.read(ctx, 1)
+	switch {
+	case err != nil || !told:
+		return doubt, err
+	case l.starts() != k.starts || now == nil:
+		return true, nil
+	case *now == *k.first:
+		k.quiet = l.silences
+		return false, nil
+	}
+	other, _, err := k.read(ctx, 2)
+	if err != nil || other != nil && *other == *now { // it reads the newest, like the R503
+		k.first = nil
+		return doubt, err
+	}
+	return true, nil
 }
 
 // covers tells whether an enrolment reads pictures: where it is asked for, and

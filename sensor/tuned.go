@@ -52,6 +52,9 @@ const (
 	// 57600 baud that leaves out the optical units, whose pictures take 7 s.
 	coverageMost = 4 * time.Second
 
+	// An enrolment begins anew so often after a reset: more are no accident.
+	resetsMost = 3
+
 	// With a wake line, a look all the same after this long: a person at a reader
 	// whose wire came off waits no longer. The R503 answers a touch within 120 ms.
 	wakePoll = 2 * time.Second

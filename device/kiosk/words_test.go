@@ -38,7 +38,7 @@ func TestEveryLanguageHasEveryWord(t *testing.T) {
 	}
 	for _, h := range []sensor.Hint{
 		sensor.HintNoFinger, sensor.HintAgain, sensor.HintClean, sensor.HintFlat, sensor.HintLift, sensor.HintSame,
-		sensor.HintLonger, sensor.HintOther,
+		sensor.HintLonger, sensor.HintOther, sensor.HintAnew,
 	} {
 		needed["hint."+string(h)] = true
 	}
