@@ -128,6 +128,7 @@ nightly: ## what is too long for CI: long fuzzing, full fault and power-cut swee
 	GUARD_CUTS=60 $(GO) test -timeout 60m -v -run PowerCut ./firmware/qemu
 	$(MAKE) pico
 	FACEPRINT_TORTURE=10000,5000 $(GO) test -timeout 90m -v -run 'Killed|PowerCut' ./store | grep -v event=
+	FACEPRINT_TPM_KILLS=2000 $(GO) test -timeout 60m -v -run Killed ./store/tpm | grep -v event=
 	FACEPRINT_LARGE=100000,1000000 $(GO) test -timeout 60m -run '^$$' -bench LargeVault -benchtime 20000x ./store
 	FACEPRINT_SCRIPTS=1000000 $(GO) test -run FaultScripts -timeout 4h ./sensor
 	FACEPRINT_FINGERS=30 $(GO) test -v -run MisfitsOfHonestScans ./sensor/host
