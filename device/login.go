@@ -45,8 +45,11 @@ const maxAccount = 255
 // checkAccount refuses what cannot be the name of an account (passwd(5),
 // systemd's relaxed rules), before it is used as a key.
 func checkAccount(account string) error {
+	if len(account) > maxAccount {
+		return fmt.Errorf("device: an account's name has at most %d bytes, this one %d: %w", maxAccount, len(account), ErrRequest)
+	}
 	bad := func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`:/\"'`, r) || r == '�' }
-	if account == "" || len(account) > maxAccount || account == "." || account == ".." ||
+	if account == "" || account == "." || account == ".." ||
 		strings.HasPrefix(account, "-") || strings.ContainsFunc(account, bad) || strings.Trim(account, "0123456789") == "" {
 		return fmt.Errorf("device: %.40q is no name of an account: %w", account, ErrRequest)
 	}

@@ -107,6 +107,14 @@ func TestAnAccountIsOnePersons(t *testing.T) {
 			t.Errorf("the account name %q: %v", name, err)
 		}
 	}
+	for _, n := range []int{250, maxAccount} {
+		long := strings.Repeat("a", n)
+		if err := d.AllowLogin(bob, long); err != nil {
+			t.Errorf("an account's name of %d bytes: %v", n, err)
+		} else if err := d.RevokeLogin(long); err != nil {
+			t.Errorf("revoking an account's name of %d bytes: %v", n, err)
+		}
+	}
 	if err := d.RevokeLogin("ward"); err != nil {
 		t.Fatal(err)
 	}

@@ -115,6 +115,47 @@ func TestOlderRecordsAreRefused(t *testing.T) {
 	v.open(t)
 }
 
+// The longest that the doors above let through (client.Enrolment, device's
+// maxAccount), in the characters that JSON makes longest, is kept; what they do
+// not is refused with the name of the part and its limit.
+func TestLongestThatIsLetThroughIsKept(t *testing.T) {
+	v := newVault(t)
+	long := func(n int) string { return strings.Repeat("<", n) }
+	c := Consent{At: noon, TextVersion: long(64), Language: long(35), Witness: strings.Repeat("\u2028", 128)}
+	p := Person{ID: NewUserID(), Name: long(MaxName), Created: noon, Consent: c}
+	account := strings.Repeat("a", 255) // LOGIN_NAME_MAX
+	if err := v.Update(func(tx *Tx) error {
+		err := tx.AddPerson(p)
+		for range 2 * MaxConsents {
+			p.Agree(c)
+		}
+		return errors.Join(err, tx.PutPerson(p),
+			tx.PutRecord(Record{Kind: "login", User: p.ID, Key: account, Value: []byte("{}")}),
+			tx.PutRecord(Record{Kind: "keyring", User: p.ID, Key: account, Value: make([]byte, MaxRecord)}))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.reopen(t); err != nil {
+		t.Fatal(err)
+	}
+	for says, change := range map[string]func(*Tx) error{
+		"a record's key has 1 to 256 bytes, this one 257": func(tx *Tx) error {
+			return tx.PutRecord(Record{Kind: "login", Key: account + "aa", Value: []byte("{}")})
+		},
+		"a record's kind has 1 to 128 bytes, this one 129": func(tx *Tx) error { return tx.PutRecord(Record{Kind: long(129), Key: "1", Value: []byte("{}")}) },
+		"a consent whose text's version has 70000 bytes, at most 512": func(tx *Tx) error {
+			q := p
+			q.Consent.TextVersion = long(70000)
+			return tx.PutPerson(q)
+		},
+		"a secret's name has 1 to 128 bytes, this one 2000": func(tx *Tx) error { return tx.SetSecret(long(2000), nil) },
+	} {
+		if err := v.Update(change); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), says) {
+			t.Errorf("says %v, want %q", err, says)
+		}
+	}
+}
+
 // What is wrong with a record is said of that one, as far as it can be known.
 func TestWrongRecordIsNamed(t *testing.T) {
 	v, p := filled(t)

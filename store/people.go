@@ -26,6 +26,9 @@ func (tx *Tx) personKey(user UserID) (cipher.AEAD, error) {
 // consent (ErrNoConsent) and an id that is taken (ErrExists).
 func (tx *Tx) AddPerson(p Person) error {
 	p.Templates = 0
+	if err := p.Consent.sizes(); err != nil {
+		return err
+	}
 	b, err := encode(p)
 	if err != nil {
 		return err
@@ -55,6 +58,11 @@ func (tx *Tx) PutPerson(p Person) error {
 	old, err := tx.Person(p.ID)
 	if err != nil {
 		return err
+	}
+	if p.Consent != old.Consent {
+		if err := p.Consent.sizes(); err != nil {
+			return err
+		}
 	}
 	p.Templates = old.Templates
 	return tx.putPerson(p)

@@ -48,8 +48,11 @@ func (tx *Tx) Secret(name string) ([]byte, error) {
 
 // SetSecret seals one with the root key.
 func (tx *Tx) SetSecret(name string, value []byte) error {
-	if name == "" || len(value) > MaxRecord {
-		return fmt.Errorf("store: secret %q of %d bytes: %w", name, len(value), ErrInvalid)
+	if name == "" || len(name) > MaxLabel {
+		return fmt.Errorf("store: a secret's name has 1 to %d bytes, this one %d: %w", MaxLabel, len(name), ErrInvalid)
+	}
+	if len(value) > MaxRecord {
+		return fmt.Errorf("store: secret %s of %d bytes, at most %d are taken: %w", name, len(value), MaxRecord, ErrInvalid)
 	}
 	return tx.put(bucketSecrets, []byte(name), value)
 }
@@ -64,8 +67,14 @@ type Record struct {
 }
 
 func (r Record) place() ([]byte, error) {
-	if r.Kind == "" || r.Key == "" || strings.ContainsAny(r.Kind, "/") || len(r.Kind)+len(r.Key) > 2*MaxLabel {
+	if r.Kind == "" || r.Key == "" || strings.ContainsAny(r.Kind, "/") {
 		return nil, fmt.Errorf("store: record %q/%q/%q: %w", r.Kind, r.User, r.Key, ErrInvalid)
+	}
+	if len(r.Kind) > MaxLabel {
+		return nil, fmt.Errorf("store: a record's kind has 1 to %d bytes, this one %d: %w", MaxLabel, len(r.Kind), ErrInvalid)
+	}
+	if len(r.Key) > MaxRecordKey {
+		return nil, fmt.Errorf("store: a record's key has 1 to %d bytes, this one %d: %w", MaxRecordKey, len(r.Key), ErrInvalid)
 	}
 	if r.User != "" {
 		if _, err := ParseUserID(string(r.User)); err != nil {

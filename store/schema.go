@@ -105,6 +105,17 @@ func (c Consent) check() error {
 	return nil
 }
 
+// sizes is checked where a consent is written, and not where it is read: what was
+// kept before there was a limit stays.
+func (c Consent) sizes() error {
+	for what, text := range map[string]string{"version": c.TextVersion, "language": c.Language, "witness": c.Witness} {
+		if len(text) > maxConsent {
+			return fmt.Errorf("store: a consent whose text's %s has %d bytes, at most %d are taken: %w", what, len(text), maxConsent, ErrInvalid)
+		}
+	}
+	return nil
+}
+
 // Agree replaces the consent and keeps the one before.
 func (p *Person) Agree(c Consent) {
 	p.Earlier = append(p.Earlier, p.Consent)
@@ -132,11 +143,13 @@ type Person struct {
 
 // Limits of what is stored, in bytes, so that nobody fills the disk.
 const (
-	MaxName     = 128
-	MaxTemplate = 64 << 10
-	MaxRecord   = 64 << 10
-	MaxLabel    = 128
-	MaxConsents = 32 // of one person; older ones are dropped
+	MaxName      = 128
+	MaxTemplate  = 64 << 10
+	MaxRecord    = 64 << 10
+	MaxRecordKey = 256
+	MaxLabel     = 128
+	MaxConsents  = 32  // of one person; older ones are dropped
+	maxConsent   = 512 // each text of one, as it is written
 )
 
 func (p Person) check() error {
