@@ -121,7 +121,7 @@ func (d *Device) keyring(account, grant string, create bool) (secret []byte, err
 		}
 		secret = k.Secret
 		if err != nil {
-			return err
+			return fmt.Errorf("device: the secret of the keyring of %s; forget it ('faceprint login keyring %s --off') and have a new one made: %w", account, account, err)
 		}
 		_, err = tx.Append(store.Entry{At: d.hw.Now(), Kind: "keyring", User: user, Outcome: outcome})
 		return err

@@ -249,3 +249,49 @@ func TestADamagedKeyringIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// A record of a keyring that is damaged, as by a failing card, keeps nobody out
+// and can be taken away: the keyring stays locked, that is all.
+func TestADamagedKeyringStaysLocked(t *testing.T) {
+	w, alice, _ := withKeyring(t)
+	damage := func() {
+		t.Helper()
+		short := store.Collection[struct {
+			Secret []byte `json:"secret"`
+		}]("keyring")
+		if err := w.d.vault.Update(func(tx *store.Tx) error {
+			return short.Put(tx, alice, "alice", struct {
+				Secret []byte `json:"secret"`
+			}{[]byte("too short")})
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	damage()
+	d := w.login("alice")
+	if !d.Granted {
+		t.Fatalf("a login by face and finger: %+v", d)
+	}
+	if secret, err := w.d.OpenKeyring("alice", d.Grant); !errors.Is(err, store.ErrCorrupt) || secret != nil {
+		t.Errorf("opened with %q, %v", secret, err)
+	}
+	if d, err := w.d.LoginPIN(t.Context(), "alice", Request{}, []byte("271828")); err != nil || d.Granted {
+		t.Errorf("a wrong PIN: %+v, %v", d, err)
+	}
+	if all, err := w.d.Logins(); err != nil || len(all) != 1 || !all[0].Keyring {
+		t.Errorf("listed: %+v, %v", all, err)
+	}
+	if err := w.d.ForgetKeyring("alice"); err != nil {
+		t.Errorf("taking it away: %v", err)
+	}
+	if e := w.lastEntry(); e.Kind != "keyring" || e.Outcome != "removed" {
+		t.Errorf("%+v", e)
+	}
+	if d, secret, err := w.d.SetKeyring(t.Context(), "alice", Request{}); err != nil || !d.Granted || keyringOf(secret).Check() != nil {
+		t.Errorf("a new one: %+v, %v", d, err)
+	}
+	damage()
+	if err := w.d.RevokeLogin("alice"); err != nil {
+		t.Errorf("revoking the login: %v", err)
+	}
+}
