@@ -664,6 +664,9 @@ func (d *Device) record(kind string, r Request, before lockouts, dec *Decision, 
 		if by := cmp.Or(r.Phone, ev.phone.By); by != "" {
 			reasons = append(reasons, "phone:"+by) // which one, as where it was paired
 		}
+		if ev.pin.Compared && kind != "pin" {
+			reasons = append(reasons, "by:"+string(PIN)) // no score tells it
+		}
 		e, err := tx.Append(store.Entry{At: d.hw.Now(), Kind: kind, User: found, Outcome: outcome, Reasons: reasons, Scores: ev.scores()})
 		dec.Audit = e.Seq
 		return err

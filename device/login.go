@@ -182,7 +182,7 @@ func (d *Device) LoginPIN(ctx context.Context, account string, r Request, pin []
 		return Decision{}, err
 	}
 	r.Scope = Vouch
-	return d.AuthenticatePIN(ctx, r, "", pin)
+	return d.authenticatePIN(ctx, r, "login", "", pin)
 }
 
 // Fingers are the labels of the person's fingers, in order and each once; one

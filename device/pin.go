@@ -228,6 +228,11 @@ func (d *Device) hash(ctx context.Context) (release func(), err error) {
 // name that nobody has is refused like a wrong PIN, after as long. The PIN is
 // wiped.
 func (d *Device) AuthenticatePIN(ctx context.Context, r Request, name string, pin []byte) (Decision, error) {
+	return d.authenticatePIN(ctx, r, "pin", name, pin)
+}
+
+// authenticatePIN does so; kind is of the audit entry.
+func (d *Device) authenticatePIN(ctx context.Context, r Request, kind, name string, pin []byte) (Decision, error) {
 	defer clear(pin)
 	if !d.policy.PIN {
 		return Decision{}, ErrPINForbidden
@@ -243,7 +248,7 @@ func (d *Device) AuthenticatePIN(ctx context.Context, r Request, name string, pi
 			return Decision{}, err
 		}
 	}
-	before, refused, err := d.count(r.Who, "pin")
+	before, refused, err := d.count(r.Who, kind)
 	if err != nil {
 		return Decision{}, err
 	}
@@ -267,5 +272,5 @@ func (d *Device) AuthenticatePIN(ctx context.Context, r Request, name string, pi
 	default:
 		ev.pin.Enrolled, ev.pin.Right = true, kept.matches(pin)
 	}
-	return d.conclude("pin", r, before, d.policy.Decide(ev.evidence()), ev, start)
+	return d.conclude(kind, r, before, d.policy.Decide(ev.evidence()), ev, start)
 }

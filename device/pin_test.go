@@ -106,6 +106,44 @@ func TestPINDecides(t *testing.T) {
 	}
 }
 
+// Who logs in by a PIN has logged in, and the record says so and how; what is
+// asked without a login stays a PIN's.
+func TestALoginByPINIsALogin(t *testing.T) {
+	now := time.Now()
+	d, vault, ids := withPIN(t, &now, map[string]string{"Ada": "271828"})
+	if err := d.AllowLogin(ids["Ada"], "ada"); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		try           func() (Decision, error)
+		kind, outcome string
+		reasons       []string
+	}{
+		"a login": {func() (Decision, error) { return d.LoginPIN(t.Context(), "ada", Request{}, []byte("271828")) }, "login", "granted", []string{"for:vouch", "by:pin"}},
+		"a wrong one": {
+			func() (Decision, error) { return d.LoginPIN(t.Context(), "ada", Request{}, []byte("271829")) }, "login", "refused",
+			[]string{"pin-no-match", "for:vouch", "by:pin"},
+		},
+		"no login": {func() (Decision, error) { return d.AuthenticatePIN(t.Context(), Request{}, "Ada", []byte("271828")) }, "pin", "granted", []string{"for:vouch"}},
+	} {
+		dec, err := c.try()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var e store.Entry
+		err = vault.View(func(tx *store.Tx) error {
+			entries, err := tx.Audit(dec.Audit-1, 1)
+			if err == nil && len(entries) == 1 {
+				e = entries[0]
+			}
+			return err
+		})
+		if err != nil || e.Kind != c.kind || e.Outcome != c.outcome || !slices.Equal(e.Reasons, c.reasons) || e.User != ids["Ada"] {
+			t.Errorf("%s: on record as %+v, %v", name, e, err)
+		}
+	}
+}
+
 func TestPINIsUnderTheSameLockout(t *testing.T) {
 	now := time.Now()
 	d, _, ids := withPIN(t, &now, map[string]string{"Ada": "271828"})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/device/api/client"
 )
 
@@ -85,6 +86,8 @@ func loginOutcome(d client.Decision, err error) (outcome, reason string) {
 		return "busy", ""
 	case errors.As(err, &p) && p.Type == client.ProblemPrefix+client.ProblemNotFound:
 		return string(client.Refused), "not-enrolled"
+	case errors.As(err, &p) && p.Type == client.ProblemPrefix+client.ProblemPIN && p.Status == http.StatusForbidden:
+		return string(client.Refused), string(device.PINForbidden)
 	case err != nil:
 		return "fault", ""
 	case d.Outcome == client.Granted:

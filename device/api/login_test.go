@@ -31,6 +31,8 @@ func TestLoginAnswersInLines(t *testing.T) {
 		{"retry", client.Decision{Outcome: client.Retry, Hints: []string{"too-dark"}}, nil, "retry", "too-dark"},
 		{"busy", client.Decision{}, busy, "busy", ""},
 		{"unknown account", client.Decision{}, unknown, "refused", "not-enrolled"},
+		{"no PIN here", client.Decision{}, NewProblem(http.StatusForbidden, client.ProblemPIN, "", ""), "refused", "pin-forbidden"},
+		{"no such PIN", client.Decision{}, NewProblem(http.StatusUnprocessableEntity, client.ProblemPIN, "", ""), "fault", ""},
 		{"fault", client.Decision{}, fault, "fault", ""},
 		{"fault beside a yes", client.Decision{Outcome: client.Granted}, fault, "fault", ""},
 		{"zero", client.Decision{}, nil, "refused", ""},

@@ -298,8 +298,8 @@ async function waiting() {
   }));
 }
 
-// came is the outcome of an entry: who was vouched for was not let in.
-const came = (e) => (e.outcome === "granted" && (e.reasons ?? []).some((r) => r.startsWith("for:") && r !== "for:enter") ? "vouched" : e.outcome);
+// came is the outcome of an entry: who was vouched for was not let in, but by a login.
+const came = (e) => (e.kind !== "login" && e.outcome === "granted" && (e.reasons ?? []).some((r) => r.startsWith("for:") && r !== "for:enter") ? "vouched" : e.outcome);
 
 async function past() {
   const { entries } = await (await ask("GET", "/v1/history?limit=20")).json();
