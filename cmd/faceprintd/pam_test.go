@@ -242,20 +242,21 @@ func TestPamFaceprint(t *testing.T) {
 			return p
 		}
 		m.sim(t, "touch mallory right-index-finger")
+		before := m.audited(t, "login", "granted")
 		granted(t, after("wait pin", "271828"))
-		if got := m.audited(t, "pin", "granted"); got != 1 {
-			t.Errorf("%d yes by PIN are recorded", got)
+		if got := m.audited(t, "login", "granted"); got != before+1 {
+			t.Errorf("%d logins by PIN are recorded, want 1", got-before)
 		}
 		granted(t, after("wait pin", password))
-		before := m.audited(t, "pin", "refused")
+		before = m.audited(t, "login", "refused")
 		p := after("wait pin", "314159")
 		p.says(t, "That is not your PIN.")
 		refused(t, p)
-		if got := m.audited(t, "pin", "refused"); got != before+1 {
-			t.Errorf("%d wrong PINs are recorded, want 1", got-before)
+		if got := m.audited(t, "login", "refused"); got != before+2 {
+			t.Errorf("%d refusals are recorded, want that of the finger and that of the PIN", got-before)
 		}
 		refused(t, after("wait pin", "2718281828459"), "not your PIN") // longer than any: a password
-		if got := m.audited(t, "pin", "refused"); got != before+1 {
+		if got := m.audited(t, "login", "refused"); got != before+3 {
 			t.Error("what is no PIN went to the device")
 		}
 		fresh(t)
@@ -663,7 +664,8 @@ func TestPamAnswerReader(t *testing.T) {
 	dir := t.TempDir()
 	q := question{Account: "alice", Nonce: "00112233445566778899aabbccddeeff"}
 	line := fmt.Sprintf(`{"nonce":%q,"account":%q,"hint":"closer","outcome":"granted","reason":"x"}`, q.Nonce, q.Account)
-	seeds := []string{grant(q), okHead + line + "\n" + line + "\n", line, strings.Repeat("x", 5000), okHead + strings.Repeat("{", 5000), okHead + strings.Repeat(line+"\n", 700)}
+	opened := fmt.Sprintf(`{"nonce":%q,"account":%q,"outcome":"granted","keyring":"abcdefghijklmnopqrstuvwxyz"}`, q.Nonce, q.Account)
+	seeds := []string{grant(q), okHead + line + "\n" + line + "\n", line, okHead + opened + "\n", opened, strings.Repeat("x", 5000), okHead + strings.Repeat("{", 5000), okHead + strings.Repeat(line+"\n", 700)}
 	const nasty = "\"{}:,\\\x00\r\n\xff"
 	random := rand.New(rand.NewPCG(8, 8))
 	args := []string{}

@@ -17,19 +17,23 @@
 static size_t write_line(const struct answer *a, const char *line, size_t n, char *to, size_t size)
 {
 	/* The order of the keys is free: follow the order in which they came. */
-	const char *names[] = {"nonce", "account", "hint", "outcome", "reason"};
-	const char *values[] = {a->nonce, a->account, a->hint, a->outcome, a->reason};
+	const char *names[] = {"nonce", "account", "hint", "outcome", "reason", "keyring"};
+	const char *values[] = {a->nonce, a->account, a->hint, a->outcome, a->reason, a->keyring};
+	const size_t count = sizeof(names) / sizeof(names[0]);
+	/* A field that is added there is added here. */
+	_Static_assert(sizeof(*a) == sizeof(a->nonce) + sizeof(a->account) + sizeof(a->hint) + sizeof(a->outcome) +
+				     sizeof(a->reason) + sizeof(a->keyring), "a field of struct answer is missing here");
 	char key[24];
 	size_t used = 0;
 	to[used++] = '{';
 	for (size_t i = 1; i < n;) {
 		size_t f = 0;
-		for (; f < 5; f++) {
+		for (; f < count; f++) {
 			int k = snprintf(key, sizeof(key), "\"%s\":", names[f]);
 			if (n - i >= (size_t)k && memcmp(line + i, key, (size_t)k) == 0)
 				break;
 		}
-		MUST(f < 5);
+		MUST(f < count);
 		int k = snprintf(to + used, size - used, "\"%s\":\"%s\"", names[f], values[f]);
 		MUST(k > 0 && (size_t)k < size - used);
 		used += (size_t)k;
