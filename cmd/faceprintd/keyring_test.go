@@ -69,14 +69,35 @@ func startKeyrings(t *testing.T) *keyrings {
 	return k
 }
 
-// login logs alice in, with the module's options, and runs the shell's lines in
-// her session.
-func (k *keyrings) login(t *testing.T, options, session string) *program {
+// keyringStack is the one that docs/login.md prints for a login screen of its own,
+// with the module's options and without what is this machine's.
+func keyringStack(t *testing.T, module string) string {
+	t.Helper()
+	b, err := os.ReadFile("../../docs/login.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, block := range strings.Split(string(b), "```") {
+		if i%2 == 0 || !strings.Contains(block, "pam_gnome_keyring.so") {
+			continue
+		}
+		stack := strings.NewReplacer("pam_faceprint.so wait timeout=20 keyring", module, "pam_unix.so", "pam_unix.so nodelay",
+			"@include common-account", "account required pam_permit.so", "@include common-session", "session required pam_permit.so").Replace(block)
+		if strings.Count(stack, module) != 1 || strings.Contains(stack, "@include") {
+			t.Fatalf("docs/login.md has another stack than was expected:%s", block)
+		}
+		return stack
+	}
+	t.Fatal("docs/login.md has no stack with pam_gnome_keyring")
+	return ""
+}
+
+// login logs alice in by the documented stack, with the module's options, and runs
+// the shell's lines in her session; those of before come first, as root.
+func (k *keyrings) login(t *testing.T, options, session string, before ...string) *program {
 	t.Helper()
 	pam := t.TempDir()
-	service := fmt.Sprintf("auth [success=1 default=ignore] %s services=faceprint-test socket=%s timeout=90 wait %s\nauth requisite pam_unix.so nodelay\n"+
-		"auth required pam_permit.so\nauth optional pam_gnome_keyring.so\naccount required pam_permit.so\n"+
-		"session required pam_permit.so\nsession optional pam_gnome_keyring.so auto_start\n", k.module, k.path("api.sock"), options) // docs/login.md
+	service := keyringStack(t, fmt.Sprintf("%s services=faceprint-test socket=%s timeout=90 wait %s", k.module, k.path("api.sock"), options))
 	if err := os.WriteFile(filepath.Join(pam, "faceprint-test"), []byte(service), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -90,12 +111,13 @@ func (k *keyrings) login(t *testing.T, options, session string) *program {
 	// locked tells, without asking anybody to unlock it.
 	script := fmt.Sprintf(`set -e
 mount --bind %s /etc/pam.d; mount --bind %s /etc/passwd; mount --bind %s /etc/shadow
+%s
 pamtester -I tty=/dev/tty7 -E XDG_RUNTIME_DIR=%s faceprint-test alice authenticate open_session
 cd /; exec setpriv --reuid 4711 --regid 4711 --clear-groups env -i PATH="$PATH" HOME=%s/home XDG_RUNTIME_DIR=%s dbus-run-session -- sh -c '
 	locked() { dbus-send --session --print-reply=literal --dest=org.freedesktop.secrets /org/freedesktop/secrets/collection/login \
 		org.freedesktop.DBus.Properties.Get string:org.freedesktop.Secret.Collection string:Locked 2>&1; }
 	gnome-keyring-daemon --start --components=secrets >/dev/null 2>&1
-	%s'`, pam, k.passwd["/etc/passwd"], k.passwd["/etc/shadow"], run, k.dir, run, session)
+	%s'`, pam, k.passwd["/etc/passwd"], k.passwd["/etc/shadow"], strings.Join(before, "\n"), run, k.dir, run, session)
 	return launch(t, exec.Command("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script))
 }
 
@@ -143,6 +165,14 @@ func TestKeyringIsOpenedByFaceAndFinger(t *testing.T) {
 	t.Run("the next one opens it", func(t *testing.T) {
 		here(t)
 		ends(t, k.login(t, "keyring", `locked; echo "found $(secret-tool lookup site example)"`), isOpen, "found hunter2")
+	})
+	t.Run("nobody comes in while the system goes down", func(t *testing.T) {
+		here(t)
+		before := k.audited(t, "login", "granted")
+		said, ok := k.login(t, "keyring", "locked", "mount -t tmpfs none /run; echo 'The system is going down.' >/run/nologin").end(t)
+		if ok || !strings.Contains(said, "going down") || k.audited(t, "login", "granted") != before {
+			t.Errorf("a login while /run/nologin is there: %v, %s", ok, said)
+		}
 	})
 	t.Run("a login by password does not", func(t *testing.T) {
 		k.sim(t, "touch mallory right-index-finger")
