@@ -93,8 +93,9 @@ when the device cannot. A keyring that exists is given it by its owner, in the
 desktop's own tool; one that does not is made with it at the next such login.
 
 Whoever passes for that person from now on has every password in the keyring.
-Asked again, it shows the same password. With --off the device forgets it; the
-keyring itself stays as it is. Takes root, login.keyring and policy.mode both.`,
+Asked again, it shows the same password. Takes root, login.keyring and
+policy.mode both. With --off the device forgets it, which takes an administrator
+only; the keyring itself stays as it is.`,
 		Example: "  faceprint login keyring alice\n  faceprint login keyring alice --off",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -256,15 +256,15 @@ func deviceProblem(err error) error {
 	case errors.As(err, &retry):
 		return api.NewProblem(http.StatusConflict, client.ProblemRetry, "not done: "+plain(retry), "do what the hint says and try again")
 	case errors.Is(err, device.ErrBusy):
-		return api.NewProblem(http.StatusConflict, client.ProblemBusy, err.Error(), "try again when it is done")
+		return api.NewProblem(http.StatusConflict, client.ProblemBusy, plain(err), "try again when it is done")
 	case errors.Is(err, device.ErrUnknown):
 		return api.NewProblem(http.StatusNotFound, client.ProblemNotFound, "nobody has that id", "'faceprint people' lists those enrolled")
 	case errors.Is(err, device.ErrAccount):
-		return api.NewProblem(http.StatusNotFound, client.ProblemNotFound, err.Error(), "'faceprint login' lists the accounts, 'faceprint login allow PERSON ACCOUNT' adds one")
+		return api.NewProblem(http.StatusNotFound, client.ProblemNotFound, plain(err), "'faceprint login' lists the accounts, 'faceprint login allow PERSON ACCOUNT' adds one")
 	case errors.Is(err, device.ErrNoKeyring):
 		return api.NewProblem(http.StatusNotFound, client.ProblemNotFound, plain(err), "'faceprint login keyring ACCOUNT' lets it")
 	case errors.Is(err, device.ErrAccountTaken):
-		return api.NewProblem(http.StatusConflict, client.ProblemDuplicate, err.Error(), "an account is one person's; 'faceprint login revoke ACCOUNT' frees it")
+		return api.NewProblem(http.StatusConflict, client.ProblemDuplicate, plain(err), "an account is one person's; 'faceprint login revoke ACCOUNT' frees it")
 	case errors.Is(err, device.ErrDuplicate):
 		return api.NewProblem(http.StatusConflict, client.ProblemDuplicate, plain(err), "'faceprint identify' tells who it is; add to that person, or forget them first")
 	case errors.Is(err, device.ErrMixed):
@@ -272,15 +272,15 @@ func deviceProblem(err error) error {
 	case errors.Is(err, device.ErrReplay):
 		return api.NewProblem(http.StatusForbidden, client.ProblemRefused, plain(err), "find out what is plugged in between the camera and this device; 'faceprint audit' has the entry")
 	case errors.Is(err, device.ErrLeft):
-		return api.NewProblem(http.StatusConflict, client.ProblemLeft, err.Error(), "nothing was stored; begin again")
+		return api.NewProblem(http.StatusConflict, client.ProblemLeft, plain(err), "nothing was stored; begin again")
 	case errors.Is(err, device.ErrPIN), errors.Is(err, device.ErrName):
-		return api.NewProblem(http.StatusUnprocessableEntity, client.ProblemPIN, err.Error(), "choose another one")
+		return api.NewProblem(http.StatusUnprocessableEntity, client.ProblemPIN, plain(err), "choose another one")
 	case errors.Is(err, device.ErrPINForbidden):
-		return api.NewProblem(http.StatusForbidden, client.ProblemPIN, err.Error(), "set policy.pin to allow it")
+		return api.NewProblem(http.StatusForbidden, client.ProblemPIN, plain(err), "set policy.pin to allow it")
 	case errors.Is(err, device.ErrConsent):
-		return api.NewProblem(http.StatusUnprocessableEntity, client.ProblemConsent, err.Error(), "show the text of /v1/consent and ask")
+		return api.NewProblem(http.StatusUnprocessableEntity, client.ProblemConsent, plain(err), "show the text of /v1/consent and ask")
 	case errors.Is(err, device.ErrRequest):
-		return api.NewProblem(http.StatusUnprocessableEntity, client.ProblemInvalid, err.Error(), "")
+		return api.NewProblem(http.StatusUnprocessableEntity, client.ProblemInvalid, plain(err), "")
 	}
 	return nil
 }

@@ -43,12 +43,16 @@ type Client struct {
 // not connect yet.
 func New(socket string) *Client {
 	var d net.Dialer
-	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return d.DialContext(ctx, "unix", socket)
+	return &Client{socket: socket, http: &http.Client{
+		Transport: &http.Transport{
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return d.DialContext(ctx, "unix", socket)
+			},
+			DisableCompression: true,
 		},
-		DisableCompression: true,
-	}}}
+		// What was asked for is done or refused, and nothing else in its place.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
 }
 
 // Close drops idle connections.
@@ -364,8 +368,19 @@ func call[T any](ctx context.Context, c *Client, method, path string, body any) 
 	return answer, nil
 }
 
-// do returns a response with a 2xx status; its body must be closed.
+// ErrName: what was to be named has no name, or one that no path can have.
+var ErrName = errors.New(`a name is missing, or is "." or ".."`)
+
+// do returns a response with a 2xx status; its body must be closed. A path with a
+// part that is empty or leads elsewhere is refused: it was made of a name that is
+// none, and the daemon would read another path in it.
 func (c *Client) do(ctx context.Context, method, path string, body any, accept string) (*http.Response, error) {
+	plain, _, _ := strings.Cut(path, "?")
+	for part := range strings.SplitSeq(strings.TrimPrefix(plain, "/"), "/") {
+		if part == "" || part == "." || part == ".." {
+			return nil, fmt.Errorf("client: %s %s: %w", method, plain, ErrName)
+		}
+	}
 	var r io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)

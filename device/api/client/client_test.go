@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,5 +76,59 @@ func TestStrangerOnTheSocket(t *testing.T) {
 			}
 			<-done
 		})
+	}
+}
+
+// An empty name, or one that leads to another path, is refused before anything is
+// asked, and no answer sends a request elsewhere: it would be done to another.
+func TestNamesLeadNowhereElse(t *testing.T) {
+	dir, err := os.MkdirTemp("", "fp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan string, 16)
+	mux := http.NewServeMux() // cleans paths, as the daemon's
+	mux.HandleFunc("DELETE /v1/logins/{account}", func(_ http.ResponseWriter, r *http.Request) { asked <- r.URL.Path })
+	mux.HandleFunc("DELETE /v1/logins/old", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/v1/logins/new", http.StatusTemporaryRedirect)
+	})
+	server := &http.Server{Handler: mux}
+	go func() { _ = server.Serve(l) }()
+	defer server.Close()
+	c := New(l.Addr().String())
+	defer c.Close()
+	for _, name := range []string{"", ".", ".."} {
+		for what, ask := range map[string]func() error{
+			"forget keyring": func() error { _, err := c.ForgetKeyring(t.Context(), name); return err },
+			"set keyring":    func() error { _, err := c.SetKeyring(t.Context(), name, Attempt{}); return err },
+			"allow login":    func() error { _, err := c.AllowLogin(t.Context(), name, "u"); return err },
+			"revoke login":   func() error { _, err := c.RevokeLogin(t.Context(), name); return err },
+			"set PIN":        func() error { _, err := c.SetPIN(t.Context(), name, NewPIN{}); return err },
+			"remove PIN":     func() error { _, err := c.RemovePIN(t.Context(), name); return err },
+			"forget":         func() error { _, err := c.Forget(t.Context(), name); return err },
+			"unlock":         func() error { _, err := c.Unlock(t.Context(), name); return err },
+			"renew":          func() error { _, err := c.Renew(t.Context(), name); return err },
+			"report":         func() error { _, err := c.Report(t.Context(), name); return err },
+			"person":         func() error { _, err := c.Person(t.Context(), name); return err },
+			"revoke phone":   func() error { _, err := c.RevokePhone(t.Context(), name); return err },
+		} {
+			if err := ask(); !errors.Is(err, ErrName) {
+				t.Errorf("%s %q: %v", what, name, err)
+			}
+		}
+	}
+	if _, err := c.RevokeLogin(t.Context(), "old"); err == nil {
+		t.Error("a redirect was followed")
+	}
+	if len(asked) != 0 {
+		t.Errorf("done to %s", <-asked)
+	}
+	if _, err := c.RevokeLogin(t.Context(), "a/b c"); err == nil || len(asked) != 1 || <-asked != "/v1/logins/a/b c" { // answered with nothing
+		t.Errorf("a strange name: %v", err)
 	}
 }
