@@ -161,11 +161,11 @@ func fill(op string) string {
 }
 
 func TestAccessMatrix(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can ask as others")
-	}
+	const config = "[camera]\nsource = \"/dev/video255\"\n[api]\nadmin_group = \"staff\"\nkiosk_group = \"games\"\n"
 	history := []string{"history"}
-	c := newCrowd(t, 128, "[camera]\nsource = \"/dev/video255\"\n[api]\nadmin_group = \"staff\"\nkiosk_group = \"games\"\n", history, history, history)
+	c := newCrowd(t, 128, config, history, history, history)
+	// Another device, with which the same phones are paired, and one more.
+	other := gather(t, &crowd{phones: slices.Clone(c.phones)}, len(c.phones)+1, config)
 
 	t.Run("socket", func(t *testing.T) {
 		ops := append(operationsOf(t, c.described(t)), askKeyring)
@@ -181,13 +181,25 @@ func TestAccessMatrix(t *testing.T) {
 			}
 		}
 		rank := map[string]int{"local": 1, "kiosk": 2, "admin": 3, "root": 4}
-		for role, groups := range map[string][]uint32{"local": nil, "kiosk": {60}, "admin": {50}} { // games and staff of base-passwd
-			for n, status := range c.askAs(t, groups, asked) {
-				op := asked[n]
-				if forbidden := status == http.StatusForbidden; forbidden != (rank[role] < rank[onSocket[op]]) {
-					t.Errorf("%s on the socket as %s: %d, it needs %s", op, role, status, onSocket[op])
+		for role, groups := range map[string][]uint32{"local": {}, "kiosk": {60}, "admin": {50}, "self": nil} { // games and staff of base-passwd
+			t.Run(role, func(t *testing.T) {
+				is := role
+				if role == "self" {
+					is = "admin" // the daemon's own user
 				}
-			}
+				switch root := os.Geteuid() == 0; {
+				case role != "self" && !root:
+					t.Skip("only root can ask as others")
+				case role == "self" && root:
+					t.Skip("root may do everything")
+				}
+				for n, status := range c.askAs(t, groups, asked) {
+					op := asked[n]
+					if forbidden := status == http.StatusForbidden; forbidden != (rank[is] < rank[onSocket[op]]) {
+						t.Errorf("%s on the socket as %s: %d, it needs %s", op, role, status, onSocket[op])
+					}
+				}
+			})
 		}
 	})
 
@@ -227,7 +239,7 @@ func TestAccessMatrix(t *testing.T) {
 				t.Errorf("%s on the phones' listener has no row", op)
 				continue
 			}
-			for i, role := range []string{"nobody", "stranger", "moved", "stale", "revoked", "limited", "paired"} {
+			for i, role := range []string{"nobody", "stranger", "elsewhere", "relayed", "moved", "stale", "revoked", "limited", "paired"} {
 				asker := others + n
 				switch role {
 				case "revoked":
@@ -238,7 +250,7 @@ func TestAccessMatrix(t *testing.T) {
 				if role == "limited" && op == "DELETE /v1/me" {
 					asker = len(c.phones) - 1 // it is the asker's end
 				}
-				status := c.askOver(t, 10*(n+1)+i, asker, role, fill(op))
+				status := c.askOver(t, other, 10*(n+1)+i, asker, role, fill(op))
 				want := "in"
 				switch {
 				case op == "POST /v1/pair" || op == "POST /v1/session":
@@ -283,7 +295,8 @@ func (c *crowd) described(t *testing.T) io.Reader {
 	return bytes.NewReader(b)
 }
 
-// askAs asks over the socket as a user who is nobody, in these groups.
+// askAs asks over the socket as a user who is nobody, in these groups; nil is as
+// whoever runs the test.
 func (c *crowd) askAs(t *testing.T, groups []uint32, ops []string) []int {
 	t.Helper()
 	// A copy in a folder that everybody can enter.
@@ -307,7 +320,9 @@ func (c *crowd) askAs(t *testing.T, groups []uint32, ops []string) []int {
 	cmd := exec.Command(dir + "/ask")
 	cmd.Env = []string{askAs + "=" + c.path("api.sock")}
 	cmd.Dir = dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534, Groups: groups}}
+	if groups != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534, Groups: groups}}
+	}
 	var in strings.Builder
 	for _, op := range ops {
 		in.WriteString(fill(op) + "\n")
@@ -332,8 +347,8 @@ func (c *crowd) askAs(t *testing.T, groups []uint32, ops []string) []int {
 }
 
 // askOver asks over the phones' listener, from an address of its own, as phone
-// n in a role.
-func (c *crowd) askOver(t *testing.T, house, n int, role, op string) int {
+// n in a role. Other is another device, which knows the phone too.
+func (c *crowd) askOver(t *testing.T, other *crowd, house, n int, role, op string) int {
 	t.Helper()
 	conn, binding, err := c.dialFrom(house)
 	if err != nil {
@@ -350,6 +365,20 @@ func (c *crowd) askOver(t *testing.T, house, n int, role, op string) int {
 	switch role {
 	case "moved":
 		r.Binding[0] ^= 1 // signed for another connection
+	case "elsewhere": // paired with the other device alone
+		key = other.phones[len(other.phones)-1]
+	case "relayed": // signed for the other device, by a phone that both know, and brought here
+		there, binding, err := other.dialFrom(house)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer there.Close()
+		r.Binding = binding
+		me := r
+		me.Method, me.Target, me.Body, me.Counter = "GET", "/v1/me", nil, r.Counter-1
+		if status := c.send(t, there, key, me); status != http.StatusOK {
+			t.Fatalf("the other device does not know the phone: %d", status)
+		}
 	case "stale":
 		fresh := r
 		fresh.Method, fresh.Target, fresh.Body = "GET", "/v1/me", nil

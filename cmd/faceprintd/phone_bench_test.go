@@ -46,12 +46,18 @@ const phonesEach = 16
 // newCrowd puts phones into a vault and starts the daemon on it.
 func newCrowd(b testing.TB, phones int, config string, rights ...[]string) *crowd {
 	b.Helper()
+	return gather(b, &crowd{rights: rights}, phones, config)
+}
+
+// gather does so for a crowd that has some phones, or all, already.
+func gather(b testing.TB, c *crowd, phones int, config string) *crowd {
+	b.Helper()
 	dir, err := os.MkdirTemp("", "fp") // short enough for a socket's path
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { os.RemoveAll(dir) })
-	c := &crowd{daemon: &daemon{dir: dir}, rights: rights}
+	c.daemon = &daemon{dir: dir}
 	user, err := c.seed(phones)
 	if err != nil {
 		b.Fatal(err)
@@ -62,9 +68,7 @@ func newCrowd(b testing.TB, phones int, config string, rights ...[]string) *crow
 	}
 	c.start(b)
 	b.Cleanup(func() { c.stop(b) })
-	if _, err := c.client.Ready(b.Context(), 20*time.Second); err != nil {
-		b.Fatal(err)
-	}
+	c.ready(b, "phones")
 	invited, err := c.client.Invite(b.Context(), client.Invite{User: user})
 	if err != nil {
 		b.Fatal(err)
@@ -98,15 +102,17 @@ func (c *crowd) seed(phones int) (user string, err error) {
 			if n == phones {
 				return nil // the last person has room for an invitation
 			}
-			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+			if n == len(c.phones) {
+				key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+				if err != nil {
+					return err
+				}
+				c.phones = append(c.phones, key)
+			}
+			public, err := phoneclient.PublicKey(c.phones[n])
 			if err != nil {
 				return err
 			}
-			public, err := phoneclient.PublicKey(key)
-			if err != nil {
-				return err
-			}
-			c.phones = append(c.phones, key)
 			r := phone.Record{
 				User: string(id), Key: public.String(), Kind: phoneclient.App, Name: fmt.Sprint("Phone ", n), Paired: now, By: "admin", Rights: phone.Rights,
 			}
