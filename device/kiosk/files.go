@@ -33,9 +33,28 @@ var kinds = map[string]string{
 	".woff2": "font/woff2",
 }
 
-// comments of a script that have lines of their own: for readers of the source,
-// and a fifth of what a browser would load. Lines keep their numbers.
-var comments = regexp.MustCompile(`(?m)^[ \t]*(//.*|/\*\*(?:[^*]|\*[^/])*\*/[ \t]*)$`)
+// comments and indents of the page's files are for readers of the source, and a
+// quarter of what a browser would load. Lines keep their numbers. Comments of a
+// script have lines of their own, or name a type; no text in it is longer than its
+// line.
+var (
+	comments = map[string]*regexp.Regexp{
+		".js":  regexp.MustCompile(`(?m)^[ \t]*(//.*|/\*\*(?:[^*]|\*[^/])*\*/[ \t]*)$|/\*\* @type [^*]*\*/ ?`),
+		".css": regexp.MustCompile(`/\*(?:[^*]|\*[^/])*\*/`),
+	}
+	indents = regexp.MustCompile(`(?m)^[ \t]+`)
+)
+
+// served is a file as it is sent: without what is for its readers.
+func served(b []byte, ext string) []byte {
+	if c := comments[ext]; c != nil {
+		b = c.ReplaceAllFunc(b, func(c []byte) []byte { return bytes.Repeat([]byte{'\n'}, bytes.Count(c, []byte{'\n'})) })
+	}
+	if ext != ".woff2" {
+		b = indents.ReplaceAll(b, nil)
+	}
+	return b
+}
 
 func loadFiles() (files, error) {
 	all := files{byName: make(map[string]file)}
@@ -55,9 +74,7 @@ func loadFiles() (files, error) {
 		if !ok || name == "web/jsconfig.json" {
 			return nil // not for browsers
 		}
-		if path.Ext(name) == ".js" {
-			b = comments.ReplaceAllFunc(b, func(c []byte) []byte { return bytes.Repeat([]byte{'\n'}, bytes.Count(c, []byte{'\n'})) })
-		}
+		b = served(b, path.Ext(name))
 		sum := sha256.Sum256(b)
 		all.byName[strings.TrimPrefix(name, "web/")] = file{string(b), kind, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
 		return nil

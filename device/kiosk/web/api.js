@@ -5,11 +5,10 @@ const prefix = 'urn:faceprint:problem:';
 
 /** A no of the device that is no decision. */
 export class Problem extends Error {
-  /** @param {{type?: string, detail?: string, advice?: string}} p */
+  /** @param {{type?: string, detail?: string}} p */
   constructor(p) {
     super(p.detail ?? '');
     this.kind = (p.type ?? '').replace(prefix, '') || 'fault';
-    this.advice = p.advice ?? '';
   }
 }
 

@@ -4,8 +4,7 @@
 import { Problem, get, post } from './api.js';
 import { button, el } from './dom.js';
 import { nameField } from './keys.js';
-import { look } from './look.js';
-import { announce, home, named, refresh, show, stage, title, trouble, ways } from './main.js';
+import { home, measure, named, refresh, show, stage, title, trouble, ways } from './main.js';
 import { ended } from './oval.js';
 import { complain, field } from './pin.js';
 import { known, language, languages, say, when } from './words.js';
@@ -128,25 +127,13 @@ function naming(state) {
  * @param {Wish} wish
  */
 function capture(state, wish) {
-  show(() => {
-    const stop = new AbortController();
-    const see = look(state, wish.factors, say('capture.title'), announce);
-    void (async () => {
-      try {
-        const made = await post('/enrol', wish.finger ? wish : { ...wish, finger: undefined }, stop.signal);
-        await refresh();
-        if (!stop.signal.aborted) enrolled(state, made);
-      } catch (e) {
-        if (!stop.signal.aborted) notEnrolled(e, state, wish);
-      }
-    })();
-    return {
-      name: 'enrol', view: see.view, bar: ways(true), on: see.on,
-      leave() {
-        stop.abort();
-        see.leave();
-      },
-    };
+  measure('/enrol', wish.finger ? wish : { ...wish, finger: undefined }, {
+    name: 'enrol', factors: wish.factors, heading: 'capture.title',
+    then(made) {
+      void refresh().catch(() => {}); // somebody is enrolled; the stream notices what fails
+      enrolled(state, made);
+    },
+    fail: (e) => notEnrolled(e, state, wish),
   });
 }
 
@@ -200,23 +187,8 @@ function enrolled(state, made, tested) {
  * @param {Receipt} made
  */
 function test(state, made) {
-  show(() => {
-    const stop = new AbortController();
-    const see = look(state, state.factors, say('scan.title'), announce);
-    void (async () => {
-      try {
-        const outcome = await post('/identify', {}, stop.signal);
-        if (!stop.signal.aborted) enrolled(state, made, outcome.outcome);
-      } catch (e) {
-        if (!stop.signal.aborted) trouble(e, () => test(state, made));
-      }
-    })();
-    return {
-      name: 'scan', view: see.view, bar: [...ways(), button(say('cancel'), () => enrolled(state, made))], on: see.on,
-      leave() {
-        stop.abort();
-        see.leave();
-      },
-    };
+  measure('/identify', {}, {
+    heading: 'scan.title', bar: [...ways(), button(say('cancel'), () => enrolled(state, made))],
+    then: (answer) => enrolled(state, made, answer.outcome), fail: (e) => trouble(e, () => test(state, made)),
   });
 }

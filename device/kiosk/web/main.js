@@ -148,11 +148,6 @@ function anew() {
   if (language !== own()) void turn(own());
 }
 
-/** The state of the device, as it was last told. */
-export function present() {
-  return state;
-}
-
 /** The state of the device, asked for anew. */
 export async function refresh() {
   state = await get('/state', always);
@@ -278,36 +273,45 @@ function countdown({ whole, end }, over) {
   return { view: o.view, leave: () => clearInterval(tick) };
 }
 
-/** Looks who is there. @param {number} [round] how often already */
-function scan(round = 0) {
+/**
+ * Asks the device for something that it looks at people for, and shows what it
+ * sees meanwhile. Whoever leaves the screen ends it.
+ * @param {string} path
+ * @param {object} body
+ * @param {{name?: string, factors?: string[], heading: string, bar?: HTMLElement[], then: (answer: any) => void, fail: (e: unknown) => void, late?: () => void}} how
+ *   then is called with the answer while the screen is shown, late where it came too late
+ */
+export function measure(path, body, { name = 'scan', factors = state.factors, heading, bar = ways(true), then, fail, late }) {
   show(() => {
     const stop = new AbortController();
-    const see = look(state, state.factors, say('scan.title'), announce);
-    void run();
-    async function run() {
-      /** @type {Outcome} */
-      let answer;
-      try {
-        answer = await post('/identify', forLogin(), stop.signal);
-      } catch (e) {
-        if (!stop.signal.aborted) trouble(e, () => scan());
-        return;
-      }
-      if (stop.signal.aborted) return;
+    const see = look(state, factors, say(heading), announce);
+    void post(path, body, stop.signal).then((answer) => (stop.signal.aborted ? late?.() : then(answer))).catch((e) => {
+      if (!stop.signal.aborted) fail(e);
+    });
+    return {
+      name, view: see.view, bar, on: see.on,
+      leave() {
+        stop.abort();
+        see.leave();
+      },
+    };
+  });
+}
+
+/** Looks who is there. @param {number} [round] how often already */
+function scan(round = 0) {
+  measure('/identify', forLogin(), {
+    heading: 'scan.title',
+    /** @param {Outcome} answer */
+    then(answer) {
       if (answer.outcome !== 'retry') outcome(answer);
       else if (here && round < 3) scan(round + 1); // they are still trying
       else {
         tired = here;
         idle(answer.hints.map((h) => say(`hint.${h}`)).join(' '));
       }
-    }
-    return {
-      name: 'scan', view: see.view, bar: ways(true), on: see.on,
-      leave() {
-        stop.abort();
-        see.leave();
-      },
-    };
+    },
+    fail: (e) => trouble(e, () => scan()),
   });
 }
 

@@ -3,8 +3,7 @@
 
 import { get, post } from './api.js';
 import { button, el, svg } from './dom.js';
-import { look } from './look.js';
-import { announce, forLogin, home, outcome, show, stage, title, trouble, ways } from './main.js';
+import { announce, forLogin, home, measure, outcome, show, stage, title, trouble, ways } from './main.js';
 import { ended } from './oval.js';
 import { known, say, when } from './words.js';
 
@@ -17,27 +16,10 @@ import { known, say, when } from './words.js';
 
 /** Looks who is there, and asks their phone. @param {State} state */
 export function usePhone(state) {
-  show(() => {
-    const stop = new AbortController();
-    const see = look(state, ['face', 'phone'], say('phone.title'), announce);
-    void run();
-    async function run() {
-      try {
-        const answer = await post('/phone', forLogin(), stop.signal);
-        if (stop.signal.aborted) return;
-        if (answer.outcome === 'retry') unanswered(state, answer.hints);
-        else outcome(answer);
-      } catch (e) {
-        if (!stop.signal.aborted) trouble(e, () => usePhone(state));
-      }
-    }
-    return {
-      name: 'scan', view: see.view, bar: ways(true, 'phone'), on: see.on,
-      leave() {
-        stop.abort();
-        see.leave();
-      },
-    };
+  measure('/phone', forLogin(), {
+    factors: ['face', 'phone'], heading: 'phone.title', bar: ways(true, 'phone'),
+    then: (answer) => (answer.outcome === 'retry' ? unanswered(state, answer.hints) : outcome(answer)),
+    fail: (e) => trouble(e, () => usePhone(state)),
   });
 }
 
@@ -137,32 +119,21 @@ function confirm(state, note, chosen = ['approve']) {
  * @param {Right[]} may
  */
 function pair(state, may) {
-  show(() => {
-    const stop = new AbortController();
-    const see = look(state, state.factors, say('pair.look'), announce);
-    void run();
-    async function run() {
-      try {
-        const answer = await post('/phones', { rights: may }, stop.signal);
-        if (stop.signal.aborted) {
-          void post('/phones/hide').catch(() => {}); // the page's end hides it as well
-          return;
-        }
-        if (answer.code) shown(state, answer.code, answer.now);
-        else if (answer.outcome === 'retry') confirm(state, answer.hints.filter((/** @type {string} */ h) => known(`hint.${h}`)).map((/** @type {string} */ h) => say(`hint.${h}`)).join(' '), may);
-        else outcome(answer);
-      } catch (e) {
-        if (!stop.signal.aborted) trouble(e, home);
-      }
-    }
-    return {
-      name: 'scan', view: see.view, bar: [button(say('cancel'), home)], on: see.on,
-      leave() {
-        stop.abort();
-        see.leave();
-      },
-    };
+  measure('/phones', { rights: may }, {
+    heading: 'pair.look', bar: [button(say('cancel'), home)],
+    then(answer) {
+      if (answer.code) shown(state, answer.code, answer.now);
+      else if (answer.outcome === 'retry') confirm(state, answer.hints.filter((/** @type {string} */ h) => known(`hint.${h}`)).map((/** @type {string} */ h) => say(`hint.${h}`)).join(' '), may);
+      else outcome(answer);
+    },
+    fail: (e) => trouble(e, home),
+    late: hide,
   });
+}
+
+/** Withdraws the code that is shown. */
+function hide() {
+  void post('/phones/hide').catch(() => {}); // the page's end does it as well
 }
 
 const quiet = 4; // modules of light around a QR code (ISO/IEC 18004, 6.3.8)
@@ -171,7 +142,7 @@ const quiet = 4; // modules of light around a QR code (ISO/IEC 18004, 6.3.8)
  * A QR code, dark on light whatever the page's colours are.
  * @param {string[]} rows
  */
-export function drawCode(rows) {
+function drawCode(rows) {
   const size = rows.length + 2 * quiet;
   let path = '';
   rows.forEach((row, y) => {
@@ -214,7 +185,7 @@ function shown(state, code, now) {
       },
       leave() {
         clearInterval(tick);
-        void post('/phones/hide').catch(() => {}); // the page's end hides it as well
+        hide();
       },
     };
   });

@@ -1,10 +1,9 @@
 // How the device is, for whoever looks after it.
 
-import { get, post } from './api.js';
+import { get } from './api.js';
 import { button, el } from './dom.js';
 import { askCode } from './enrol.js';
-import { look } from './look.js';
-import { announce, home, present as state, refresh, show, title, trouble } from './main.js';
+import { home, measure, refresh, show, title, trouble } from './main.js';
 import { known, say, when } from './words.js';
 
 /** @typedef {{name: string, state: string, detail?: string, advice?: string}} Line */
@@ -43,25 +42,7 @@ async function view() {
 
 /** A real attempt, of somebody who is enrolled, with what was measured. */
 function selfTest() {
-  show(() => {
-    const stop = new AbortController();
-    const see = look(state(), state().factors, say('selftest.title'), announce);
-    void (async () => {
-      try {
-        const result = await post('/selftest', {}, stop.signal);
-        if (!stop.signal.aborted) tested(result);
-      } catch (e) {
-        if (!stop.signal.aborted) trouble(e, selfTest);
-      }
-    })();
-    return {
-      name: 'scan', view: see.view, bar: [button(say('cancel'), () => void view())], on: see.on,
-      leave() {
-        stop.abort();
-        see.leave();
-      },
-    };
-  });
+  measure('/selftest', {}, { heading: 'selftest.title', bar: [button(say('cancel'), () => void view())], then: tested, fail: (e) => trouble(e, selfTest) });
 }
 
 /** @param {{outcome: string, reasons: string[], hints: string[], took_ms: number, checks: Line[], factors: {kind: string, passed: boolean, score?: number, fmr: number, live?: number, took_ms: number}[]}} r */
