@@ -327,10 +327,11 @@ func (t *tool) pair(ctx context.Context, f *foundBoard, file string) error {
 				asked = true
 			}
 		default:
-			if !errors.Is(err, board.ErrSilent) { // else it may have taken the key
-				err = errors.Join(err, os.Remove(file))
+			// Whatever else went wrong: a board whose key was thrown away opens for nobody.
+			if after := (*board.AfterError)(nil); errors.As(err, &after) {
+				return &board.AfterError{Err: after.Err, Left: after.Left + "; it is in " + file}
 			}
-			return explainBoard(err)
+			return explainBoard(errors.Join(err, os.Remove(file)))
 		}
 		select {
 		case <-ctx.Done():

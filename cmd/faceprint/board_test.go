@@ -548,3 +548,41 @@ func TestSimBoardKeepsItsFlash(t *testing.T) {
 		t.Errorf("exit %d", code)
 	}
 }
+
+// A board that may have taken a key while its answer was lost must not be left with a key
+// that nobody has.
+func TestPairingOfUnknownEndKeepsTheKey(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(stop func(), raw []byte) []byte{
+		"answer lost": func(func(), []byte) []byte { return nil },
+		"Ctrl-C":      func(stop func(), _ []byte) []byte { stop(); return nil },
+		"forged":      func(_ func(), raw []byte) []byte { raw[3] ^= 1; return boardtest.Plain(raw[0], raw[1:len(raw)-4]) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const pair = 0x03
+			b := microbit(1)
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			b.Lie(func(q byte, raw []byte) []byte {
+				if q == pair {
+					return lose(stop, raw)
+				}
+				return raw
+			})
+			b.Press()
+			path := filepath.Join(t.TempDir(), "door.key")
+			var out, said bytes.Buffer
+			code := run(ctx, []string{"board", "pair", "--port", b.Port(t), "--key", path}, nil, &out, &said)
+			text, err := os.ReadFile(path)
+			if code == exitOK || err != nil || strings.TrimSpace(string(text)) != fmt.Sprintf("%x", b.Key()) {
+				t.Fatalf("exit %d, %v: the board has %x and the file %q\n%s", code, err, b.Key(), text, said.String())
+			}
+			for _, word := range []string{path, "unknown", "board info"} {
+				if !strings.Contains(said.String(), word) {
+					t.Errorf("no %q in: %s", word, said.String())
+				}
+			}
+		})
+	}
+}

@@ -30,6 +30,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/firmware/board"
 )
 
 // Exit codes.
@@ -111,7 +112,11 @@ func (t *tool) finish(ctx context.Context, err error) int {
 			code = exitUsage
 		}
 	case ctx.Err() != nil:
-		err = errors.New("interrupted")
+		text := "interrupted"
+		if after := (*board.AfterError)(nil); errors.As(err, &after) {
+			text += "; " + after.Left
+		}
+		err = errors.New(text)
 	}
 	if t.json {
 		_ = json.NewEncoder(t.out).Encode(map[string]any{"error": err.Error(), "exit": code})

@@ -24,6 +24,15 @@ var (
 	ErrLies = errors.New("the board's answer makes no sense")
 )
 
+// AfterError is an error that leaves something behind which its reader must know.
+type AfterError struct {
+	Err  error
+	Left string
+}
+
+func (e *AfterError) Error() string { return e.Err.Error() + "; " + e.Left }
+func (e *AfterError) Unwrap() error { return e.Err }
+
 // Conn is a conversation with the application on a board. Its methods may be
 // called concurrently; one question is on the wire at a time.
 type Conn struct {
@@ -364,7 +373,8 @@ func (c *Conn) Signal(ctx context.Context, lamp Lamp, buzz time.Duration) (Statu
 }
 
 // Pair gives an unpaired board its key; its service button must have been
-// pressed within the last minute. The key crosses the wire in clear.
+// pressed within the last minute. The key crosses the wire in clear. After an
+// *AfterError the board may have the key.
 func (c *Conn) Pair(ctx context.Context, key []byte) (Serial, error) {
 	if len(key) != KeySize {
 		return Serial{}, fmt.Errorf("board: a pairing key has %d bytes, not %d", KeySize, len(key))
@@ -376,17 +386,16 @@ func (c *Conn) Pair(ctx context.Context, key []byte) (Serial, error) {
 		}
 		proof, err := c.plain(ctx, askPair, key, slowPatience, 1)
 		var refused *Refused
-		if errors.Is(err, ErrSilent) || errors.As(err, &refused) && refused.Code == Paired && !info.Paired() {
-			// The answer was lost: a session with the key proves it as well.
-			return info.Serial, fmt.Errorf("board: whether it took the key is unknown: %w", err)
-		}
-		if err != nil {
+		switch {
+		case err == nil && subtle.ConstantTimeCompare(proof, pairProof(key, info.Serial[:])) == 1:
+			return info.Serial, nil
+		case err == nil:
+			err = fmt.Errorf("board: it did not prove that it has the key: %w", ErrForged)
+		case errors.As(err, &refused) && (refused.Code != Paired || info.Paired()):
 			return Serial{}, err
 		}
-		if subtle.ConstantTimeCompare(proof, pairProof(key, info.Serial[:])) != 1 {
-			return Serial{}, fmt.Errorf("board: it did not prove that it has the key: %w", ErrForged)
-		}
-		return info.Serial, nil
+		// It may have the key although its answer was lost: a session proves it as well.
+		return info.Serial, &AfterError{err, "whether the board took the key is unknown: keep it until 'faceprint board info' says that the board is not paired"}
 	})
 }
 

@@ -141,9 +141,9 @@ func Flash(ctx context.Context, line Line, u Update) (Flashed, error) {
 		u.Report(StepLeave, 0, 0)
 		switch slot, v, left := c.leaveLoader(ctx); {
 		case left != nil:
-			err = fmt.Errorf("%w; the board may be in its loader still (%w): within a minute it starts what ran before, or the new image if that was complete", err, left)
+			err = &AfterError{err, fmt.Sprintf("the board may be in its loader still (%v): within a minute it starts what ran before, or the new image if that was complete", left)}
 		case slot == done.Slot && v == done.To:
-			err = fmt.Errorf("%w; the image was complete by then, and %s in slot %c runs: the first heartbeat confirms it, without one the next start goes back; flash it again to be sure", err, v, slot)
+			err = &AfterError{err, fmt.Sprintf("the image was complete by then, and %s in slot %c runs: the first heartbeat confirms it, without one the next start goes back; flash it again to be sure", v, slot)}
 		}
 	}
 	return done, err

@@ -387,7 +387,8 @@ func (b *Board) frame(line net.Conn, raw []byte) error {
 	return nil
 }
 
-func plainFrame(kind byte, body []byte) []byte {
+// Plain makes the raw bytes of a plain frame.
+func Plain(kind byte, body []byte) []byte {
 	raw := append([]byte{kind}, body...)
 	return le.AppendUint32(raw, crc32.ChecksumIEEE(raw))
 }
@@ -396,13 +397,13 @@ func (b *Board) answer(raw []byte) (out []byte, restart bool) {
 	now := time.Now()
 	b.open() // time may have passed
 	kind := raw[0]
-	no := func(code byte) ([]byte, bool) { return plainFrame(0xBF, []byte{kind, code}), false }
+	no := func(code byte) ([]byte, bool) { return Plain(0xBF, []byte{kind, code}), false }
 	if kind&0x40 == 0 {
 		if len(raw) < 5 || crc32.ChecksumIEEE(raw[:len(raw)-4]) != le.Uint32(raw[len(raw)-4:]) {
 			return nil, false
 		}
 		body := raw[1 : len(raw)-4]
-		yes := func(body []byte) ([]byte, bool) { return plainFrame(kind|0x80, body), false }
+		yes := func(body []byte) ([]byte, bool) { return Plain(kind|0x80, body), false }
 		switch kind {
 		case 0x01:
 			return yes(b.info())
