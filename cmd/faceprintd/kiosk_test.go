@@ -147,6 +147,15 @@ func newKiosk(t testing.TB, config string) *kioskBench {
 
 	ctx, cancel := context.WithTimeout(t.Context(), kioskPatience)
 	t.Cleanup(cancel)
+	k.ctx, cancel = chromedp.NewContext(ctx, chromedp.WithAllocatorOptions(browserOptions(t, chromium)...))
+	t.Cleanup(cancel)
+	k.do(chromedp.Navigate(k.url))
+	return k
+}
+
+// browserOptions are those of a Chromium of the tests' own.
+func browserOptions(t testing.TB, chromium string) []chromedp.ExecAllocatorOption {
+	t.Helper()
 	options := []chromedp.ExecAllocatorOption{
 		chromedp.Headless, chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck, chromedp.DisableGPU,
 		chromedp.ExecPath(chromium), chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1280, 960), chromedp.Flag("lang", "en"),
@@ -157,10 +166,7 @@ func newKiosk(t testing.TB, config string) *kioskBench {
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium's does not work as root
 	}
-	k.ctx, cancel = chromedp.NewContext(ctx, chromedp.WithAllocatorOptions(options...))
-	t.Cleanup(cancel)
-	k.do(chromedp.Navigate(k.url))
-	return k
+	return options
 }
 
 func kioskURL(t testing.TB, s client.Status) string {
