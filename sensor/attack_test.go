@@ -161,7 +161,7 @@ func TestSwappedModule(t *testing.T) {
 // The security level is part of the parameter block: whoever lowers it is as
 // good as a swapped module.
 func TestDiffers(t *testing.T) {
-	was := sensor.Info{Family: "r503", Serial: "1", Level: 3, Baud: 57600, Port: "a"}
+	was := sensor.Info{Family: "r503", Hardware: "1", Serial: "1", Level: 3, Baud: 57600, Port: "a"}
 	for name, change := range map[string]func(*sensor.Info){
 		"serial number": func(i *sensor.Info) { i.Serial = "2" }, "security level": func(i *sensor.Info) { i.Level = 1 },
 		"firmware": func(i *sensor.Info) { i.Firmware = "x" }, "window": func(i *sensor.Info) { i.Width = 1 },

@@ -249,8 +249,8 @@ func (m *Module) Slots(ctx context.Context) ([]int, error) {
 }
 
 func (m *Module) slot(n int) ([]byte, error) {
-	if n < 0 || n >= m.info.Capacity {
-		return nil, fmt.Errorf("sensor: slot %d, the library has 0 to %d: %w", n, m.info.Capacity-1, ErrTemplate)
+	if room := m.Info().Capacity; n < 0 || n >= room {
+		return nil, fmt.Errorf("sensor: slot %d, the library has 0 to %d: %w", n, room-1, ErrTemplate)
 	}
 	return binary.BigEndian.AppendUint16(nil, uint16(n)), nil
 }
@@ -296,8 +296,8 @@ func (m *Module) LoadTemplate(ctx context.Context, slot int) ([]byte, error) {
 // 10, 18).
 func (m *Module) DeleteTemplates(ctx context.Context, first, n int) error {
 	at, err := m.slot(first)
-	if err != nil || n < 1 || first+n > m.info.Capacity {
-		return fmt.Errorf("sensor: %d slots from %d, the library has %d: %w", n, first, m.info.Capacity, ErrTemplate)
+	if room := m.Info().Capacity; err != nil || n < 1 || first+n > room {
+		return fmt.Errorf("sensor: %d slots from %d, the library has %d: %w", n, first, room, ErrTemplate)
 	}
 	release, err := m.take(ctx)
 	if err != nil {

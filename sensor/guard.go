@@ -97,7 +97,7 @@ func (m *Module) Borrow(ctx context.Context, lend func(template []byte) ([][]byt
 // same asks the module again who it is.
 func (m *Module) same(ctx context.Context) error {
 	i, now := ReadSysPara, m.info
-	if m.info.Serial != "" {
+	if m.info.stated() {
 		i = ReadProdInfo
 	}
 	b, err := m.link.command(ctx, i)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -19,10 +20,10 @@ type Info struct {
 	Level      int    `json:"level"`       // security level, 1 to 5
 	PacketSize int    `json:"packet_size"` // bytes of data in a packet: 32, 64, 128 or 256
 	BaudSet    int    `json:"baud_set"`    // the rate of its next power-up
-	Width      int    `json:"width"`       // pixels of the sensor, 0 where unknown
+	Width      int    `json:"width"`       // pixels of the sensor, 0 where it was neither said nor seen yet
 	Height     int    `json:"height"`
 	Buffers    int    `json:"buffers"`             // char buffers: how many captures an enrolment merges at most
-	Template   int    `json:"template"`            // bytes of a template, 0 where unknown
+	Template   int    `json:"template"`            // bytes of a template, 0 where it was neither said nor seen yet
 	Hardware   string `json:"hardware,omitempty"`  // batch, version and sensor
 	Algorithm  string `json:"algorithm,omitempty"` // GetAlgVer
 	Firmware   string `json:"firmware,omitempty"`  // GetFwVer
@@ -44,7 +45,8 @@ func (m *Module) readParameters(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return m.info.parameters(b)
+	m.learn(func(i *Info) { err = i.parameters(b) })
+	return err
 }
 
 func (i *Info) parameters(b []byte) error {
@@ -69,7 +71,61 @@ func (i *Info) product(b []byte) {
 	i.Hardware = fmt.Sprintf("%s %d.%d %s", cString(b[16:20]), b[28], b[29], cString(b[30:38]))
 	i.Width, i.Height = int(be.Uint16(b[38:])), int(be.Uint16(b[40:]))
 	i.Template = int(be.Uint16(b[42:]))
-	i.Buffers = 6
+	i.Buffers = mostBuffers
+}
+
+// stated tells whether the module knows ReadProdInfo.
+func (i Info) stated() bool { return i.Hardware != "" }
+
+// countBuffers asks a module that does not tell its generation how many buffers it
+// has, by loading a slot into each (LoadChar, manual p. 20): 0B where there is no
+// such buffer, 0C where there is one and the slot is empty. Nothing was scanned yet
+// that it could spend.
+func (m *Module) countBuffers(ctx context.Context) (int, error) {
+	for n := leastBuffers + 1; n <= mostBuffers; n++ {
+		_, err := m.link.command(ctx, LoadChar, byte(n), 0, 0)
+		e := (*CodeError)(nil)
+		switch {
+		case err == nil, isCode(err, TemplateRead):
+		case errors.As(err, &e):
+			return n - 1, nil
+		default:
+			return 0, err
+		}
+	}
+	return mostBuffers, nil
+}
+
+// learn changes what is known of the module. Whoever calls it has the turn.
+func (m *Module) learn(f func(*Info)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f(&m.info)
+}
+
+// seen takes over what a module that does not say it was seen to have.
+func (i *Info) seen(of Info) {
+	if i.stated() {
+		return
+	}
+	if i.Width == 0 {
+		i.Width, i.Height = of.Width, of.Height
+	}
+	if i.Template == 0 {
+		i.Template = of.Template
+	}
+}
+
+// Recall takes over what the same module was found to have when it was opened
+// before, and does not say itself: its window and the size of its templates.
+func (m *Module) Recall(ctx context.Context, known Info) error {
+	release, err := m.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	m.learn(func(i *Info) { i.seen(known) })
+	return nil
 }
 
 // cString reads a padded field; what is not printable is left out, since it
@@ -85,8 +141,13 @@ func cString(b []byte) string {
 }
 
 // Differs names the first thing in which a module is not the one that was
-// known, "" where there is none. The rate and the port may change.
+// known, "" where there is none. The rate and the port may change, and what a module
+// does not say of itself is compared only where it was seen both times.
 func (i Info) Differs(known Info) string {
+	if !i.stated() && !known.stated() {
+		i.seen(known)
+		known.seen(i)
+	}
 	for _, f := range []struct {
 		name     string
 		was, now any

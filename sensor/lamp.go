@@ -69,7 +69,7 @@ type lamp struct {
 // findLamp learns which light the module has, by switching it off.
 func (m *Module) findLamp(ctx context.Context) error {
 	kind, off := LampLight, []byte{byte(LightOff)}
-	if m.info.Serial != "" { // a plain light's instruction confuses ring units, and the other way round
+	if m.modern { // a plain light's instruction confuses ring units, and the other way round
 		a := auras[LampOff]
 		kind, off = LampAura, append([]byte{byte(AuraLedConfig)}, a[:]...)
 	}

@@ -59,9 +59,10 @@ func (m *Module) Identify(ctx context.Context, probe Print, templates [][]byte) 
 // resident are the templates that go into the library, rest those that find no
 // room there.
 func (m *Module) resident(templates [][]byte) (resident, rest [][]byte, err error) {
-	n := min(len(templates), m.info.Capacity)
+	room := m.Info().Capacity
+	n := min(len(templates), room)
 	if len(templates)-n > MaxBeyond {
-		return nil, nil, fmt.Errorf("sensor: %s: %d templates; its library has room for %d, and %d more are compared: %w", m.info.Port, len(templates), m.info.Capacity, MaxBeyond, ErrTemplate)
+		return nil, nil, fmt.Errorf("sensor: %s: %d templates; its library has room for %d, and %d more are compared: %w", m.info.Port, len(templates), room, MaxBeyond, ErrTemplate)
 	}
 	return templates[:n], templates[n:], nil
 }

@@ -19,9 +19,11 @@ type Module struct {
 	wake Wake // nil where there is none
 
 	coverage  bool // at enrolment; guarded by turn
+	modern    bool // it has the instructions that came with the R503
 	imageEx   bool // it has GetImageEx
 	handShake bool // it has HandShake
-	info      Info
+	mu        sync.Mutex
+	info      Info   // written under turn and mu, read under either
 	scans     uint64 // guarded by turn
 	guard     guard
 	lamp      lamp
@@ -37,11 +39,15 @@ type Module struct {
 }
 
 // Info tells what module this is.
-func (m *Module) Info() Info { return m.info }
+func (m *Module) Info() Info {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.info
+}
 
 // Family names the kind of module. Templates of one family mean nothing to
 // another.
-func (m *Module) Family() string { return m.info.Family }
+func (m *Module) Family() string { return m.Info().Family }
 
 // Stats of the link since it was opened.
 func (m *Module) Stats() Stats {

@@ -90,6 +90,9 @@ func search(ctx context.Context, c Config) (*Module, error) {
 		}
 		failed = append(failed, attempt{baud, err})
 	}
+	if e := shared(c.Port); e != nil {
+		return nil, fmt.Errorf("sensor: %w; stop it and try again: %w: %w", e, ErrNoModule, together(failed))
+	}
 	// Where one rate was answered by a module, the others say nothing.
 	heard := slices.DeleteFunc(slices.Clone(failed), func(a attempt) bool { return !errors.As(a.err, new(*unfit)) })
 	if len(heard) > 0 {
@@ -99,9 +102,6 @@ func search(ctx context.Context, c Config) (*Module, error) {
 		}
 	}
 	err := together(failed)
-	if e := shared(c.Port); e != nil {
-		return nil, fmt.Errorf("sensor: %w; stop it and try again: %w: %w", e, ErrNoModule, err)
-	}
 	if s := (*stranger)(nil); errors.As(err, &s) {
 		return nil, &StrangerError{Port: c.Port, What: "no fingerprint module: " + s.what, Cure: s.cure, err: err}
 	}
@@ -259,42 +259,73 @@ func (m *Module) introduce(ctx context.Context) error {
 		return err
 	}
 	m.link.known = true
+	return m.identify(ctx)
+}
+
+// identify reads what a module is that had its password verified: from what it says
+// (ReadSysPara, ReadProdInfo), from its system id, and from what it has.
+func (m *Module) identify(ctx context.Context) error {
 	if err := m.readParameters(ctx); err != nil {
-		return &unfit{err}
+		return m.unfit(ctx, ReadSysPara, err)
 	}
-	i := &m.info
+	i := &m.info // of which nobody knows yet
 	i.Family = fmt.Sprintf("zfm-%d", i.SystemID)
-	i.Buffers, i.Lamp = 2, LampNone // what every family has
+	i.Buffers, i.Lamp = leastBuffers, LampNone // what every family has
 	if b, has, err := m.probe(ctx, ReadProdInfo); err != nil {
-		return err
+		return m.unfit(ctx, ReadProdInfo, err)
 	} else if has {
 		i.product(b)
 		// Pictures of that size are drawn for it: 65535x65535 would take the daemon's memory.
 		if w, h := i.Width, i.Height; w > maxSide || h > maxSide || w*h/2 > maxPicture {
-			return &unfit{fmt.Errorf("sensor: %s: it states a window of %dx%d pixels, of which no module has so many: %w", m.link.name, w, h, ErrProtocol)}
+			return m.unfit(ctx, ReadProdInfo, fmt.Errorf("sensor: %s: it states a window of %dx%d pixels, of which no module has so many: %w", m.link.name, w, h, ErrProtocol))
 		}
 	}
-	if i.Serial != "" { // the generation without ReadProdInfo has neither
+	if i.stated() || i.SystemID != opticalID {
 		for _, v := range []struct {
+			Instruction
 			text *string
-			Instruction
-		}{{&i.Algorithm, GetAlgVer}, {&i.Firmware, GetFwVer}} {
-			b, _, err := m.probe(ctx, v.Instruction)
+			has  *bool
+		}{
+			{GetAlgVer, &i.Algorithm, nil},
+			{GetFwVer, &i.Firmware, nil},
+			{HandShake, nil, &m.handShake},
+			{GetImageEx, nil, &m.imageEx},
+		} {
+			b, has, err := m.probe(ctx, v.Instruction)
 			if err != nil {
-				return err
+				return m.unfit(ctx, v.Instruction, err)
 			}
-			*v.text = cString(b)
-		}
-		for _, v := range []struct {
-			has *bool
-			Instruction
-		}{{&m.handShake, HandShake}, {&m.imageEx, GetImageEx}} {
-			if _, *v.has, err = m.probe(ctx, v.Instruction); err != nil {
-				return err
+			if v.text != nil {
+				*v.text = cString(b)
+			} else {
+				*v.has = has
 			}
 		}
 	}
-	return m.findLamp(ctx)
+	m.modern = i.stated() || m.handShake
+	if !i.stated() && i.SystemID != opticalID {
+		n, err := m.countBuffers(ctx)
+		if err != nil {
+			return m.unfit(ctx, LoadChar, err)
+		}
+		i.Buffers = n
+	}
+	if err := m.findLamp(ctx); err != nil {
+		return m.unfit(ctx, AuraLedConfig, err)
+	}
+	return nil
+}
+
+// unfit says at what a module failed that had its password verified. A line that
+// went, and whoever does not wait any more, say nothing about it.
+func (m *Module) unfit(ctx context.Context, at Instruction, err error) error {
+	if ctx.Err() != nil || errors.Is(err, ErrGone) {
+		return err
+	}
+	if m.info.Baud > 0 {
+		err = fmt.Errorf("at %d baud: %w", m.info.Baud, err)
+	}
+	return &unfit{fmt.Errorf("%v %w", at, err)}
 }
 
 // Reintroduce asks the module anew what it is. What a wire damaged twice in a row
@@ -305,8 +336,8 @@ func (m *Module) Reintroduce(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	m.info = Info{Port: m.info.Port, Baud: m.info.Baud}
-	m.handShake, m.imageEx = false, false
+	m.learn(func(i *Info) { *i = Info{Port: i.Port, Baud: i.Baud} })
+	m.handShake, m.imageEx, m.modern = false, false, false
 	return m.introduce(ctx)
 }
 
@@ -363,7 +394,7 @@ func (m *Module) move(ctx context.Context, c Config, baud int) (*Module, error) 
 	}
 	switch {
 	case err != nil:
-	case m.info.Serial != "":
+	case m.modern:
 		err = m.Reset(ctx)
 	case c.Power != nil:
 		err = c.Power.Cycle(ctx)

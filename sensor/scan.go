@@ -453,5 +453,6 @@ func (m *Module) merge(ctx context.Context) ([]byte, error) {
 		clear(first)
 		return nil, err
 	}
+	m.learn(func(i *Info) { i.seen(Info{Template: len(first)}) })
 	return first, nil
 }

@@ -73,6 +73,14 @@ const (
 	// Match), and an attempt lasts 15 s.
 	MaxBeyond = 8
 
+	// Buffers: two at least; the R503's six are the most in the field.
+	leastBuffers, mostBuffers = 2, 6
+
+	// The system id of the optical units (R30x, AS608, FPM10A). They have two buffers,
+	// and take any other number for the second (ZFM-20 manual, Img2Tz), so that they
+	// cannot be asked; 256x288 pixels; and nothing of what came with the R503.
+	opticalID = 9
+
 	leastTemplate = 256 // bytes: one feature file of the smallest family
 
 	// SoftRst: start-up of at most 50 ms on the R503, which alone has it.

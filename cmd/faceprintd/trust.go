@@ -123,6 +123,9 @@ func (t trust) admit(ctx context.Context, m *sensor.Module) error {
 	if what != "" {
 		return t.caught(&sensor.AttackError{Kind: sensor.AttackSwapped, Detail: what})
 	}
+	if err := m.Recall(ctx, k.Info); err != nil {
+		return err
+	}
 	// What a search of before the last power cut left there.
 	if n, err := m.TemplateCount(ctx); err != nil {
 		return err
@@ -146,6 +149,9 @@ func (t trust) setUp(ctx context.Context, m *sensor.Module) error {
 	}
 	if what := m.Info().Differs(k.Info); what != "" {
 		return fmt.Errorf("finger module: asked twice, it is two modules: %s: %w", what, sensor.ErrProtocol)
+	}
+	if err := m.FindWindow(ctx); err != nil {
+		return err
 	}
 	w, h := m.Info().Window()
 	for range t.decoys {
@@ -176,6 +182,7 @@ func (t trust) setUp(ctx context.Context, m *sensor.Module) error {
 			return err
 		}
 	}
+	k.Info = m.Info() // with what was seen meanwhile
 	t.log.Info("the finger module was set up", "family", k.Info.Family, "decoys", len(k.Decoys.Templates))
 	return t.save(k, store.Entry{Outcome: "set-up"})
 }

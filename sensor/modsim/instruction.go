@@ -14,7 +14,7 @@ import (
 // command carries out one instruction and says how long the silicon takes.
 func (s *Sim) command(i sensor.Instruction, a []byte) ([]sensor.Packet, time.Duration) {
 	old := s.quirks["oldfirmware"] > 0 && (i == sensor.GetImageEx || i == sensor.HandShake)
-	if !s.p.has(i) || old || i == sensor.DownImage && s.quirks["noimage"] > 0 {
+	if !s.p.has(i) || old || i == sensor.DownImage && s.quirks["noimage"] > 0 || i == sensor.ReadProdInfo && s.quirks["noinfo"] > 0 {
 		if s.p.Unknown == sensor.OK {
 			return nil, 0
 		}

@@ -20,6 +20,7 @@ var quirkText = map[string]string{
 	"glitch":      "a 00 precedes everything at power-up",
 	"noready":     "no 55 at power-up",
 	"noimage":     "takes no picture from the host: DownImage is unknown to it",
+	"noinfo":      "knows no ReadProdInfo",
 	"oldfirmware": "knows neither GetImageEx nor HandShake",
 	"dazed":       "an instruction that comes into an animation of the lamp makes it hang",
 	"foreign":     "answers 20 with its own address when another is called, where the manual says nothing",

@@ -141,6 +141,7 @@ func (s *Sim) factory() {
 // reset is what cutting the power does.
 func (s *Sim) reset() {
 	s.baudN = s.newN
+	s.passedOK = false
 	s.verified, s.image, s.fresh, s.waitFor, s.incoming = s.password == 0, nil, false, 0, nil
 	s.buffers, s.newest = make(map[byte][]byte), nil
 	s.lamp, s.dances, s.hung = "off", time.Time{}, false

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/sensor/modsim"
+)
+
+// trusted is a simulated module on a line, and who trusts it, on a virtual clock.
+type trusted struct {
+	*testing.T
+	trust
+	sim *modsim.Sim
+}
+
+func newTrusted(t *testing.T, model string, commands ...string) *trusted {
+	t.Helper()
+	sim, err := modsim.New(modsim.Config{Model: model, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &trusted{t, newTrust(t), sim}
+	w.decoys = sensor.MinDecoys // drawing them is what takes time
+	w.do(commands...)
+	return w
+}
+
+func (w *trusted) do(commands ...string) {
+	w.Helper()
+	for _, c := range commands {
+		if _, err := w.sim.Command(c); err != nil {
+			w.Fatal(err)
+		}
+	}
+}
+
+// open plugs the module in, obeys the commands once it has introduced itself, and
+// has it admitted.
+func (w *trusted) open(between ...string) (*sensor.Module, error) {
+	w.Helper()
+	host, module := net.Pipe()
+	var served sync.WaitGroup
+	served.Go(func() {
+		if err := w.sim.Serve(w.Context(), module); err != nil {
+			w.Error(err)
+		}
+	})
+	w.Cleanup(func() {
+		if err := errors.Join(host.Close(), module.Close()); err != nil {
+			w.Error(err)
+		}
+		served.Wait()
+	})
+	m, err := sensor.New(w.Context(), host, sensor.Config{Baud: 57600})
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.do(between...)
+	return m, w.admit(w.Context(), m)
+}
+
+// admitted opens the module, which must be admitted.
+func (w *trusted) admitted(between ...string) sensor.Info {
+	w.Helper()
+	m, err := w.open(between...)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return m.Info()
+}
+
+// A difference that is read once is the wire's; read twice it is another module,
+// which is sealed: nothing is trusted then until somebody says so.
+func TestADifferenceReadTwiceIsASwap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTrusted(t, "r503")
+		set := w.admitted()
+		if again := w.admitted("quirk noinfo off"); again != set {
+			t.Errorf("%+v, set up was %+v", again, set)
+		}
+		w.do("quirk noinfo") // so it introduces itself as another
+		if again := w.admitted("quirk noinfo off"); again != set {
+			t.Errorf("asked anew it is %+v, set up was %+v", again, set)
+		}
+		if err := w.refused(); err != nil {
+			t.Errorf("after a difference that was read once: %v", err)
+		}
+		w.do("quirk noinfo")
+		_, err := w.open()
+		attack := (*sensor.AttackError)(nil)
+		if !errors.As(err, &attack) || attack.Kind != sensor.AttackSwapped {
+			t.Fatalf("read twice: %v", err)
+		}
+		w.do("quirk noinfo off")
+		for _, err := range []error{w.refused(), second(w.open())} {
+			if !errors.As(err, &attack) || attack.Kind != sensor.AttackSwapped {
+				t.Errorf("the right one after a swap: %v", err)
+			}
+		}
+		if err := w.anew(); err != nil {
+			t.Fatal(err)
+		}
+		if again := w.admitted(); again != set {
+			t.Errorf("trusted anew it is %+v", again)
+		}
+	})
+}
+
+func second[A, B any](_ A, b B) B { return b }
+
+// Another module, factory-new and of the same model, is a swap.
+func TestAnotherOfTheSameModelIsASwap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTrusted(t, "r503")
+		w.admitted()
+		w.do("swap")
+		m, err := w.open()
+		if err == nil {
+			t.Fatalf("%+v is admitted", m.Info())
+		}
+		if attack := (*sensor.AttackError)(nil); !errors.As(err, &attack) || attack.Kind != sensor.AttackSwapped {
+			t.Error(err)
+		}
+	})
+}
+
+// A module that is two when it is asked twice is not set up, and nothing is sealed.
+func TestSetUpAsksTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTrusted(t, "r503", "quirk noinfo")
+		if _, err := w.open("quirk noinfo off"); !errors.Is(err, sensor.ErrProtocol) {
+			t.Errorf("%v", err)
+		}
+		if k, err := w.load(); k != nil || err != nil {
+			t.Errorf("%+v is sealed, %v", k, err)
+		}
+		w.admitted()
+	})
+}
+
+// What a module does not say is learnt while it is set up, sealed, and taken over at
+// the next opening; it makes no other module of it. One that takes no pictures is
+// admitted without decoys, and what lay in its library is gone.
+func TestWhatWasSeenIsSealed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTrusted(t, "r503", "quirk noinfo")
+		set := w.admitted()
+		if set.Width != 192 || set.Height != 192 || set.Template != 1536 || set.Buffers != 6 {
+			t.Errorf("set up: %+v", set)
+		}
+		if again := w.admitted(); again != set {
+			t.Errorf("%+v, set up was %+v", again, set)
+		}
+		if err := w.refused(); err != nil {
+			t.Error(err)
+		}
+
+		w = newTrusted(t, "r307", "quirk noimage", "plant 3 alice thumb")
+		for range 2 {
+			m, err := w.open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err := m.TemplateCount(t.Context()); n != 0 || err != nil || m.Guarded() {
+				t.Errorf("%d templates rest there, guarded %v: %v", n, m.Guarded(), err)
+			}
+			w.do("plant 7 mallory thumb")
+		}
+	})
+}

@@ -1,0 +1,165 @@
+package sensor_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/faceprint/faceprint/sensor"
+)
+
+// A module that knows no ReadProdInfo is recognised by what it has: an R503 has its
+// six buffers, its ring and its instructions; its window is found by a picture, and
+// the size of its templates by the first of them.
+func TestRecognisedWithoutProductInformation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, "r503")
+		do(t, s, "quirk noinfo")
+		m := wired(t, s)
+		before := m.Info()
+		if before.Family != "zfm-0" || before.Serial != "" || before.Buffers != 6 || before.Lamp != sensor.LampAura || before.Algorithm == "" || before.Width != 0 || before.Template != 0 {
+			t.Errorf("%+v", before)
+		}
+		if err := m.FindWindow(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if w, h := m.Info().Window(); w != 192 || h != 192 {
+			t.Errorf("the window is %dx%d", w, h)
+		}
+		d := decoys(t, m, 3) // pictures of that window
+		if err := m.Guard(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		template := enrol(t, m, s, "alice", "thumb")
+		after := m.Info()
+		if after.Template != len(template) || len(template) != 1536 {
+			t.Errorf("templates of %d bytes, one has %d", after.Template, len(template))
+		}
+		// What was seen later makes no other module of it, in either order.
+		if a, b := after.Differs(before), before.Differs(after); a != "" || b != "" {
+			t.Errorf("%q, %q", a, b)
+		}
+		do(t, s, "touch alice thumb")
+		if ok, err := attempt(t, m, template, time.Minute); !ok {
+			t.Error(err)
+		}
+		// The next opening takes it over, and then a difference is one.
+		m = wired(t, s)
+		if err := m.Recall(t.Context(), after); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.Info(); got != after {
+			t.Errorf("%+v, want %+v", got, after)
+		}
+		other := after
+		other.Template = 768
+		if got := m.Info().Differs(other); got != "template size was 768, is 1536" {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+// The optical units are not asked for what they would answer wrongly.
+func TestOpticalUnitsAreRecognised(t *testing.T) {
+	for _, model := range []string{"r307", "as608"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSim(t, model)
+			m := wired(t, s)
+			if err := m.FindWindow(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			i := m.Info()
+			if w, h := i.Window(); i.Buffers != 2 || i.Lamp != sensor.LampLight || w != 256 || h != 288 || i.Width != 0 {
+				t.Errorf("%s: %+v", model, i)
+			}
+			template := enrol(t, m, s, "alice", "thumb")
+			do(t, s, "touch alice thumb")
+			if _, err := m.Capture(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if i := m.Info(); i.Template != len(template) || i.Width != 256 || i.Height != 288 {
+				t.Errorf("%s: %+v", model, i)
+			}
+		})
+	}
+}
+
+// A module that states its window cannot state none the next time.
+func TestStatedSizesAreCompared(t *testing.T) {
+	was := sensor.Info{Hardware: "1", Width: 192, Height: 192, Template: 1536}
+	for _, now := range []sensor.Info{{Hardware: "1", Template: 1536}, {Hardware: "1", Width: 192, Height: 192}, {Width: 192, Height: 192, Template: 1536}} {
+		if now.Differs(was) == "" || was.Differs(now) == "" {
+			t.Errorf("%+v counts as %+v", now, was)
+		}
+	}
+}
+
+// A probe that fails says where: port, rate and instruction; a line that went and a
+// cancellation are no fault of the module.
+func TestFailedProbeSaysWhere(t *testing.T) {
+	parameters := []byte("\x00\x00\x04\x00\x00\x00\xC8\x00\x03\xFF\xFF\xFF\xFF\x00\x02\x00\x06")
+	product := []byte("\x00R503\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x000001\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00FPC1021\x00\x00\xC0\x00\xC0\x06\x00\x00\xC8")
+	copy(product[21:], "SERIAL01")
+	version := append([]byte{0}, make([]byte, 32)...)
+	answers := []struct {
+		at     sensor.Instruction
+		answer []byte
+	}{
+		{sensor.VfyPwd, []byte{0}},
+		{sensor.ReadSysPara, parameters},
+		{sensor.ReadProdInfo, product},
+		{sensor.GetAlgVer, version},
+		{sensor.GetFwVer, version},
+		{sensor.HandShake, []byte{0}},
+		{sensor.GetImageEx, []byte{2}},
+		{sensor.AuraLedConfig, []byte{0}},
+	}
+	for bad := 1; bad < len(answers); bad++ {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCable()
+			background(t, func(context.Context) error {
+				asked, buf := 0, make([]byte, 512)
+				for {
+					n, err := far{c}.Read(buf)
+					if err != nil {
+						return nil
+					}
+					p, _, err := sensor.DecodePacket(buf[:n])
+					if err != nil {
+						return fmt.Errorf("%X: %w", buf[:n], err)
+					}
+					for asked < len(answers)-1 && sensor.Instruction(p.Content[0]) == answers[asked+1].at {
+						asked++
+					}
+					time.Sleep(20 * time.Millisecond) // the wire
+					b, err := sensor.AppendPacket(nil, sensor.Packet{Address: sensor.DefaultAddress, PID: sensor.PIDAck, Content: answers[asked].answer})
+					if sensor.Instruction(p.Content[0]) == sensor.VfyPwd {
+						b, err = sensor.AppendPacket(nil, sensor.Packet{Address: sensor.DefaultAddress, PID: sensor.PIDAck, Content: []byte{0}})
+					} else if asked == bad {
+						b[len(b)-1]++
+					}
+					if err != nil {
+						return err
+					}
+					if _, err := (far{c}).Write(b); err != nil {
+						return err
+					}
+				}
+			})
+			t.Cleanup(func() { c.Close() })
+			_, err := sensor.New(t.Context(), c, sensor.Config{Port: "ttyX", Baud: 57600})
+			if !errors.Is(err, sensor.ErrSum) {
+				t.Fatalf("%v: %v", answers[bad].at, err)
+			}
+			for _, part := range []string{"ttyX", "57600 baud", answers[bad].at.String()} {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("%v: %q is not in %v", answers[bad].at, part, err)
+				}
+			}
+		})
+	}
+}
