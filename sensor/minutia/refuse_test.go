@@ -113,6 +113,28 @@ func TestWhatIsNoFingerMakesNoTemplate(t *testing.T) {
 	}
 }
 
+// Some people's ridges are half as wide again as most: UareU's finger 057_5 has
+// half of them more than 12.2 px apart.
+func TestWideRidgesMakeATemplate(t *testing.T) {
+	finger := ridge.New(3).Impression(ridge.ImpressionOptions{Width: 300, Height: 300})
+	tm, err := Extract(finger, 370)
+	if err != nil {
+		t.Fatal(err)
+	}
+	on, wide := 0, 0
+	for _, p := range tm.Ridges.Patches {
+		if p.On {
+			on++
+			if periodOf(p.Period) > 12.2 {
+				wide++
+			}
+		}
+	}
+	if 2*wide <= on {
+		t.Errorf("%d of %d patches are wide: the test tests nothing", wide, on)
+	}
+}
+
 func crop(in *image.Gray, x0, y0, w, h int) *image.Gray {
 	return drawn(w, h, func(x, y int) float64 { return float64(in.GrayAt(x0+x, y0+y).Y) })
 }

@@ -178,8 +178,8 @@ const qualityArea = 60.0 // clear patches at which a picture has 63 % of what it
 const (
 	fingerPatches    = 12.0 // 8 mm2
 	fingerImpossible = 0.5
-	impossibleCode   = 11 // and higher: periods under 5.7 px; the sets' medians are 6.7 to 11.4
-	impossibleWide   = 1  // and lower: over 12.2 px
+	impossibleCode   = 11 // and higher: periods under 5.7 px; the sets' medians are 6.7 to 13
+	impossibleWide   = 0  // and lower: over 13.9 px; of UareU's finger 057_5 half the ridges are wider than 12.2
 	fingerClear      = 0.45
 	fingerParallel   = 0.97
 	fingerSingular   = 2    // cores, and deltas: a whorl or twin loop has two of each
