@@ -15,7 +15,9 @@ import (
 // Of a search.
 const (
 	searchGrown = 400 // synthetic fingers that are grown; more are chimeras of two
-	searchAll   = 40  // probes are also compared with everybody
+	searchOwn   = 40  // synthetic fingers are looked for where no folder is given
+	searchAll   = 40  // probes at least are also compared with everybody, and as many
+	searchMost  = 4e6 // as this number of comparisons allows
 )
 
 // fingerSearch tells how often a search in N synthetic fingers, besides those of
@@ -49,7 +51,7 @@ func fingerSearch(w io.Writer, o fingerOptions, dirs []string) error {
 		add(fingers)
 	}
 	if len(dirs) == 0 {
-		fingers := make([][]*minutia.Template, searchAll)
+		fingers := make([][]*minutia.Template, searchOwn)
 		parallel(o.jobs, len(fingers), func(_, i int) { fingers[i] = touchesOf(ridge.New(uint64(2_000_000+i)), 256, 288, 2) })
 		add(fingers)
 	}
@@ -76,28 +78,50 @@ func fingerSearch(w io.Writer, o fingerOptions, dirs []string) error {
 
 	// All of a large gallery takes seconds a probe: some say as much.
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(probes), func(i, j int) { probes[i], probes[j] = probes[j], probes[i] })
-	probes = probes[:min(len(probes), searchAll)]
-	search, all := 0, 0
-	start = time.Now()
-	for _, p := range probes {
+	probes = probes[:min(len(probes), max(searchAll, int(searchMost)/len(gallery)))]
+	found := make([]searched, len(probes))
+	matchers := make([]minutia.Matcher, o.jobs)
+	parallel(o.jobs, len(probes), func(worker, i int) {
+		p, m, f := probes[i], &matchers[worker], &found[i]
+		start := time.Now()
 		best, at := minutia.NoScore, -1
-		for i, g := range gallery {
+		for k, g := range gallery {
 			if s := m.Match(p.p, g); s > best {
-				best, at = s, i
+				best, at = s, k
 			}
 		}
-		if at == p.of {
+		f.took = time.Since(start)
+		f.all = at == p.of
+		at, _ = m.Search(p.p, gallery)
+		f.search = at == p.of
+		f.first, f.second = m.Kept(p.p, gallery, p.of)
+	})
+	var all, search, first, second int
+	full := time.Duration(0)
+	for _, f := range found {
+		full += f.took
+		switch {
+		case f.search:
+			search++
+		case f.all && !f.first:
+			first++
+		case f.all && !f.second:
+			second++
+		}
+		if f.all {
 			all++
 		}
 	}
-	full := time.Since(start) / time.Duration(len(probes))
-	for _, p := range probes {
-		if at, _ := m.Search(p.p, gallery); at == p.of {
-			search++
-		}
-	}
-	fmt.Fprintf(w, "of %d probes searching finds %d and comparing all %d, which takes %.1f times as long\n", len(probes), search, all, full.Seconds()/each.Seconds())
+	fmt.Fprintf(w, "of %d probes comparing all finds %d and searching %d: the first stage loses %d of them, the second %d; comparing all takes %.1f times as long\n",
+		len(probes), all, search, first, second, full.Seconds()/float64(len(probes))/each.Seconds())
 	return nil
+}
+
+// searched is how a probe's own finger was found: by comparing all, by a search,
+// and whether the search's stages left it.
+type searched struct {
+	took                       time.Duration // to compare all
+	all, search, first, second bool
 }
 
 // strangersOf is o.search strangers, each of one impression.

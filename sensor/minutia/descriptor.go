@@ -6,12 +6,23 @@ import (
 	"sync"
 )
 
-// descriptor is the neighbourhood of one minutia, seen from its own direction,
-// so that two can be compared without knowing how the fingers lay: a cylinder
-// code of the minutiae around it, and the ridge directions around it.
-type descriptor struct {
-	flow
-	cylinder
+// neighbourhoods are those of the clearest minutiae that have one, each seen from
+// the minutia's own direction, so that two can be compared without knowing how the
+// fingers lay: the ridge directions around it, and a cylinder code of the minutiae
+// around it. A search reads the flows of everybody and hardly any cylinder: they
+// lie apart.
+type neighbourhoods struct {
+	flows     []flow
+	cylinders []cylinder
+}
+
+// first are the flows of a template's first minutiae alone.
+func (n *neighbourhoods) first(most int) []flow {
+	f := n.flows[:min(len(n.flows), most)]
+	for len(f) > 0 && int(f[len(f)-1].at) >= most {
+		f = f[:len(f)-1]
+	}
+	return f
 }
 
 // flow is a descriptor of the ridge directions at fixed places around a minutia
@@ -44,15 +55,15 @@ var flowPlaces = sync.OnceValue(func() (p [flowMost]struct{ x, y float32 }) {
 // johnson are the states of a four-bit Johnson counter.
 var johnson = [8]uint64{0b0000, 0b0001, 0b0011, 0b0111, 0b1111, 0b1110, 0b1100, 0b1000}
 
-// describe is the neighbourhoods of the clearest minutiae that have one.
-func describe(t *Template, ws *waves) []descriptor {
-	var out []descriptor
+// describe computes a template's.
+func describe(t *Template, ws *waves) neighbourhoods {
+	var out neighbourhoods
 	for i, m := range t.Minutiae[:min(len(t.Minutiae), localMinutiae)] {
 		code, ok := cylinderOf(t, i, ws)
 		if !ok {
 			continue
 		}
-		d := descriptor{cylinder: code, flow: flow{angle: m.Angle, at: uint8(i)}}
+		f := flow{angle: m.Angle, at: uint8(i)}
 		sin, cos := math.Sincos(turn(m.Angle))
 		s, c := float32(sin), float32(cos)
 		s2, c2 := 2*s*c, c*c-s*s
@@ -65,11 +76,11 @@ func describe(t *Template, ws *waves) []descriptor {
 			a := math.Atan2(float64(dy*c2-dx*s2), float64(dx*c2+dy*s2))
 			state := johnson[int(math.Round(a/(2*math.Pi)*8)+8)%8]
 			for b := range 4 {
-				d.flow.bits[b/2] |= state >> b & 1 << (k + 32*(b%2))
+				f.bits[b/2] |= state >> b & 1 << (k + 32*(b%2))
 			}
-			d.flow.valid |= 1<<k | 1<<(k+32)
+			f.valid |= 1<<k | 1<<(k+32)
 		}
-		out = append(out, d)
+		out.flows, out.cylinders = append(out.flows, f), append(out.cylinders, code)
 	}
 	return out
 }

@@ -80,22 +80,19 @@ func (m *Matcher) compare(a, b *view) Evidence {
 func (m *Matcher) localPairs(a, b *view, most int) {
 	m.n = 0
 	bare := a.waves.bare || b.waves.bare
-	for i := range a.descriptors {
-		da := &a.descriptors[i]
-		if int(da.at) >= most {
-			break
-		}
+	of := b.first(most)
+	for i, fa := range a.first(most) {
+		code := &a.cylinders[i]
 		var first, second pair
-		for _, c := range m.candidates(da, b.descriptors, most, bare) {
-			db := &b.descriptors[c.at]
-			s := da.cylinder.similarity(&db.cylinder)
+		for _, c := range m.candidates(&fa, of, bare) {
+			s := code.similarity(&b.cylinders[c.at])
 			if !bare {
 				s = (1-flowWeight)*s + flowWeight*(1-float32(2*int(c.different))/float32(c.shared))
 			}
 			if s > first.similarity {
-				first, second = pair{a: da.at, b: db.at, similarity: s}, first
+				first, second = pair{a: fa.at, b: b.flows[c.at].at, similarity: s}, first
 			} else if s > second.similarity {
-				second = pair{a: da.at, b: db.at, similarity: s}
+				second = pair{a: fa.at, b: b.flows[c.at].at, similarity: s}
 			}
 		}
 		m.keep(first)
@@ -109,17 +106,14 @@ type candidate struct{ at, different, shared uint8 }
 // candidates are those of a finger's neighbourhoods that are worth a look at their
 // minutiae: turned by little and, unless a record is bare, with the ridges running
 // alike. Which these are cannot be guessed, so nothing branches on it.
-func (m *Matcher) candidates(da *descriptor, db []descriptor, most int, bare bool) []candidate {
+func (m *Matcher) candidates(fa *flow, of []flow, bare bool) []candidate {
 	n := uint32(0)
-	for j := range db {
-		b := &db[j]
-		if int(b.at) >= most {
-			break
-		}
-		d, shared := da.flow.different(&b.flow)
+	for j := range of {
+		fb := &of[j]
+		d, shared := fa.different(fb)
 		m.found[n%uint32(len(m.found))] = candidate{uint8(j), uint8(d), uint8(shared)}
 		// Each negative where it holds.
-		turned := int32(uint8(da.angle-b.angle+maxTurn)) - (2*maxTurn + 1)
+		turned := int32(uint8(fa.angle-fb.angle+maxTurn)) - (2*maxTurn + 1)
 		alike, enough := int32(d*flowLimit-shared), int32(flowMinShared*4-1-shared)
 		if bare {
 			alike, enough = -1, -1

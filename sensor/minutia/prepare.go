@@ -10,11 +10,11 @@ type Prepared struct{ views []view }
 
 // view is one template of it: of one impression, or of several merged.
 type view struct {
-	points      []point
-	descriptors []descriptor
-	bins        bins
-	waves       waves
-	area        int // patches of ridges
+	points []point
+	neighbourhoods
+	bins  bins
+	waves waves
+	area  int // patches of ridges
 }
 
 // point is a minutia in the numbers that matching needs.
@@ -45,7 +45,7 @@ func newView(t *Template) view {
 			quality: float32(m.Quality) / 15, angle: m.Angle, kind: m.Kind,
 		}
 	}
-	v.descriptors = describe(t, &v.waves)
+	v.neighbourhoods = describe(t, &v.waves)
 	for i := range v.waves.at {
 		if v.waves.at[i].on {
 			v.area++

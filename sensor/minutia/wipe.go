@@ -12,7 +12,8 @@ func (p *Prepared) Wipe() {
 	for i := range p.views {
 		v := &p.views[i]
 		clear(v.points)
-		clear(v.descriptors)
+		clear(v.flows)
+		clear(v.cylinders)
 		clear(v.bins.first)
 		clear(v.bins.order)
 		clear(v.waves.at)
