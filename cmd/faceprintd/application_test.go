@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"image/jpeg"
@@ -193,6 +194,7 @@ func (k *kioskBench) application() {
 		t.Errorf("after turning back the application says %q", text)
 	}
 
+	rested := k.lampRests()
 	k.camera(clipAgain)
 	k.sim("touch alice " + aliceFinger)
 	k.do(chromedp.Navigate(a.URL + "/start"))
@@ -218,6 +220,41 @@ func (k *kioskBench) application() {
 	k.until("document.readyState === 'complete'")
 	if text := js[string](k, "document.body.innerText"); !strings.HasPrefix(text, "nobody: ") {
 		t.Errorf("the same code again: %q", text)
+	}
+
+	// The application has taken the page's place in the window. When a stranger takes
+	// hers, without a moment between, she is signed out there all the same.
+	select { // until then her face was seen
+	case <-rested:
+	case <-k.ctx.Done():
+		t.Fatal("the reader's lamp shows a yes for ever")
+	}
+	k.sim("lift")
+	k.camera(clipStranger)
+	select {
+	case got := <-a.server:
+		if got != claims.SID {
+			t.Errorf("the application was told of the session %q, hers is %q", got, claims.SID)
+		}
+	case <-k.ctx.Done():
+		t.Fatal("the application was not told that another took her place")
+	}
+	k.do(chromedp.Navigate(k.url))
+	select { // in the browser when the kiosk's page is there again
+	case <-a.browser:
+	case <-k.ctx.Done():
+		t.Fatal("the application's page was not told")
+	}
+	k.camera(clipAgain)
+	k.sim("touch alice " + aliceFinger)
+	k.do(chromedp.Navigate(a.URL + "/start"))
+	k.until(back + " || document.querySelector('main h1') !== null && document.body.dataset.screen !== 'scan'")
+	if !js[bool](k, back) {
+		k.press("Start")
+		k.until(back)
+	}
+	if err := json.Unmarshal([]byte(js[string](k, "document.body.innerText")), &claims); err != nil {
+		t.Fatal(err)
 	}
 
 	// She walks away while the kiosk's page is open beside the application: both
@@ -246,6 +283,31 @@ func (k *kioskBench) application() {
 	if text := js[string](k, "document.body.innerText"); text != "here is nobody" {
 		t.Errorf("after she left, the application says %q", text)
 	}
+}
+
+// lampRests is closed once the reader's lamp, two seconds after the next yes, shows
+// it no more.
+func (k *kioskBench) lampRests() <-chan struct{} {
+	k.t.Helper()
+	ready, rested := make(chan struct{}), make(chan struct{})
+	enough := errors.New("seen")
+	go func() { // ends with the browser at the latest
+		yes := false
+		_ = k.client.Events(k.ctx, func() { close(ready) }, func(e client.Event) error {
+			if yes && e.Kind == "lamp" && e.Outcome == "ready" {
+				close(rested)
+				return enough
+			}
+			yes = yes || e.Kind == "decision" && e.Outcome == "granted"
+			return nil
+		})
+	}()
+	select {
+	case <-ready:
+	case <-k.ctx.Done():
+		k.t.Fatal("no events")
+	}
+	return rested
 }
 
 // Who signs in without being seen, which a PIN allows, is signed out when nobody

@@ -79,8 +79,11 @@ func (k *kioskPage) start(ctx context.Context, running *sync.WaitGroup, back *ba
 		running.Go(func() { applications.Run(ctx) })
 		running.Go(func() {
 			for e := range back.device.Subscribe(ctx) {
-				if e.Kind == "presence" && e.Outcome != "came" {
+				switch {
+				case e.Kind == "presence" && e.Outcome != "came":
 					applications.Leave()
+				case e.Kind == "forgotten":
+					applications.Forgotten(string(e.User))
 				}
 			}
 		})

@@ -72,6 +72,10 @@ type Logins interface {
 	Decline(id string) (next string)
 	// Leave ends what somebody who walked away was signed in to.
 	Leave()
+	// Stands ends what anybody else than this person was signed in to.
+	Stands(user string)
+	// Open tells whether anybody is signed in to an application.
+	Open() bool
 	// SignedOut hands over addresses of applications that the page has to load
 	// in frames, since somebody who was signed in there has left. Each is handed
 	// over once.
@@ -151,7 +155,7 @@ func New(back Backend, o Options) (*Server, error) {
 	}
 	s := &Server{back: back, opts: o, log: o.Log, turn: make(chan struct{}, 1)}
 	s.turn <- struct{}{}
-	s.pages.now, s.pages.visit, s.codes.now = o.Now, o.Visit, o.Now
+	s.pages.now, s.pages.visit, s.codes.now = o.Now, s.visit, o.Now
 	var err error
 	if s.files, err = loadFiles(); err != nil {
 		return nil, err
@@ -163,6 +167,14 @@ func New(back Backend, o Options) (*Server, error) {
 	}
 	s.handler = s.routes()
 	return s, nil
+}
+
+// visit binds what follows to whose face is there, or no longer. Somebody who is in
+// an application, which takes the page's place in the window, is there still.
+func (s *Server) visit(bound bool) {
+	if bound || s.opts.Logins == nil || !s.opts.Logins.Open() {
+		s.opts.Visit(bound)
+	}
 }
 
 // Listen opens the page's address, which must be a loopback one: a preview and

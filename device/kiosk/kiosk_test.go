@@ -12,7 +12,9 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -422,6 +424,143 @@ func TestWhoeverLeavesIsForgottenByThePage(t *testing.T) {
 		if status, body := call(t, "POST", url+"/forget", token, "{}", nil); status != 200 || !strings.Contains(body, `"finished":`+tt.finished) {
 			t.Errorf("%+v: %d %s", tt.came, status, body)
 		}
+	}
+}
+
+// doors are applications that somebody may be signed in to; what is done to them
+// is noted.
+type doors struct {
+	Logins
+	mu    sync.Mutex
+	open  bool
+	noted []string
+}
+
+func (d *doors) note(what string, open bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.noted, d.open = append(d.noted, what), open
+}
+
+func (d *doors) Leave()             { d.note("leave", false) }
+func (d *doors) Stands(user string) { d.note("stands "+user, d.Open()) }
+func (d *doors) Frames() []string   { return nil }
+
+func (d *doors) Open() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.open
+}
+
+func (d *doors) take() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	noted := d.noted
+	d.noted = nil
+	return noted
+}
+
+// Who is in an application is there, also when the kiosk's page gave way to it, or
+// somebody begins at it: their face stays the one that is held against who is seen.
+// Who is recognised, or agrees to be enrolled, at the page is whose place it is.
+func TestTheVisitOfAnApplicationOutlivesThePage(t *testing.T) {
+	apps := &doors{}
+	visit := func(bound bool) {
+		if bound {
+			apps.note("bound", apps.Open())
+		} else {
+			apps.note("unbound", apps.Open())
+		}
+	}
+	_, f, url := open(t, Options{Enrol: EnrolOpen, Logins: apps, Visit: visit})
+	token := load(t, url)
+	lines, _ := use(t, url, token)
+	does := func(what string, act func(), want ...string) {
+		t.Helper()
+		apps.take()
+		act()
+		if got := apps.take(); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+	post := func(path, body string) func() {
+		return func() {
+			t.Helper()
+			if status, answer := call(t, "POST", url+path, token, body, nil); status != 200 {
+				t.Errorf("%s: %d %s", path, status, answer)
+			}
+		}
+	}
+	event := func(outcome string) func() {
+		return func() {
+			f.events <- client.Event{Kind: "presence", Outcome: outcome}
+			if err := lines.Decode(&client.Event{}); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	does("nobody is in one", post("/leave", "{}"), "unbound")
+	does("somebody begins, and is recognised", post("/identify", "{}"), "unbound", "stands u1", "bound")
+	apps.note("signed in", true)
+	does("done at the page, and in an application", post("/leave", "{}"))
+	does("somebody begins, and is", post("/identify", "{}"), "stands u1", "bound")
+	does("somebody agrees to be enrolled", post("/consent", agreed), "leave", "bound")
+	if status, _ := call(t, "GET", url+"/history", token, "", nil); status != 401 {
+		t.Errorf("who agrees has the history of who was recognised: %d", status)
+	}
+	apps.note("signed in", true)
+	does("they leave", event("left"), "leave", "unbound")
+	apps.note("signed in", true)
+	does("who was not seen", event("nobody"), "leave")
+}
+
+// A page that missed an event may have missed that somebody left: it begins anew.
+func TestAPageThatMissedAnEventBeginsAnew(t *testing.T) {
+	_, f, url := open(t, Options{})
+	token := load(t, url)
+	lines, _ := use(t, url, token)
+	call(t, "POST", url+"/identify", token, "{}", nil)
+	var e client.Event
+	for seq := uint64(7); seq < 9; seq++ {
+		f.events <- client.Event{Seq: seq, Kind: "hint"}
+		if err := lines.Decode(&e); err != nil || e.Seq != seq {
+			t.Fatalf("%+v, %v", e, err)
+		}
+	}
+	f.events <- client.Event{Seq: 10, Kind: "hint"}
+	if err := lines.Decode(&e); !errors.Is(err, io.EOF) {
+		t.Errorf("after the gap it was told %+v, %v", e, err)
+	}
+	use(t, url, token)
+	if status, _ := call(t, "GET", url+"/history", token, "", nil); status != 401 {
+		t.Errorf("history after that: %d", status)
+	}
+}
+
+// Who is erased elsewhere is nobody at the page any more.
+func TestWhoIsErasedIsForgottenByThePage(t *testing.T) {
+	_, f, url := open(t, Options{})
+	token := load(t, url)
+	lines, _ := use(t, url, token)
+	call(t, "POST", url+"/identify", token, "{}", nil)
+	for user, want := range map[string]int{"": 200, "u2": 200} {
+		erase(t, f, lines, user)
+		if status, _ := call(t, "GET", url+"/history", token, "", nil); status != want {
+			t.Errorf("after %q was erased: %d, want %d", user, status, want)
+		}
+	}
+	erase(t, f, lines, "u1")
+	if status, _ := call(t, "GET", url+"/history", token, "", nil); status != 401 {
+		t.Errorf("after they were erased: %d", status)
+	}
+}
+
+func erase(t *testing.T, f *fake, lines *json.Decoder, user string) {
+	t.Helper()
+	f.events <- client.Event{Kind: "forgotten", User: user}
+	var e client.Event
+	if err := lines.Decode(&e); err != nil || e.Kind != "forgotten" || e.User != "" {
+		t.Errorf("the page was told %+v, %v", e, err)
 	}
 }
 

@@ -57,6 +57,13 @@ func (p *page) hide() bool {
 	return true
 }
 
+// is tells whether this person is recognised here.
+func (p *page) is(user string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return user != "" && p.person.User == user
+}
+
 // leaveCode is leave where a code for a phone is shown, which alone stays: who
 // holds a phone up to it is not seen. Where none is it does nothing.
 func (p *page) leaveCode() bool {

@@ -139,14 +139,18 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	events := s.back.Events(p.ctx)
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	line, flush := json.NewEncoder(w), http.NewResponseController(w)
-	told := func(e client.Event) bool { return line.Encode(e) == nil && flush.Flush() == nil }
+	defer func() { _ = flush.SetWriteDeadline(time.Time{}) }() // the connection may serve on
+	told := func(e client.Event) bool {
+		_ = flush.SetWriteDeadline(time.Now().Add(aliveEvery)) // a page that does not read is none
+		return line.Encode(e) == nil && flush.Flush() == nil
+	}
 	sign, signedOut := client.Event{Kind: "alive"}, client.Event{Kind: "signed-out"} // the latter: the code for a phone is over
 	alive := time.NewTicker(aliveEvery)
 	defer alive.Stop()
 	away := time.NewTimer(codeAway)
 	away.Stop()
 	defer away.Stop()
-	next := client.Event{Kind: "hello"}
+	next, last := client.Event{Kind: "hello"}, uint64(0)
 	if s.opts.Present != nil && s.opts.Present() {
 		next.Outcome = "came"
 	}
@@ -169,10 +173,16 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 				}
 				return
 			}
+			if last != 0 && next.Seq > last+1 {
+				return // it was too slow, and what it missed may be that they left: it begins anew
+			}
+			last = next.Seq
 			if next.Kind == "presence" && next.Outcome != "came" && s.opts.Logins != nil {
 				s.opts.Logins.Leave() // before the page asks what that ended
 			}
 			switch {
+			case next.Kind == "forgotten" && p.is(next.User):
+				p.leave() // what they did themselves, the page shows as they did it
 			case next.Kind == "phone-paired":
 				next = p.pairedEvent(next, s.opts.Now())
 				continue
@@ -368,6 +378,9 @@ func (s *Server) decided(ctx context.Context, p *page, login string, d client.De
 			return outcome{}, err
 		}
 		out.Name, out.PIN = who.Name, who.PIN
+		if s.opts.Logins != nil {
+			s.opts.Logins.Stands(who.User)
+		}
 		if login != "" {
 			if s.opts.Logins == nil {
 				return outcome{}, errNoLogin
@@ -413,6 +426,11 @@ func (s *Server) agree(_ context.Context, p *page, in consent) (none, error) {
 		return c.Version == in.Version && c.Language == in.Language
 	}) {
 		return none{}, problem{http.StatusUnprocessableEntity, client.ProblemConsent, "that is not the text that people agree to here", "load the page again"}
+	}
+	// Whoever is enrolled is not whoever was recognised.
+	p.signOut()
+	if s.opts.Logins != nil {
+		s.opts.Logins.Leave()
 	}
 	p.agree(in)
 	return none{}, nil

@@ -66,12 +66,36 @@ func (p *Provider) frame(s session) string {
 }
 
 // Leave ends all that is good for somebody who walked away.
-func (p *Provider) Leave() {
+func (p *Provider) Leave() { p.Stands("") }
+
+// Stands ends what is good for anybody else than who stands there now.
+func (p *Provider) Stands(user string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.end(func(session) bool { return true })
-	p.tokens = nil
-	p.logins = slices.DeleteFunc(p.logins, func(l *login) bool { return l.user != "" })
+	p.over(func(u string) bool { return u != user })
+}
+
+// Forgotten ends what is good for somebody who was erased.
+func (p *Provider) Forgotten(user string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over(func(u string) bool { return u == user })
+}
+
+// over ends sessions, tokens and answers of those of whom it is true, with p.mu
+// held.
+func (p *Provider) over(of func(user string) bool) {
+	p.end(func(s session) bool { return of(s.user) })
+	p.tokens = slices.DeleteFunc(p.tokens, func(t token) bool { return of(t.user) })
+	p.logins = slices.DeleteFunc(p.logins, func(l *login) bool { return l.user != "" && of(l.user) })
+}
+
+// Open tells whether anybody is signed in to an application, or about to be.
+func (p *Provider) Open() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.opts.Now()
+	return len(p.sessions) > 0 || slices.ContainsFunc(p.logins, func(l *login) bool { return l.user != "" && now.Sub(l.since) < loginFor })
 }
 
 // SignedOut hands over the addresses that a browser has to load, in frames, for

@@ -275,7 +275,7 @@ func (p *Provider) Answer(id, grant string) (next string, err error) {
 	if l == nil || l.user != "" {
 		return "", ErrLogin
 	}
-	p.end(func(s session) bool { return s.user != standard.Subject }) // who stands there now is somebody else
+	p.over(func(user string) bool { return user != standard.Subject }) // who stands there now is somebody else
 	l.user, l.amr, l.at, l.session = standard.Subject, claims.AMR, standard.IssuedAt.Time(), random()
 	return p.opts.Issuer + "/authorize/callback?id=" + url.QueryEscape(id), nil
 }

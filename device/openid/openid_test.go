@@ -355,6 +355,37 @@ func TestApplicationsAreToldWhoLeft(t *testing.T) {
 		t.Error("the token outlived the stay")
 	}
 	b.p.Leave()
+
+	// Who is recognised without an application, or erased, is told as well, and
+	// Open from the answer on, before the application has fetched it.
+	if b.p.Open() {
+		t.Error("somebody is signed in who left")
+	}
+	id := b.ask(browser, a)
+	if b.p.Open() {
+		t.Error("somebody is signed in who was only asked for")
+	}
+	if _, err := b.p.Answer(id, b.grant(id, Audience, "u3", "face")); err != nil || !b.p.Open() {
+		t.Errorf("nobody is signed in who was recognised: %v", err)
+	}
+	b.p.Stands("u4")
+	if b.p.Open() {
+		t.Error("an answer outlived who it was about")
+	}
+	third, _ := signIn("u3")
+	b.p.Stands("u3")
+	b.p.Forgotten("u4")
+	if !b.p.Open() {
+		t.Error("who stands there was signed out")
+	}
+	b.p.Stands("u4")
+	leaves("u3", third)
+	fourth, _ := signIn("u4")
+	b.p.Forgotten("u4")
+	leaves("u4", fourth)
+	if b.p.Open() {
+		t.Error("somebody is signed in who was erased")
+	}
 	select {
 	case more := <-told:
 		t.Errorf("told once more: %s", more)
