@@ -471,6 +471,25 @@ func TestVaultThatIsGoneIsNotMadeAnew(t *testing.T) {
 	v.open(t)
 }
 
+// Work on a vault that is not there makes none, and no empty file that a start
+// would take for a damaged one.
+func TestWorkInTheWrongPlaceMakesNoVault(t *testing.T) {
+	dir := t.TempDir()
+	path, key := filepath.Join(dir, "vault.db"), KeyFile(filepath.Join(dir, "key"))
+	_, err := Rehearse(t.Context(), path, key)
+	wantErr(t, err, ErrNotFound)
+	_, err = Open(path, key, Options{Existing: true})
+	wantErr(t, err, ErrNotFound)
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+	write(t, path+headSuffix, []byte("x"))
+	_, err = Rehearse(t.Context(), path, key)
+	wantErr(t, err, ErrRolledBack)
+	_, err = Open(path, key, Options{Existing: true})
+	wantErr(t, err, ErrRolledBack)
+}
+
 // released unpacks a vault that an earlier version of this package wrote.
 func released(t *testing.T, schema int) (path string, key KeyFile) {
 	t.Helper()

@@ -342,6 +342,9 @@ func (s *Store) removeCopies() error {
 // It returns the schema that the vault has; when the context ends it gives up
 // (ErrInterrupted).
 func Rehearse(ctx context.Context, path string, source KeySource) (from uint32, err error) {
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		return 0, absent(path) // bbolt would make an empty file
+	}
 	if err := checkFile(path); err != nil {
 		return 0, err
 	}

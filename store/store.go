@@ -26,6 +26,8 @@ type Options struct {
 	// Timeout is how long to wait for another process to let go of the file;
 	// 0 means one second.
 	Timeout time.Duration
+	// Existing makes no vault where there is none (ErrNotFound).
+	Existing bool
 	// Accept opens a vault that was rolled back as it is, because an
 	// administrator looked at it. The audit chain records that.
 	Accept bool
@@ -78,7 +80,12 @@ func OpenContext(ctx context.Context, path string, source KeySource, o Options) 
 	}
 	s := &Store{path: path, source: source, now: o.Now}
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		if err := s.create(); err != nil {
+		if o.Existing {
+			err = absent(path)
+		} else {
+			err = s.create()
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -149,12 +156,20 @@ func openBolt(path string, timeout time.Duration) (*bbolt.DB, error) {
 	return nil, fmt.Errorf("store: vault %s: %w", path, err)
 }
 
+// absent says of a vault that is not there whether it ever was.
+func absent(path string) error {
+	if _, err := os.Lstat(path + headSuffix); err == nil {
+		return fmt.Errorf("store: the vault %s is gone, but %s of it is there: put the vault back, or remove that file as well to begin anew: %w",
+			path, path+headSuffix, ErrRolledBack)
+	}
+	return fmt.Errorf("store: there is no vault %s: does the configuration name another place? The daemon makes one at its first start: %w", path, ErrNotFound)
+}
+
 // create makes a vault beside path, whole and durable, and then gives it its
 // name: a power cut leaves either none or one that opens.
 func (s *Store) create() error {
-	if _, err := os.Lstat(s.path + headSuffix); err == nil {
-		return fmt.Errorf("store: the vault %s is gone, but %s of it is there: put the vault back, or remove that file as well to begin anew: %w",
-			s.path, s.path+headSuffix, ErrRolledBack)
+	if err := absent(s.path); errors.Is(err, ErrRolledBack) {
+		return err
 	}
 	key, err := keyOf(s.source.Key)
 	if errors.Is(err, ErrNotFound) {

@@ -37,6 +37,7 @@ func keySource(c storeConfig) store.KeySource {
 	return store.KeyFile(c.KeyFile)
 }
 
+// openStore opens the vault for the daemon, and makes it where there is none.
 func openStore(ctx context.Context, c storeConfig, accept bool) (*store.Store, error) {
 	for _, f := range []string{c.File, c.KeyFile} {
 		if err := os.MkdirAll(filepath.Dir(f), 0o700); err != nil {
@@ -44,6 +45,11 @@ func openStore(ctx context.Context, c storeConfig, accept bool) (*store.Store, e
 		}
 	}
 	return store.OpenContext(ctx, c.File, keySource(c), store.Options{Accept: accept})
+}
+
+// existing opens the vault for work on it: one in the wrong place is not made.
+func existing(ctx context.Context, c storeConfig) (*store.Store, error) {
+	return store.OpenContext(ctx, c.File, keySource(c), store.Options{Existing: true})
 }
 
 const vaultUsage = `usage: faceprintd --config FILE vault COMMAND
@@ -139,7 +145,7 @@ func vaultRotate(ctx context.Context, c storeConfig, args []string, out io.Write
 	if err := asOwner(c); err != nil {
 		return err
 	}
-	v, err := openStore(ctx, c, false)
+	v, err := existing(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -165,7 +171,7 @@ func vaultRenew(ctx context.Context, c storeConfig, args []string, out io.Writer
 	if err := asOwner(c); err != nil {
 		return err
 	}
-	v, err := openStore(ctx, c, false)
+	v, err := existing(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -203,7 +209,7 @@ func vaultRekey(ctx context.Context, c storeConfig, args []string, out io.Writer
 	if err := asOwner(c); err != nil {
 		return err
 	}
-	v, err := openStore(ctx, old, false)
+	v, err := existing(ctx, old)
 	if errors.Is(err, store.ErrKey) {
 		v, err = movedAlready(ctx, c, old, err)
 	} else if err == nil {
@@ -246,7 +252,7 @@ func movedAlready(ctx context.Context, c, old storeConfig, wrong error) (*store.
 	if _, err := os.Lstat(c.KeyFile); err != nil {
 		return nil, wrong
 	}
-	v, err := openStore(ctx, c, false)
+	v, err := existing(ctx, c)
 	if err != nil {
 		return nil, errors.Join(wrong, err)
 	}
