@@ -33,11 +33,16 @@ type BackupKeys struct {
 
 // Check tells whether they are keys.
 func (k BackupKeys) Check() error {
-	_, err := recipients(k.Operator)
-	if err == nil && len(k.Recovery) > 0 {
-		_, err = recipients(k.Recovery)
+	if _, err := recipients(k.Operator); err != nil {
+		return fmt.Errorf("store: the operator's key: %w", err)
 	}
-	return err
+	if len(k.Recovery) == 0 {
+		return nil
+	}
+	if _, err := recipients(k.Recovery); err != nil {
+		return fmt.Errorf("store: the recovery key: %w", err)
+	}
+	return nil
 }
 
 // backupNote is backup.json.
@@ -68,7 +73,7 @@ func (n backupNote) check() error {
 func recipients(texts []string) ([]age.Recipient, error) {
 	rs, err := age.ParseRecipients(strings.NewReader(strings.Join(texts, "\n")))
 	if err != nil {
-		return nil, fmt.Errorf("store: age recipients: %w: %w", err, ErrInvalid)
+		return nil, fmt.Errorf("%w; it takes the public key itself, age1..., as age-keygen prints it, and no file: %w", err, ErrInvalid)
 	}
 	return rs, nil
 }
@@ -102,6 +107,9 @@ func (b *Backup) Close() error {
 // long as there is room for it beside the vault (ErrSpace). The vault stays in
 // use: nobody waits for whoever reads the backup, which may be slow or stop.
 func (s *Store) Backup(keys BackupKeys, at time.Time) (_ *Backup, err error) {
+	if err := keys.Check(); err != nil {
+		return nil, err
+	}
 	operator, err := recipients(keys.Operator)
 	if err != nil {
 		return nil, err
@@ -411,10 +419,10 @@ func replaced(ctx context.Context, path string, source KeySource, o RestoreOptio
 	}
 	p.there = true
 	if !o.Replace {
-		return p, nil, fmt.Errorf("store: there is a vault %s; it is only replaced when that is asked for: %w", path, ErrExists)
+		return p, nil, fmt.Errorf("store: there is a vault %s; it is only replaced when that is asked for (--replace): %w", path, ErrExists)
 	}
 	s, err := OpenContext(ctx, path, keyOnly{source}, Options{})
-	if errors.Is(err, ErrInUse) || errors.Is(err, ErrInterrupted) {
+	if errors.Is(err, ErrInUse) || errors.Is(err, ErrInterrupted) || errors.Is(err, unix.EROFS) {
 		return p, nil, err
 	}
 	if err == nil {
@@ -500,6 +508,15 @@ func unpack(to string, backup, operator io.Reader) (note backupNote, recovery []
 	return untar(to, plain)
 }
 
+// damagedBackup is the error of a backup that is not what was written; why may be
+// nil.
+func damagedBackup(why error) error {
+	if why == nil {
+		return fmt.Errorf("the backup is damaged; try another copy of it: %w", ErrCorrupt)
+	}
+	return fmt.Errorf("the backup is damaged; try another copy of it: %w: %w", why, ErrCorrupt)
+}
+
 // untar writes the vault of a backup's tar to a file and returns the rest.
 func untar(to string, plain io.Reader) (note backupNote, recovery []byte, err error) {
 	in := tar.NewReader(plain)
@@ -510,7 +527,7 @@ func untar(to string, plain io.Reader) (note backupNote, recovery []byte, err er
 			break
 		}
 		if err != nil || h.Typeflag != tar.TypeReg || seen[h.Name] || h.PAXRecords["GNU.sparse.major"] != "" || h.PAXRecords["GNU.sparse.map"] != "" { // a little must not become much
-			return note, nil, fmt.Errorf("the backup is damaged: %w: %w", err, ErrCorrupt)
+			return note, nil, damagedBackup(err)
 		}
 		seen[h.Name] = true
 		switch {
@@ -527,7 +544,7 @@ func untar(to string, plain io.Reader) (note backupNote, recovery []byte, err er
 			}
 		case h.Name == backupRecovery && h.Size <= maxNote:
 			if recovery, err = io.ReadAll(in); err != nil {
-				return note, nil, fmt.Errorf("the backup is damaged: %w: %w", err, ErrCorrupt)
+				return note, nil, damagedBackup(err)
 			}
 		case h.Name == backupVault && h.Size <= maxVault:
 			f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -535,8 +552,11 @@ func untar(to string, plain io.Reader) (note backupNote, recovery []byte, err er
 				return note, nil, err
 			}
 			_, err = io.Copy(f, in)
-			if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-				return note, nil, fmt.Errorf("the backup is damaged, or the disk is full: %w", err)
+			if err = errors.Join(err, f.Sync(), f.Close()); errors.Is(err, unix.ENOSPC) {
+				return note, nil, err
+			}
+			if err != nil {
+				return note, nil, damagedBackup(err)
 			}
 		default:
 			return note, nil, fmt.Errorf("the backup holds %.40q of %d bytes: %w", h.Name, h.Size, ErrCorrupt)
@@ -547,7 +567,7 @@ func untar(to string, plain io.Reader) (note backupNote, recovery []byte, err er
 	}
 	// What is left is read, so that a cut end is noticed.
 	if _, err := io.Copy(io.Discard, plain); err != nil {
-		return note, nil, fmt.Errorf("the backup is damaged: %w: %w", err, ErrCorrupt)
+		return note, nil, damagedBackup(err)
 	}
 	return note, recovery, nil
 }

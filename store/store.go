@@ -19,6 +19,7 @@ import (
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 )
 
 // Options of a vault. The zero value is right for the daemon.
@@ -150,6 +151,8 @@ func openBolt(path string, timeout time.Duration) (*bbolt.DB, error) {
 		return db, nil
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fmt.Errorf("store: vault %s: another process has it (a second faceprintd?); stop that one first: %w", path, ErrInUse)
+	case errors.Is(err, unix.EROFS):
+		return nil, fmt.Errorf("store: vault %s: %w; a card that fails often becomes that: look into the kernel's log, and mount it for writing where it is sound", path, err)
 	case errors.Is(err, os.ErrPermission):
 		return nil, fmt.Errorf("store: vault %s: %w: %w; make its folder writable for uid %d", path, ErrMode, err, os.Geteuid())
 	}
@@ -303,7 +306,7 @@ func (s *Store) schema() (n uint32, err error) {
 	err = s.db.View(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketMeta)
 		if b == nil {
-			return fmt.Errorf("store: %s is a bbolt file of something else: %w", s.path, ErrSchema)
+			return fmt.Errorf("store: %s is a bbolt file of something else; name another file with store.file, or move that away to begin anew: %w", s.path, ErrSchema)
 		}
 		v := b.Get(keySchema)
 		if len(v) != 4 {

@@ -49,7 +49,7 @@ With --person a factor is added to somebody who is already enrolled.`,
 			var to *os.File
 			if receipt != "" { // before anything is captured
 				var err error
-				if to, err = os.OpenFile(receipt, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+				if to, err = newFile(receipt); err != nil {
 					return fmt.Errorf("nobody is enrolled yet: the receipt needs a new file: %w", err)
 				}
 				defer func() {
@@ -177,7 +177,7 @@ func (t *tool) forget() *cobra.Command {
 			var to *os.File
 			if receipt != "" { // before anything is erased
 				var err error
-				if to, err = os.OpenFile(receipt, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+				if to, err = newFile(receipt); err != nil {
 					return fmt.Errorf("nobody is forgotten yet: the receipt needs a new file: %w", err)
 				}
 			}

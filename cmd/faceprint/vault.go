@@ -153,7 +153,7 @@ the device signs. No entry holds anything biometric, or a name.`,
 			defer cl.Close()
 			out := t.out
 			if args[0] != "-" {
-				f, err := os.OpenFile(args[0], os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+				f, err := newFile(args[0])
 				if err != nil {
 					return fmt.Errorf("export: %w", err)
 				}
@@ -174,6 +174,15 @@ the device signs. No entry holds anything biometric, or a name.`,
 			return nil
 		},
 	}
+}
+
+// newFile makes a file that was not there: what somebody kept is not overwritten.
+func newFile(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		err = fmt.Errorf("%w; name a new one, or move that away", err)
+	}
+	return f, err
 }
 
 // export writes everything up to a checkpoint that is signed first.
@@ -382,7 +391,7 @@ the operator and offline.`,
 			}
 			cl := t.client()
 			defer cl.Close()
-			f, err := os.OpenFile(args[0], os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+			f, err := newFile(args[0])
 			if err != nil {
 				return fmt.Errorf("backup: %w", err)
 			}
@@ -421,7 +430,7 @@ func (t *tool) witness(ctx context.Context, file string) (*client.OKP, error) {
 			return nil, fmt.Errorf("keys: %w", err)
 		}
 		if err := json.Unmarshal(b, &k); err != nil {
-			return nil, fmt.Errorf("keys: %s: %w", file, err)
+			return nil, fmt.Errorf("keys: %s holds no keys: %w; 'faceprint keys --json' writes them", file, err)
 		}
 	}
 	if k.Witness == nil {

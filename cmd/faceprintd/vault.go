@@ -10,7 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
+
+	"filippo.io/age"
 
 	"github.com/faceprint/faceprint/store"
 	"github.com/faceprint/faceprint/store/tpm"
@@ -79,6 +82,9 @@ func vaultCommand(ctx context.Context, c Config, args []string, out, errout io.W
 		"check": vaultCheck, "rotate": vaultRotate, "renew": vaultRenew, "rekey": vaultRekey, "restore": vaultRestore,
 	}[strings.Join(args[:min(1, len(args))], "")]
 	if !ok {
+		if len(args) > 0 {
+			fmt.Fprintf(errout, "faceprintd: vault: there is no command %q\n", args[0])
+		}
 		fmt.Fprint(errout, vaultUsage)
 		return 2
 	}
@@ -90,6 +96,9 @@ func vaultCommand(ctx context.Context, c Config, args []string, out, errout io.W
 	if errors.Is(err, store.ErrInterrupted) {
 		fmt.Fprintf(errout, "faceprintd: vault %s: %v; %s\n", args[0], err, undone[args[0]])
 		return 1
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, store.ErrSpace) {
+		err = fmt.Errorf("%w; make room there, as much again as the vault %s has, and run it again", err, c.Store.File)
 	}
 	if err != nil {
 		fmt.Fprintf(errout, "faceprintd: vault %s: %v\n", args[0], err)
@@ -163,7 +172,7 @@ func vaultRenew(ctx context.Context, c storeConfig, args []string, out io.Writer
 	case 0:
 	case 1:
 		if user, err = store.ParseUserID(args[0]); err != nil {
-			return fmt.Errorf("%w: %w", errUsage, err)
+			return fmt.Errorf("%w: %w; 'faceprint people' lists them", errUsage, err)
 		}
 	default:
 		return noArguments(args[1:])
@@ -275,7 +284,12 @@ func vaultRestore(ctx context.Context, c storeConfig, args []string, out io.Writ
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		file, args = args[0], args[1:]
 	}
-	if err := flags.Parse(args); err != nil || file == "" || *identity == "" || flags.NArg() > 0 {
+	err := flags.Parse(args)
+	if rest := flags.Args(); err == nil && file == "" && len(rest) > 0 { // behind the flags, or among them
+		file = rest[0]
+		err = flags.Parse(rest[1:])
+	}
+	if err != nil || file == "" || *identity == "" || flags.NArg() > 0 {
 		return fmt.Errorf("%w: name the backup and, with --identity, the file of the operator's key", errUsage)
 	}
 	o := store.RestoreOptions{Replace: *replace, WithoutForgotten: *without, At: time.Now()}
@@ -291,6 +305,9 @@ func vaultRestore(ctx context.Context, c storeConfig, args []string, out io.Writ
 			return err
 		}
 		defer clear(b)
+		if _, err := age.ParseIdentities(bytes.NewReader(b)); err != nil {
+			return fmt.Errorf("%s: %w; it takes a file of secret keys, AGE-SECRET-KEY-1..., as age-keygen writes it", key.name, err)
+		}
 		*key.to = bytes.NewReader(b)
 	}
 	backup, err := openIn(ctx, file)
