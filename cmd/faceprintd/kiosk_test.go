@@ -551,6 +551,35 @@ func (k *kioskBench) leaving() {
 	k.on("idle")
 	k.camera("off")
 	k.until("document.documentElement.lang === 'en' && document.documentElement.dataset.text === ''")
+
+	// No attempt of anybody keeps what was hers, however long the page is touched.
+	k.camera(clipAgain)
+	k.on("scan")
+	k.press("Use PIN")
+	k.on("pin")
+	k.do(chromedp.SendKeys(chromedp.CSS("input[name=name]"), "alice"), chromedp.SendKeys(chromedp.CSS(".pin"), "271828"), chromedp.KeyEvent(kb.Enter))
+	k.on("granted")
+	k.do(chromedp.Evaluate[chromedp.Void]("setInterval(() => dispatchEvent(new Event('pointerdown')), 1000)"))
+	ctx, cancel := context.WithCancel(k.ctx)
+	ended := make(chan error, 1)
+	go func() {
+		for {
+			d, err := k.client.Authenticate(ctx, client.Attempt{User: alice})
+			if p := (*client.Error)(nil); err != nil && !errors.As(err, &p) || d.Outcome == client.Granted {
+				ended <- fmt.Errorf("%+v, %w", d, err)
+				return
+			}
+		}
+	}()
+	k.sim("camera " + emptyRoom(k.t))
+	k.on("idle")
+	if s, err := k.client.Status(k.ctx); err != nil || !s.Busy {
+		k.t.Errorf("no attempt was under way: %v, %v", s.Busy, err)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		k.t.Error(err)
+	}
 }
 
 // lampShows waits until the page's lamp shows it; "" is no lamp.
