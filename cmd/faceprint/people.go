@@ -83,6 +83,9 @@ With --person a factor is added to somebody who is already enrolled.`,
 				}
 				to = nil
 			}
+			for _, warning := range done.Warnings {
+				fmt.Fprintln(t.err, "warning:", warning)
+			}
 			return t.print(done, func(w io.Writer) {
 				fmt.Fprintf(w, "enrolled %s (%.0f ms, audit entry %d)\n", done.User, done.TookMs, done.Audit)
 				for _, x := range done.Templates {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -182,6 +183,9 @@ func (b *backend) enroll(ctx context.Context, e client.Enrolment, stay time.Dura
 	w := client.Enrolled{User: string(made.User), Templates: []client.Template{}, Audit: made.Audit, TookMs: ms(made.Took)}
 	for _, t := range made.Templates {
 		w.Templates = append(w.Templates, wireTemplate(t))
+	}
+	if slices.Contains(r.Factors, device.Finger) {
+		w.Warnings = b.roomWarnings()
 	}
 	w.Signed, err = b.device.Agreement(made, b.config.Keep.policy())
 	return w, err

@@ -28,6 +28,7 @@ type backend struct {
 	started time.Time
 	parts   func() []client.Part
 	finger  *finger
+	room    room
 }
 
 func (b *backend) Unlock(ctx context.Context, user string) (client.Person, error) {
@@ -76,7 +77,10 @@ func (b *backend) Status(context.Context) (client.Status, error) {
 		s.Locked = b.lockedUntil(l)
 		return err
 	})
-	return s, err
+	if err != nil {
+		return s, err
+	}
+	return s, b.warnOfRoom(s.Parts)
 }
 
 // TrustModule sets the finger module up anew: whatever is there now is the

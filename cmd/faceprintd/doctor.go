@@ -34,10 +34,8 @@ func (b *backend) Diagnose(ctx context.Context) (client.Diagnosis, error) {
 	b.finger.checkTrust(add, b.config.Finger.Match)
 	if n, err := b.fingers(); err == nil { // else the vault's own line tells
 		checkRate(add, b.config.Finger.Match, b.config.Policy.FingerFMR, n)
-		if m, _, err := b.finger.part.get(); err == nil && b.config.Finger.Match == matchModule {
-			checkRoom(add, m.Info().Capacity, n)
-		}
 	}
+	_ = b.checkRoom(add) // the vault's own line tells
 	b.checkReach(add)
 	b.checkVault(add)
 	checkDisk(add, filepath.Dir(b.config.Store.File))

@@ -9,10 +9,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/faceprint/faceprint/device"
+	"github.com/faceprint/faceprint/device/api/client"
 	"github.com/faceprint/faceprint/device/gpio"
 	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/sensor/host"
@@ -220,6 +222,78 @@ func checkRoom(add addCheck, room, enrolled int) {
 	default:
 		add("finger library", "ok", what+" are in use", "")
 	}
+}
+
+// room is how many templates of a family are enrolled for the module to find among,
+// as long as the audit chain does not grow: they are opened to be counted.
+type room struct {
+	mu     sync.Mutex
+	family string
+	audit  uint64
+	n      int
+}
+
+// count is that number.
+func (r *room) count(v *store.Store, family string) (n int, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err = v.View(func(tx *store.Tx) error {
+		audit, _, err := tx.AuditHead()
+		if err != nil || r.family == family && r.audit == audit {
+			return err
+		}
+		ts, err := tx.Templates(store.KindModule)
+		if err != nil {
+			return err
+		}
+		r.family, r.audit, r.n = family, audit, 0
+		for i := range ts {
+			if ts[i].Model == family {
+				r.n++
+			}
+			ts[i].Wipe()
+		}
+		return nil
+	})
+	return r.n, err
+}
+
+// checkRoom is checkRoom of the module that is there, where it is what compares.
+func (b *backend) checkRoom(add addCheck) error {
+	m, _, err := b.finger.part.get()
+	if err != nil || b.config.Finger.Match != matchModule {
+		return nil
+	}
+	i := m.Info()
+	n, err := b.room.count(b.vault, i.Family)
+	if err == nil {
+		checkRoom(add, i.Capacity, n)
+	}
+	return err
+}
+
+// warnOfRoom adds to the module's status what is wrong about it.
+func (b *backend) warnOfRoom(parts []client.Part) error {
+	return b.checkRoom(func(_, state, detail, advice string) {
+		at := slices.IndexFunc(parts, func(p client.Part) bool { return p.Name == b.finger.part.name })
+		if state != "ok" && at >= 0 {
+			p := &parts[at]
+			p.Detail, p.Advice = p.Detail+"; library: "+detail, advice
+		}
+	})
+}
+
+// roomWarnings are what who enrolled a finger should know. The enrolment stands.
+func (b *backend) roomWarnings() (warnings []string) {
+	err := b.checkRoom(func(name, state, detail, advice string) {
+		if state != "ok" {
+			warnings = append(warnings, name+": "+detail+"; "+advice)
+		}
+	})
+	if err != nil {
+		warnings = append(warnings, "finger library: "+err.Error())
+	}
+	return warnings
 }
 
 // passwords are those that may open the module: the file's, where one is named,

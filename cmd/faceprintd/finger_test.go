@@ -21,6 +21,7 @@ import (
 	"periph.io/x/conn/v3/gpio/gpiotest"
 
 	"github.com/faceprint/faceprint/device"
+	"github.com/faceprint/faceprint/device/api/client"
 	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/sensor/host"
 	"github.com/faceprint/faceprint/sensor/modsim"
@@ -343,4 +344,64 @@ func TestDoctorSaysWhetherTheLibraryHasRoom(t *testing.T) {
 		checkRoom(l.add, 162, enrolled)
 	}
 	l.want(t, "finger library|ok|0 of 162", "finger library|ok|145 of 162", "finger library|warn|146 of 162", "finger library|warn|163 of 162", "finger library|fail|171 of 162")
+}
+
+// Status and an enrolment warn of a library that is nearly full, and count the
+// templates of the module's own family; they count anew when somebody was added.
+func TestStatusAndEnrolmentWarnOfAFullLibrary(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTrusted(t, "as608", "quirk noimage")
+		m, err := w.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &finger{part: newPart[*sensor.Module]("finger", w.log, nil, nil), trust: w.trust}
+		f.part.detail = moduleDetail
+		f.part.set(m, true, nil)
+		b := &backend{vault: w.vault, finger: f}
+		b.config.Finger.Match = matchModule
+		b.parts = func() []client.Part { return []client.Part{storeStatus(w.vault), f.part.status()} }
+		id, now := store.NewUserID(), time.Now()
+		add := func(family string, n int) {
+			t.Helper()
+			err := w.vault.Update(func(tx *store.Tx) error {
+				for range n {
+					if _, err := tx.AddTemplate(store.Template{User: id, Kind: store.KindModule, Model: family, Label: "right-thumb", Created: now, Data: bytes.Repeat([]byte{7}, 300)}); err != nil {
+						return err
+					}
+				}
+				_, err := tx.Append(store.Entry{At: now, Kind: "enrol", Outcome: "done"})
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.vault.Update(func(tx *store.Tx) error {
+			return tx.AddPerson(store.Person{ID: id, Name: "A", Created: now, Consent: store.Consent{At: now, TextVersion: "1"}})
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for _, step := range []struct {
+			family string
+			n      int
+			want   string
+		}{{"r503", 20, ""}, {"zfm-9", 145, ""}, {"zfm-9", 1, "146 of 162 are in use"}, {"zfm-9", 25, "171 of 162: nobody is found"}} {
+			add(step.family, step.n)
+			parts := b.parts()
+			if err := b.warnOfRoom(parts); err != nil {
+				t.Fatal(err)
+			}
+			if p := parts[1]; strings.Contains(p.Detail, "library: ") != (step.want != "") || !strings.Contains(p.Detail, step.want) || (p.Advice != "") != (step.want != "") {
+				t.Errorf("with %d more of %s: %+v", step.n, step.family, p)
+			}
+			if got := strings.Join(b.roomWarnings(), ""); strings.HasPrefix(got, "finger library: ") != (step.want != "") || !strings.Contains(got, step.want) {
+				t.Errorf("with %d more of %s an enrolment says %q", step.n, step.family, got)
+			}
+		}
+		b.config.Finger.Match = matchHost
+		if got := b.roomWarnings(); len(got) > 0 {
+			t.Errorf("where the host compares: %q", got)
+		}
+	})
 }

@@ -102,6 +102,7 @@ type Enrolled struct {
 	Templates []Template `json:"templates" doc:"What was added."`
 	Audit     uint64     `json:"audit" doc:"Number of the audit entry."`
 	TookMs    float64    `json:"took_ms"`
+	Warnings  []string   `json:"warnings,omitempty" doc:"What an administrator should know, such as that the module's library is nearly full."`
 	Signed    string     `json:"signed" doc:"The person's receipt of what they agreed to, a JWS by the device's witness key."`
 }
 
