@@ -167,7 +167,7 @@ func (m *Module) Reset(ctx context.Context) error {
 	if _, err := m.link.command(ctx, SoftRst); err != nil {
 		return err
 	}
-	m.scans++
+	m.spend()
 	m.link.resets++
 	m.link.dirty = true // a 55 will come
 	return sleep(ctx, restart)
@@ -344,12 +344,12 @@ func (m *Module) searchBy(ctx context.Context, by Instruction, probe Print) (slo
 	if probe.serial == 0 || probe.serial != m.scans || probe.starts != m.link.starts() {
 		return 0, 0, false, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
 	}
-	return m.searchLibrary(ctx, by)
+	return m.searchLibrary(ctx, by, m.info.Capacity)
 }
 
-func (m *Module) searchLibrary(ctx context.Context, by Instruction) (slot int, score float64, found bool, err error) {
+func (m *Module) searchLibrary(ctx context.Context, by Instruction, room int) (slot int, score float64, found bool, err error) {
 	resets := m.link.resets
-	b, err := m.link.command(ctx, by, 1, 0, 0, byte(m.info.Capacity>>8), byte(m.info.Capacity))
+	b, err := m.link.command(ctx, by, 1, 0, 0, byte(room>>8), byte(room))
 	switch {
 	case isCode(err, NotFound), isCode(err, LibraryEmpty):
 		return 0, 0, false, nil
@@ -359,8 +359,8 @@ func (m *Module) searchLibrary(ctx context.Context, by Instruction) (slot int, s
 		return 0, 0, false, fmt.Errorf("sensor: %s was reset meanwhile: %w", m.info.Port, ErrStale)
 	}
 	slot, score = int(binary.BigEndian.Uint16(b)), float64(binary.BigEndian.Uint16(b[2:]))
-	if slot >= m.info.Capacity {
-		return 0, 0, false, fmt.Errorf("sensor: %s: slot %d of %d: %w", m.info.Port, slot, m.info.Capacity, ErrProtocol)
+	if slot >= room {
+		return 0, 0, false, fmt.Errorf("sensor: %s: slot %d of %d: %w", m.info.Port, slot, room, ErrProtocol)
 	}
 	return slot, score, score > 0, nil
 }
@@ -412,7 +412,7 @@ func (m *Module) auto(ctx context.Context, i Instruction, progress func(AutoStep
 		return step, err
 	}
 	defer release()
-	m.scans++
+	m.spend()
 	m.loaded = true
 	if i == AutoEnroll {
 		m.library.used, m.library.sure = true, false

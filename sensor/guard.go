@@ -127,7 +127,7 @@ func (m *Module) MakeDecoy(ctx context.Context, p Picture) (template []byte, too
 		return nil, 0, err
 	}
 	defer release()
-	m.scans++
+	m.spend()
 	m.loaded = true
 	if err := m.putPicture(ctx, p); err != nil {
 		return nil, 0, err

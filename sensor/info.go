@@ -74,6 +74,9 @@ func (i *Info) product(b []byte) {
 	i.Buffers = mostBuffers
 }
 
+// Room is how many slots of the library are used: those that ReadIndexTable tells of.
+func (i Info) Room() int { return min(i.Capacity, indexPages*indexSlots) }
+
 // stated tells whether the module knows ReadProdInfo.
 func (i Info) stated() bool { return i.Hardware != "" }
 

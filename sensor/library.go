@@ -59,7 +59,7 @@ func (m *Module) Identify(ctx context.Context, probe Print, templates [][]byte) 
 // resident are the templates that go into the library, rest those that find no
 // room there.
 func (m *Module) resident(templates [][]byte) (resident, rest [][]byte, err error) {
-	room := m.Info().Capacity
+	room := m.Info().Room()
 	n := min(len(templates), room)
 	if len(templates)-n > MaxBeyond {
 		return nil, nil, fmt.Errorf("sensor: %s: %d templates; its library has room for %d, and %d more are compared: %w", m.info.Port, len(templates), room, MaxBeyond, ErrTemplate)
@@ -138,7 +138,7 @@ func (m *Module) search(ctx context.Context, probe Print, templates [][]byte) (i
 	if probe.serial == 0 || probe.serial != m.scans || probe.starts != m.link.starts() {
 		return -1, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
 	}
-	slot, _, found, err := m.searchLibrary(ctx, Search)
+	slot, _, found, err := m.searchLibrary(ctx, Search, m.info.Room())
 	if err != nil || !found {
 		return -1, err
 	}
@@ -265,7 +265,7 @@ func (m *Module) indexDiffers(ctx context.Context) (string, error) {
 // index lists the slots that hold a template (ReadIndexTable).
 func (m *Module) index(ctx context.Context) ([]int, error) {
 	var slots []int
-	for page := 0; page < 4 && page*256 < m.info.Capacity; page++ {
+	for page := 0; page < indexPages && page*indexSlots < m.info.Capacity; page++ {
 		b, err := m.link.command(ctx, ReadIndex, byte(page))
 		if err != nil {
 			return nil, err
@@ -273,7 +273,7 @@ func (m *Module) index(ctx context.Context) ([]int, error) {
 		for i, x := range b {
 			for bit := range 8 {
 				if x>>bit&1 == 1 {
-					slots = append(slots, 256*page+8*i+bit)
+					slots = append(slots, indexSlots*page+8*i+bit)
 				}
 			}
 		}
@@ -357,7 +357,7 @@ func (m *Module) checkSlot(ctx context.Context, slot int, want []byte) error {
 // loadSlot reads the template in a slot (LoadChar, UpChar).
 func (m *Module) loadSlot(ctx context.Context, slot int) ([]byte, error) {
 	m.loaded = true
-	m.scans++ // the R503 ignores which buffer UpChar names: both are spent
+	m.spend() // the R503 ignores which buffer UpChar names: both are spent
 	for _, buffer := range []byte{1, 2} {
 		if _, err := m.link.command(ctx, LoadChar, buffer, byte(slot>>8), byte(slot)); err != nil {
 			return nil, err

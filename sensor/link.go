@@ -118,6 +118,7 @@ func (l *link) drain(ctx context.Context) (heard int, err error) {
 	stop := l.obey(ctx)
 	defer stop()
 	var buf [512]byte
+	defer clear(buf[:])
 	end := time.Now().Add(drainCap + l.wireTime(l.owed))
 	var first []byte // all that was heard, while that is little
 	wait := quiet
@@ -216,6 +217,7 @@ func (l *link) receive(ctx context.Context, timeout time.Duration) (p Packet, er
 		}
 	}()
 	var buf [512]byte
+	defer clear(buf[:])
 	for {
 		p, err := l.next()
 		if !errors.Is(err, ErrShort) {
@@ -448,6 +450,7 @@ func (l *link) download(ctx context.Context, i Instruction, limit int, whole fun
 		}
 	}()
 	clean := l.in.Skipped
+	data = make([]byte, 0, limit) // all at once: what it outgrew would stay in memory
 	for {
 		wait := answerTimeout
 		if len(data) > 0 {

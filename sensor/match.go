@@ -178,7 +178,7 @@ func (m *Module) Same(ctx context.Context, template []byte, others [][]byte) (in
 		return -1, err
 	}
 	defer release()
-	m.scans++
+	m.spend()
 	m.loaded = true
 	for try := 0; ; try++ {
 		if err := m.put(ctx, 1, template); err != nil {

@@ -24,7 +24,7 @@ type Module struct {
 	handShake bool // it has HandShake
 	mu        sync.Mutex
 	info      Info   // written under turn and mu, read under either
-	scans     uint64 // guarded by turn
+	scans     uint64 // the newest one's number; guarded by turn
 	guard     guard
 	lamp      lamp
 

@@ -110,14 +110,24 @@ func DecodePacket(b []byte) (p Packet, n int, err error) {
 // Reassembler finds packets in a stream that may begin anywhere and hold
 // anything: a ready byte, a glitch of the power-up, the rest of an old answer.
 type Reassembler struct {
-	buf     []byte
+	all     []byte // buf and what was read of it before: templates and pictures
+	buf     []byte // its end, that was not read yet
 	Skipped uint64 // bytes that belonged to no packet
 	BadSums uint64 // packets with a wrong checksum
 }
 
-// Write adds bytes from the wire. It never fails.
+// Write adds bytes from the wire, and wipes those that were read. It never fails.
 func (r *Reassembler) Write(b []byte) (int, error) {
-	r.buf = append(r.buf, b...)
+	n := copy(r.all, r.buf)
+	if n+len(b) > cap(r.all) {
+		grown := make([]byte, n, 2*(n+len(b)))
+		copy(grown, r.buf)
+		clear(r.all)
+		r.all = grown
+	}
+	clear(r.all[n:])
+	r.all = append(r.all[:n], b...)
+	r.buf = r.all
 	return len(b), nil
 }
 
@@ -150,6 +160,6 @@ func (r *Reassembler) Next() (Packet, error) {
 // Reset forgets what was collected.
 func (r *Reassembler) Reset() {
 	r.Skipped += uint64(len(r.buf))
-	clear(r.buf)
-	r.buf = r.buf[:0]
+	clear(r.all)
+	r.all, r.buf = r.all[:0], nil
 }

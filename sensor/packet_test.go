@@ -76,6 +76,38 @@ func TestReassemblerFindsPacketsInGarbage(t *testing.T) {
 	}
 }
 
+// What was read, somebody's template perhaps, does not stay behind in memory, also
+// where the room has to grow.
+func TestReassemblerWipesWhatWasRead(t *testing.T) {
+	secret := bytes.Repeat([]byte("SECRET"), 40)
+	b, err := AppendPacket(nil, Packet{Address: DefaultAddress, PID: PIDEndData, Content: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r Reassembler
+	var rooms [][]byte // all that it ever had
+	write := func(b []byte) {
+		r.Write(b)
+		rooms = append(rooms, r.all[:cap(r.all)])
+	}
+	write(b[:10])
+	write(b[10:])
+	write(b)
+	for range 2 {
+		if p, err := r.Next(); err != nil || !bytes.Equal(p.Content, secret) {
+			t.Fatalf("%q, %v", p.Content, err)
+		}
+	}
+	write(b[:200])
+	r.Reset()
+	write([]byte{1})
+	for i, room := range rooms {
+		if bytes.Contains(room, []byte("SECRET")) {
+			t.Errorf("after write %d: %q", i, room)
+		}
+	}
+}
+
 func FuzzDecodePacket(f *testing.F) {
 	f.Add(unhex("EF01FFFFFFFF07000300000A"))
 	f.Add(unhex("EF01FFFFFFFF0100071300000000001B"))

@@ -39,7 +39,7 @@ func (m *Module) Capture(ctx context.Context) (Picture, error) {
 		return Picture{}, err
 	}
 	defer release()
-	m.scans++
+	m.spend()
 	if _, err := m.link.command(ctx, GenImg); err != nil {
 		return Picture{}, retry(err)
 	}
@@ -100,7 +100,7 @@ func (m *Module) Put(ctx context.Context, p Picture) error {
 		return err
 	}
 	defer release()
-	m.scans++
+	m.spend()
 	return m.putPicture(ctx, p)
 }
 
@@ -143,7 +143,7 @@ func (m *Module) FindWindow(ctx context.Context) error {
 	if m.info.Width > 0 || m.info.SystemID == opticalID {
 		return nil
 	}
-	m.scans++
+	m.spend()
 	for _, w := range [][2]int{{192, 192}, {256, 288}, {160, 160}, {80, 208}} {
 		err := m.downImage(ctx, bytes.Repeat([]byte{0x88}, w[0]*w[1]/2))
 		if err == nil {

@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,13 @@ type Print struct {
 	serial uint64 // of the scan, 0 for none
 	starts int    // of the module before it
 }
+
+// scans numbers the scans of all modules, so that no print is good for another
+// module, nor for another opening of the same.
+var scans atomic.Uint64
+
+// spend makes older prints stale. Whoever calls it has the turn.
+func (m *Module) spend() { m.scans = scans.Add(1) }
 
 // Scan waits for a finger, takes its picture (GetImageEx, else GenImg; manual pp.
 // 23, 15) and extracts its features into the module's first buffer (Img2Tz, p.
@@ -32,7 +40,7 @@ func (m *Module) Scan(ctx context.Context) (Print, error) {
 // its features, which may take it.
 func (m *Module) See(ctx context.Context) (p Print, pic Picture, err error) {
 	p, err = m.watch(ctx, func() (Print, error) {
-		m.scans++
+		m.spend()
 		if err := m.expose(ctx); err != nil {
 			return Print{}, err
 		}
@@ -71,7 +79,7 @@ func (m *Module) watch(ctx context.Context, look func() (Print, error)) (Print, 
 
 // scan takes one picture and its features into a buffer.
 func (m *Module) scan(ctx context.Context, buffer byte) (Print, error) {
-	m.scans++ // whatever comes of it, older prints are stale
+	m.spend() // whatever comes of it, older prints are stale
 	if err := m.expose(ctx); err != nil {
 		return Print{}, err
 	}
@@ -109,7 +117,7 @@ func (m *Module) extract(ctx context.Context, buffer byte) (Print, error) {
 // anew between two looks.
 func (m *Module) await(ctx context.Context, buffer byte, close bool, taken func() error) error {
 	for poll := pollFirst; ; poll = min(2*poll, pollMost) {
-		m.scans++
+		m.spend()
 		err := m.expose(ctx)
 		if err == nil {
 			err = taken()
@@ -148,7 +156,7 @@ func (m *Module) Lifted(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	m.scans++
+	m.spend()
 	if err := waited(ctx, m.waitLifted(ctx, false)); err != nil {
 		if r := (*RetryError)(nil); errors.As(err, &r) {
 			r.Hint = HintLift

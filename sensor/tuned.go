@@ -76,6 +76,10 @@ const (
 	// Buffers: two at least; the R503's six are the most in the field.
 	leastBuffers, mostBuffers = 2, 6
 
+	// ReadIndexTable tells of so many pages of slots (manual p. 14); some libraries
+	// have more.
+	indexPages, indexSlots = 4, 256
+
 	// The system id of the optical units (R30x, AS608, FPM10A). They have two buffers,
 	// and take any other number for the second (ZFM-20 manual, Img2Tz), so that they
 	// cannot be asked; 256x288 pixels; and nothing of what came with the R503.

@@ -267,7 +267,7 @@ func (b *backend) checkRoom(add addCheck) error {
 	i := m.Info()
 	n, err := b.room.count(b.vault, i.Family)
 	if err == nil {
-		checkRoom(add, i.Capacity, n)
+		checkRoom(add, i.Room(), n)
 	}
 	return err
 }
