@@ -102,8 +102,14 @@ func (m *Module) SetPassword(ctx context.Context, password uint32) error {
 	defer release()
 	old := m.link.password
 	_, lost := m.link.command(ctx, SetPwd, word(password)...)
-	if lost != nil && !damaged(lost) {
+	unsure := func(err error) error {
+		return fmt.Errorf("sensor: %s: it is not known whether the password is 0x%08X now or still the old one; try both: %w", m.info.Port, password, err)
+	}
+	switch e := (*CodeError)(nil); {
+	case errors.As(lost, &e):
 		return lost
+	case lost != nil && !damaged(lost): // it may have got there all the same
+		return unsure(lost)
 	}
 	try := func(p uint32) error {
 		m.link.password = p
@@ -113,8 +119,11 @@ func (m *Module) SetPassword(ctx context.Context, password uint32) error {
 		}
 		return err
 	}
-	if err = try(password); err == nil || ctx.Err() != nil {
-		return err
+	switch err = try(password); {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return unsure(err)
 	}
 	if e := try(old); e != nil {
 		m.link.password = password

@@ -499,3 +499,41 @@ func TestPasswordOnABadWire(t *testing.T) {
 		}
 	}
 }
+
+// A change of the password that is cut off in time says that it may have happened,
+// and one of the two holds.
+func TestPasswordCutOff(t *testing.T) {
+	unsure := 0
+	for d := time.Millisecond; d < 60*time.Millisecond; d += time.Millisecond {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSim(t, "r307")
+			m := wired(t, s)
+			ctx, cancel := context.WithTimeout(t.Context(), d)
+			defer cancel()
+			err := m.SetPassword(ctx, 0x1234)
+			if err != nil && !strings.Contains(err.Error(), "try both") {
+				t.Errorf("after %v: %v", d, err)
+			}
+			if err != nil {
+				unsure++
+			}
+			time.Sleep(time.Second) // of the bubble
+			do(t, s, "unplug", "plug")
+			time.Sleep(time.Second)
+			holds := 0
+			for _, p := range []uint32{0, 0x1234} {
+				if m, e := sensor.New(t.Context(), plugIn(t, s), sensor.Config{Baud: 57600, Password: p}); e == nil {
+					if _, e := m.TemplateCount(t.Context()); e == nil {
+						holds++
+					}
+				}
+			}
+			if holds != 1 {
+				t.Errorf("after %v, %v: %d passwords hold", d, err, holds)
+			}
+		})
+	}
+	if unsure == 0 {
+		t.Error("none was cut off")
+	}
+}

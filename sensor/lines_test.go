@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -137,6 +138,23 @@ func TestPowerIsCut(t *testing.T) {
 	do(t, s, "hang")
 	if _, err := terminal(t, s, sensor.Config{Baud: 115200}); err == nil {
 		t.Error("it answers while it hangs")
+	}
+}
+
+// Where the answer to a new rate is lost, for it came at that rate or not at all, the
+// module is looked for at both.
+func TestLostAnswerToANewRate(t *testing.T) {
+	t.Parallel()
+	for quirk, want := range map[string]int{"baudnow": 115200, "baudnow off": 57600} {
+		s := newSim(t, "r307")
+		// VfyPwd, ReadSysPara, ReadProdInfo and LightOff are answered before.
+		do(t, s, "quirk "+quirk, fmt.Sprintf("fault out drop %d 12", 12+28+12+12))
+		m, err := terminal(t, s, sensor.Config{Raise: true})
+		if err != nil {
+			t.Errorf("%s: %v", quirk, err)
+		} else if got := m.Info().Baud; got != want {
+			t.Errorf("%s: found at %d baud, want %d", quirk, got, want)
+		}
 	}
 }
 

@@ -357,9 +357,10 @@ func (m *Module) put(ctx context.Context, buffer byte, template []byte) error {
 }
 
 // FMR is the false match rate that a score of Match stands for: the vendor's
-// claim for the module's security level where it matched, 1 where it did not.
+// claim where it matched at ClaimedLevel or higher, 1 where it did not: for lower
+// levels, at which it says yes sooner, nobody claims anything.
 func (m *Module) FMR(score float64) float64 {
-	if !(score > 0) || math.IsInf(score, 0) { // NaN refuses
+	if !(score > 0) || math.IsInf(score, 0) || m.Info().Level < ClaimedLevel { // NaN refuses
 		return 1
 	}
 	return claimedFMR

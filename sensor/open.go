@@ -393,6 +393,8 @@ func (m *Module) move(ctx context.Context, c Config, baud int) (*Module, error) 
 		return m, nil // it does not do that rate
 	}
 	switch {
+	case damaged(err):
+		err = nil // its answer may have come at the new rate already: it is looked for there first
 	case err != nil:
 	case m.modern:
 		err = m.Reset(ctx)

@@ -125,7 +125,11 @@ const (
 // set (9600*N with N in 12, 1, 2, 4, 6).
 var bauds = []int{57600, 115200, 9600, 19200, 38400}
 
-// claimedFMR is what the manual claims for security level 3, the factory's:
+// ClaimedLevel is the security level, the factory's, of which the manual claims a
+// false accept rate.
+const ClaimedLevel = 3
+
+// claimedFMR is that rate,
 // a false accept rate below 0.001 %. It is the vendor's word, not a
 // measurement; a policy that wants better must ask for another factor.
 const claimedFMR = 1e-5

@@ -180,6 +180,8 @@ func (f *finger) checkTrust(add addCheck, match string) {
 	switch {
 	case match == matchHost:
 		add("finger trust", "ok", "the host compares; the module's word counts for nothing", "")
+	case m.Info().Level < sensor.ClaimedLevel:
+		add("finger trust", "fail", fmt.Sprintf("security level %d: for less than %d its maker claims no false accept rate, and nobody is let in by it", m.Info().Level, sensor.ClaimedLevel), "'faceprint sensor trust' sets the module up anew and raises it")
 	case match == matchBoth:
 		add("finger trust", "ok", "the module and the host must agree", "")
 	case m.Guarded():

@@ -142,6 +142,12 @@ func (t trust) admit(ctx context.Context, m *sensor.Module) error {
 
 // setUp makes the decoys of a new module, and seals them and who it is.
 func (t trust) setUp(ctx context.Context, m *sensor.Module) error {
+	if was := m.Info().Level; was < sensor.ClaimedLevel {
+		if err := m.SetLevel(ctx, sensor.ClaimedLevel); err != nil {
+			return err
+		}
+		t.log.Warn("the finger module's security level was raised: for a lower one nobody claims a rate", "was", was, "is", sensor.ClaimedLevel)
+	}
 	k := &known{Info: m.Info()}
 	// What is sealed here is what every later opening is held against.
 	if err := m.Reintroduce(ctx); err != nil {

@@ -43,6 +43,13 @@ func (w *trusted) do(commands ...string) {
 // has it admitted.
 func (w *trusted) open(between ...string) (*sensor.Module, error) {
 	w.Helper()
+	m := w.plugIn()
+	w.do(between...)
+	return m, w.admit(w.Context(), m)
+}
+
+func (w *trusted) plugIn() *sensor.Module {
+	w.Helper()
 	host, module := net.Pipe()
 	var served sync.WaitGroup
 	served.Go(func() {
@@ -60,8 +67,7 @@ func (w *trusted) open(between ...string) (*sensor.Module, error) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.do(between...)
-	return m, w.admit(w.Context(), m)
+	return m
 }
 
 // admitted opens the module, which must be admitted.
@@ -172,4 +178,29 @@ func TestWhatWasSeenIsSealed(t *testing.T) {
 			w.do("plant 7 mallory thumb")
 		}
 	})
+}
+
+// A module at a level for which its maker claims no rate is raised when it is set up;
+// lowered afterwards it is another.
+func TestLowSecurityLevelIsRaised(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTrusted(t, "r307", "quirk noimage")
+		w.level(1)
+		if i := w.admitted(); i.Level != sensor.ClaimedLevel {
+			t.Errorf("level %d", i.Level)
+		}
+		w.admitted()
+		w.level(2)
+		if _, err := w.open(); !errors.As(err, new(*sensor.AttackError)) {
+			t.Errorf("lowered behind the host's back: %v", err)
+		}
+	})
+}
+
+// level sets the module's security level behind the daemon's back.
+func (w *trusted) level(n int) {
+	w.Helper()
+	if err := w.plugIn().SetLevel(w.Context(), n); err != nil {
+		w.Fatal(err)
+	}
 }
