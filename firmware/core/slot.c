@@ -17,6 +17,7 @@
 #define AT_TRIED 8u
 #define AT_CONFIRMED 12u
 #define AT_FAILED 16u
+#define AT_CONFIRMED_AGAIN 20u /* where the first was torn */
 
 uint32_t slot_address(enum slot s)
 {
@@ -76,7 +77,7 @@ struct trailer trailer_read(enum slot s)
 	const struct trailer t = {
 		.sequence = sequence == ~get32(p + AT_SEQUENCE + 4u) ? sequence : 0u,
 		.tried = get32(p + AT_TRIED) != BLANK,
-		.confirmed = get32(p + AT_CONFIRMED) == CONFIRMED,
+		.confirmed = get32(p + AT_CONFIRMED) == CONFIRMED || get32(p + AT_CONFIRMED_AGAIN) == CONFIRMED,
 		.failed = get32(p + AT_FAILED) != BLANK,
 	};
 
@@ -107,7 +108,9 @@ bool trailer_try(enum slot s)
 
 bool trailer_confirm(enum slot s)
 {
-	return mark(s, AT_CONFIRMED, CONFIRMED);
+	const bool blank = get32(hal_flash(slot_trailer(s)) + AT_CONFIRMED) == BLANK;
+
+	return mark(s, blank ? AT_CONFIRMED : AT_CONFIRMED_AGAIN, CONFIRMED);
 }
 
 bool trailer_fail(enum slot s)

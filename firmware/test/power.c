@@ -214,6 +214,29 @@ static void test_confirm(void **state)
 	assert_int_equal(counter_read(COUNTER_FLOOR), 1);
 }
 
+/* With no other image, a confirmation that was cut is made at the next start. */
+static void confirms_again(void)
+{
+	assert_int_equal(started(), NEW);
+	guard_start(&again, SLOT_A);
+	assert_true(guard_confirm(&again));
+	assert_false(again.state_failed);
+	assert_true(trailer_read(SLOT_A).confirmed);
+	assert_int_equal(counter_read(COUNTER_FLOOR), 1);
+}
+
+static void test_first_confirm(void **state)
+{
+	(void)state;
+	host_reset();
+	place_image(good(SLOT_A, NEW, 1, 1024), 1, true, false);
+	guard_start(&board, SLOT_A);
+	host.operations = 0;
+	watch(confirms_again);
+	assert_true(guard_confirm(&board));
+	end("first confirm", 12);
+}
+
 /* --- counters ------------------------------------------------------------------------ */
 
 static uint32_t counting;
@@ -455,7 +478,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_upgrade), cmocka_unit_test(test_first_image), cmocka_unit_test(test_confirm),
-		cmocka_unit_test(test_crash_is_marked),
+		cmocka_unit_test(test_crash_is_marked), cmocka_unit_test(test_first_confirm),
 		cmocka_unit_test(test_counter), cmocka_unit_test(test_pairing),     cmocka_unit_test(test_events),
 		cmocka_unit_test(test_start),       cmocka_unit_test(test_heartbeat_confirms),
 		cmocka_unit_test(test_pair_by_the_wire), cmocka_unit_test(test_wipe_by_everything),
