@@ -329,7 +329,7 @@ func (t *tool) pair(ctx context.Context, f *foundBoard, file string) error {
 		default:
 			// Whatever else went wrong: a board whose key was thrown away opens for nobody.
 			if after := (*board.AfterError)(nil); errors.As(err, &after) {
-				return &board.AfterError{Err: after.Err, Left: after.Left + "; it is in " + file}
+				return explainBoard(&board.AfterError{Err: after.Err, Left: after.Left + "; it is in " + file})
 			}
 			return explainBoard(errors.Join(err, os.Remove(file)))
 		}

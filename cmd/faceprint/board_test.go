@@ -164,7 +164,10 @@ func TestBadInputIsNamed(t *testing.T) {
 		code int
 		want []string
 	}{
-		"no such file":     {[]string{"flash", "nothing.fpb"}, exitFault, []string{"nothing.fpb", "no such file"}},
+		"no such file":     {[]string{"flash", "nothing.fpb"}, exitFault, []string{"nothing.fpb", "no such file", "name an image"}},
+		"a folder":         {[]string{"flash", "."}, exitFault, []string{"is a directory", "name an image"}},
+		"list is no list":  {[]string{"flash", good, "--port", plain, "--batch", file(t, "l.csv", []byte("name,note\n")), "--count", "1"}, exitUsage, []string{"l.csv", "no list of flashed boards"}},
+		"list nowhere":     {[]string{"flash", good, "--port", plain, "--batch", "nowhere/l.csv", "--count", "1"}, exitFault, []string{"there is no folder nowhere"}},
 		"not an image":     {[]string{"flash", "board_test.go"}, exitFault, []string{"no image", ".fpb"}},
 		"truncated file":   {[]string{"flash", file(t, "t.fpb", whole[:3000])}, exitFault, []string{"ends too early", "fetch the file again"}},
 		"changed file":     {[]string{"flash", file(t, "c.fpb", changed)}, exitFault, []string{"signature does not match"}},

@@ -8,7 +8,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -360,6 +362,9 @@ type sheet interface {
 
 func openCSV(name string) (*csvFile, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: there is no folder %s", name, filepath.Dir(name))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -370,7 +375,10 @@ func openCSV(name string) (*csvFile, error) {
 	case info.Size() == 0:
 		err = c.write(batchHeader)
 	default: // a line that was cut off is ended: the next board gets its own
-		last := make([]byte, 1)
+		head, last := make([]byte, len(strings.Join(batchHeader, ","))), make([]byte, 1)
+		if _, err := f.ReadAt(head, 0); err != nil || string(head) != strings.Join(batchHeader, ",") {
+			return nil, errors.Join(usage("%s is there and is no list of flashed boards; name a new file", name), f.Close())
+		}
 		if _, err = f.ReadAt(last, info.Size()-1); err == nil && last[0] != '\n' {
 			_, err = f.Write([]byte{'\n'})
 		}

@@ -200,7 +200,10 @@ func checkSignature(m *firmware.Image, production ed25519.PublicKey) (string, er
 
 func readBundle(file string) ([]*firmware.Image, error) {
 	b, err := readAtMost(file, firmware.MaxBundle)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EISDIR):
+		return nil, fmt.Errorf("%w; name an image, a file that ends in .fpb, from 'make firmware' or a release", err)
+	case err != nil:
 		return nil, err
 	}
 	images, err := firmware.DecodeBundle(b)

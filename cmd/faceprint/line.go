@@ -206,6 +206,9 @@ func (p *boardPort) needKey() ([]byte, error) {
 
 // explainBoard adds what to do about an error of a board's.
 func explainBoard(err error) error {
+	if after := (*board.AfterError)(nil); errors.As(err, &after) {
+		return &board.AfterError{Err: explainBoard(after.Err), Left: after.Left}
+	}
 	var refused *board.Refused
 	switch {
 	case err == nil:
