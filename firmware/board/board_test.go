@@ -179,6 +179,36 @@ func TestLostAnswersAreAskedAgain(t *testing.T) {
 	}
 }
 
+// An answer that comes after HELLO was asked again is of a session that is over:
+// it must not make the right key look wrong.
+func TestLateAnswerToHelloIsNoWrongKey(t *testing.T) {
+	for name, late := range map[string][]time.Duration{
+		"the first":      {patience + 40*time.Millisecond},
+		"the first two":  {patience + 40*time.Millisecond, patience + 40*time.Millisecond},
+		"by a long time": {patience + latePatience/2},
+	} {
+		b := paired()
+		on(t, b, -1, func(t *testing.T, line Line) {
+			n := 0
+			b.Lie(func(q byte, raw []byte) []byte {
+				if q == askHello {
+					if n++; n <= len(late) {
+						time.Sleep(late[n-1]) // virtual: the board itself is slow
+					}
+				}
+				return raw
+			})
+			if _, _, err := New(line).Hello(t.Context(), key); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			n = 0
+			if _, _, err := New(line).Hello(t.Context(), bytes.Repeat([]byte{1}, KeySize)); !errors.Is(err, ErrForged) {
+				t.Errorf("%s, wrong key: %v", name, err)
+			}
+		})
+	}
+}
+
 func TestFindNamesWhatIsThere(t *testing.T) {
 	for name, c := range map[string]struct {
 		far  func(io.ReadWriter)
@@ -197,7 +227,8 @@ func TestFindNamesWhatIsThere(t *testing.T) {
 				}
 			}
 		}, "login prompt"},
-		"an echo": {func(line io.ReadWriter) { _, _ = io.Copy(line, line) }, "no guard board"},
+		"an echo":    {func(line io.ReadWriter) { _, _ = io.Copy(line, line) }, "that is our own question"},
+		"a stranger": {func(line io.ReadWriter) { _, _ = io.WriteString(line, "hello\r\n"); _, _ = io.Copy(io.Discard, line) }, "115200 baud"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			cable := boardtest.NewCable(-1)

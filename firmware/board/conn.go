@@ -214,6 +214,21 @@ func (c *Conn) Hello(ctx context.Context, key []byte) (Serial, Status, error) {
 }
 
 func (c *Conn) hello(ctx context.Context, key []byte) (Serial, Status, error) {
+	asked, wait := false, patience
+	for try := 1; ; try++ {
+		serial, s, err := c.greet(ctx, key, wait)
+		// A late answer to one HELLO may have been taken for that to the next,
+		// which ended its session: what follows then looks like another key.
+		again := errors.Is(err, ErrSilent) || asked && (errors.Is(err, ErrForged) || errors.Is(err, ErrSession))
+		if !again || try == tries {
+			return serial, s, err
+		}
+		asked, wait = true, latePatience
+	}
+}
+
+// greet asks HELLO once.
+func (c *Conn) greet(ctx context.Context, key []byte, wait time.Duration) (Serial, Status, error) {
 	c.end()
 	if err := c.wire.drain(ctx); err != nil { // the answer to an earlier hello
 		return Serial{}, Status{}, fmt.Errorf("board: %w", err)
@@ -222,7 +237,7 @@ func (c *Conn) hello(ctx context.Context, key []byte) (Serial, Status, error) {
 	if _, err := rand.Read(nonce); err != nil {
 		return Serial{}, Status{}, fmt.Errorf("board: %w", err)
 	}
-	b, err := c.plain(ctx, askHello, append([]byte{protocol}, nonce...), patience, tries)
+	b, err := c.plain(ctx, askHello, append([]byte{protocol}, nonce...), wait, 1)
 	if err != nil {
 		return Serial{}, Status{}, err
 	}

@@ -37,6 +37,9 @@ type StrangerError struct{ Said []byte }
 
 func (e *StrangerError) Error() string {
 	s := fmt.Sprintf("%q answers, which is no guard board", e.Said)
+	if bytes.Contains(e.Said, bytes.ReplaceAll(question(), []byte{0}, nil)) { // no zero is among what was said
+		return s + "; that is our own question: TX touches RX, or the adapter echoes"
+	}
 	for _, hint := range []struct{ said, means string }{
 		{"login:", "; that is a login prompt: another computer is at the other end"},
 		{"Password:", "; that is a login prompt: another computer is at the other end"},
@@ -50,8 +53,12 @@ func (e *StrangerError) Error() string {
 			return s + hint.means
 		}
 	}
-	return s
+	return s + fmt.Sprintf("; check that this is its port, and that what is there runs at %d baud", Baud)
 }
+
+// question is what find asks first. Two CAN end a transfer that a pulled cable
+// left half done, in which the frame, which has an SOH, would begin a block.
+func question() []byte { return append([]byte("\x18\x18"), encode(plain(askInfo, nil))...) }
 
 // Find asks a line until a board answers, in whichever mode it is, or until
 // patience is over: then ErrSilent, or a *StrangerError.
@@ -97,9 +104,7 @@ func (c *Conn) probe(ctx context.Context) (f Found, heard []byte, err error) {
 			heard = append(heard, b)
 		}
 	}
-	// First of all two CAN: they end a transfer that a pulled cable left half
-	// done, in which the frame, which has an SOH, would begin a block.
-	if err := c.wire.write(ctx, append([]byte("\x18\x18"), encode(plain(askInfo, nil))...)); err != nil {
+	if err := c.wire.write(ctx, question()); err != nil {
 		return f, nil, fmt.Errorf("board: %w", err)
 	}
 	for until := time.Now().Add(patience); ; {

@@ -9,6 +9,7 @@ const (
 	// 115200 baud.
 	patience     = 310 * time.Millisecond
 	slowPatience = 2*time.Second + patience
+	latePatience = 2 * patience // for what was asked before, on a host that is busy
 	tries        = 3
 
 	unlockTries = 2
