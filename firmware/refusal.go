@@ -28,7 +28,7 @@ var refusals = map[Refusal][2]string{
 	BadHeader:    {"the image's header is malformed", "fetch or build the file again"},
 	OtherBoard:   {"the image is for another board", "take the file whose name begins with the board's"},
 	OtherSlot:    {"the file has no image for the slot that is free", "use the whole bundle, not one image of it"},
-	WrongKey:     {"it is a development image, and the board takes only production images", "flash a release"},
+	WrongKey:     {"the board's loader has no key for images of this kind", "a production loader takes only releases; a development loader takes development images, and releases where it was built with PRODUCTION_KEY"},
 	BadSignature: {"the signature does not match: the file was changed, or somebody else signed it", "fetch the file again from where it is published"},
 	Older:        {"its rollback counter is below the board's floor: an old, withdrawn version", "flash a newer one"},
 	BadSize:      {"it does not fit into the slot", "build it smaller"},

@@ -103,7 +103,7 @@ func printBoard(w io.Writer, s shownBoard) {
 	} else {
 		fmt.Fprintf(w, "  slot A %s\n  slot B %s\n", s.SlotA, s.SlotB)
 	}
-	fmt.Fprintf(w, "  loader %s, takes %s images, rollback floor %d\n", s.Loader, map[bool]string{true: "production", false: "development and production"}[s.Production], s.Floor)
+	fmt.Fprintf(w, "  loader %s, takes %s images, rollback floor %d\n", s.Loader, map[bool]string{true: "only production", false: "development"}[s.Production], s.Floor)
 }
 
 // session finds a board and begins a session with its key.

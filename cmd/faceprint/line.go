@@ -216,7 +216,7 @@ func explainBoard(err error) error {
 	case errors.Is(err, board.ErrNeedsKey):
 		return fmt.Errorf("%w; give it with --key FILE, or hold the service button while you switch the board on, which leads into its loader", err)
 	case errors.Is(err, board.ErrForged):
-		return fmt.Errorf("%w; use the key file of this board, or pair it again after holding its service button for 10 s", board.ErrForged)
+		return fmt.Errorf("%w; use the key file of this board, or pair it again after holding its service button for 10 s", err)
 	case errors.As(err, &refused) && refused.Advice() != "":
 		return fmt.Errorf("%w; %s", err, refused.Advice())
 	case errors.Is(err, tty.ErrGone):
