@@ -187,7 +187,7 @@ func (t *tool) boardMonitor() *cobra.Command {
 			}
 			defer f.line.Close()
 			defer conn.Close()
-			err = t.monitor(cmd.Context(), conn, s)
+			err = t.monitor(cmd.Context(), conn, s, &port)
 			if cmd.Context().Err() != nil {
 				return nil
 			}
@@ -207,26 +207,19 @@ type shownEvent struct {
 	Detail   string `json:"detail,omitempty"`
 }
 
-func (t *tool) monitor(ctx context.Context, conn *board.Conn, s board.Status) error {
+// monitor goes on behind a restart of the board, but not behind the end of its
+// pairing.
+func (t *tool) monitor(ctx context.Context, conn *board.Conn, s board.Status, port *boardPort) error {
 	tick := time.NewTicker(board.Heartbeat)
 	defer tick.Stop()
 	last, state := uint32(0), ""
 	for {
-		for last < s.Newest {
-			e, err := conn.Events(ctx, last)
-			if err != nil {
-				return err
-			}
-			if len(e.Events) == 0 {
-				break
-			}
-			for _, v := range e.Events {
-				last = v.Sequence
-				shown := shownEvent{v.Sequence, v.Start, v.At.Milliseconds(), v.Code.String(), v.Detail()}
-				if err := t.printLine(shown, fmt.Sprintf("%6d  start %d +%9.3f s  %s", v.Sequence, v.Start, v.At.Seconds(), v)); err != nil {
-					return err
-				}
-			}
+		err := t.printEvents(ctx, conn, &last, s.Newest)
+		if lost(err) {
+			s, err = t.resume(ctx, conn, port)
+		}
+		if err != nil {
+			return err
 		}
 		if now := stateOf(s); now != state && !t.json {
 			state = now
@@ -237,11 +230,57 @@ func (t *tool) monitor(ctx context.Context, conn *board.Conn, s board.Status) er
 			return ctx.Err()
 		case <-tick.C:
 		}
-		var err error
-		if s, err = conn.Beat(ctx); err != nil {
+		if s, err = conn.Beat(ctx); lost(err) {
+			s, err = t.resume(ctx, conn, port)
+		}
+		if err != nil {
 			return err
 		}
 	}
+}
+
+// printEvents prints those behind last, which it moves on.
+func (t *tool) printEvents(ctx context.Context, conn *board.Conn, last *uint32, newest uint32) error {
+	for *last < newest {
+		e, err := conn.Events(ctx, *last)
+		if err != nil || len(e.Events) == 0 {
+			return err
+		}
+		for _, v := range e.Events {
+			*last = v.Sequence
+			shown := shownEvent{v.Sequence, v.Start, v.At.Milliseconds(), v.Code.String(), v.Detail()}
+			if err := t.printLine(shown, fmt.Sprintf("%6d  start %d +%9.3f s  %s", v.Sequence, v.Start, v.At.Seconds(), v)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// lost tells whether a board may have restarted, or ended its pairing.
+func lost(err error) bool { return errors.Is(err, board.ErrSession) || errors.Is(err, board.ErrSilent) }
+
+// resume begins a new session with a board that ended the one before.
+func (t *tool) resume(ctx context.Context, conn *board.Conn, port *boardPort) (board.Status, error) {
+	found, err := conn.Find(ctx, askNamed)
+	switch {
+	case err != nil:
+		return board.Status{}, err
+	case found.Info == nil:
+		return board.Status{}, errors.New("the board is in its loader; 'boot' in 'faceprint console' starts the image that it has")
+	case !found.Info.Paired() && found.Info.Flags&board.FlagTamper != 0:
+		return board.Status{}, errors.New("TAMPER: the enclosure was opened, and the board has erased its pairing key; look at it, close it, and pair it again with 'faceprint board pair'")
+	case !found.Info.Paired():
+		return board.Status{}, errors.New("the board has erased its pairing key (wiped, or its service button was held for 10 s); pair it again with 'faceprint board pair'")
+	}
+	t.progress("the board ended the session; another begins")
+	key, err := port.needKey()
+	if err != nil {
+		return board.Status{}, err
+	}
+	defer clear(key)
+	_, s, err := conn.Hello(ctx, key)
+	return s, err
 }
 
 func stateOf(s board.Status) string {

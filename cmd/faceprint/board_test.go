@@ -127,6 +127,33 @@ func TestPairMonitorAndWipe(t *testing.T) {
 	}
 }
 
+// Who watches a board is told that it restarted, and that it lost its key.
+func TestMonitorTellsWhatEndsASession(t *testing.T) {
+	t.Parallel()
+	b := microbit(3)
+	key := bytes.Repeat([]byte{0xA7}, board.KeySize)
+	b.SetKey(key)
+	port, name := b.Port(t), file(t, "door.key", board.FormatKey(key))
+	var out bytes.Buffer
+	w := writer(func(p []byte) (int, error) {
+		switch {
+		case bytes.Contains(p, []byte("now: lock")) && !strings.Contains(out.String(), "another begins"):
+			b.Reset()
+		case bytes.Contains(p, []byte("  session")) && strings.Contains(out.String(), "another begins"):
+			b.Tamper()
+		}
+		return out.Write(p)
+	})
+	if code := run(t.Context(), []string{"board", "monitor", "--port", port, "--key", name}, nil, w, w); code != exitFault ||
+		!strings.Contains(out.String(), "another begins") || !strings.Contains(out.String(), "TAMPER") {
+		t.Errorf("exit %d: %s", code, out.String())
+	}
+}
+
+type writer func([]byte) (int, error)
+
+func (w writer) Write(b []byte) (int, error) { return w(b) }
+
 // stopWriter calls stop when a word has been written.
 type stopWriter struct {
 	bytes.Buffer
@@ -264,6 +291,34 @@ func TestBatchWritesALineForEachBoard(t *testing.T) {
 		if results[serial] != want {
 			t.Errorf("board %s: %q, want %q", serial, results[serial], want)
 		}
+	}
+}
+
+// A board that failed is tried again once it was unplugged.
+func TestBatchTakesAFailedBoardAgain(t *testing.T) {
+	t.Parallel()
+	b, plugged := microbit(6), 0
+	b.CutAt = 2
+	port := boardtest.Listen(t, func(c net.Conn) {
+		switch plugged++; plugged {
+		case 1:
+		case 2: // it is not there
+			c.Close()
+			return
+		default:
+			b.CutAt = 0
+		}
+		b.Serve(c)
+	})
+	list := filepath.Join(t.TempDir(), "list.csv")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	said := stopWriter{at: "2 boards done, 0 failed", stop: cancel}
+	var out bytes.Buffer
+	code := run(ctx, []string{"flash", bundle(t, "microbit", 1<<24+1), "--batch", list, "--port", port, "--port", microbit(5).Port(t)}, nil, &out, &said)
+	rows, err := os.ReadFile(list)
+	if code != exitOK || !strings.Contains(out.String(), "2 boards flashed, 0 failed") || !strings.Contains(said.String(), "tried once more") || err != nil || bytes.Count(rows, []byte("\n")) != 4 {
+		t.Errorf("exit %d, %v: %s%s%s", code, err, out.String(), said.String(), rows)
 	}
 }
 

@@ -203,6 +203,7 @@ type batch struct {
 	mu        sync.Mutex
 	busy      map[string]bool // ports at which somebody is
 	seen      map[board.Serial]bool
+	failed    map[string]board.Serial // by port: it is tried again once it was unplugged
 	good, bad int
 	begun     int
 	err       error // the list could not be written: nothing more is begun
@@ -217,7 +218,7 @@ func (t *tool) flashBatch(ctx context.Context, port *boardPort, u board.Update, 
 	defer record.close()
 	shared := *t
 	shared.err = &wholeLines{w: t.err}
-	b := &batch{t: &shared, u: u, record: record, count: count, busy: map[string]bool{}, seen: map[board.Serial]bool{}}
+	b := &batch{t: &shared, u: u, record: record, count: count, busy: map[string]bool{}, seen: map[board.Serial]bool{}, failed: map[string]board.Serial{}}
 	t.progress("plug boards in, as many as there are ports; Ctrl-C ends")
 	var ports sync.WaitGroup
 	last := make(chan struct{}, 1) // the last board is done
@@ -311,6 +312,21 @@ func (b *batch) begin(serial board.Serial) bool {
 	return true
 }
 
+// empty notes that no board answers at the port. One that failed there is wanted
+// again: its failure is taken back, and stays in the list.
+func (b *batch) empty(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	serial, failed := b.failed[name]
+	if !failed || b.count > 0 && b.good+b.bad >= b.count {
+		return
+	}
+	delete(b.failed, name)
+	delete(b.seen, serial)
+	b.begun--
+	b.bad--
+}
+
 // attend looks at a port once, and flashes the board that is there and new.
 func (b *batch) attend(ctx context.Context, name string) {
 	defer func() {
@@ -320,6 +336,7 @@ func (b *batch) attend(ctx context.Context, name string) {
 	}()
 	f, err := ask(ctx, name, askEach)
 	if err != nil {
+		b.empty(name)
 		return // nobody, or nobody yet
 	}
 	defer f.line.Close()
@@ -337,7 +354,8 @@ func (b *batch) attend(ctx context.Context, name string) {
 		b.good++
 	} else {
 		b.bad++
-		b.t.progress("%s: %s %s: %v", name, done.Board, done.Serial, err)
+		b.failed[name] = f.Serial()
+		b.t.progress("%s: %s %s: %v; unplugged and plugged in again it is tried once more", name, done.Board, done.Serial, err)
 	}
 	if err := b.record.add(name, done, err); err != nil {
 		b.err = errors.Join(b.err, fmt.Errorf("%w; %s %s was flashed but is not in the list", err, done.Board, done.Serial))

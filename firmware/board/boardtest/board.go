@@ -49,6 +49,7 @@ type Board struct {
 	pressed time.Time // the service button
 	events  []Event
 
+	tampered    bool
 	application bool
 	running     int // slot
 	chosen      int // by the loader, before the watchdog
@@ -150,6 +151,14 @@ func (b *Board) Reset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.boot()
+}
+
+// Tamper opens the enclosure for good: the key is erased and the session over.
+func (b *Board) Tamper() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tampered, b.key, b.session, b.shuts = true, nil, nil, time.Time{}
+	b.event(9, 1)
 }
 
 // EnterLoader restarts it into its loader.
@@ -551,6 +560,9 @@ func (b *Board) info() []byte {
 	}
 	if s.confirmed {
 		flags |= 2
+	}
+	if b.tampered {
+		flags |= 4
 	}
 	if b.Production != nil {
 		flags |= 16
