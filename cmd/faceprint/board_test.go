@@ -535,6 +535,40 @@ func children(t *testing.T, name string) (pids []int) {
 	return pids
 }
 
+func TestSimBoardHasItsFolderAlone(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	unlock, err := alone(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, _, said := faceprint(t, "sim", "board", "--dir", dir); code != exitFault || !strings.Contains(said, "in use by another") {
+		t.Errorf("exit %d: %s", code, said)
+	}
+	unlock()
+	if unlock, err = alone(dir); err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+}
+
+func TestLampThatBlinksIsToldOnce(t *testing.T) {
+	var out bytes.Buffer
+	var l lamp
+	now := time.Unix(1000, 0)
+	for i, on := range []bool{true, true, false, true, false, true, true, true, false} {
+		l.see(&out, on, now)
+		step := blinkLongest / 2
+		if i >= 5 {
+			step = blinkLongest
+		}
+		now = now.Add(step)
+	}
+	if want := "lamp 1\nlamp 0\nlamp blinks\nlamp 1\nlamp 0\n"; out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
+	}
+}
+
 // The bench's board keeps its flash like a real one: over a power cut, and over the
 // end of the emulator.
 func TestSimBoardKeepsItsFlash(t *testing.T) {

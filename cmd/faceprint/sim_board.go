@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/faceprint/faceprint/firmware/qemu"
 )
@@ -44,7 +45,8 @@ Commands, one a line:
                        the flash holds by then is all that is left
   quit
 
-What the lock, the lamp and the buzzer do is printed as it changes.`,
+What the lock, the lamp and the buzzer do is printed as it changes; that the lamp
+blinks is printed once.`,
 		Example: "  faceprint sim board --dir /tmp/board\n  faceprint flash firmware/build/microbit/app.fpb --port unix:/tmp/board/serial.sock",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -61,6 +63,11 @@ What the lock, the lamp and the buzzer do is printed as it changes.`,
 			if err := os.MkdirAll(abs, 0o700); err != nil {
 				return err
 			}
+			unlock, err := alone(abs)
+			if err != nil {
+				return err
+			}
+			defer unlock()
 			b := &simulated{t: t, dir: abs, built: built}
 			if err := qemu.Available(); err != nil && !host {
 				t.progress("%v: this is the host build, the same C without the processor", err)
@@ -76,6 +83,21 @@ What the lock, the lamp and the buzzer do is printed as it changes.`,
 	c.Flags().StringVar(&built, "firmware", "", "folder of the built firmware; also "+firmwareVariable)
 	c.Flags().BoolVar(&host, "host", false, "the host build, also where QEMU is installed")
 	return c
+}
+
+// alone keeps a folder for one board, so that none takes another's socket away.
+func alone(dir string) (unlock func(), err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return nil, errors.Join(fmt.Errorf("%s is in use by another 'faceprint sim board'; name another folder with --dir", dir), f.Close())
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil
 }
 
 // firmwareDir is where the firmware was built or installed.
@@ -265,6 +287,7 @@ func (m *machine) attend(ctx context.Context, q *qemu.Board) error {
 	defer look.Stop()
 	defer keep.Stop()
 	var before qemu.Outputs
+	var lamp lamp
 	for {
 		var err error
 		select {
@@ -278,6 +301,7 @@ func (m *machine) attend(ctx context.Context, q *qemu.Board) error {
 			var now qemu.Outputs
 			if now, err = q.Outputs(); err == nil {
 				printPins(m.t.out, before, now)
+				lamp.see(m.t.out, now.Lamp, time.Now())
 				before = now
 			}
 		case line, ok := <-m.lines:
@@ -291,9 +315,10 @@ func (m *machine) attend(ctx context.Context, q *qemu.Board) error {
 				return nil
 			case line == "cut":
 				printPins(m.t.out, before, qemu.Outputs{})
+				lamp.see(m.t.out, false, time.Now())
 				return errCut
 			case line == "reset":
-				err = q.Reset()
+				err = q.Reset(m.levels)
 			case known:
 				m.levels[in.input] = in.high
 				err = q.SetInput(in.input, in.high)
@@ -317,13 +342,41 @@ func printPins(w io.Writer, before, now qemu.Outputs) {
 	for _, p := range []struct {
 		name        string
 		before, now bool
-	}{{"lock", before.Lock, now.Lock}, {"lamp", before.Lamp, now.Lamp}, {"buzzer", before.Buzzer, now.Buzzer}} {
+	}{{"lock", before.Lock, now.Lock}, {"buzzer", before.Buzzer, now.Buzzer}} {
 		if p.before != p.now {
-			level := 0
-			if p.now {
-				level = 1
-			}
-			fmt.Fprintf(w, "%s %d\n", p.name, level)
+			printPin(w, p.name, p.now)
 		}
+	}
+}
+
+func printPin(w io.Writer, name string, high bool) {
+	level := 0
+	if high {
+		level = 1
+	}
+	fmt.Fprintf(w, "%s %d\n", name, level)
+}
+
+// blinkLongest is how long a lamp that blinks keeps a level: an unpaired board's,
+// half a second, and what looking at it takes.
+const blinkLongest = time.Second
+
+// lamp tells once that it blinks, and then not at each change.
+type lamp struct {
+	on, blinks bool
+	changed    time.Time
+}
+
+func (l *lamp) see(w io.Writer, on bool, now time.Time) {
+	quick := now.Sub(l.changed) < blinkLongest
+	switch {
+	case on != l.on && quick:
+		if !l.blinks {
+			fmt.Fprintln(w, "lamp blinks")
+		}
+		l.on, l.changed, l.blinks = on, now, true
+	case on != l.on, l.blinks && !quick:
+		printPin(w, "lamp", on)
+		*l = lamp{on: on, changed: now}
 	}
 }

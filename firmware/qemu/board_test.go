@@ -301,7 +301,7 @@ func TestLockStaysShut(t *testing.T) {
 	l.hello(testKey)
 	l.unlock(30 * time.Second)
 	lockIs(t, b, true, "after a valid unlock")
-	must(t, b.Reset())
+	must(t, b.Reset(nil))
 	waitLock(t, b, false)
 	l.got = nil
 	_, _, _ = l.info()
@@ -348,11 +348,14 @@ func TestTrialFallsBackUnlessConfirmed(t *testing.T) {
 	if slot, version, _ := l.info(); slot != 'B' || version != "2.0.0" {
 		t.Fatalf("slot %c, version %s", slot, version)
 	}
-	must(t, b.Reset()) // before any heartbeat
+	must(t, b.Reset(nil)) // before any heartbeat
 	l.got = nil
 	if slot, version, _ := l.info(); slot != 'A' || version != "1.0.0" {
 		t.Fatalf("after an unconfirmed trial: slot %c, version %s", slot, version)
 	}
+	l.got = nil
+	must(t, b.Reset(map[Input]bool{ServicePressed: true})) // still held: into the loader
+	l.until("target B 0x00020000\r\n> ")
 }
 
 // Refusals of the real loader, by their names.
@@ -380,7 +383,7 @@ func TestLoaderRefuses(t *testing.T) {
 			}
 			l.until("error " + name + ": ")
 			l.until("> ")
-			must(t, b.Reset())
+			must(t, b.Reset(nil))
 			l.got = nil
 			if slot, version, _ := l.info(); slot != 'A' || version != "1.0.0" {
 				t.Fatalf("slot %c, version %s", slot, version)

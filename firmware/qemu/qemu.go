@@ -205,10 +205,21 @@ func (b *Board) Run() error {
 	return err
 }
 
-// Reset pulls the board's reset line. Flash and RAM keep what they hold.
-func (b *Board) Reset() error {
-	_, err := b.monitor("system_reset", nil)
-	return err
+// Reset pulls the board's reset line. Flash and RAM keep what they hold. The
+// emulator lets go of every input, so those that are held are named.
+func (b *Board) Reset(held map[Input]bool) error {
+	if _, err := b.monitor("stop", nil); err != nil { // the loader looks at its button first of all
+		return err
+	}
+	if _, err := b.monitor("system_reset", nil); err != nil {
+		return err
+	}
+	for in, high := range held {
+		if err := b.SetInput(in, high); err != nil {
+			return err
+		}
+	}
+	return b.Run()
 }
 
 // Outputs reads the output pins; a pin that is not driven is low.
