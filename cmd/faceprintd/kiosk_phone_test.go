@@ -200,6 +200,49 @@ func TestKioskCodeEndsWithItsPerson(t *testing.T) {
 	}
 }
 
+// Who holds a phone up to the code is not seen, and whoever stands beside the
+// picture neither: a phone that is paired then stays only when its person looks and
+// touches once more.
+func TestKioskPairingUnseen(t *testing.T) {
+	atNight(t)
+	k := newKiosk(t, "")
+	k.alice()
+	empty := emptyRoom(t)
+	for _, back := range []bool{true, false} {
+		k.camera(clipAgain)
+		k.do(chromedp.Reload())
+		k.sim("touch alice " + aliceFinger)
+		k.until("['scan', 'idle', 'granted'].includes(document.body.dataset.screen)")
+		if js[string](k, "document.body.dataset.screen") == "idle" {
+			k.press("Start")
+		}
+		k.on("granted")
+		k.press("My phones")
+		k.press("Pair a phone")
+		k.press("Continue")
+		k.on("code-for-phone")
+		text := js[string](k, "document.querySelector('details code').textContent")
+		k.sim("lift", "camera "+empty)
+		k.daemon.until(k.ctx, t, func(s client.Status) bool { return s.Present == "nobody" })
+		_, phone := phoneAt(t, text, "Somebody's phone")
+		k.on("scan")
+		k.shows("Once more, for the phone")
+		if back {
+			k.camera(clipAgain)
+			k.sim("touch alice " + aliceFinger)
+			k.shows("The phone is paired")
+			if _, err := phone.Me(k.ctx); err != nil {
+				t.Errorf("her own phone: %v", err)
+			}
+			continue
+		}
+		k.on("refused")
+		if _, err := phone.Me(k.ctx); !isKind(err, client.ProblemRevoked) {
+			t.Errorf("the phone of who was not seen: %v", err)
+		}
+	}
+}
+
 func isKind(err error, problem string) bool {
 	e := (*client.Error)(nil)
 	return errors.As(err, &e) && e.Problem() == problem

@@ -27,6 +27,38 @@ type page struct {
 	agreed consent       // to be enrolled, by who is there; the zero one: nobody did
 	code   func()        // withdraws the code for a phone that is shown; nil: none is
 	codeOf string        // whose phone it is for; they may have left
+	doubt  *doubt        // about a phone that was paired with it; nil: there is none
+}
+
+// doubt is about a phone that was paired with a code whose person was not seen:
+// whoever was beside the picture may have held it.
+type doubt struct {
+	user   string
+	revoke func()
+}
+
+// doubts notes one; it is settled by its person, or the phone goes.
+func (p *page) doubts(d *doubt) {
+	p.mu.Lock()
+	d, p.doubt = p.doubt, d
+	p.mu.Unlock()
+	d.end()
+}
+
+// settle hands over what is in doubt; nil where nothing is.
+func (p *page) settle() *doubt {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d := p.doubt
+	p.doubt = nil
+	return d
+}
+
+// end ends the pairing.
+func (d *doubt) end() {
+	if d != nil {
+		d.revoke()
+	}
 }
 
 // showing notes that a code for a phone of whoever is recognised is shown, and
@@ -120,6 +152,7 @@ func (p *page) signedIn(now time.Time) (client.Person, bool) {
 // phone was shown, which is over as well.
 func (p *page) leave() (code bool) {
 	code = p.hide()
+	p.settle().end()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.forget()
@@ -135,6 +168,7 @@ func (p *page) forget() {
 // signOut forgets who was recognised: somebody else is to be enrolled.
 func (p *page) signOut() {
 	p.hide()
+	p.settle().end()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.person, p.until = client.Person{}, time.Time{}

@@ -103,6 +103,45 @@ func (s *Server) hide(_ context.Context, p *page, _ none) (none, error) {
 	return none{}, nil
 }
 
+// hintLookAgain asks the page for its person, once more.
+const hintLookAgain = "look-again"
+
+// confirm measures who was not seen when their phone was paired. Without a yes the
+// pairing ends.
+func (s *Server) confirm(ctx context.Context, p *page, _ none) (outcome, error) {
+	d := p.settle()
+	if s.opts.Phones == nil || d == nil {
+		return outcome{}, errSignedOut
+	}
+	done, err := s.wait(ctx)
+	if err != nil {
+		d.end()
+		return outcome{}, err
+	}
+	defer done()
+	decision, err := s.opts.Phones.Confirm(ctx, d.user)
+	if err != nil || decision.Outcome != client.Granted {
+		d.end()
+	}
+	return s.decided(ctx, p, "", decision, err)
+}
+
+// revokeLast ends the pairing of the person's phone that was paired here last.
+func (s *Server) revokeLast(user string) {
+	var last client.Phone
+	for _, x := range s.opts.Phones.Of(user) {
+		if x.User == user && x.Revoked == nil && x.By == "kiosk" && !x.Paired.Before(last.Paired) {
+			last = x
+		}
+	}
+	if last.ID == "" {
+		return
+	}
+	if _, err := s.opts.Phones.Revoke(last.ID); err != nil {
+		s.log.Error("a phone that nobody stands by is still paired", "phone", last.ID, "err", err)
+	}
+}
+
 // ownPhone is a phone as its person sees it.
 type ownPhone struct {
 	ID       string     `json:"id"`

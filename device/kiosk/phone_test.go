@@ -3,6 +3,7 @@ package kiosk
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http/httptest"
 	"slices"
@@ -24,12 +25,13 @@ type pockets struct {
 	ended     chan struct{} // once one was withdrawn
 	revoked   []string
 	rights    []string // of the last invitation
+	fails     error    // of a confirmation
 }
 
 func (p *pockets) Confirm(_ context.Context, user string) (client.Decision, error) {
 	d := p.confirm
 	d.User = user
-	return d, nil
+	return d, p.fails
 }
 
 func (p *pockets) Invite(_ context.Context, user, grant string, rights []string) (client.Invited, error) {
@@ -49,6 +51,12 @@ func (p *pockets) Withdraw(id string) {
 	}
 }
 
+func (p *pockets) over() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.revoked)
+}
+
 func (p *pockets) gone() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -57,10 +65,12 @@ func (p *pockets) gone() []string {
 
 func (p *pockets) Of(string) []client.Phone {
 	then := time.Now()
-	return []client.Phone{{ID: "old", User: "u1", Revoked: &then}, {ID: "p1", User: "u1", Name: "Ada's"}, {ID: "p2", User: "u2"}}
+	return []client.Phone{{ID: "old", User: "u1", Revoked: &then}, {ID: "p0", User: "u1", By: "admin", Paired: then.Add(time.Hour), Name: "an old one"}, {ID: "p1", User: "u1", By: "kiosk", Paired: then, Name: "Ada's"}, {ID: "p2", User: "u2"}}
 }
 
 func (p *pockets) Revoke(id string) (client.Phone, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.revoked = append(p.revoked, id)
 	return client.Phone{}, nil
 }
@@ -79,7 +89,7 @@ func TestPhonesAreOfWhoeverStandsThere(t *testing.T) {
 	call(t, "POST", url+"/identify", token, "{}", nil)
 	status, body := call(t, "GET", url+"/phones", token, "", nil)
 	var own []ownPhone
-	if err := json.Unmarshal([]byte(body), &own); err != nil || status != 200 || len(own) != 1 || own[0].ID != "p1" {
+	if err := json.Unmarshal([]byte(body), &own); err != nil || status != 200 || len(own) != 2 || own[0].ID != "p1" {
 		t.Errorf("%d %s", status, body)
 	}
 	if status, _ := call(t, "POST", url+"/phones/revoke", token, `{"id":"p2"}`, nil); status != 404 || len(p.revoked) != 0 {
@@ -163,14 +173,14 @@ func TestACodeAloneOutlivesWhoLeft(t *testing.T) {
 			{Kind: "presence", Outcome: "left"},
 			{Kind: "phone-paired", User: "u2"},
 			{Kind: "phone-paired", User: "u1", Detail: "a name"},
-		}, []string{"presence left ", "phone-paired somebody ", "phone-paired own a name"}, false},
-		"they are not seen, after a finger": {[]client.Event{{Kind: "presence", Outcome: "nobody"}}, []string{"presence left "}, true},
+		}, []string{"presence left", "phone-paired somebody", "phone-paired own a name look-again"}, false},
+		"they are not seen, after a finger": {[]client.Event{{Kind: "presence", Outcome: "nobody"}}, []string{"presence left"}, true},
 		"somebody steps up": {
 			[]client.Event{{Kind: "presence", Outcome: "left"}, {Kind: "presence", Outcome: "came"}, {Kind: "phone-paired", User: "u1", Detail: "a name"}},
-			[]string{"presence left ", "signed-out  ", "presence came ", "phone-paired somebody "},
+			[]string{"presence left", "signed-out", "presence came", "phone-paired somebody"},
 			false,
 		},
-		"somebody else is there": {[]client.Event{{Kind: "presence", Outcome: "left", Detail: device.Replaced}}, []string{"signed-out  ", "presence left "}, false},
+		"somebody else is there": {[]client.Event{{Kind: "presence", Outcome: "left", Detail: device.Replaced}}, []string{"signed-out", "presence left"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &pockets{confirm: client.Decision{Outcome: client.Granted, Grant: "for pairing"}}
@@ -192,7 +202,7 @@ func TestACodeAloneOutlivesWhoLeft(t *testing.T) {
 				if err := lines.Decode(&e); err != nil {
 					t.Fatal(err)
 				}
-				told = append(told, e.Kind+" "+e.Outcome+" "+e.Detail)
+				told = append(told, strings.TrimRight(e.Kind+" "+e.Outcome+" "+e.Detail+" "+e.Hint, " "))
 			}
 			if !slices.Equal(told, after.told) {
 				t.Errorf("the page was told %q, want %q", told, after.told)
@@ -269,6 +279,89 @@ func TestACodeThatWasLeftEnds(t *testing.T) {
 				leave()
 				r.Close()
 				<-ended
+			})
+		})
+	}
+}
+
+// A phone that was paired while nobody was seen stays only when its person looks
+// and touches once more, in time; whoever was beside the picture has none.
+func TestAPhonePairedUnseenWantsItsPerson(t *testing.T) {
+	for name, tt := range map[string]struct {
+		then func(s *Server, x *page, p *pockets) // once it was paired
+		kept bool
+	}{
+		"a yes": {func(s *Server, x *page, _ *pockets) {
+			if d, err := s.confirm(x.ctx, x, none{}); err != nil || d.Outcome != client.Granted {
+				t.Errorf("%+v, %v", d, err)
+			}
+			if _, err := s.confirm(x.ctx, x, none{}); err == nil {
+				t.Error("it is in doubt still")
+			}
+		}, true},
+		"a no": {func(s *Server, x *page, p *pockets) {
+			p.confirm.Outcome = client.Refused
+			if d, err := s.confirm(x.ctx, x, none{}); err != nil || d.Outcome != client.Refused {
+				t.Errorf("%+v, %v", d, err)
+			}
+		}, false},
+		"a fault": {func(s *Server, x *page, p *pockets) {
+			p.fails = errors.New("cable")
+			if _, err := s.confirm(x.ctx, x, none{}); err == nil {
+				t.Error("no fault")
+			}
+		}, false},
+		"somebody else begins": {func(s *Server, x *page, _ *pockets) { _, _ = s.identify(x.ctx, x, forLogin{}) }, false},
+		"they cancel":          {func(s *Server, x *page, _ *pockets) { _, _ = s.leave(x.ctx, x, none{}) }, false},
+		"nobody does anything": {func(*Server, *page, *pockets) { time.Sleep(doubtFor + time.Second) }, false}, // of the virtual clock
+		"the page ends":        {func(_ *Server, x *page, _ *pockets) { x.end(); synctest.Wait() }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fake{events: make(chan client.Event)}
+				p := &pockets{confirm: client.Decision{Outcome: client.Granted, Grant: "for pairing"}}
+				s, err := New(f, Options{Phones: p})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, leave := context.WithCancel(t.Context())
+				token := s.pages.issue()
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					req := httptest.NewRequestWithContext(ctx, "GET", "/stream", nil)
+					req.Header.Set(tokenHeader, token)
+					s.stream(pipe{httptest.NewRecorder(), io.Discard}, req)
+				}()
+				synctest.Wait()
+				x, err := s.pages.get(token)
+				if err != nil {
+					t.Fatal(err)
+				}
+				x.signIn(client.Person{User: "u1"}, time.Now().Add(signedIn))
+				if _, err := s.pair(ctx, x, forPhone{}); err != nil {
+					t.Fatal(err)
+				}
+				f.events <- client.Event{Kind: "presence", Outcome: "left"}
+				f.events <- client.Event{Kind: "phone-paired", User: "u1", Detail: "a name"}
+				synctest.Wait()
+				if _, err := s.hide(ctx, x, none{}); err != nil || len(p.over()) != 0 { // its screen ends
+					t.Errorf("%v, revoked %v", err, p.over())
+				}
+				tt.then(s, x, p)
+				synctest.Wait()
+				want := []string{"p1"}
+				if tt.kept {
+					want = nil
+				}
+				if !slices.Equal(p.over(), want) {
+					t.Errorf("revoked %v, want %v", p.over(), want)
+				}
+				leave()
+				<-ended
+				if !slices.Equal(p.over(), want) {
+					t.Errorf("at the end revoked %v, want %v", p.over(), want)
+				}
 			})
 		})
 	}

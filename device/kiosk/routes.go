@@ -41,6 +41,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /phones", s.inUse(answer(s.ownPhones)))
 	mux.HandleFunc("POST /phones", s.inUse(answer(s.pair)))
 	mux.HandleFunc("POST /phones/hide", s.inUse(answer(s.hide)))
+	mux.HandleFunc("POST /phones/confirm", s.inUse(answer(s.confirm)))
 	mux.HandleFunc("POST /phones/revoke", s.inUse(answer(s.revokePhone)))
 	mux.HandleFunc("GET /technician", s.inUse(answer(s.technician)))
 	mux.HandleFunc("POST /selftest", s.inUse(answer(s.selfTest)))
@@ -184,7 +185,13 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 			case next.Kind == "forgotten" && p.is(next.User):
 				p.leave() // what they did themselves, the page shows as they did it
 			case next.Kind == "phone-paired":
-				next = p.pairedEvent(next, s.opts.Now())
+				user := next.User
+				unseen := p.orphaned() && p.shownTo(user)
+				if next = p.pairedEvent(next, s.opts.Now()); unseen {
+					p.doubts(&doubt{user, func() { s.revokeLast(user) }})
+					away.Reset(doubtFor)
+					next.Hint = hintLookAgain
+				}
 				continue
 			case next.Kind != "presence":
 			case next.Outcome == "came":
@@ -206,7 +213,9 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 			// Who it is, is told in the answer to the page's own request.
 			next.User, next.Detail = "", ""
 		case <-away.C:
-			if next = sign; p.orphaned() { // it may have been used, or somebody else's visit have begun
+			next = sign
+			if d := p.settle(); d != nil || p.orphaned() { // it may have been used, or somebody else's visit have begun
+				d.end()
 				p.leave()
 				next = signedOut
 			}

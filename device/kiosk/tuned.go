@@ -36,6 +36,9 @@ const (
 	// whoever is not seen for so long beyond the kiosk's own time has left, and
 	// the code with them.
 	codeAway = 15 * time.Second
+	// Who paired a phone meanwhile lowers it and is looked at once more: an attempt
+	// takes 15 s at most, and they have to see that one is wanted.
+	doubtFor = 30 * time.Second
 
 	historyLength = 50    // entries of a person's own history
 	historyDepth  = 20000 // entries that are searched for them

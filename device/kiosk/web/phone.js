@@ -180,7 +180,7 @@ function shown(state, code, now) {
         el('details', {}, el('summary', {}, say('pair.as-text')), el('p', { class: 'soft', dir: 'ltr' }, el('code', {}, code.text)), el('p', { class: 'soft' }, say('pair.key'), ' ', el('code', { dir: 'ltr' }, code.key))),
         el('div', { class: 'row' }, button(say('cancel'), home))),
       on(e) {
-        if (e.kind === 'phone-paired' && e.outcome === 'own') paired(state, e.detail ?? '');
+        if (e.kind === 'phone-paired' && e.outcome === 'own') (e.hint ? again : paired)(state, e.detail ?? '');
         if (e.kind === 'signed-out') home();
       },
       leave() {
@@ -199,6 +199,20 @@ function over(state) {
       view: stage(ended('no'), title('pair.over'), el('p', {}, say('pair.over-is')),
         el('div', { class: 'row' }, button(say('pair.another'), () => confirm(state), 'main'), button(say('done'), home))),
     };
+  });
+}
+
+/**
+ * Looks once more at who was not seen when the phone was paired: without a yes
+ * the device removes it.
+ * @param {State} state
+ * @param {string} name of the phone
+ */
+function again(state, name) {
+  measure('/phones/confirm', {}, {
+    heading: 'pair.look', bar: [button(say('cancel'), home)],
+    then: (answer) => (answer.outcome === 'granted' ? paired(state, name) : outcome(answer)),
+    fail: (e) => trouble(e, home),
   });
 }
 
