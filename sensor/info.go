@@ -66,7 +66,9 @@ func (i *Info) parameters(b []byte) error {
 // templates 2.
 func (i *Info) product(b []byte) {
 	be := binary.BigEndian
-	i.Family = strings.ToLower(cString(b[0:16]))
+	if name := strings.ToLower(cString(b[0:16])); name != "" {
+		i.Family = name
+	}
 	i.Serial = cString(b[20:28])
 	i.Hardware = fmt.Sprintf("%s %d.%d %s", cString(b[16:20]), b[28], b[29], cString(b[30:38]))
 	i.Width, i.Height = int(be.Uint16(b[38:])), int(be.Uint16(b[40:]))

@@ -426,10 +426,12 @@ func (l *link) answer(ctx context.Context, timeout time.Duration, i Instruction)
 	return rest, &CodeError{Instruction: i, Code: code}
 }
 
-// verify sends the password.
+// verify sends the password, once more where it was damaged on the way (01).
 func (l *link) verify(ctx context.Context, timeout time.Duration) error {
-	p := l.password
-	_, err := l.once(ctx, timeout, VfyPwd, []byte{byte(p >> 24), byte(p >> 16), byte(p >> 8), byte(p)})
+	_, err := l.once(ctx, timeout, VfyPwd, word(l.password))
+	if isCode(err, PacketError) {
+		_, err = l.once(ctx, timeout, VfyPwd, word(l.password))
+	}
 	if isCode(err, WrongPassword) {
 		return fmt.Errorf("sensor: %s: %w; there is no way to reset it, the right one must be configured", l.name, ErrPassword)
 	}

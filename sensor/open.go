@@ -344,7 +344,7 @@ func (m *Module) Reintroduce(ctx context.Context) error {
 // probe asks for something that a module may not have: has is false where it
 // says so or says nothing. That there is no finger is no such answer.
 func (m *Module) probe(ctx context.Context, i Instruction, params ...byte) (b []byte, has bool, err error) {
-	for range 2 {
+	for try := range 2 {
 		b, err = m.link.once(ctx, probeTimeout, i, params)
 		e := (*CodeError)(nil)
 		switch {
@@ -352,6 +352,12 @@ func (m *Module) probe(ctx context.Context, i Instruction, params ...byte) (b []
 			return b, true, nil
 		case ctx.Err() != nil, errors.Is(err, ErrGone):
 			return nil, false, err
+		case isCode(err, VerifyFirst): // it was reset since it was verified
+			m.link.resets++
+			if err := m.link.verify(ctx, answerTimeout); err != nil {
+				return nil, false, err
+			}
+		case isCode(err, PacketError) && try == 0: // damaged on the way there, or unknown to it
 		case errors.As(err, &e):
 			_, hint := retry(err).(*RetryError)
 			return nil, hint, nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/sensor/modsim"
 )
 
 // A module that knows no ReadProdInfo is recognised by what it has: an R503 has its
@@ -162,4 +163,32 @@ func TestFailedProbeSaysWhere(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A module that is reset while it is asked what it is lacks nothing for that.
+func TestResetWhileItIntroducesItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, "r503")
+		want := wired(t, s).Info()
+		for n := 3; n < 12; n++ { // of two, none gets through
+
+			do(t, s, fmt.Sprintf("quirk forget %d", n))
+			if got := wired(t, s).Info(); got != want {
+				t.Errorf("every %dth instruction forgets: %+v", n, got)
+			}
+		}
+	})
+}
+
+// A module without a name is one of its system id's family: templates go by it.
+func TestNamelessModuleHasAFamily(t *testing.T) {
+	p := modsim.Personalities["r503"]
+	p.Model = ""
+	modsim.Personalities["nameless"] = p
+	defer delete(modsim.Personalities, "nameless")
+	synctest.Test(t, func(t *testing.T) {
+		if i := wired(t, newSim(t, "nameless")).Info(); i.Family != "zfm-0" || i.Hardware == "" {
+			t.Errorf("%+v", i)
+		}
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"image"
+	"slices"
 	"time"
 
 	"github.com/faceprint/faceprint/sensor"
@@ -174,7 +175,7 @@ func (s *Sim) buffer(n byte) bool { return n >= 1 && int(n) <= s.p.Buffers }
 
 func (s *Sim) setParameter(register byte, v uint16) []sensor.Packet {
 	switch {
-	case register == 4 && v >= 1 && int(v) <= s.p.MaxBaudN:
+	case register == 4 && slices.Contains(s.p.Rates, v):
 		s.newN = v
 	case register == 5 && v >= 1 && v <= 5:
 		s.level = v

@@ -15,9 +15,9 @@ type Personality struct {
 	Height       int
 	DPI          float64
 	Buffers      int
-	FeatureSize  int // bytes of what Img2Tz makes
-	TemplateSize int // bytes that UpChar sends
-	MaxBaudN     int // largest N of 9600*N
+	FeatureSize  int      // bytes of what Img2Tz makes
+	TemplateSize int      // bytes that UpChar sends
+	Rates        []uint16 // multiples of 9600 baud that it can be set to
 	Aura         bool
 	LED          bool // a plain light, instructions 50 and 51
 	Modern       bool // the instructions that only the R503 generation has
@@ -53,7 +53,7 @@ type Personality struct {
 var Personalities = map[string]Personality{
 	"r503": {
 		Model: "R503", SystemID: 0x0000, Capacity: 200, Width: 192, Height: 192, DPI: 508,
-		Buffers: 6, FeatureSize: 512, TemplateSize: 1536, MaxBaudN: 12, Aura: true, Modern: true,
+		Buffers: 6, FeatureSize: 512, TemplateSize: 1536, Rates: []uint16{1, 2, 4, 6, 12}, Aura: true, Modern: true,
 		Unknown: sensor.Unsupported, MissedID: 0x01EE, CaptureSpoils: true, OneModel: true,
 		StartUp: 50 * time.Millisecond, Ready: true, Image: 120 * time.Millisecond, NoFinger: 30 * time.Millisecond,
 		Features: 180 * time.Millisecond, Merge: 60 * time.Millisecond, Match: 8 * time.Millisecond,
@@ -61,7 +61,7 @@ var Personalities = map[string]Personality{
 	},
 	"r307": {
 		Model: "R307", SystemID: 0x0009, Capacity: 1000, Width: 256, Height: 288, DPI: 500,
-		Buffers: 2, FeatureSize: 512, TemplateSize: 768, MaxBaudN: 12, LED: true, HiSpeed: true,
+		Buffers: 2, FeatureSize: 512, TemplateSize: 768, Rates: everyRate, LED: true, HiSpeed: true,
 		Unknown: sensor.Undefined,
 		StartUp: 200 * time.Millisecond, Image: 300 * time.Millisecond, NoFinger: 100 * time.Millisecond,
 		Features: 350 * time.Millisecond, Merge: 100 * time.Millisecond, Match: 15 * time.Millisecond,
@@ -69,12 +69,15 @@ var Personalities = map[string]Personality{
 	},
 	"as608": {
 		Model: "AS608", SystemID: 0x0009, Capacity: 162, Width: 256, Height: 288, DPI: 500,
-		Buffers: 2, FeatureSize: 512, TemplateSize: 512, MaxBaudN: 12, LED: true, HiSpeed: true,
+		Buffers: 2, FeatureSize: 512, TemplateSize: 512, Rates: everyRate, LED: true, HiSpeed: true,
 		StartUp: 200 * time.Millisecond, Image: 300 * time.Millisecond, NoFinger: 100 * time.Millisecond,
 		Features: 350 * time.Millisecond, Merge: 100 * time.Millisecond, Match: 15 * time.Millisecond,
 		Search: time.Millisecond, Flash: 50 * time.Millisecond,
 	},
 }
+
+// everyRate is what optical units take.
+var everyRate = []uint16{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
 
 // modern instructions came with the R503 generation.
 var modern = map[sensor.Instruction]bool{
