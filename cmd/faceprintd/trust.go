@@ -34,7 +34,10 @@ const knownName = "finger-module"
 // three of four stand beside each template, others beside another, and the last is
 // what overwrites the buffer. At 115200 baud each takes an R503 2.6 s, most of it for
 // the picture; on the bench, where people wait for the first round, benchDecoys.
+//
+// A module of which decoyTries pictures came to nothing takes none.
 const (
+	decoyTries  = 3
 	decoyCount  = 5
 	benchDecoys = sensor.MinDecoys + 1
 )
@@ -148,6 +151,9 @@ func (t trust) setUp(ctx context.Context, m *sensor.Module) error {
 		}
 		t.log.Warn("the finger module's security level was raised: for a lower one nobody claims a rate", "was", was, "is", sensor.ClaimedLevel)
 	}
+	if t.doubts != nil {
+		*t.doubts = sensor.Doubts{} // they are of the one before, and this one does nothing yet
+	}
 	k := &known{Info: m.Info()}
 	// What is sealed here is what every later opening is held against.
 	if err := m.Reintroduce(ctx); err != nil {
@@ -160,9 +166,14 @@ func (t trust) setUp(ctx context.Context, m *sensor.Module) error {
 		return err
 	}
 	w, h := m.Info().Window()
-	for range t.decoys {
+	for failed := 0; len(k.Decoys.Templates) < t.decoys; {
 		template, took, err := m.MakeDecoy(ctx, nobody(w, h))
 		if code := (*sensor.CodeError)(nil); errors.As(err, &code) || errors.Is(err, sensor.ErrTemplate) {
+			// One picture proves nothing: nothing acknowledges it, and a damaged one is as
+			// if there were none.
+			if failed++; failed < decoyTries {
+				continue
+			}
 			t.log.Warn("the module takes no pictures: a module that lies is not noticed", "err", err)
 			k.Decoys = sensor.Decoys{}
 			break

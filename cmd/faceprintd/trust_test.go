@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"sync"
@@ -63,7 +64,7 @@ func (w *trusted) plugIn() *sensor.Module {
 		}
 		served.Wait()
 	})
-	m, err := sensor.New(w.Context(), host, sensor.Config{Baud: 57600})
+	m, err := sensor.New(w.Context(), host, sensor.Config{Baud: 57600, Doubts: w.doubts})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -203,4 +204,54 @@ func (w *trusted) level(n int) {
 	if err := w.plugIn().SetLevel(w.Context(), n); err != nil {
 		w.Fatal(err)
 	}
+}
+
+// One picture that the wire damages is no reason to trust a module without decoys
+// for ever.
+func TestDamagedPictureCostsNoDecoys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTrusted(t, "r503")
+		m, err := w.open("fault clear", "fault in flip 5000 8")
+		if err != nil || !m.Guarded() {
+			t.Errorf("guarded %v, %v", m.Guarded(), err)
+		}
+		if k, err := w.load(); err != nil || len(k.Decoys.Templates) != w.decoys {
+			t.Errorf("%+v, %v", k, err)
+		}
+	})
+}
+
+// Doubts about the module before are not held against the one that is set up in its
+// place.
+func TestDoubtsAreOfOneModule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTrusted(t, "r503")
+		m, err := w.open("touch alice thumb")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.do("lie same")
+		p, err := m.Scan(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Match(t.Context(), p, bytes.Repeat([]byte{1, 2}, 300)); !errors.Is(err, sensor.ErrDoubt) {
+			t.Fatalf("%v", err)
+		}
+		if *w.doubts == (sensor.Doubts{}) {
+			t.Error("nothing is counted")
+		}
+		w.do("lie honest")
+		w.admitted()
+		if *w.doubts == (sensor.Doubts{}) {
+			t.Error("opened again, nothing is counted")
+		}
+		if err := w.anew(); err != nil {
+			t.Fatal(err)
+		}
+		w.admitted()
+		if *w.doubts != (sensor.Doubts{}) {
+			t.Errorf("%+v are held against a new module", *w.doubts)
+		}
+	})
 }
