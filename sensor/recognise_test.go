@@ -192,3 +192,22 @@ func TestNamelessModuleHasAFamily(t *testing.T) {
 		}
 	})
 }
+
+// What a module is may be asked while it is learnt: status does so. (For -race.)
+func TestInfoWhileItIsLearnt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, "r307")
+		m := wired(t, s)
+		done := make(chan sensor.Info)
+		go func() {
+			for m.Info().Template == 0 {
+				time.Sleep(time.Millisecond) // of the bubble
+			}
+			done <- m.Info()
+		}()
+		template := enrol(t, m, s, "alice", "thumb")
+		if i := <-done; i.Template != len(template) || m.Family() != i.Family {
+			t.Errorf("%+v, a template has %d bytes", i, len(template))
+		}
+	})
+}
