@@ -263,3 +263,61 @@ func TestReaderIsNamed(t *testing.T) {
 		t.Errorf("with the other end there: %v", err)
 	}
 }
+
+// So is it where a module answers that cannot be used: what the other takes is
+// missing.
+func TestReaderIsNamedBeforeTheModuleIsBlamed(t *testing.T) {
+	master, slave, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slave.Close()
+	background(t, func(context.Context) error {
+		buf := make([]byte, 512)
+		var in sensor.Reassembler
+		for {
+			n, err := master.Read(buf)
+			if err != nil {
+				return nil
+			}
+			in.Write(buf[:n])
+			p, err := in.Next()
+			if err != nil {
+				continue
+			}
+			answer := []byte{0} // and a library of no slots
+			if sensor.Instruction(p.Content[0]) == sensor.ReadSysPara {
+				answer = make([]byte, 17)
+			}
+			time.Sleep(10 * time.Millisecond) // the wire's time
+			b, err := sensor.AppendPacket(nil, sensor.Packet{Address: p.Address, PID: sensor.PIDAck, Content: answer})
+			if err != nil {
+				return err
+			}
+			if _, err := master.Write(b); err != nil {
+				return nil
+			}
+		}
+	})
+	defer master.Close()
+	if err := tty.Register(slave.Name()); err != nil {
+		t.Fatal(err)
+	}
+	open := func() error {
+		_, err := sensor.Open(t.Context(), sensor.Config{Port: slave.Name(), Baud: 57600})
+		return err
+	}
+	if err := open(); !errors.Is(err, sensor.ErrNoModule) || errors.Is(err, tty.ErrBusy) || !strings.Contains(err.Error(), "cannot be used: ReadSysPara at 57600 baud") {
+		t.Errorf("with nobody else there: %v", err)
+	}
+	other := exec.CommandContext(t.Context(), "sleep", "60")
+	other.Stdin = slave
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer other.Wait()
+	defer other.Process.Kill()
+	if err := open(); !errors.Is(err, tty.ErrBusy) || !strings.Contains(err.Error(), "sleep (process ") {
+		t.Errorf("with another program there: %v", err)
+	}
+}
