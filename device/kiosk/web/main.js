@@ -43,6 +43,8 @@ export function forLogin() {
 
 /** @type {Screen | undefined} */
 let screen;
+/** @type {(() => Screen) | undefined} */
+let shown;
 /** @type {() => void} shows the present screen again, in another language */
 let again = () => {};
 /** @type {State} */
@@ -101,6 +103,8 @@ const inside = ['lost', 'elsewhere', 'granted', 'person', 'receipt', 'technician
 export function show(make) {
   screen?.leave?.();
   settle();
+  if (make !== shown) endVisit(); // what a button asked for that was pressed twice
+  shown = make;
   const next = make();
   screen = next;
   again = () => show(make);
@@ -417,14 +421,16 @@ export function trouble(e, retry, note) {
     const what = el('p', {});
     const view = stage(ended('trouble'), title(known(`problem.${p.kind}`) ? `problem.${p.kind}` : 'problem.fault'), p.kind === 'fault' ? what : null, // the device's own words are for the technician's view
       el('div', { class: 'row' }, button(say('again'), () => retry(), 'main'), button(say('back'), home)));
+    const paint = () => { what.textContent = [missing(), note].filter(Boolean).join(' ') || say('problem.nothing-lost'); };
     const tick = setInterval(async () => {
       try {
         await refresh();
-        what.textContent = [missing(), note].filter(Boolean).join(' ') || say('problem.nothing-lost');
+        paint();
         if (p.kind === 'busy' ? !state.busy : p.kind === 'fault' && !state.missing.length) resume(note);
       } catch { /* the stream notices */ }
     }, 1000);
-    what.textContent = [missing(), note].filter(Boolean).join(' ') || say('problem.nothing-lost');
+    paint();
+    refresh().then(paint, () => {}); // what is missing may be so since a moment
     return {
       name: 'trouble', view,
       on(e) { // what is missing is everybody's to see; what they were at is not
@@ -574,6 +580,11 @@ larger.addEventListener('click', () => {
   enlarge(sizes[(sizes.indexOf(document.documentElement.dataset.text ?? '') + 1) % sizes.length]);
   announce(larger.getAttribute('aria-label') ?? ''); // a name that changes is not read out by itself
 });
+
+// The second tap of two was meant for what was there before.
+addEventListener('click', (e) => {
+  if (e.detail > 1 && e.target instanceof Element && e.target.closest('.danger')) e.stopPropagation();
+}, true);
 
 await speak(own());
 paintLanguages();

@@ -1,7 +1,7 @@
 // The phone in one's pocket: being let in with it, pairing one, and looking
 // after those that are paired.
 
-import { get, post } from './api.js';
+import { always, get, post } from './api.js';
 import { button, el, svg } from './dom.js';
 import { announce, forLogin, home, measure, outcome, show, stage, title, trouble, ways } from './main.js';
 import { ended } from './oval.js';
@@ -133,7 +133,7 @@ function pair(state, may) {
 
 /** Withdraws the code that is shown. */
 function hide() {
-  void post('/phones/hide').catch(() => {}); // the page's end does it as well
+  void post('/phones/hide', {}, always).catch(() => {}); // the page's end does it as well
 }
 
 const quiet = 4; // modules of light around a QR code (ISO/IEC 18004, 6.3.8)
