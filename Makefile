@@ -137,7 +137,7 @@ nightly: ## what is too long for CI: long fuzzing, full fault and power-cut swee
 	@packaging/deps.sh $(VAR)/go build test night
 	$(MAKE) -s -C firmware coverage misra fuzz FUZZTIME=600
 	FACEPRINT_NIGHTLY=1 $(GO) test -v -run Greetd ./cmd/faceprintd
-	FACEPRINT_NIGHTLY=1 $(GO) test -v -run 'Kiosk|PassersBy' ./cmd/faceprintd
+	FACEPRINT_NIGHTLY=1 $(GO) test -v -timeout 30m -run 'Kiosk|PassersBy' ./cmd/faceprintd
 	FACEPRINT_NIGHTLY=1 $(GO) test -v -run Kotlin ./device/phone/client
 	$(MAKE) vivid
 	$(MAKE) -C packaging/pam DIR=$(VAR)/pam fuzz

@@ -103,7 +103,7 @@ const inside = ['lost', 'elsewhere', 'granted', 'person', 'receipt', 'technician
 export function show(make) {
   screen?.leave?.();
   settle();
-  if (make !== shown) endVisit(); // what a button asked for that was pressed twice
+  if (make !== shown) endVisit(); // a late answer would put its screen in place of this one
   shown = make;
   const next = make();
   screen = next;
@@ -581,9 +581,13 @@ larger.addEventListener('click', () => {
   announce(larger.getAttribute('aria-label') ?? ''); // a name that changes is not read out by itself
 });
 
-// The second tap of two was meant for what was there before.
+// What destroys something does so once, and not by the second tap of two, which
+// was meant for what was there before.
 addEventListener('click', (e) => {
-  if (e.detail > 1 && e.target instanceof Element && e.target.closest('.danger')) e.stopPropagation();
+  const danger = e.target instanceof Element && e.target.closest('.danger');
+  if (!danger) return;
+  if (e.detail > 1 || danger.ariaDisabled === 'true') e.stopPropagation();
+  else danger.ariaDisabled = 'true';
 }, true);
 
 await speak(own());
