@@ -1150,6 +1150,7 @@ func TestKioskPicture(t *testing.T) {
 	k.scheme("light") // and nothing in the middle of a movement
 	k.do(chromedp.EmulateViewport(1280, 800), chromedp.Navigate(k.url))
 	k.on("scan")
+	k.shows("Now lay your finger on the reader.")
 	k.lampShows("working")
 	k.picture(filepath.Join("..", "..", "docs", "kiosk.png"))
 }
