@@ -113,6 +113,11 @@ func (c *captured) hintsOnly(v Verdict) bool {
 	return len(c.hints) > 0
 }
 
+// unanswered tells whether a phone rang in vain.
+func (c *captured) unanswered() bool {
+	return c.phoneHint != "" && c.phone.Enrolled && !c.phone.Shown && !c.phone.Denied
+}
+
 // hintPhone asks the person to answer on the phone.
 const hintPhone = "approve-on-phone"
 

@@ -419,7 +419,7 @@ func (d *Device) attempt(ctx context.Context, r Request, kind string) (Decision,
 	}
 	verdict := d.policy.Decide(ev.evidence())
 	if !verdict.Granted && ev.hintsOnly(verdict) {
-		if err := d.restore(r.Who, before); err != nil {
+		if err := d.retry(kind, r, before, ev); err != nil {
 			return Decision{}, err
 		}
 		return Decision{}, &RetryError{Hints: ev.hints}
@@ -531,6 +531,21 @@ func lockedOut(user store.UserID, l lockouts) *Decision {
 // restore takes back a count where nothing was compared that failed.
 func (d *Device) restore(user store.UserID, before lockouts) error {
 	return d.vault.Update(func(tx *store.Tx) error { return uncount(tx, user, before) })
+}
+
+// retry takes back a count like restore. That somebody's phone rang, and nobody
+// answered, is recorded all the same: who goes on asking leaves a trace.
+func (d *Device) retry(kind string, r Request, before lockouts, ev *captured) error {
+	return d.vault.Update(func(tx *store.Tx) error {
+		if err := uncount(tx, r.Who, before); err != nil {
+			return err
+		}
+		if !ev.unanswered() {
+			return nil
+		}
+		_, err := d.refuse(tx, cmp.Or(r.Who, ev.user), refusal{Kind: kind, Outcome: outcomeUnanswered, Reasons: []string{string(PhoneMissing), "for:" + r.Scope.String()}})
+		return err
+	})
 }
 
 // uncount takes back one failure. What others counted meanwhile stays: a PIN is

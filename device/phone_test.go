@@ -80,6 +80,68 @@ func TestIdentifyWithThePhoneOfWhoWasFound(t *testing.T) {
 	}
 }
 
+// A phone that rings in vain leaves an entry: the first at once, those after it an
+// hour later, with how many they were. Nothing is counted as a failure.
+func TestAPhoneThatRingsInVainIsRecorded(t *testing.T) {
+	for name, search := range map[string]bool{"of whom was named": false, "of whom was found": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, DefaultPolicy())
+			w.enrol("Alice", 1, "alice")
+			bob := w.enrol("Bob", 2, "bob")
+			w.pose(2, "")
+			w.d.hw.Phones = &pockets{answer: map[store.UserID]Possession{bob: {Enrolled: true}}}
+			if !search {
+				w.d.policy.Phone = PhoneAlone // nothing else is waited for
+			}
+			ask := func() {
+				t.Helper()
+				r := Request{Factors: []Factor{Phone}, Scope: Enter}
+				f := w.d.Identify
+				if !search {
+					r.Who, f = bob, w.d.Authenticate
+				}
+				retry := (*RetryError)(nil)
+				if d, err := f(t.Context(), r); !errors.As(err, &retry) {
+					t.Fatalf("%+v, %v", d, err)
+				}
+			}
+			told := func() (all []store.Entry) {
+				t.Helper()
+				err := w.vault.View(func(tx *store.Tx) error {
+					entries, err := tx.Audit(0, 1000)
+					for _, e := range entries {
+						if e.Outcome == outcomeUnanswered {
+							all = append(all, e)
+						}
+					}
+					l, lerr := tx.Lockout(bob)
+					if l.Failures != 0 {
+						t.Errorf("counted as %d failures", l.Failures)
+					}
+					return errors.Join(err, lerr)
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return all
+			}
+			for range 3 {
+				ask()
+			}
+			got := told()
+			if len(got) != 1 || got[0].User != bob || !slices.Equal(got[0].Reasons, []string{"phone-missing", "for:enter"}) {
+				t.Fatalf("%+v", got)
+			}
+			if err := w.d.flushRefusals(bob, false); err != nil {
+				t.Fatal(err)
+			}
+			if got = told(); len(got) != 2 || got[1].Times != 2 {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
 // A fault of the phones refuses, whatever the face says.
 func TestAPhoneThatFailsIsAFault(t *testing.T) {
 	w := newWorld(t, DefaultPolicy())

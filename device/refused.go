@@ -10,7 +10,7 @@ import (
 
 // refusals are attempts that came to nothing before anything was compared, and
 // are not in the audit chain yet: refused because somebody is locked out, left by
-// the asker, or ended by a part that is not there. They are kept by the kind of
+// the asker, not answered on the phone, or ended by a part that is not there. They are kept by the kind of
 // attempt and its outcome. A stranger may knock as often as they like, and a lock
 // screen before a broken camera asks all night: the chain, whose length is
 // bounded, must not lose its old entries to that.
@@ -28,7 +28,10 @@ type refusal struct {
 
 func (r refusal) key() string { return r.Kind + "-" + r.Outcome }
 
-const outcomeRefused = "refused"
+const (
+	outcomeRefused    = "refused"
+	outcomeUnanswered = "unanswered" // somebody's phone was asked, and nobody answered there
+)
 
 // refusalsEvery is how often the chain hears of what goes on and on: an entry an
 // hour, with how many it stands for.

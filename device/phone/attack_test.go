@@ -483,6 +483,21 @@ func TestRevocationDropsOpenConnections(t *testing.T) {
 	fresh.want(t, sign(t, i, fresh.binding, "GET", "/v1/me", 5000, ""), 401, wire.ProblemRevoked)
 }
 
+// A phone that is revoked while its person is looked at is told so, and not that
+// the device hung up.
+func TestRevokedInAnAttemptIsToldSo(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	i, c := b.pair(t, wire.Invite{User: "alice"})
+	b.device.during = func(ctx context.Context, _ Attempt) {
+		if _, err := b.Revoke(i.ID, "admin"); err != nil {
+			t.Error(err)
+		}
+		<-ctx.Done()
+	}
+	_, err := c.Unlock(t.Context(), client.Unlock{})
+	wantProblem(t, err, 401, wire.ProblemRevoked)
+}
+
 // Streams that the network dropped, of which the device knows nothing yet, do
 // not keep a phone from its next one.
 func TestOldestStreamGivesWay(t *testing.T) {

@@ -32,12 +32,16 @@ var (
 	ErrCopied = errors.New("somebody has a copy of this phone's key")
 )
 
+var errHungUp = errors.New("the device hung up")
+
 // Limits of a client.
 const (
 	dialTimeout = 10 * time.Second
 	idleReuse   = 30 * time.Second // well below the device's idle time-out
 	maxAnswer   = 1 << 20
 	staleTries  = 3 // signatures for one request when another thread was faster
+	hasteTries  = 3 // for one that the device would not have yet
+	longestWait = 10 * time.Second
 )
 
 // Client is a phone that talks to its device. Its methods may be called
@@ -48,6 +52,8 @@ type Client struct {
 	pin    Pin
 	keys   Keystore
 	memory Memory
+
+	pause func(context.Context, time.Duration) error // waits
 
 	mu   sync.Mutex
 	idle []*conn
@@ -63,7 +69,18 @@ type conn struct {
 
 // New makes a client of a paired device. It does not connect yet.
 func New(addr string, pin Pin, keys Keystore, memory Memory) *Client {
-	return &Client{addr: addr, pin: pin, keys: keys, memory: memory}
+	return &Client{addr: addr, pin: pin, keys: keys, memory: memory, pause: pause}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
 }
 
 // Client is a client with this identity.
@@ -168,7 +185,7 @@ func (x *conn) send(addr, method, target string, body []byte, authorization stri
 	}
 	resp, err := http.ReadResponse(x.r, req)
 	if err != nil {
-		return nil, fmt.Errorf("phone: %s hung up: %w: %w", addr, client.ErrUnreachable, err)
+		return nil, fmt.Errorf("phone: %s: %w: %w: %w", addr, errHungUp, client.ErrUnreachable, err)
 	}
 	return resp, nil
 }
@@ -183,7 +200,7 @@ func (c *Client) do(ctx context.Context, method, target string, in any) (*http.R
 			return nil, nil, fmt.Errorf("phone: %w", err)
 		}
 	}
-	for try := 1; ; try++ {
+	for stale, hasty := 1, 1; ; {
 		before := c.memory.Highest()
 		resp, x, err := c.once(ctx, method, target, body)
 		if err != nil {
@@ -196,10 +213,22 @@ func (c *Client) do(ctx context.Context, method, target string, in any) (*http.R
 		if resp.StatusCode/100 == 2 {
 			return resp, x, nil
 		}
-		e := problem(resp)
-		x.Close()
-		if e.Problem() == client.ProblemStale && try < staleTries {
+		e, whole := problem(resp)
+		if whole && !resp.Close {
+			c.give(x) // the next try costs the device no handshake
+		} else {
+			x.Close()
+		}
+		if e.Problem() == client.ProblemStale && stale < staleTries {
+			stale++
 			continue // another request of this phone was faster
+		}
+		if wait, ok := after(resp); ok && hasty < hasteTries {
+			hasty++
+			if err := c.pause(ctx, wait); err != nil {
+				return nil, nil, err
+			}
+			continue // nothing was done
 		}
 		if e.Problem() == client.ProblemCopied {
 			return nil, nil, fmt.Errorf("phone: %w: %w", ErrCopied, e)
@@ -259,14 +288,40 @@ func (c *Client) learn(resp *http.Response, knew uint64) error {
 	return c.memory.Acked(n)
 }
 
-// problem reads an RFC 9457 answer.
-func problem(resp *http.Response) *client.Error {
+// after is how long a device that was asked too often wants to be left alone.
+func after(resp *http.Response) (time.Duration, bool) {
+	n, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 16)
+	wait := time.Duration(n) * time.Second
+	return wait, resp.StatusCode == http.StatusTooManyRequests && err == nil && wait <= longestWait
+}
+
+// why finds out what became of a phone whose device hung up on it: one that is
+// revoked, or whose time is over, has its connections cut, also in the middle of
+// an attempt. It returns the error itself where the device says nothing else.
+func (c *Client) why(ctx context.Context, err error) error {
+	if !errors.Is(err, errHungUp) || ctx.Err() != nil {
+		return err
+	}
+	resp, x, again := c.once(ctx, http.MethodGet, "/v1/me", nil)
+	if again != nil {
+		return err
+	}
+	defer x.Close()
+	if e, _ := problem(resp); e.Problem() == client.ProblemRevoked || e.Problem() == client.ProblemExpired {
+		return e
+	}
+	return err
+}
+
+// problem reads an RFC 9457 answer, and tells whether that was all of it.
+func problem(resp *http.Response) (e *client.Error, whole bool) {
 	defer resp.Body.Close()
-	e := &client.Error{Status: resp.StatusCode, Title: http.StatusText(resp.StatusCode)}
-	if b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)); err != nil || json.Unmarshal(b, e) != nil {
+	e = &client.Error{Status: resp.StatusCode, Title: http.StatusText(resp.StatusCode)}
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil || json.Unmarshal(b, e) != nil {
 		e.Detail = "the device answered " + resp.Status
 	}
-	return e
+	return e, err == nil && len(b) <= maxAnswer
 }
 
 func call[T any](ctx context.Context, c *Client, method, target string, in any) (T, error) {
@@ -334,7 +389,8 @@ func (i *Identity) Pair(ctx context.Context, inv Invitation, name, platform stri
 		return unknown(err)
 	}
 	if resp.StatusCode/100 != 2 {
-		return errors.Join(problem(resp), i.discard())
+		e, _ := problem(resp)
+		return errors.Join(e, i.discard())
 	}
 	defer resp.Body.Close()
 	var reply PairReply
