@@ -125,11 +125,11 @@ const hintPhone = "approve-on-phone"
 // factors at once, under one deadline.
 func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
 	c := &captured{face: Measure{FMR: 1, Live: math.NaN()}, finger: Measure{FMR: 1}, notify: r.Notify}
-	c.phone.Asked = r.Phone != "" || slices.Contains(r.Factors, Phone)
+	c.phone.Asked, c.phone.Here = r.Phone != "" || slices.Contains(r.Factors, Phone), r.Here
 	if c.phone.Asked && !d.policy.Phone.known() {
 		return c, nil // nothing that could be measured would help
 	}
-	mode := d.policy.modeWith(c.phone.Asked)
+	mode := d.policy.modeWith(c.phone)
 	c.mode = mode
 	wants := func(f Factor) bool { return mode.Wants(f) || slices.Contains(r.Factors, f) }
 
@@ -249,7 +249,7 @@ func (d *Device) askPhone(ctx context.Context, cancel context.CancelCauseFunc, c
 		cancel(err)
 		return fmt.Errorf("device: phone: %w", err)
 	}
-	p.Asked = true
+	p.Asked, p.Here = true, r.Here
 	c.phone = p
 	d.keep()
 	if !p.Shown {

@@ -150,7 +150,8 @@ type Possession struct {
 	Shown    bool // its key signed for this very attempt
 	Denied   bool // its owner said no
 
-	By string // which one answered, for the record
+	By   string // which one answered, for the record
+	Here bool   // its word alone is not enough: somebody has to be measured
 }
 
 // Known is what a person knows. The zero Known is nothing.
@@ -200,7 +201,7 @@ func (p Policy) Decide(e Evidence) Verdict {
 		v.Reasons = []Reason{PhoneNotAllowed}
 		return v
 	}
-	p.Mode = p.modeWith(e.Phone.Asked)
+	p.Mode = p.modeWith(e.Phone)
 	people := float64(max(e.Gallery, 1))
 	face := p.face(e.Face, people)
 	finger := p.finger(e.Finger, people)
@@ -224,7 +225,7 @@ func (p Policy) Decide(e Evidence) Verdict {
 	case Both:
 		v.Granted = biometrics == 2
 	case phoneOnly:
-		v.Granted = p.Phone == PhoneAlone && e.Phone.Asked && e.Phone.Shown
+		v.Granted = p.Phone == PhoneAlone && e.Phone.Asked && e.Phone.Shown && !e.Phone.Here
 	default:
 		return Verdict{FMR: 1, Reasons: []Reason{NoPolicy}}
 	}
@@ -261,14 +262,17 @@ const phoneOnly Mode = "phone"
 func (w PhoneWeight) known() bool { return w == PhoneExtra || w == PhoneSecond || w == PhoneAlone }
 
 // modeWith is the mode of an attempt in which a phone takes part, or not. A
-// policy that allows nothing allows nothing with a phone either.
-func (p Policy) modeWith(phone bool) Mode {
-	if !phone {
+// policy that allows nothing allows nothing with a phone either. Where somebody
+// has to be measured, a phone that would suffice is worth a second factor.
+func (p Policy) modeWith(phone Possession) Mode {
+	if !phone.Asked {
 		return p.Mode
 	}
 	switch {
-	case p.Phone == PhoneSecond && p.Mode == Both:
+	case (p.Phone == PhoneSecond || p.Phone == PhoneAlone && phone.Here) && p.Mode == Both:
 		return Either
+	case p.Phone == PhoneAlone && phone.Here:
+		return p.Mode
 	case p.Phone == PhoneAlone && (p.Mode.Wants(Face) || p.Mode.Wants(Finger)):
 		return phoneOnly
 	}

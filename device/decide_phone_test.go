@@ -10,6 +10,8 @@ func TestDecideWithPhone(t *testing.T) {
 	wrong := Measure{Enrolled: true, Compared: true, FMR: 1, Live: 1}
 	absent := Measure{Enrolled: true}
 	shown := Possession{Asked: true, Enrolled: true, Shown: true}
+	here := shown
+	here.Here = true
 	for name, c := range map[string]struct {
 		mode         Mode
 		weight       PhoneWeight
@@ -31,6 +33,15 @@ func TestDecideWithPhone(t *testing.T) {
 		"alone, but not shown":             {Both, PhoneAlone, good, good, Possession{Asked: true, Enrolled: true}, []Reason{PhoneMissing}},
 		"alone, but nobody's":              {Both, PhoneAlone, good, good, Possession{Asked: true, Shown: true}, []Reason{PhoneNotEnrolled}},
 		"alone, shown without being asked": {Both, PhoneAlone, absent, absent, Possession{Enrolled: true, Shown: true}, []Reason{FaceMissing, FingerMissing}},
+		"alone, here: phone alone":         {Both, PhoneAlone, absent, absent, here, []Reason{FaceMissing, FingerMissing}},
+		"alone, here: face and phone":      {Both, PhoneAlone, good, absent, here, nil},
+		"alone, here: a stranger":          {Both, PhoneAlone, wrong, absent, here, []Reason{FaceNoMatch, FingerMissing}},
+		"alone, face only, here":           {FaceOnly, PhoneAlone, absent, good, here, []Reason{FaceMissing}},
+		"alone, either, here":              {Either, PhoneAlone, absent, good, here, nil},
+		"second, here: phone alone":        {Both, PhoneSecond, absent, absent, here, []Reason{FaceMissing, FingerMissing}},
+		"extra, here":                      {Both, PhoneExtra, good, absent, here, []Reason{FingerMissing}},
+		"no weight, here":                  {Both, "", good, good, here, []Reason{PhoneNotAllowed}},
+		"not for policies, here":           {phoneOnly, PhoneAlone, absent, absent, here, []Reason{}},
 		"no weight":                        {Both, "", good, good, shown, []Reason{PhoneNotAllowed}},
 		"unknown weight":                   {Both, "most", good, good, shown, []Reason{PhoneNotAllowed}},
 		"no mode":                          {"", PhoneAlone, good, good, shown, []Reason{NoPolicy}},

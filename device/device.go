@@ -170,6 +170,9 @@ type Request struct {
 	// Phone is the id of the person's paired phone whose key signed this
 	// request; whoever sets it has checked that.
 	Phone string
+	// Here wants somebody measured before the device, also where a phone alone
+	// suffices: what a yes begins is for whoever stands there.
+	Here bool
 	// Patient waits for the device where others would be told ErrBusy, and
 	// gives way to them until something was compared; it then ends as a
 	// *RetryError. A lock screen that waits for a finger all night is patient.

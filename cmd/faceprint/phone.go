@@ -438,6 +438,9 @@ real phone keeps it in hardware that does not give it away.`,
 		unlock.TimeoutMs = int(timeout.Milliseconds())
 		return attempt(cl.Unlock(ctx, unlock))
 	})
+	add("kiosk", "Begin a session at the kiosk's page, before which this phone's person stands", cobra.NoArgs, func(ctx context.Context, cl *phone.Client, _ []string) error {
+		return attempt(cl.Kiosk(ctx))
+	})
 	var verify phone.VerifyMe
 	v := add("verify", "Have the device vouch for its person: a grant, and no door opens", cobra.NoArgs, func(ctx context.Context, cl *phone.Client, _ []string) error {
 		verify.TimeoutMs = int(timeout.Milliseconds())

@@ -81,6 +81,7 @@ var onPhones = map[string]string{
 	"GET /v1/keys":           "paired",
 	"GET /v1/events":         "paired",
 	"POST /v1/unlock":        "unlock",
+	"POST /v1/kiosk":         "unlock",
 	"POST /v1/verify":        "verify",
 	"GET /v1/requests":       "approve",
 	"POST /v1/requests/{id}": "approve",

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,9 +96,9 @@ func TestKioskPhone(t *testing.T) {
 	if role := js[string](k, "document.querySelector('svg.code').getAttribute('aria-label')"); !strings.Contains(role, "QR") {
 		t.Errorf("a screen reader is told %q", role)
 	}
-	_, phone := phoneAt(t, text, "Alice's phone")
-	if me, err := phone.Me(k.ctx); err != nil || strings.Join(me.Phone.Rights, ",") != "approve,history" {
-		t.Errorf("the phone may %q, %v", me.Phone.Rights, err)
+	me, phone := phoneAt(t, text, "Alice's phone")
+	if who, err := phone.Me(k.ctx); err != nil || strings.Join(who.Phone.Rights, ",") != "approve,history" {
+		t.Errorf("the phone may %q, %v", who.Phone.Rights, err)
 	}
 	k.shows("The phone is paired")
 	k.shows("Alice's phone")
@@ -138,6 +139,43 @@ func TestKioskPhone(t *testing.T) {
 	}
 	k.press("Back")
 	k.on("idle")
+
+	// From the phone, which the right to let in is needed for.
+	_, err := phone.Kiosk(k.ctx)
+	if !isKind(err, client.ProblemForbidden) {
+		t.Errorf("without the right: %v", err)
+	}
+	mine := me.ID
+	if _, err := k.client.SetPhoneTerms(k.ctx, mine, client.PhoneTerms{Rights: []string{"approve", "history", "unlock"}}); err != nil {
+		t.Fatal(err)
+	}
+	began, err := phone.Kiosk(k.ctx)
+	if err != nil || began.Outcome != client.Granted || began.Grant != "" {
+		t.Errorf("from the phone: %+v, %v", began, err)
+	}
+	k.on("granted")
+	k.shows("Alice")
+	if _, err := phone.Kiosk(k.ctx); !isKind(err, client.ProblemBusy) {
+		t.Errorf("while somebody is signed in: %v", err)
+	}
+	k.press("My history")
+	k.shows("let in")
+	k.press("Done")
+	k.on("idle")
+	page, err := k.client.Audit(k.ctx, began.Audit-1, 1)
+	if err != nil || len(page.Entries) != 1 || page.Entries[0].Outcome != "granted" || !slices.Contains(page.Entries[0].Reasons, "phone:"+mine) || !slices.Contains(page.Entries[0].Reasons, "for:enter") {
+		t.Errorf("recorded as %+v, %v", page.Entries, err)
+	}
+	// Somebody else stands there: a phone far away signs nobody in.
+	k.camera(clipStranger)
+	began, err = phone.Kiosk(k.ctx)
+	if err != nil || began.Outcome == client.Granted {
+		t.Errorf("before a stranger: %+v, %v", began, err)
+	}
+	if on := js[string](k, "document.body.dataset.screen"); on == "granted" {
+		t.Error("a stranger is signed in")
+	}
+	k.camera(clipAgain)
 
 	// Somebody else's pairing is told at the kiosk, without a name.
 	invited, err := k.client.Invite(k.ctx, client.Invite{User: made})

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"slices"
 	"time"
 
 	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/device/api"
 	"github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/device/kiosk"
 	"github.com/faceprint/faceprint/device/phone"
 	phoneclient "github.com/faceprint/faceprint/device/phone/client"
 	"github.com/faceprint/faceprint/store"
@@ -193,6 +195,10 @@ func (d phoneDevice) Attempt(ctx context.Context, a phone.Attempt) (client.Decis
 	if err != nil {
 		return client.Decision{}, err
 	}
+	if a.Kiosk {
+		d, err := d.atKiosk(ctx, a)
+		return unmeasured(d), err
+	}
 	scope := device.Vouch
 	if a.Enter {
 		scope = device.Enter
@@ -202,6 +208,25 @@ func (d phoneDevice) Attempt(ctx context.Context, a phone.Attempt) (client.Decis
 		Notify: func(e device.Event) { a.Notify(wireEvent(e)) },
 	}))
 	return unmeasured(decision), err
+}
+
+// atKiosk has the kiosk's page begin a session of the phone's person. Where the
+// policy gives phones no weight, the device itself refuses and records it.
+func (d phoneDevice) atKiosk(ctx context.Context, a phone.Attempt) (client.Decision, error) {
+	if d.kiosk == nil {
+		return client.Decision{}, api.NewProblem(http.StatusNotFound, client.ProblemNotFound, "this device has no kiosk page", "set kiosk.listen")
+	}
+	if d.config.Policy.Phone == "none" {
+		return kioskPhones{d.backend}.Begin(ctx, a.User, a.Phone, "")
+	}
+	decision, err := d.kiosk.server.Begin(ctx, a.User, a.Phone)
+	switch {
+	case errors.Is(err, kiosk.ErrNobodyThere):
+		err = api.NewProblem(http.StatusConflict, client.ProblemLeft, err.Error(), "go there, and ask again")
+	case errors.Is(err, kiosk.ErrInUse):
+		err = api.NewProblem(http.StatusConflict, client.ProblemBusy, err.Error(), "try again when it is free")
+	}
+	return decision, err
 }
 
 // unmeasured leaves out how near somebody came: who has a stolen phone could
@@ -283,6 +308,16 @@ func (k kioskPhones) Confirm(ctx context.Context, user string) (client.Decision,
 
 func (k kioskPhones) Invite(ctx context.Context, user, grant string, rights []string) (client.Invited, error) {
 	return k.phones.Invite(ctx, client.Invite{User: user, Grant: grant, Rights: rights}, api.RoleKiosk.String(), "")
+}
+
+func (k kioskPhones) Begin(ctx context.Context, user, phone, nonce string) (client.Decision, error) {
+	who, err := userID(user)
+	if err != nil {
+		return client.Decision{}, err
+	}
+	return wireDecision(k.device.Authenticate(ctx, device.Request{
+		Who: who, Phone: phone, Audience: kiosk.Audience, Nonce: nonce, Scope: device.Enter, Here: true,
+	}))
 }
 
 func (k kioskPhones) Withdraw(id string)            { k.phones.Withdraw(id) }

@@ -147,11 +147,6 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 		return err
 	}
 	ask.phones = back.phones
-	if c.Phone.Listen != "" {
-		phones, others := phonePart(c.Phone, back.phones, log), back.parts
-		back.parts = func() []client.Part { return append(others(), phones.status()) }
-		running.Go(func() { phones.run(ctx, func() {}) })
-	}
 	listener, err := api.Listen(c.API.Socket)
 	if err != nil {
 		return err
@@ -160,6 +155,12 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 		if err := page.start(ctx, &running, back, camera, groups, log); err != nil {
 			return err
 		}
+	}
+	if c.Phone.Listen != "" {
+		// After the page, which phones may knock at.
+		phones, others := phonePart(c.Phone, back.phones, log), back.parts
+		back.parts = func() []client.Part { return append(others(), phones.status()) }
+		running.Go(func() { phones.run(ctx, func() {}) })
 	}
 	log.Info("serving", "socket", c.API.Socket, "version", version(), "bench", c.Bench.Enabled)
 	if err := notify("READY=1"); err != nil {

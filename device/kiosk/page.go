@@ -28,6 +28,8 @@ type page struct {
 	code   func()        // withdraws the code for a phone that is shown; nil: none is
 	codeOf string        // whose phone it is for; they may have left
 	doubt  *doubt        // about a phone that was paired with it; nil: there is none
+	knocks chan struct{} // has a token when a phone knocked
+	door   *knock        // that was not opened yet
 }
 
 // doubt is about a phone that was paired with a code whose person was not seen:
@@ -59,6 +61,41 @@ func (d *doubt) end() {
 	if d != nil {
 		d.revoke()
 	}
+}
+
+// knock notes a phone that asks, and tells whether it is the only one.
+func (p *page) knock(k *knock) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.door != nil {
+		return false
+	}
+	p.door = k
+	select {
+	case p.knocks <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// open takes the phone that asks; nil where none does.
+func (p *page) open() *knock {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k := p.door
+	p.door = nil
+	return k
+}
+
+// unknock takes back a phone's asking; false where it was opened to.
+func (p *page) unknock(k *knock) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.door != k {
+		return false
+	}
+	p.door = nil
+	return true
 }
 
 // showing notes that a code for a phone of whoever is recognised is shown, and
@@ -245,7 +282,7 @@ func (ps *pages) take(ctx context.Context, token string) (*page, error) {
 		ps.inUse.end()
 		ps.inUse.leave()
 	}
-	p := &page{token: token, visit: ps.visit}
+	p := &page{token: token, visit: ps.visit, knocks: make(chan struct{}, 1)}
 	p.ctx, p.end = context.WithCancel(ctx)
 	ps.inUse = p
 	return p, nil
@@ -262,6 +299,16 @@ func (ps *pages) get(token string) (*page, error) {
 		return nil, errElsewhere
 	}
 	return nil, errStale
+}
+
+// current is the page in use; nil where none is.
+func (ps *pages) current() *page {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if p := ps.inUse; p != nil && p.ctx.Err() == nil {
+		return p
+	}
+	return nil
 }
 
 func (ps *pages) knows(token string) bool {

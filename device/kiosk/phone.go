@@ -21,6 +21,9 @@ type Phones interface {
 	// Of lists a person's phones, the revoked ones too.
 	Of(user string) []client.Phone
 	Revoke(id string) (client.Phone, error)
+	// Begin decides whether the person whose paired phone asked stands there: they
+	// are measured, whatever the phone counts for.
+	Begin(ctx context.Context, user, phone, nonce string) (client.Decision, error)
 }
 
 var errNoPhones = problem{http.StatusNotFound, "no-phones", "this device takes no phones", "see [phone] of its configuration"}
@@ -38,7 +41,7 @@ func (s *Server) withPhone(ctx context.Context, p *page, in forLogin) (outcome, 
 	defer done()
 	p.leave()
 	d, err := s.back.Identify(ctx, client.Attempt{
-		Audience: audience, Nonce: in.Login, Factors: []string{"phone"}, TimeoutMs: int(phonePatience.Milliseconds()),
+		Audience: Audience, Nonce: in.Login, Factors: []string{"phone"}, TimeoutMs: int(phonePatience.Milliseconds()),
 	})
 	return s.decided(ctx, p, in.Login, d, err)
 }
@@ -206,4 +209,98 @@ func (p *page) pairedEvent(e client.Event, now time.Time) client.Event {
 	}
 	e.User = ""
 	return e
+}
+
+// knock is a paired phone that asks to have its person signed in on the page.
+type knock struct {
+	ctx         context.Context // ends when the phone gives up, or may not ask any more
+	user, phone string
+	answer      chan knocked // has room for one
+}
+
+type knocked struct {
+	decision client.Decision
+	err      error
+}
+
+// Errors of Begin.
+var (
+	// ErrNobodyThere: nobody stands before the page, or it does not take the wish.
+	ErrNobodyThere error = problem{http.StatusConflict, client.ProblemLeft, "nobody is at the kiosk's page", "go there, and ask again"}
+	// ErrInUse: the page is somebody's, or another phone's turn.
+	ErrInUse error = problem{http.StatusConflict, client.ProblemBusy, "the kiosk's page is in use", "try again when it is free"}
+)
+
+// Begin has whoever stands before the page signed in, if they are the person
+// whose paired phone asked and proved its key with that. The phone only knocks:
+// the page begins the attempt, where whoever is there sees it, and keeps what
+// comes of it, so that a phone elsewhere signs in nobody. The decision has no
+// grant. An error is ErrNobodyThere, ErrInUse, or the device's.
+func (s *Server) Begin(ctx context.Context, user, phone string) (client.Decision, error) {
+	p := s.pages.current()
+	switch {
+	case s.opts.Phones == nil:
+		return client.Decision{}, errNoPhones
+	case p == nil, s.opts.Present != nil && !s.opts.Present():
+		return client.Decision{}, ErrNobodyThere
+	}
+	if _, taken := p.signedIn(s.opts.Now()); taken {
+		return client.Decision{}, ErrInUse
+	}
+	k := &knock{ctx: ctx, user: user, phone: phone, answer: make(chan knocked, 1)}
+	if !p.knock(k) {
+		return client.Decision{}, ErrInUse
+	}
+	patience := time.NewTimer(knockPatience)
+	defer patience.Stop()
+	select {
+	case <-patience.C:
+		if p.unknock(k) {
+			return client.Decision{}, ErrNobodyThere
+		}
+	case <-p.ctx.Done():
+		if p.unknock(k) {
+			return client.Decision{}, ErrNobodyThere
+		}
+	case <-ctx.Done():
+		if p.unknock(k) {
+			return client.Decision{}, ctx.Err()
+		}
+	case a := <-k.answer:
+		return a.decision, a.err
+	}
+	a := <-k.answer // the attempt began, and ends with ctx and the page
+	return a.decision, a.err
+}
+
+var errNoKnock = problem{http.StatusNotFound, client.ProblemNotFound, "no phone asks any more", "ask again on the phone"}
+
+// begin is the attempt of a phone that knocked.
+func (s *Server) begin(ctx context.Context, p *page, in forLogin) (out outcome, err error) {
+	k := p.open()
+	if k == nil {
+		return outcome{}, errNoKnock
+	}
+	var d client.Decision
+	defer func() {
+		d.Grant = "" // it stays here
+		k.answer <- knocked{d, err}
+	}()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(k.ctx, cancel)()
+	done, err := s.wait(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	defer done()
+	if _, taken := p.signedIn(s.opts.Now()); taken {
+		return outcome{}, ErrInUse
+	}
+	p.leave()
+	d, err = s.opts.Phones.Begin(ctx, k.user, k.phone, in.Login)
+	if err == nil && ctx.Err() != nil { // revoked, or gone, just now
+		d, err = client.Decision{}, ctx.Err()
+	}
+	return s.decided(ctx, p, in.Login, d, err)
 }

@@ -26,6 +26,7 @@ type pockets struct {
 	revoked   []string
 	rights    []string // of the last invitation
 	fails     error    // of a confirmation
+	during    func(context.Context)
 }
 
 func (p *pockets) Confirm(_ context.Context, user string) (client.Decision, error) {
@@ -40,6 +41,17 @@ func (p *pockets) Invite(_ context.Context, user, grant string, rights []string)
 	}
 	p.rights = rights
 	return client.Invited{ID: "c1", Text: "https://x/#1.secret", QR: []string{"# #"}}, nil
+}
+
+// Begin finds u1 there, and nobody else.
+func (p *pockets) Begin(ctx context.Context, user, phone, _ string) (client.Decision, error) {
+	if p.during != nil {
+		p.during(ctx)
+	}
+	if user != "u1" || phone != "p1" {
+		return client.Decision{Outcome: client.Refused, Reasons: []string{"face-no-match"}}, nil
+	}
+	return client.Decision{Outcome: client.Granted, User: user, Grant: "a secret of the asker"}, nil
 }
 
 func (p *pockets) Withdraw(id string) {
@@ -115,6 +127,113 @@ func TestPhonesAreOfWhoeverStandsThere(t *testing.T) {
 	}
 	if status, _ := call(t, "GET", url+"/phones", token, "", nil); status != 401 {
 		t.Errorf("whoever was refused is still signed in: %d", status)
+	}
+}
+
+// A phone asks, and the page that is in use begins: the person is signed in there
+// and nowhere else, and the phone gets no grant.
+func TestAPhoneBeginsWhereItsPersonStands(t *testing.T) {
+	p := &pockets{}
+	there := true
+	s, _, url := open(t, Options{Phones: p, Present: func() bool { return there }})
+	begins := func(ctx context.Context, user, phone string) <-chan knocked {
+		done := make(chan knocked, 1)
+		go func() {
+			d, err := s.Begin(ctx, user, phone)
+			done <- knocked{d, err}
+		}()
+		return done
+	}
+	refused := func(name string, want error) {
+		t.Helper()
+		if d, err := s.Begin(t.Context(), "u1", "p1"); err != want {
+			t.Errorf("%s: %+v, %v", name, d, err)
+		}
+	}
+	refused("no page", ErrNobodyThere)
+	token := load(t, url)
+	lines, end := use(t, url, token)
+	heard := func() {
+		t.Helper()
+		for {
+			var e client.Event
+			if err := lines.Decode(&e); err != nil {
+				t.Fatal(err)
+			}
+			if e.Kind == "knock" {
+				return
+			}
+		}
+	}
+	signedIn := func() bool {
+		t.Helper()
+		status, _ := call(t, "GET", url+"/phones", token, "", nil)
+		return status == 200
+	}
+	there = false
+	refused("nobody there", ErrNobodyThere)
+	there = true
+	if status, body := call(t, "POST", url+"/phone/begin", token, "{}", nil); status != 404 {
+		t.Errorf("no phone asked: %d %s", status, body)
+	}
+
+	// A stranger stands there.
+	done := begins(t.Context(), "u2", "p2")
+	heard()
+	refused("a second phone", ErrInUse)
+	if status, body := call(t, "POST", url+"/phone/begin", token, "{}", nil); status != 200 || !strings.Contains(body, "refused") {
+		t.Errorf("a stranger: %d %s", status, body)
+	}
+	if a := <-done; a.err != nil || a.decision.Outcome != client.Refused || signedIn() {
+		t.Errorf("a stranger: %+v, %v", a.decision, a.err)
+	}
+
+	// The phone hangs up, or is revoked, while its person is looked at.
+	ctx, hangUp := context.WithCancel(t.Context())
+	p.during = func(ctx context.Context) {
+		hangUp()
+		<-ctx.Done()
+	}
+	done = begins(ctx, "u1", "p1")
+	heard()
+	if status, body := call(t, "POST", url+"/phone/begin", token, "{}", nil); status == 200 {
+		t.Errorf("a phone that is gone: %d %s", status, body)
+	}
+	if a := <-done; a.err == nil || a.decision.Outcome == client.Granted || signedIn() {
+		t.Errorf("a phone that is gone: %+v, %v", a.decision, a.err)
+	}
+	p.during = nil
+
+	// Before the page took it up.
+	ctx, hangUp = context.WithCancel(t.Context())
+	done = begins(ctx, "u1", "p1")
+	heard()
+	hangUp()
+	if a := <-done; a.err != context.Canceled {
+		t.Errorf("%+v, %v", a.decision, a.err)
+	}
+	if status, _ := call(t, "POST", url+"/phone/begin", token, "{}", nil); status != 404 {
+		t.Errorf("a phone that gave up can be opened to: %d", status)
+	}
+
+	// Its person.
+	done = begins(t.Context(), "u1", "p1")
+	heard()
+	if status, body := call(t, "POST", url+"/phone/begin", token, "{}", nil); status != 200 || !strings.Contains(body, "Ada") || strings.Contains(body, "secret") {
+		t.Errorf("%d %s", status, body)
+	}
+	if a := <-done; a.err != nil || a.decision.Outcome != client.Granted || a.decision.Grant != "" || !signedIn() {
+		t.Errorf("%+v, %v", a.decision, a.err)
+	}
+	// Somebody's page is nobody else's to begin at.
+	refused("in use", ErrInUse)
+
+	call(t, "POST", url+"/leave", token, "{}", nil)
+	done = begins(t.Context(), "u1", "p1")
+	heard()
+	end()
+	if a := <-done; a.err != ErrNobodyThere {
+		t.Errorf("the page was closed: %+v, %v", a.decision, a.err)
 	}
 }
 

@@ -38,6 +38,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /history", s.inUse(answer(s.history)))
 	mux.HandleFunc("POST /forget", s.inUse(answer(s.forget)))
 	mux.HandleFunc("POST /phone", s.inUse(answer(s.withPhone)))
+	mux.HandleFunc("POST /phone/begin", s.inUse(answer(s.begin)))
 	mux.HandleFunc("GET /phones", s.inUse(answer(s.ownPhones)))
 	mux.HandleFunc("POST /phones", s.inUse(answer(s.pair)))
 	mux.HandleFunc("POST /phones/hide", s.inUse(answer(s.hide)))
@@ -219,6 +220,8 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 				p.leave()
 				next = signedOut
 			}
+		case <-p.knocks:
+			next = client.Event{Kind: "knock"}
 		case <-alive.C:
 			next = sign
 		}
@@ -340,7 +343,7 @@ func (s *Server) identify(ctx context.Context, p *page, in forLogin) (outcome, e
 	}
 	defer done()
 	p.leave()
-	d, err := s.back.Identify(ctx, client.Attempt{Audience: audience, Nonce: in.Login})
+	d, err := s.back.Identify(ctx, client.Attempt{Audience: Audience, Nonce: in.Login})
 	return s.decided(ctx, p, in.Login, d, err)
 }
 
@@ -353,7 +356,7 @@ type pinAttempt struct {
 // pin waits for no sensor, nor for an attempt that has not ended yet.
 func (s *Server) pin(ctx context.Context, p *page, in pinAttempt) (outcome, error) {
 	p.signOut()
-	d, err := s.back.AuthenticatePIN(ctx, client.PINAttempt{Name: in.Name, PIN: in.PIN, Audience: audience, Nonce: in.Login})
+	d, err := s.back.AuthenticatePIN(ctx, client.PINAttempt{Name: in.Name, PIN: in.PIN, Audience: Audience, Nonce: in.Login})
 	return s.decided(ctx, p, in.Login, d, err)
 }
 
@@ -370,8 +373,8 @@ func (s *Server) setPIN(ctx context.Context, p *page, in client.NewPIN) (none, e
 	return none{}, s.back.SetPIN(ctx, who.User, in)
 }
 
-// audience of the grants that the kiosk asks for.
-const audience = "kiosk"
+// Audience of the grants that the kiosk asks for.
+const Audience = "kiosk"
 
 // decided signs the person in on the page where the device said yes, and hands
 // the grant to the login that it was for.

@@ -32,6 +32,7 @@ const (
 
 	// A phone is in a pocket: time to be looked at, to find it and to answer.
 	phonePatience = time.Minute
+	knockPatience = 5 * time.Second // a page that can begins at once
 	// Whoever holds a phone up to the screen hides their face from the camera;
 	// whoever is not seen for so long beyond the kiosk's own time has left, and
 	// the code with them.

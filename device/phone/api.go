@@ -101,6 +101,9 @@ func (p *Phones) routes() error {
 	route(p, h, operation(rolePaired, Unlock, "unlock", post, "/v1/unlock", "Ask to be let in; face or finger at the device complete it where the policy wants them", noMedia, noSuch, conflict), func(ctx context.Context, in *question[client.Unlock]) (*answer[wire.Decision], error) {
 		return answered(p.attempt(ctx, Attempt{Nonce: in.Body.Nonce, Audience: in.Body.Audience, Timeout: ms(in.Body.TimeoutMs), Enter: true}))
 	})
+	route(p, h, operation(rolePaired, Unlock, "kiosk", post, "/v1/kiosk", "Begin a session at the kiosk's page, of the person who stands there; they are measured, whatever a phone counts for, and the grant stays there", noMedia, noSuch, conflict), func(ctx context.Context, _ *question[client.AtKiosk]) (*answer[wire.Decision], error) {
+		return answered(p.attempt(ctx, Attempt{Kiosk: true}))
+	})
 	route(p, h, operation(rolePaired, Verify, "verify", post, "/v1/verify", "Have the device vouch for its person: a grant for the nonce; no door opens", noMedia, noSuch, conflict), func(ctx context.Context, in *question[client.VerifyMe]) (*answer[wire.Decision], error) {
 		return answered(p.attempt(ctx, Attempt{Nonce: in.Body.Nonce, Audience: in.Body.Audience, Timeout: ms(in.Body.TimeoutMs)}))
 	})
@@ -264,7 +267,7 @@ func (p *Phones) attempt(ctx context.Context, a Attempt) (wire.Decision, error) 
 		p.tell(a.User, "", client.Event{Event: e})
 	}
 	right := Verify
-	if a.Enter {
+	if a.Enter || a.Kiosk {
 		right = Unlock
 	}
 	ctx, end := context.WithCancel(ctx)
@@ -274,6 +277,9 @@ func (p *Phones) attempt(ctx context.Context, a Attempt) (wire.Decision, error) 
 	d, err := p.device.Attempt(ctx, a)
 	if no := p.may(x, right); err != nil && no != nil {
 		return wire.Decision{}, no.Problem // that is why
+	}
+	if problem := (*api.Problem)(nil); a.Kiosk && errors.As(err, &problem) {
+		p.refusals.add(notAtKiosk)
 	}
 	return d, err
 }

@@ -346,6 +346,7 @@ func TestDocument(t *testing.T) {
 		"session": {}, "me": {}, "revoke-me": {}, "phones": {}, "keys": {}, "requests": {}, "events": {},
 		"unlock":  {body: `{"audience":"a","nonce":"n","timeout_ms":5}`},
 		"verify":  {body: `{"audience":"a","nonce":"n"}`},
+		"kiosk":   {body: `{}`},
 		"answer":  {body: `{"approve":true}`, path: map[string]string{"id": "waits"}},
 		"history": {query: map[string]string{"limit": "3", "before": "9"}},
 		"pair":    {},
@@ -456,7 +457,7 @@ func TestDocument(t *testing.T) {
 				b.device.mu.Unlock()
 			}
 			switch id {
-			case "unlock", "verify":
+			case "unlock", "verify", "kiosk":
 				fails(404)
 				fails(409)
 				b.device.mu.Lock()

@@ -266,22 +266,25 @@ async function home() {
   at("phone").textContent = word("page.since", { name: me.phone.name, at: when(me.phone.paired) });
   at("rights").textContent = word("page.may", { rights: me.phone.rights.map((r) => plain("right", r)).join(" · ") });
   may = new Set(me.phone.rights);
-  at("unlock").hidden = !may.has("unlock");
+  at("unlock").hidden = at("kiosk").hidden = !may.has("unlock");
   at("past").hidden = !may.has("history");
   show("home");
 }
 
 let may = new Set(); // the phone's rights, which somebody may change
 
-async function unlock() {
-  at("unlock").disabled = true;
+const unlock = () => letIn("/v1/unlock", { audience: "door" });
+const kiosk = () => letIn("/v1/kiosk", {});
+
+async function letIn(path, what) {
+  at("unlock").disabled = at("kiosk").disabled = true;
   say(word("page.look"));
   try {
-    const d = await (await ask("POST", "/v1/unlock", { audience: "door" })).json();
+    const d = await (await ask("POST", path, what)).json();
     say({ granted: word("page.open"), refused: `${word("page.refused")} ${plain("reason", ...(d.reasons ?? []))}`, retry: `${word("page.again")} ${plain("hint", ...(d.hints ?? []))}` }[d.outcome] ?? d.outcome);
     document.body.dataset.outcome = d.outcome;
   } finally {
-    at("unlock").disabled = false;
+    at("unlock").disabled = at("kiosk").disabled = false;
   }
 }
 
@@ -344,6 +347,7 @@ async function start() {
   history.replaceState(null, "", location.pathname); // the secret stays in no history
   addEventListener("hashchange", () => parseCode(location.hash) && location.reload()); // another code, in this tab
   at("unlock").addEventListener("click", () => attempt(unlock));
+  at("kiosk").addEventListener("click", () => attempt(kiosk));
   at("past").addEventListener("toggle", () => at("past").open && attempt(past));
   at("known").addEventListener("click", () => attempt(async () => {
     await change("me", (me) => { delete me.warned; });

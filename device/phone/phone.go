@@ -133,6 +133,7 @@ type Attempt struct {
 	Timeout               time.Duration
 	Phone                 string           // the id of the phone that proved its key
 	Enter                 bool             // let the person in; else the grant vouches for them, and no door opens
+	Kiosk                 bool             // sign the person in on the kiosk's page, where they stand
 	Notify                func(wire.Event) // hints and progress of this attempt
 }
 

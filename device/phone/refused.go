@@ -19,6 +19,7 @@ const (
 	expiredPhone       reason = "expired"
 	outOfSchedule      reason = "not-now"
 	noRight            reason = "no-right"
+	notAtKiosk         reason = "not-at-kiosk" // nobody stood there, or the page was in use
 	othersConnection   reason = "others-connection"
 	badRequest         reason = "bad-request" // not HTTP, or not to its end
 	nothingThere       reason = "nothing-there"

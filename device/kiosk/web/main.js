@@ -10,7 +10,7 @@ import { enrol } from './enrol.js';
 import { look } from './look.js';
 import { clock, ended, oval } from './oval.js';
 import { account } from './person.js';
-import { somebodyPaired, usePhone } from './phone.js';
+import { phoneAsked, somebodyPaired, usePhone } from './phone.js';
 import { pin } from './pin.js';
 import { technician } from './technician.js';
 import { known, language, languages, own, say, speak, when } from './words.js';
@@ -565,6 +565,8 @@ function happened(e) {
   }
   if (e.kind === 'lamp') lamp.dataset.shows = e.outcome; // as the finger reader's own
   if (e.kind === 'phone-paired' && e.outcome === 'somebody') somebodyPaired();
+  // A phone of whoever is there; what is somebody's already, or half done, stays.
+  if (e.kind === 'knock' && screen && ['idle', 'scan', 'refused'].includes(screen.name)) phoneAsked(state);
   screen?.on?.(e);
 }
 

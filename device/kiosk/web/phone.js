@@ -16,8 +16,23 @@ import { known, say, when } from './words.js';
 
 /** Looks who is there, and asks their phone. @param {State} state */
 export function usePhone(state) {
-  measure('/phone', forLogin(), {
-    factors: ['face', 'phone'], heading: 'phone.title', bar: ways(true, 'phone'),
+  byPhone(state, '/phone', ['face', 'phone'], 'phone.title');
+}
+
+/** Looks whether whose phone asked is there. @param {State} state */
+export function phoneAsked(state) {
+  byPhone(state, '/phone/begin', state.factors, 'phone.asked');
+}
+
+/**
+ * @param {State} state
+ * @param {string} path
+ * @param {string[]} factors
+ * @param {string} heading
+ */
+function byPhone(state, path, factors, heading) {
+  measure(path, forLogin(), {
+    factors, heading, bar: ways(true, 'phone'),
     then: (answer) => (answer.outcome === 'retry' ? unanswered(state, answer.hints) : outcome(answer)),
     fail: (e) => trouble(e, () => usePhone(state)),
   });

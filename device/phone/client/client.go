@@ -204,7 +204,7 @@ func (c *Client) do(ctx context.Context, method, target string, in any) (*http.R
 		before := c.memory.Highest()
 		resp, x, err := c.once(ctx, method, target, body)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, c.why(ctx, err)
 		}
 		if err := c.learn(resp, before); err != nil {
 			x.Close()
@@ -419,6 +419,12 @@ func (c *Client) Phones(ctx context.Context) (Phones, error) {
 // the phone, and opens. It returns the decision.
 func (c *Client) Unlock(ctx context.Context, u Unlock) (client.Decision, error) {
 	return call[client.Decision](ctx, c, http.MethodPost, "/v1/unlock", u)
+}
+
+// Kiosk begins a session of the phone's person at the kiosk's page, where they
+// stand: they look or touch there. It returns the decision, without the grant.
+func (c *Client) Kiosk(ctx context.Context) (client.Decision, error) {
+	return call[client.Decision](ctx, c, http.MethodPost, "/v1/kiosk", AtKiosk{})
 }
 
 // Verify makes the device vouch for its person with a grant for the nonce.

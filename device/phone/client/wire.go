@@ -58,6 +58,9 @@ type Unlock struct {
 	TimeoutMs int    `json:"timeout_ms,omitempty" doc:"The deadline of the whole attempt; 0 is the device's default." minimum:"0" maximum:"120000"`
 }
 
+// AtKiosk asks for a session at the kiosk's page. It has nothing to say.
+type AtKiosk struct{}
+
 // VerifyMe asks the device to vouch for its person: a grant for the nonce, and no
 // door opens.
 type VerifyMe struct {
