@@ -254,6 +254,9 @@ func publicKey(file string) (ed25519.PublicKey, error) {
 // readAtMost reads a whole file that must not be larger.
 func readAtMost(file string, most int64) ([]byte, error) {
 	f, err := os.Open(file)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%w; run it as an account that may read it, with sudo for the daemon's", err)
+	}
 	if err != nil {
 		return nil, err
 	}
