@@ -150,6 +150,7 @@ func (a *analysis) template() (*Template, error) {
 	t.sortAndLimit()
 	var n ridgeness
 	t.Ridges, n = a.patches()
+	n.coherence = f.meanCoherence()
 	t.Quality = n.quality(t.Minutiae)
 	if err := n.check(t.Ridges.lines(), len(t.Minutiae)); err != nil {
 		return nil, err
@@ -187,6 +188,7 @@ type ridgeness struct {
 	clear      float64 // patches, weighted by how much of them one wave explains
 	re, im     float64 // doubled directions, summed
 	impossible float64 // patches whose period no finger has
+	coherence  float64 // mean of the foreground's, of the picture smoothed along its lines
 }
 
 func (n *ridgeness) add(p Patch, purity float64) {
@@ -224,6 +226,8 @@ func (n *ridgeness) check(l lines, minutiae int) error {
 		return fmt.Errorf("minutia: %w: %.0f mm2 of ridges", ErrPoor, n.patches*patchSize*patchSize*sq(25.4/workDPI))
 	case l.uneven < fingerUneven:
 		return fmt.Errorf("minutia: %w: the lines are evenly spaced, as no ridges are", ErrNoFinger)
+	case l.spread < noiseSpread && n.coherence < noiseCoherence:
+		return fmt.Errorf("minutia: %w: the lines waver while their distance does not, as in noise", ErrNoFinger)
 	case minutiae < poorMinutiae:
 		return fmt.Errorf("minutia: %w: %d minutiae, want %d", ErrPoor, minutiae, poorMinutiae)
 	}

@@ -216,3 +216,14 @@ func edgeDistance(mask []bool, w, h int) []float32 {
 	}
 	return out
 }
+
+// meanCoherence is that of the foreground, 0 without any.
+func (f *field) meanCoherence() float64 {
+	var sum, n float64
+	for c, on := range f.mask {
+		if on {
+			sum, n = sum+float64(f.coherence[c]), n+1
+		}
+	}
+	return sum / max(n, 1)
+}

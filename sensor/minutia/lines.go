@@ -10,6 +10,7 @@ type lines struct {
 	links    int     // neighbouring patches
 	straight float64 // share of them that run the same way
 	uneven   float64 // mean difference of their period codes
+	spread   float64 // standard deviation of all period codes
 	cores    int     // points around which the direction turns by half a turn
 	deltas   int     // and by half a turn the other way
 	seam     int     // patches that the longest line reaches across which directions jump
@@ -20,10 +21,15 @@ func (r *Ridges) lines() lines {
 	var l lines
 	w, h := r.Width, r.Height
 	c2, s2 := make([]float64, w*h), make([]float64, w*h)
+	var n, sum, squares float64
 	for i, p := range r.Patches {
 		if p.On {
 			s2[i], c2[i] = math.Sincos(2 * math.Pi * float64(p.Direction) / patchDirections)
+			n, sum, squares = n+1, sum+float64(p.Period), squares+float64(p.Period)*float64(p.Period)
 		}
+	}
+	if n > 0 {
+		l.spread = math.Sqrt(max(squares/n-sum*sum/(n*n), 0))
 	}
 	// Jumps are marked at their links' middles, on a grid twice as fine.
 	seams := make([]bool, 4*w*h)

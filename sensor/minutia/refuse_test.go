@@ -113,6 +113,31 @@ func TestWhatIsNoFingerMakesNoTemplate(t *testing.T) {
 	}
 }
 
+// Noise of many wave lengths that ridges have, in all directions.
+func TestNoiseOfABandIsNoFinger(t *testing.T) {
+	for _, seed := range []uint64{7, 8, 9, 12, 17, 23} { // which made templates once
+		r := rand.New(rand.NewPCG(seed, 9))
+		low := 6.5 + 2.5*r.Float64()
+		high := low + 1 + 4*r.Float64()
+		var kx, ky, phase []float64
+		for range 30 + r.IntN(150) {
+			sin, cos := math.Sincos(2 * math.Pi * r.Float64())
+			period := low + (high-low)*r.Float64()
+			kx, ky, phase = append(kx, 2*math.Pi/period*cos), append(ky, 2*math.Pi/period*sin), append(phase, 2*math.Pi*r.Float64())
+		}
+		img := drawn(388, 374, func(x, y int) float64 {
+			var s float64
+			for i := range kx {
+				s += math.Cos(kx[i]*float64(x) + ky[i]*float64(y) + phase[i])
+			}
+			return 128 + 100*s/math.Sqrt(float64(len(kx)))
+		})
+		if _, err := Extract(img, 500); !errors.Is(err, ErrNoFinger) {
+			t.Errorf("%d waves of %.1f to %.1f px: %v", len(kx), low, high, err)
+		}
+	}
+}
+
 // Some people's ridges are half as wide again as most: UareU's finger 057_5 has
 // half of them more than 12.2 px apart.
 func TestWideRidgesMakeATemplate(t *testing.T) {

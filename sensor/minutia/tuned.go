@@ -183,6 +183,12 @@ const qualityArea = 60.0 // clear patches at which a picture has 63 % of what it
 // 1.04. The ground of whole pictures is 3 to 176 grey levels lighter than the
 // finger, on 90 or more cells of the rim (37 mm of it); in windows, which may
 // lie on the finger, up to 66 darker.
+//
+// Noise of several wave lengths (30 to 180 plane waves within 1 to 5 px of 6.5 to 14)
+// makes lines that waver everywhere and yet are evenly spaced: those of 80 such
+// pictures that passed all else had a spread of 0.47 to 0.85 and a coherence of 0.79 to
+// 0.87. Pictures of a finger have one or the other: of 1,704 of the five sets, whole
+// and in windows, and of sensor/ridge, the nearest are 0.97 with 0.90 and 1.00 with 0.87.
 const (
 	fingerPatches    = 12.0 // 8 mm2
 	fingerImpossible = 0.5
@@ -193,6 +199,8 @@ const (
 	fingerSingular   = 2    // cores, and deltas: a whorl or twin loop has two of each
 	singularSmooth   = 2    // patches around one
 	fingerUneven     = 0.40 // mean difference of neighbours' period codes
+	noiseSpread      = 0.92
+	noiseCoherence   = 0.885
 	fingerStraight   = 0.85 // share of neighbours that run the same way
 	straightCos      = 0.99 // of twice the angle: 4 degrees
 	fingerSeam       = 8    // patches, 6.5 mm
