@@ -35,6 +35,7 @@ type fingerOptions struct {
 	plot   string
 	table  int
 	search int
+	fit    int
 
 	explain bool
 	out     string
@@ -65,7 +66,7 @@ type fingerReport struct {
 func fingerCommand() *cobra.Command {
 	var o fingerOptions
 	cmd := &cobra.Command{
-		Use:   "finger --dir DIR | --explain A B --out DIR | --table N [DIR...] | --search N [DIR...]",
+		Use:   "finger --dir DIR | --explain A B --out DIR | --table N [DIR...] | --search N [DIR...] | --fit N [DIR...]",
 		Short: "Measure the fingerprint matcher on a folder of pictures",
 		Long: `Compares every pair of pictures of a folder whose files are named
 FINGER_IMPRESSION.ext (tif, png, bmp, pgm, jpg), by the protocol of the
@@ -74,13 +75,15 @@ draws every stage of two pictures, and what matched, into the folder --out. A
 file that cannot be read counts as a picture of which nothing can be.
 With --table, measures how rare a score is among different fingers: N synthetic
 ones, whole and in a window of 192 x 192, and those of folders, with a fitted
-tail; sensor/minutia's table of false match rates is made of it. With --search, tells how often a 1:N
-search finds the right finger among N synthetic ones and those of folders, how
-often comparing all would, and what both cost.`,
+tail; sensor/minutia's table of false match rates is made of it. With --search,
+tells how often a 1:N search finds the right finger among N synthetic ones and
+those of folders, how often comparing all would, and what both cost. With --fit,
+fits the score to twice N synthetic fingers and those of folders, whole and in the
+window, and prints the weights as sensor/minutia/tuned.go has them.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
-			case o.enroll < 0 || o.window < 0 || o.table < 0 || o.search < 0 || o.jobs < 1:
-				return fmt.Errorf("finger: --enroll %d, --window %d, --table %d, --search %d, --jobs %d: none may be negative, and --jobs is 1 at least", o.enroll, o.window, o.table, o.search, o.jobs)
+			case o.enroll < 0 || o.window < 0 || o.table < 0 || o.search < 0 || o.fit < 0 || o.jobs < 1:
+				return fmt.Errorf("finger: --enroll %d, --window %d, --table %d, --search %d, --fit %d, --jobs %d: none may be negative, and --jobs is 1 at least", o.enroll, o.window, o.table, o.search, o.fit, o.jobs)
 			case o.window > 0 && o.window < 80:
 				return fmt.Errorf("finger: --window %d: a window of under 80 pixels shows too few ridges to compare", o.window)
 			case o.explain && (o.enroll > 0 || o.json || o.plot != "" || o.table > 0):
@@ -91,7 +94,9 @@ often comparing all would, and what both cost.`,
 				return errors.New("finger: --table takes folders as arguments, and --dpi and --jobs alone of the other flags")
 			case o.search > 0 && (o.dir != "" || o.enroll > 0 || o.table > 0 || o.explain || o.json || o.plot != ""):
 				return errors.New("finger: --search takes folders as arguments, and --dpi, --window and --jobs alone of the other flags")
-			case o.table > 0, o.search > 0:
+			case o.fit > 0 && (o.dir != "" || o.enroll > 0 || o.window > 0 || o.table > 0 || o.search > 0 || o.explain || o.json || o.plot != ""):
+				return errors.New("finger: --fit takes folders as arguments, and --dpi and --jobs alone of the other flags")
+			case o.table > 0, o.search > 0, o.fit > 0:
 			case o.explain && (len(args) != 2 || o.out == "" || o.dir != ""):
 				return errors.New("finger: --explain wants two pictures and --out, without --dir")
 			case !o.explain && (len(args) != 0 || o.dir == ""):
@@ -107,6 +112,9 @@ often comparing all would, and what both cost.`,
 			}
 			if o.search > 0 {
 				return fingerSearch(cmd.OutOrStdout(), o, args)
+			}
+			if o.fit > 0 {
+				return fingerFit(cmd.OutOrStdout(), o, args)
 			}
 			if o.explain {
 				return explain(cmd.OutOrStdout(), o, args)
@@ -135,11 +143,12 @@ often comparing all would, and what both cost.`,
 	f.BoolVar(&o.apart, "apart", false, "with --enroll: do not merge the impressions, the best of K counts")
 	f.BoolVar(&o.invert, "invert", false, "first turn dark to light: nothing should make a template")
 	f.BoolVar(&o.reject, "reject", false, "say how many errors are left when pictures of low quality are refused")
-	f.IntVar(&o.jobs, "jobs", 1, "threads; times are honest with 1 only")
+	f.IntVar(&o.jobs, "jobs", 1, "threads; times are of the processor, and least disturbed with 1")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	f.StringVar(&o.plot, "plot", "", "draw the DET curve into `FILE.png`")
 	f.IntVar(&o.table, "table", 0, "measure false match rates on `N` synthetic fingers, and folders")
 	f.IntVar(&o.search, "search", 0, "find fingers among `N` synthetic ones and those of folders (1:N)")
+	f.IntVar(&o.fit, "fit", 0, "fit the score to twice `N` synthetic fingers, and folders")
 	f.BoolVar(&o.explain, "explain", false, "draw every stage of two pictures and their comparison")
 	f.StringVar(&o.out, "out", "", "folder that --explain draws into")
 	return cmd

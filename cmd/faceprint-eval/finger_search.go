@@ -52,7 +52,7 @@ func fingerSearch(w io.Writer, o fingerOptions, dirs []string) error {
 	}
 	if len(dirs) == 0 {
 		fingers := make([][]*minutia.Template, searchOwn)
-		parallel(o.jobs, len(fingers), func(_, i int) { fingers[i] = touchesOf(ridge.New(uint64(2_000_000+i)), 256, 288, 2) })
+		parallel(o.jobs, len(fingers), func(_, i int) { fingers[i] = touchesOf(ridge.New(uint64(2_000_000+i)), 256, 288, 2, 1) })
 		add(fingers)
 	}
 	if len(probes) == 0 {

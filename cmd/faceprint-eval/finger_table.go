@@ -219,7 +219,7 @@ func fingerTable(w io.Writer, o fingerOptions, dirs []string) error {
 	optical, small := make([][]*minutia.Template, o.table), make([][]*minutia.Template, o.table)
 	parallel(o.jobs, o.table, func(_, i int) {
 		f := ridge.New(uint64(1_000_000 + i))
-		optical[i], small[i] = touchesOf(f, 256, 288, tableEnrolled+1), touchesOf(f, tableWindow, tableWindow, tableEnrolled+1)
+		optical[i], small[i] = touchesOf(f, 256, 288, tableEnrolled+1, 1), touchesOf(f, tableWindow, tableWindow, tableEnrolled+1, 1)
 	})
 	synthetic.compare(show(optical, o.jobs), o.jobs)
 	synthetic.compare(show(small, o.jobs), o.jobs)
@@ -260,10 +260,11 @@ func prepareAll(ts []*minutia.Template) []*minutia.Prepared {
 }
 
 // touchesOf is n careless touches of a finger on a module's sensor, fewer where it
-// cannot be read.
-func touchesOf(f *ridge.Finger, width, height, n int) (ts []*minutia.Template) {
+// cannot be read, the skin dragged about so many times as far as it usually is.
+func touchesOf(f *ridge.Finger, width, height, n int, dragged float64) (ts []*minutia.Template) {
 	for touch := uint64(0); len(ts) < n && touch < 4*uint64(n); touch++ {
 		o := f.Touch(touch, 1)
+		o.Distortion *= dragged
 		o.Width, o.Height, o.DPI, o.Coarse = width, height, 508, true
 		if t, err := minutia.Extract(f.Impression(o), o.DPI); err == nil {
 			ts = append(ts, t)
