@@ -124,6 +124,7 @@ func TestKioskEverywhere(t *testing.T) {
 				},
 			} {
 				t.Log(what)
+				k.daemon.until(k.ctx, t, func(s client.Status) bool { return s.Present == "somebody" }) // who is not seen is signed out
 				k.until(begins)
 				k.do(chromedp.Evaluate[chromedp.Void]("history.back()")) // from a look that began by itself
 				k.on("idle")
