@@ -42,16 +42,21 @@ var (
 // limits.h(0p) on Linux, less its terminator.
 const maxAccount = 255
 
-// checkAccount refuses what cannot be the name of an account (passwd(5),
-// systemd's relaxed rules), before it is used as a key.
+// accountLetters are those of an account's name that every login asks with; the PAM
+// module (plain in pam_faceprint.c) sends no others.
+const accountLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.@+-$"
+
+// checkAccount refuses what cannot be the name of an account, or one that no login
+// would ask for, before it is used as a key. Names of digits alone are numbers of
+// accounts (systemd's relaxed rules).
 func checkAccount(account string) error {
 	if len(account) > maxAccount {
 		return fmt.Errorf("device: an account's name has at most %d bytes, this one %d: %w", maxAccount, len(account), ErrRequest)
 	}
-	bad := func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`:/\"'`, r) || r == '�' }
+	bad := func(r rune) bool { return !strings.ContainsRune(accountLetters, r) }
 	if account == "" || account == "." || account == ".." ||
 		strings.HasPrefix(account, "-") || strings.ContainsFunc(account, bad) || strings.Trim(account, "0123456789") == "" {
-		return fmt.Errorf("device: %.40q is no name of an account: %w", account, ErrRequest)
+		return fmt.Errorf("device: %+.40q is no name of an account that logins ask for, which has letters of ASCII, digits and any of _.@+-$: %w", account, ErrRequest)
 	}
 	return nil
 }

@@ -102,7 +102,7 @@ func TestAnAccountIsOnePersons(t *testing.T) {
 	if err := d.AllowLogin(store.NewUserID(), "x"); !errors.Is(err, ErrUnknown) {
 		t.Errorf("an account was given to nobody: %v", err)
 	}
-	for _, name := range []string{"", ".", "..", "a/b", "a b", "a:b", "a\nb", "0", "1000", "-a", "a\x00b", strings.Repeat("a", 256), `"a"`} {
+	for _, name := range []string{"", ".", "..", "a/b", "a b", "a:b", "a\nb", "0", "1000", "-a", "a\x00b", strings.Repeat("a", 256), `"a"`, "a\u202eb", "\u200b", "a\u00a0b", "müller", "a?b#c%41", "a\xff"} {
 		if err := d.AllowLogin(bob, name); !errors.Is(err, ErrRequest) {
 			t.Errorf("the account name %q: %v", name, err)
 		}
