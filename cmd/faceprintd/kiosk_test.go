@@ -986,6 +986,20 @@ func (k *kioskBench) touch() {
 	if !js[bool](k, "document.activeElement.closest('.keys') !== null") {
 		t.Error("the keys cannot be reached with Tab")
 	}
+	// The key of the next language keeps the focus, however many letters that has, and a
+	// row up from the last is the row above it.
+	k.do(chromedp.Focus(chromedp.CSS(".keys div:last-child button:nth-child(2)")))
+	for range 3 {
+		k.do(chromedp.KeyEvent(kb.Enter))
+		if !js[bool](k, "document.activeElement.matches('.keys div:last-child button:nth-child(2)')") {
+			t.Error("with another language the focus is on another key")
+		}
+	}
+	value("Ada Löش")
+	k.do(chromedp.KeyEvent(kb.ArrowUp))
+	if !js[bool](k, "document.activeElement.matches('.keys div:nth-child(3) button')") {
+		t.Error("a row up is another row")
+	}
 	before := js[string](k, "document.activeElement.innerText")
 	k.do(chromedp.KeyEvent(kb.ArrowLeft)) // onwards, right to left
 	if after := js[string](k, "document.activeElement.closest('.keys') ? document.activeElement.innerText : ''"); after == before || after == "" {

@@ -3,6 +3,8 @@
 import { button, el } from './dom.js';
 import { language, languages, say } from './words.js';
 
+const lastRow = 5; // its keys
+
 /** @type {Record<import('./words.js').Language, string[]>} the letters, row by row */
 const layouts = {
   en: ['qwertyuiop', 'asdfghjkl', "zxcvbnm-'."],
@@ -71,21 +73,30 @@ export function nameField(label) {
         key('⌫', () => type(''), say('keys.delete')),
         key(say('done'), () => { show(false); input.focus(); }, undefined, 'main')));
     const now = [...keys.querySelectorAll('button')];
-    (now[Math.max(at, 0)] ?? now[0]).tabIndex = 0;
-    if (at >= 0) (now[at] ?? now[0]).focus();
+    const below = all.length - at; // the last row's keys are the same in each layout, the others are not as many
+    const same = at < 0 ? now[0] : now[below <= lastRow ? now.length - below : Math.min(at, now.length - lastRow - 1)];
+    same.tabIndex = 0;
+    if (at >= 0) same.focus();
   }
 
   keys.addEventListener('pointerdown', (e) => e.preventDefault()); // the field keeps the caret
   keys.addEventListener('keydown', (e) => {
     const all = [...keys.querySelectorAll('button')];
-    const at = all.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
+    const from = /** @type {HTMLButtonElement} */ (document.activeElement);
+    const at = all.indexOf(from);
+    if (at < 0) return;
     const on = keys.dir === 'rtl' ? -1 : 1;
-    const row = Math.round(all.length / 4);
-    const step = { ArrowRight: on, ArrowLeft: -on, ArrowDown: row, ArrowUp: -row }[e.key];
-    if (!step || at < 0) return;
+    const row = [...keys.children].findIndex((r) => r.contains(from));
+    const across = ([...keys.children[row].children].indexOf(from) + 0.5) / keys.children[row].children.length;
+    /** @param {number} way */
+    const beside = (way) => {
+      const next = keys.children[row + way]?.children;
+      return next?.[Math.floor(across * next.length)];
+    };
+    const to = { ArrowRight: all[at + on], ArrowLeft: all[at - on], ArrowDown: beside(1), ArrowUp: beside(-1) }[e.key];
+    if (!(to instanceof HTMLElement)) return;
     e.preventDefault();
-    const to = all[Math.min(Math.max(at + step, 0), all.length - 1)];
-    all[at].tabIndex = -1;
+    from.tabIndex = -1;
     to.tabIndex = 0;
     to.focus();
   });
