@@ -435,31 +435,42 @@ func TestQuestionsAreRefused(t *testing.T) {
 		options []oauth2.AuthCodeOption
 		error   string // told to the application; empty: to nobody but the person
 	}{
-		"no PKCE":                {nil, "invalid_request"},
-		"PKCE in the clear":      {[]oauth2.AuthCodeOption{set("code_challenge", a.pkce), set("code_challenge_method", "plain")}, "invalid_request"},
-		"the implicit flow":      {[]oauth2.AuthCodeOption{pkce, set("response_type", "id_token token")}, "*"},
-		"without looking":        {[]oauth2.AuthCodeOption{pkce, set("prompt", "none")}, "login_required"},
-		"without openid":         {[]oauth2.AuthCodeOption{pkce, set("scope", "profile")}, "invalid_scope"},
-		"a wrong redirect":       {[]oauth2.AuthCodeOption{pkce, set("redirect_uri", "http://127.0.0.1:9/evil")}, ""},
-		"a redirect with more":   {[]oauth2.AuthCodeOption{pkce, set("redirect_uri", redirect+"/../evil")}, ""},
-		"a redirect elsewhere":   {[]oauth2.AuthCodeOption{pkce, set("redirect_uri", "https://evil.example/callback")}, ""},
-		"no redirect":            {[]oauth2.AuthCodeOption{pkce, set("redirect_uri", "")}, ""},
-		"an unknown application": {[]oauth2.AuthCodeOption{pkce, set("client_id", "evil")}, ""},
+		"no PKCE":                 {nil, "invalid_request"},
+		"PKCE in the clear":       {[]oauth2.AuthCodeOption{set("code_challenge", a.pkce), set("code_challenge_method", "plain")}, "invalid_request"},
+		"the implicit flow":       {[]oauth2.AuthCodeOption{pkce, set("response_type", "id_token token")}, "*"},
+		"an answer in a form":     {[]oauth2.AuthCodeOption{pkce, set("response_mode", "form_post")}, "invalid_request"},
+		"an answer in a fragment": {[]oauth2.AuthCodeOption{pkce, set("response_mode", "fragment")}, "invalid_request"},
+		"an answer as a token":    {[]oauth2.AuthCodeOption{pkce, set("response_mode", "query.jwt")}, "invalid_request"},
+		"a form, and no PKCE":     {[]oauth2.AuthCodeOption{set("response_mode", "form_post")}, "invalid_request"},
+		"a form elsewhere":        {[]oauth2.AuthCodeOption{pkce, set("response_mode", "form_post"), set("redirect_uri", "https://evil.example/callback")}, ""},
+		"without looking":         {[]oauth2.AuthCodeOption{pkce, set("prompt", "none")}, "login_required"},
+		"without openid":          {[]oauth2.AuthCodeOption{pkce, set("scope", "profile")}, "invalid_scope"},
+		"a wrong redirect":        {[]oauth2.AuthCodeOption{pkce, set("redirect_uri", "http://127.0.0.1:9/evil")}, ""},
+		"a redirect with more":    {[]oauth2.AuthCodeOption{pkce, set("redirect_uri", redirect+"/../evil")}, ""},
+		"a redirect elsewhere":    {[]oauth2.AuthCodeOption{pkce, set("redirect_uri", "https://evil.example/callback")}, ""},
+		"no redirect":             {[]oauth2.AuthCodeOption{pkce, set("redirect_uri", "")}, ""},
+		"an unknown application":  {[]oauth2.AuthCodeOption{pkce, set("client_id", "evil")}, ""},
 	} {
 		status, at := visit(t, b.browser(), a.AuthCodeURL("s", c.options...))
-		told := at.Query().Get("error")
-		if at.Fragment != "" {
-			q, _ := url.ParseQuery(at.Fragment)
-			told = q.Get("error")
-		}
+		told := at.Query().Get("error") // RFC 6749, 4.1.2.1: in the query
 		switch {
 		case at.Query().Has("login") || at.Query().Has("code"):
 			t.Errorf("%s: it led to %s", name, at)
 		case c.error == "" && (status < 400 || at.Hostname() != "127.0.0.1" || told != ""):
 			t.Errorf("%s: it led to %d %s", name, status, at)
-		case c.error != "" && c.error != "*" && told != c.error:
+		case c.error != "" && c.error != "*" && (told != c.error || at.Query().Get("state") != "s" || !strings.HasPrefix(at.String(), redirect+"?")):
 			t.Errorf("%s: the application was told %q at %s, want %q", name, told, at, c.error)
 		}
+	}
+}
+
+// An application that says which answer it takes gets it, where it is offered.
+func TestTheAnswerIsInTheQuery(t *testing.T) {
+	b := newBench(t)
+	a, browser := b.app("ward", "s3cret"), b.browser()
+	code := b.answer(browser, b.ask(browser, a, oauth2.SetAuthURLParam("response_mode", "query")), "face")
+	if _, err := a.Exchange(t.Context(), code, oauth2.VerifierOption(a.pkce)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -18,6 +18,12 @@ type storage struct{ p *Provider }
 var errNot = errors.New("openid: not here")
 
 func (s storage) CreateAuthRequest(ctx context.Context, r *oidc.AuthRequest, _ string) (op.AuthRequest, error) {
+	if r.ResponseMode != "" && r.ResponseMode != oidc.ResponseModeQuery {
+		// Nobody looks and touches for an answer that does not arrive: the
+		// page's policy lets no form send itself. The refusal goes by query.
+		r.ResponseMode = oidc.ResponseModeQuery
+		return nil, oidc.ErrInvalidRequest().WithDescription("only the response mode query")
+	}
 	switch {
 	case r.ResponseType != oidc.ResponseTypeCode:
 		return nil, oidc.ErrInvalidRequest().WithDescription("only the code flow")
