@@ -183,10 +183,16 @@ func (p *Provider) logoutToken(s session) (string, error) {
 	return text, nil
 }
 
-// discover answers with the provider's document, which says more of logging out
-// than the library knows.
+// discover answers with the provider's document. The library says more of flows
+// and ways to sign than there are, and less of logging out.
 func (p *Provider) discover(w http.ResponseWriter, r *http.Request) {
 	d := op.CreateDiscoveryConfig(op.ContextWithIssuer(r.Context(), p.opts.Issuer), p.inner, storage{p})
+	d.ResponseTypesSupported = []string{string(oidc.ResponseTypeCode)}
+	d.ResponseModesSupported = []string{string(oidc.ResponseModeQuery)}
+	d.GrantTypesSupported = []oidc.GrantType{oidc.GrantTypeCode}
+	d.DeviceAuthorizationEndpoint = ""
+	d.IntrospectionEndpointAuthSigningAlgValuesSupported = nil // no application signs its questions
+	d.RevocationEndpointAuthSigningAlgValuesSupported = nil
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(struct {
 		*oidc.DiscoveryConfiguration

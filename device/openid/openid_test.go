@@ -11,6 +11,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -570,16 +571,48 @@ func TestTheDocumentOffersWhatThereIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var doc struct {
-		Issuer  string   `json:"issuer"`
-		Methods []string `json:"code_challenge_methods_supported"`
-		Algs    []string `json:"id_token_signing_alg_values_supported"`
-	}
+	var doc map[string]any
 	if err := json.NewDecoder(resp.Body).Decode(&doc); err != nil {
 		t.Fatal(err)
 	}
-	if doc.Issuer != b.url || !slices.Equal(doc.Methods, []string{"S256"}) || !slices.Equal(doc.Algs, []string{"ES256"}) {
-		t.Errorf("%+v", doc)
+	list := func(of ...any) []any { return of }
+	want := map[string]any{
+		"issuer":                           b.url,
+		"authorization_endpoint":           b.url + "/authorize",
+		"token_endpoint":                   b.url + "/oauth/token",
+		"introspection_endpoint":           b.url + "/oauth/introspect",
+		"userinfo_endpoint":                b.url + "/userinfo",
+		"revocation_endpoint":              b.url + "/revoke",
+		"end_session_endpoint":             b.url + "/end_session",
+		"jwks_uri":                         b.url + "/keys",
+		"scopes_supported":                 list("openid", "profile"),
+		"response_types_supported":         list("code"),
+		"response_modes_supported":         list("query"),
+		"grant_types_supported":            list("authorization_code"),
+		"subject_types_supported":          list("public"),
+		"code_challenge_methods_supported": list("S256"),
+		"claims_supported":                 list("sub", "aud", "exp", "iat", "iss", "auth_time", "nonce", "acr", "amr", "name", "sid"),
+
+		"id_token_signing_alg_values_supported":         list("ES256"),
+		"token_endpoint_auth_methods_supported":         list("none", "client_secret_basic", "client_secret_post"),
+		"revocation_endpoint_auth_methods_supported":    list("none", "client_secret_basic", "client_secret_post"),
+		"introspection_endpoint_auth_methods_supported": list("client_secret_basic"),
+
+		"request_uri_parameter_supported":       false,
+		"frontchannel_logout_supported":         true,
+		"frontchannel_logout_session_supported": true,
+		"backchannel_logout_supported":          true,
+		"backchannel_logout_session_supported":  true,
+	}
+	for name, value := range doc {
+		if !reflect.DeepEqual(value, want[name]) {
+			t.Errorf("it says %s: %v, want %v", name, value, want[name])
+		}
+	}
+	for name := range want {
+		if _, ok := doc[name]; !ok {
+			t.Errorf("it does not say %s", name)
+		}
 	}
 }
 
