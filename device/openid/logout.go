@@ -95,7 +95,12 @@ func (p *Provider) Open() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.opts.Now()
-	return len(p.sessions) > 0 || slices.ContainsFunc(p.logins, func(l *login) bool { return l.user != "" && now.Sub(l.since) < loginFor })
+	return len(p.sessions) > 0 || slices.ContainsFunc(p.logins, func(l *login) bool {
+		if l.code != "" {
+			return now.Before(l.codeUntil)
+		}
+		return l.user != "" && now.Sub(l.since) < loginFor
+	})
 }
 
 // SignedOut hands over the addresses that a browser has to load, in frames, for

@@ -147,6 +147,7 @@ type login struct {
 	at        time.Time
 	code      string // its hash
 	codeUntil time.Time
+	shown     bool // the code, which is good once
 }
 
 type token struct {

@@ -20,6 +20,8 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+	protocol "github.com/zitadel/oidc/v3/pkg/oidc"
+	"github.com/zitadel/oidc/v3/pkg/op"
 	"golang.org/x/oauth2"
 
 	"github.com/faceprint/faceprint/device"
@@ -36,6 +38,7 @@ type bench struct {
 	signer jose.Signer
 	url    string
 	now    time.Time
+	naming func() // while a name is looked up; may be nil
 }
 
 func newBench(t *testing.T) *bench {
@@ -62,8 +65,13 @@ func newBench(t *testing.T) *bench {
 		Keys: func() jose.JSONWebKeySet {
 			return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "1", Algorithm: "ES256", Use: "sig"}}}
 		},
-		Name: func(_ context.Context, user string) (string, error) { return "name of " + user, nil },
-		Now:  func() time.Time { return b.now },
+		Name: func(_ context.Context, user string) (string, error) {
+			if b.naming != nil {
+				b.naming()
+			}
+			return "name of " + user, nil
+		},
+		Now: func() time.Time { return b.now },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -261,6 +269,125 @@ func TestCodesAreRefused(t *testing.T) {
 	code = good()
 	b.p.Leave()
 	refusedCode(t, "a code of somebody who left", a, code, oauth2.VerifierOption(a.pkce))
+}
+
+// Who leaves, is replaced or erased while the application redeems the code is
+// signed in nowhere, at whatever step of it that happens.
+func TestLeavingWhileACodeIsRedeemed(t *testing.T) {
+	for how, leave := range map[string]func(*Provider){
+		"left":        (*Provider).Leave,
+		"is replaced": func(p *Provider) { p.Stands("u2") },
+		"is erased":   func(p *Provider) { p.Forgotten("u1") },
+	} {
+		b := newBench(t)
+		a, browser := b.app("ward", "s3cret"), b.browser()
+		nowhere := func(when string) {
+			t.Helper()
+			b.p.mu.Lock()
+			defer b.p.mu.Unlock()
+			if len(b.p.logins)+len(b.p.sessions)+len(b.p.tokens) > 0 {
+				t.Errorf("who %s %s has %d logins, %d sessions and %d tokens", how, when, len(b.p.logins), len(b.p.sessions), len(b.p.tokens))
+			}
+		}
+
+		// Between the library's two questions, which no hook of ours divides.
+		s := storage{b.p}
+		r, err := s.AuthRequestByCode(t.Context(), b.answer(browser, b.ask(browser, a), "face"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !b.p.Open() {
+			t.Error("nobody is about to be signed in while a code is redeemed")
+		}
+		leave(b.p)
+		id, _, err := s.CreateAccessToken(t.Context(), r)
+		if told := (*protocol.Error)(nil); !errors.As(err, &told) || told.ErrorType != protocol.InvalidGrant {
+			t.Errorf("who %s before the token got %q, %v", how, id, err)
+		}
+		nowhere("before the token")
+
+		// Between the access token and the ID token.
+		code := b.answer(browser, b.ask(browser, a), "face")
+		b.naming = func() { leave(b.p) }
+		refusedCode(t, "who "+how+" before the ID token", a, code, oauth2.VerifierOption(a.pkce))
+		nowhere("before the ID token")
+
+		// Who stays is signed in after all that.
+		b.naming = nil
+		code = b.answer(browser, b.ask(browser, a), "face")
+		b.p.Stands("u1")
+		b.p.Forgotten("u2")
+		if _, err := a.Exchange(t.Context(), code, oauth2.VerifierOption(a.pkce)); err != nil {
+			t.Errorf("who stays: %v", err)
+		}
+	}
+}
+
+// What ends in one application neither ends what its person has in another, nor
+// is made up for by that.
+func TestOneApplicationsEndIsNotAnothers(t *testing.T) {
+	b := newBench(t)
+	s := storage{b.p}
+	ward, library, browser := b.app("ward", "s3cret"), b.app("library", ""), b.browser()
+	shown := func(a *app) op.AuthRequest {
+		t.Helper()
+		r, err := s.AuthRequestByCode(t.Context(), b.answer(browser, b.ask(browser, a), "face"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	unshown := b.ask(browser, ward)
+	b.answer(browser, unshown, "face")
+	if r, err := s.AuthRequestByID(t.Context(), unshown); err != nil {
+		t.Error(err)
+	} else if _, _, err := s.CreateAccessToken(t.Context(), r); !errors.Is(err, ErrLogin) {
+		t.Errorf("a login whose code nobody showed: %v", err)
+	}
+	first, second := shown(ward), shown(library)
+	if err := s.DeleteAuthRequest(t.Context(), first.GetID()); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.CreateAccessToken(t.Context(), first); !errors.Is(err, ErrLogin) {
+		t.Errorf("the login that ended: %v", err)
+	}
+	id, _, err := s.CreateAccessToken(t.Context(), second)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	code := b.answer(browser, b.ask(browser, ward), "face")
+	b.naming = func() { _ = s.TerminateSession(t.Context(), "u1", "ward") } // never fails
+	refusedCode(t, "who signed out", ward, code, oauth2.VerifierOption(ward.pkce))
+	if _, ok := s.token(id); !ok || !b.p.Open() {
+		t.Error("who signed out of one application is out of another")
+	}
+}
+
+// A code that was shown wrongly signs nobody in, and is not for ever about to.
+func TestACodeThatWasShownWronglySignsNobodyIn(t *testing.T) {
+	b := newBench(t)
+	a, browser := b.app("ward", "s3cret"), b.browser()
+	id := b.ask(browser, a)
+	refusedCode(t, "without the verifier", a, b.answer(browser, id, "face"))
+	if b.p.mu.Lock(); len(b.p.sessions) > 0 || len(b.p.tokens) > 0 {
+		t.Errorf("%d sessions and %d tokens", len(b.p.sessions), len(b.p.tokens))
+	}
+	b.p.mu.Unlock()
+	if _, at := visit(t, browser, b.url+"/authorize/callback?id="+id); at.Query().Has("code") {
+		t.Errorf("the login gave another code: %s", at)
+	}
+	b.now = b.now.Add(codeFor)
+	if b.p.Open() {
+		t.Error("somebody is still about to be signed in")
+	}
+	id = b.ask(browser, a)
+	b.now = b.now.Add(loginFor - 1)
+	b.answer(browser, id, "face")
+	b.now = b.now.Add(1)
+	if !b.p.Open() {
+		t.Error("nobody is about to be signed in whose code is good")
+	}
 }
 
 // Applications are told when somebody leaves, and when somebody else is

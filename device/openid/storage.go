@@ -17,6 +17,11 @@ type storage struct{ p *Provider }
 // errNot: a part of the protocol that this provider does not take part in.
 var errNot = errors.New("openid: not here")
 
+// errGone: the person left while the application redeemed the code.
+func errGone() error {
+	return oidc.ErrInvalidGrant().WithDescription("who was recognised is no longer there").WithParent(ErrLogin)
+}
+
 func (s storage) CreateAuthRequest(ctx context.Context, r *oidc.AuthRequest, _ string) (op.AuthRequest, error) {
 	if r.ResponseMode != "" && r.ResponseMode != oidc.ResponseModeQuery {
 		// Nobody looks and touches for an answer that does not arrive: the
@@ -72,19 +77,21 @@ func (s storage) SaveAuthCode(_ context.Context, id, code string) error {
 	return nil
 }
 
-// AuthRequestByCode takes the code: whoever shows it, rightly or not, uses it up.
+// AuthRequestByCode uses the code up, rightly shown or not. The login stays among
+// those that end when somebody leaves, until CreateAccessToken makes it a session.
 func (s storage) AuthRequestByCode(_ context.Context, code string) (op.AuthRequest, error) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	for i, l := range s.p.logins {
-		if l.code == "" || !same(l.code, hash(code)) {
+	for _, l := range s.p.logins {
+		if l.code == "" || l.shown || !same(l.code, hash(code)) {
 			continue
 		}
-		s.p.logins = slices.Delete(s.p.logins, i, i+1)
+		l.shown = true
 		if !s.p.opts.Now().Before(l.codeUntil) {
 			break
 		}
-		return l, nil
+		c := *l
+		return &c, nil
 	}
 	return nil, ErrLogin
 }
@@ -102,6 +109,11 @@ func (s storage) CreateAccessToken(_ context.Context, r op.TokenRequest) (string
 	t := token{id: random(), user: l.user, app: l.app.ID, scopes: l.asked.Scopes, until: s.p.opts.Now().Add(tokenFor)}
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
+	i := slices.IndexFunc(s.p.logins, func(x *login) bool { return x.shown && same(x.id, l.id) })
+	if i < 0 {
+		return "", time.Time{}, errGone()
+	}
+	s.p.logins = slices.Delete(s.p.logins, i, i+1)
 	s.p.open(session{l.session, l.user, l.app})
 	if s.p.tokens = append(s.p.tokens, t); len(s.p.tokens) > tokens {
 		s.p.tokens = s.p.tokens[1:]
@@ -144,12 +156,23 @@ func (s storage) SetUserinfoFromToken(ctx context.Context, info *oidc.UserInfo, 
 }
 
 // SetUserinfoFromRequest puts the name into the ID token of those who asked for
-// the profile.
+// the profile. Nothing of ours is asked after it that may take time, so that it
+// refuses who left since the access token was made.
 func (s storage) SetUserinfoFromRequest(ctx context.Context, info *oidc.UserInfo, r op.IDTokenRequest, scopes []string) error {
-	if l, ok := r.(*login); ok {
-		info.AppendClaims("sid", l.session)
+	l, ok := r.(*login)
+	if !ok {
+		return errNot
 	}
-	return s.fill(ctx, info, r.GetSubject(), scopes)
+	info.AppendClaims("sid", l.session)
+	if err := s.fill(ctx, info, l.user, scopes); err != nil {
+		return err
+	}
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	if !slices.ContainsFunc(s.p.sessions, func(x session) bool { return x.id == l.session }) {
+		return errGone()
+	}
+	return nil
 }
 
 func (s storage) fill(ctx context.Context, info *oidc.UserInfo, user string, scopes []string) error {
