@@ -217,7 +217,7 @@ func (d phoneDevice) atKiosk(ctx context.Context, a phone.Attempt) (client.Decis
 		return client.Decision{}, api.NewProblem(http.StatusNotFound, client.ProblemNotFound, "this device has no kiosk page", "set kiosk.listen")
 	}
 	if d.config.Policy.Phone == "none" {
-		return kioskPhones{d.backend}.Begin(ctx, a.User, a.Phone, "")
+		return kioskPhones(d).Begin(ctx, a.User, a.Phone, "")
 	}
 	decision, err := d.kiosk.server.Begin(ctx, a.User, a.Phone)
 	switch {
