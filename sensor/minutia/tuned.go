@@ -152,7 +152,7 @@ const (
 // and in windows of 192 px, and of 100 synthetic fingers, 546 in all, among 1,000
 // synthetic strangers each. Of them the first stage put 4 behind the best 5 % and 9
 // behind the best 1 %; ranking by the similarity of pairs alone, as before, it were
-// 8 and 18 at four times the cost. `faceprint-eval finger --search N DIR...` counts
+// 8 and 18 at twice the cost. `faceprint-eval finger --search N DIR...` counts
 // what each stage loses.
 const (
 	searchMinutiae       = 24
