@@ -154,6 +154,15 @@ func TestPamFaceprint(t *testing.T) {
 		p.typed(t, "")
 		granted(t, p)
 	})
+	t.Run("Enter long after the look", func(t *testing.T) { // by whoever sits there by then
+		fresh(t)
+		p := alone("timeout=1")
+		p.says(t, offering)
+		<-time.After(3 * time.Second) // its time and its grace, by the module's own clock
+		p.typed(t, "")
+		p.says(t, "That took too long")
+		refused(t, p)
+	})
 	t.Run("the password is taken while the device looks", func(t *testing.T) {
 		fresh(t)
 		before := m.audited(t, "login", "abandoned")

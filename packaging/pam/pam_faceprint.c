@@ -473,7 +473,12 @@ static int offer(pam_handle_t *pamh, int flags, struct question *q)
 	}
 	if (typed[0] == '\0') {
 		free(typed);
-		return follow(pamh, flags, q);
+		if (now_ms() < q->until)
+			return follow(pamh, flags, q);
+		/* Whoever was looked at may have gone since, and a yes was theirs. */
+		pam_syslog(pamh, LOG_NOTICE, "Enter came too late for %s: what the device saw is not taken", q->account);
+		tell(pamh, flags, "That took too long; please try again.");
+		return PAM_AUTH_ERR;
 	}
 	hang_up(q);
 	e = pam_set_item(pamh, PAM_AUTHTOK, typed);
