@@ -112,6 +112,13 @@ func TestKioskPhone(t *testing.T) {
 	k.press("My phones")
 	k.shows("Alice's phone")
 	k.check("phones")
+	if js[bool](k, `(() => {
+		const r = document.createRange();
+		r.selectNodeContents(document.querySelector('td button'));
+		return new Set([...r.getClientRects()].map((x) => x.top)).size > 1;
+	})()`) {
+		t.Error("the word on the button is broken")
+	}
 	k.press("Done")
 	k.on("idle")
 
