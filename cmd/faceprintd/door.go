@@ -94,8 +94,6 @@ func guardStatus(c doorConfig, s guard.State) client.Part {
 	}
 	p.Detail = fmt.Sprintf("guard board %s %s on %s, firmware %s, lock %s, door %s", s.Info.Name(), s.Info.Serial, c.Port, s.Info.Version, s.Status.Lock, s.Status.Door)
 	switch {
-	case s.Status.Inputs&board.InputTamper != 0:
-		p.Advice = "its tamper switch is open: close the enclosure"
 	case s.Status.Faults != 0:
 		p.Advice = "its memory has faults: 'faceprint board selftest', then replace it"
 	case s.Status.Door == board.DoorForced:
@@ -108,8 +106,10 @@ func guardStatus(c doorConfig, s guard.State) client.Part {
 
 func guardAdvice(c doorConfig, err error) string {
 	switch {
+	case errors.Is(err, guard.ErrTampered), errors.Is(err, guard.ErrLost):
+		return "look at the board, its wires and the door; then, with the enclosure open, press its service button, close it within 60 s, stop the daemon and run " + pairing(c)
 	case errors.Is(err, guard.ErrUnpaired):
-		return "stop the daemon and run 'faceprint board pair --port " + c.Port + " --key FILE', then name FILE in door.key_file"
+		return "stop the daemon, press the board's service button (inside of the enclosure, to be closed within 60 s) and run " + pairing(c)
 	case errors.Is(err, guard.ErrLoader):
 		return "stop the daemon and run 'faceprint flash FILE.fpb --port " + c.Port + "'"
 	case errors.Is(err, errDoorKey):
@@ -124,6 +124,11 @@ func guardAdvice(c doorConfig, err error) string {
 		return "plug the board in, or name another door.port"
 	}
 	return "check the board's power, ground and that TX and RX cross; 'faceprint board info' tells what answers"
+}
+
+// pairing is the last step to a paired board.
+func pairing(c doorConfig) string {
+	return "'faceprint board pair --port " + c.Port + " --key FILE' with a new FILE, and name that in door.key_file"
 }
 
 // boardJournal keeps a board's events in the audit chain, with the number of
@@ -175,5 +180,20 @@ func (j boardJournal) Record(serial string, missed uint32, events []board.Event)
 	for _, e := range events {
 		j.announce(device.Event{Kind: "guard", Outcome: e.Code.String(), Detail: e.Detail()})
 	}
+	return nil
+}
+
+func (j boardJournal) Alarm(serial string, why error) error {
+	outcome := "key lost"
+	if errors.Is(why, guard.ErrTampered) {
+		outcome = board.EventTamper.String()
+	}
+	if err := j.vault.Update(func(tx *store.Tx) error {
+		_, err := tx.Append(store.Entry{At: time.Now(), Kind: "door", Outcome: outcome, Reasons: []string{why.Error(), "board " + serial}})
+		return err
+	}); err != nil {
+		return err
+	}
+	j.announce(device.Event{Kind: "guard", Outcome: outcome, Detail: why.Error()})
 	return nil
 }

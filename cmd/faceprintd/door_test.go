@@ -122,6 +122,55 @@ func TestGuardBoardHoldsTheDoor(t *testing.T) {
 	}
 }
 
+// A guard board that was opened is an alarm in the audit chain, in the events and in
+// the status, not a board that nobody has paired yet.
+func TestOpenedGuardBoardIsAnAlarm(t *testing.T) {
+	dir := t.TempDir()
+	key := bytes.Repeat([]byte{0x5A}, board.KeySize)
+	b := boardtest.New("microbit", 1)
+	b.Install(boardtest.Image("microbit", 'A', 1<<24, 4096))
+	b.SetKey(key)
+	c := doorConfig{Kind: "guard", Port: b.Port(t), KeyFile: filepath.Join(dir, "door.key")}
+	if err := os.WriteFile(c.KeyFile, board.FormatKey(key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	vault, err := openStore(t.Context(), storeConfig{File: filepath.Join(dir, "v.db"), KeyFile: filepath.Join(dir, "v.key")}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer vault.Close()
+	log, alarms := make(said, 1000), 0
+	d := openDoor(c, vault, func(e device.Event) {
+		if e.Kind == "guard" && e.Outcome == "tamper" && strings.Contains(e.Detail, "TAMPER") {
+			alarms++
+		}
+	}, slog.New(slog.NewTextHandler(log, nil)))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { d.run(ctx); close(done) }()
+	log.wait(t, "holds the door")
+	b.Tamper()
+	log.wait(t, "TAMPER")
+	if s := d.status(); s.State != "missing" || !strings.Contains(s.Detail, "TAMPER") || !strings.Contains(s.Advice, "look at the board") || !strings.Contains(s.Advice, "board pair") {
+		t.Errorf("%+v", s)
+	}
+	cancel()
+	<-done
+	var entries []store.Entry
+	if err := vault.View(func(tx *store.Tx) (err error) { entries, err = tx.Audit(0, 1000); return err }); err != nil {
+		t.Fatal(err)
+	}
+	kept := 0
+	for _, e := range entries {
+		if e.Kind == "door" && e.Outcome == "tamper" {
+			kept++
+		}
+	}
+	if alarms != 1 || kept != 1 {
+		t.Errorf("%d alarms announced, %d in the audit chain, want 1 and 1", alarms, kept)
+	}
+}
+
 func TestOtherDoorsHaveAStatus(t *testing.T) {
 	for kind, want := range map[string]string{"none": "off", "drawn": "ok", "gpio": "missing"} {
 		if s := openDoor(doorConfig{Kind: kind}, nil, nil, slog.New(slog.DiscardHandler)).status(); s.State != want || s.Name != "door" {

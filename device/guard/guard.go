@@ -34,6 +34,9 @@ type Journal interface {
 	// Record keeps events, in order. missed says how many were lost before
 	// them, because the board's ring went round.
 	Record(serial string, missed uint32, events []board.Event) error
+	// Alarm keeps and announces that a board has no key for the reason of why,
+	// ErrTampered or ErrLost. Its own events come with the next pairing only.
+	Alarm(serial string, why error) error
 }
 
 // Config of a guard.
@@ -52,6 +55,10 @@ var (
 	ErrLoader = errors.New("the guard board is in its loader")
 	// ErrUnpaired: the board has no key.
 	ErrUnpaired = errors.New("the guard board is not paired")
+	// ErrTampered: it says that it was opened, now or since the last session.
+	ErrTampered = errors.New("TAMPER: the guard board's enclosure was opened, and the board has erased its pairing key")
+	// ErrLost: there were sessions with it, and it has no key any more.
+	ErrLost = errors.New("the guard board has lost its pairing key: it was wiped, or opened while nobody looked")
 )
 
 // How long to wait before the board is looked for again: at once after a
@@ -83,10 +90,19 @@ type Guard struct {
 	shut sync.WaitGroup // locks that may yet have to be told
 
 	inLoader time.Time // since when the board was found there; zero: it was not. Run's.
+	alarm    alarm     // Run's
 
 	mu    sync.Mutex
 	conn  *board.Conn
 	state State
+}
+
+// alarm is why a board that ought to have a key has none, until it has a session
+// again.
+type alarm struct {
+	serial board.Serial
+	why    error // nil: there is none
+	kept   bool  // in the journal
 }
 
 var _ device.Lock = (*Guard)(nil)
@@ -197,9 +213,8 @@ func (g *Guard) attend(ctx context.Context, begun func()) (err error) {
 		return g.leaveLoader(ctx, line, *found.Loader)
 	}
 	g.inLoader = time.Time{}
-	switch {
-	case !found.Info.Paired():
-		return ErrUnpaired
+	if !found.Info.Paired() || found.Info.Tampered() {
+		return g.unpaired(*found.Info)
 	}
 	conn := board.New(line)
 	defer conn.Close()
@@ -222,6 +237,7 @@ func (g *Guard) attend(ctx context.Context, begun func()) (err error) {
 	g.mu.Lock()
 	g.conn, g.state = conn, State{There: true, Info: info, Status: status, Since: time.Now()}
 	g.mu.Unlock()
+	g.alarm = alarm{}
 	begun()
 	g.c.Log.Info("the guard board holds the door", "serial", serial, "firmware", info.Version)
 
@@ -251,6 +267,34 @@ func (g *Guard) attend(ctx context.Context, begun func()) (err error) {
 			g.c.Log.Warn("the door is "+status.Door.String(), "serial", serial)
 		}
 	}
+}
+
+// unpaired tells why there is no session with a board that answers. Of one that was
+// opened or has lost its key the journal is told, once until there is a session again.
+func (g *Guard) unpaired(i board.Info) error {
+	if g.alarm.serial != i.Serial {
+		g.alarm = alarm{serial: i.Serial}
+	}
+	switch {
+	case i.Tampered() && g.alarm.why != ErrTampered:
+		g.alarm = alarm{serial: i.Serial, why: ErrTampered}
+	case g.alarm.why == nil:
+		last, err := g.c.Journal.Last(i.Serial.String())
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrUnpaired, err)
+		}
+		if last == 0 { // never one of ours
+			return ErrUnpaired
+		}
+		g.alarm.why = ErrLost
+	}
+	if !g.alarm.kept {
+		if err := g.c.Journal.Alarm(i.Serial.String(), g.alarm.why); err != nil {
+			return fmt.Errorf("%w, which could not be recorded: %w", g.alarm.why, err)
+		}
+		g.alarm.kept = true
+	}
+	return g.alarm.why
 }
 
 // leaveLoader starts the board's image when nobody else does: in its loader it

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -24,6 +25,7 @@ type journal struct {
 	events []board.Event
 	last   uint32
 	missed uint32
+	alarms []error
 	fail   error
 }
 
@@ -42,6 +44,16 @@ func (j *journal) Record(_ string, missed uint32, events []board.Event) error {
 	j.events = append(j.events, events...)
 	j.missed += missed
 	j.last = events[len(events)-1].Sequence
+	return nil
+}
+
+func (j *journal) Alarm(_ string, why error) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.fail != nil {
+		return j.fail
+	}
+	j.alarms = append(j.alarms, why)
 	return nil
 }
 
@@ -268,6 +280,8 @@ func TestWhyItIsNotThere(t *testing.T) {
 		want    error
 	}{
 		"unpaired":  {func(b *bench) { b.SetKey(nil) }, ErrUnpaired},
+		"opened":    {func(b *bench) { b.Tamper() }, ErrTampered},
+		"lost":      {func(b *bench) { b.SetKey(nil); b.journal.last = 7 }, ErrLost},
 		"in loader": {func(b *bench) { b.Board = boardtest.New("microbit", 2) }, ErrLoader},
 		"wrong key": {func(b *bench) { b.SetKey(bytes.Repeat([]byte{1}, 32)) }, board.ErrForged},
 		"no disk":   {func(b *bench) { b.journal.fail = errors.New("disk full") }, nil},
@@ -283,6 +297,52 @@ func TestWhyItIsNotThere(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A board whose enclosure was opened is an alarm at once, and one only, whatever
+// becomes of its switch; the next opening is another.
+func TestTamperIsAnAlarm(t *testing.T) {
+	guarded(t, nil, func(t *testing.T, b *bench) {
+		alarms := func(want ...error) bool {
+			b.journal.mu.Lock()
+			defer b.journal.mu.Unlock()
+			return slices.Equal(b.journal.alarms, want)
+		}
+		tampered := func() bool { return errors.Is(b.guard.State().Err, ErrTampered) }
+		within(t, time.Second, "a session", b.there)
+		b.Tamper()
+		within(t, board.Heartbeat+2*firstRetry, "the alarm", func() bool { return tampered() && alarms(ErrTampered) })
+		b.Enclose()
+		time.Sleep(time.Minute)
+		if !tampered() || !alarms(ErrTampered) {
+			t.Errorf("closed: %v, alarms %v", b.guard.State().Err, b.journal.alarms)
+		}
+		b.SetKey(key)
+		within(t, lastRetry+findTime, "paired again", b.there)
+		b.SetKey(nil) // opened and closed where no question saw it
+		b.Reset()
+		within(t, board.Deadline+2*firstRetry, "the loss", func() bool { return errors.Is(b.guard.State().Err, ErrLost) && alarms(ErrTampered, ErrLost) })
+		b.Tamper()
+		within(t, 2*lastRetry, "the second alarm", func() bool { return tampered() && alarms(ErrTampered, ErrLost, ErrTampered) })
+	})
+}
+
+// An alarm that could not be recorded is recorded later.
+func TestAlarmIsKeptWhenTheDiskHasRoomAgain(t *testing.T) {
+	guarded(t, func(b *bench) { b.Tamper(); b.journal.fail = errors.New("disk full") }, func(t *testing.T, b *bench) {
+		time.Sleep(time.Minute)
+		if err := b.guard.State().Err; !errors.Is(err, ErrTampered) || !errors.Is(err, b.journal.fail) {
+			t.Error(err)
+		}
+		b.journal.mu.Lock()
+		b.journal.fail = nil
+		b.journal.mu.Unlock()
+		within(t, 2*lastRetry, "the alarm", func() bool {
+			b.journal.mu.Lock()
+			defer b.journal.mu.Unlock()
+			return len(b.journal.alarms) == 1
+		})
+	})
 }
 
 // A board that somebody left in its loader holds no door: with a confirmed image in

@@ -179,6 +179,9 @@ func (i Info) Paired() bool { return i.has(FlagPaired) }
 // Confirmed tells whether the running image is kept at the next start.
 func (i Info) Confirmed() bool { return i.has(FlagConfirmed) }
 
+// Tampered tells whether its enclosure stands open.
+func (i Info) Tampered() bool { return i.has(FlagTamper) }
+
 // Production tells whether the loader takes production images alone.
 func (i Info) Production() bool { return i.has(FlagProductionLoader) }
 

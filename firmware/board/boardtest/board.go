@@ -153,12 +153,20 @@ func (b *Board) Reset() {
 	b.boot()
 }
 
-// Tamper opens the enclosure for good: the key is erased and the session over.
+// Tamper opens the enclosure: the key is erased and the session over.
 func (b *Board) Tamper() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.tampered, b.key, b.session, b.shuts = true, nil, nil, time.Time{}
 	b.event(9, 1)
+}
+
+// Enclose closes the enclosure.
+func (b *Board) Enclose() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tampered = false
+	b.event(9, 0)
 }
 
 // EnterLoader restarts it into its loader.
