@@ -322,6 +322,45 @@ func TestBatchTakesAFailedBoardAgain(t *testing.T) {
 	}
 }
 
+// A board that failed and was taken away has failed, whatever comes behind it.
+func TestBatchCountsAFailedBoardThatNeverComesAgain(t *testing.T) {
+	t.Parallel()
+	b, plugged := microbit(6), 0
+	b.CutAt = 2
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	port := boardtest.Listen(t, func(c net.Conn) {
+		if plugged++; plugged == 1 {
+			b.Serve(c)
+			return
+		}
+		if plugged == 4 { // two looks later
+			cancel()
+		}
+		c.Close()
+	})
+	var out, said bytes.Buffer
+	code := run(ctx, []string{"flash", bundle(t, "microbit", 1<<24+1), "--batch", filepath.Join(t.TempDir(), "l.csv"), "--port", port}, nil, &out, &said)
+	if code != exitFault || !strings.Contains(out.String(), "0 boards flashed, 1 failed") {
+		t.Errorf("exit %d: %s%s", code, out.String(), said.String())
+	}
+}
+
+// A board to which Ctrl-C came when its image was there is in the list.
+func TestBatchListsTheBoardThatWasStopped(t *testing.T) {
+	t.Parallel()
+	list := filepath.Join(t.TempDir(), "l.csv")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	said := stopWriter{at: "confirming it", stop: cancel}
+	var out bytes.Buffer
+	run(ctx, []string{"flash", bundle(t, "microbit", 1<<24+1), "--batch", list, "--port", microbit(6).Port(t)}, nil, &out, &said)
+	rows, err := os.ReadFile(list)
+	if err != nil || !strings.Contains(string(rows), ",0600000000000001,") || strings.Contains(out.String(), "0 boards flashed, 0 failed") {
+		t.Errorf("%v: %s%s%s", err, out.String(), said.String(), rows)
+	}
+}
+
 // fullDisk takes so many bytes more, and then none.
 type fullDisk struct {
 	*os.File

@@ -200,13 +200,14 @@ type batch struct {
 	record *csvFile
 	count  int // boards wanted, 0 for no end
 
-	mu        sync.Mutex
-	busy      map[string]bool // ports at which somebody is
-	seen      map[board.Serial]bool
-	failed    map[string]board.Serial // by port: it is tried again once it was unplugged
-	good, bad int
-	begun     int
-	err       error // the list could not be written: nothing more is begun
+	mu     sync.Mutex
+	busy   map[string]bool // ports at which somebody is
+	seen   map[board.Serial]bool
+	failed map[string]board.Serial // by port: it is tried again once it was unplugged
+	good   int
+	bad    map[board.Serial]bool // failed, and not flashed since
+	begun  int                   // boards, not tries
+	err    error                 // the list could not be written: nothing more is begun
 }
 
 // flashBatch flashes each board once, as they are plugged in.
@@ -218,7 +219,7 @@ func (t *tool) flashBatch(ctx context.Context, port *boardPort, u board.Update, 
 	defer record.close()
 	shared := *t
 	shared.err = &wholeLines{w: t.err}
-	b := &batch{t: &shared, u: u, record: record, count: count, busy: map[string]bool{}, seen: map[board.Serial]bool{}, failed: map[string]board.Serial{}}
+	b := &batch{t: &shared, u: u, record: record, count: count, busy: map[string]bool{}, seen: map[board.Serial]bool{}, failed: map[string]board.Serial{}, bad: map[board.Serial]bool{}}
 	t.progress("plug boards in, as many as there are ports; Ctrl-C ends")
 	var ports sync.WaitGroup
 	last := make(chan struct{}, 1) // the last board is done
@@ -253,12 +254,12 @@ func (t *tool) flashBatch(ctx context.Context, port *boardPort, u board.Update, 
 	if b.err != nil {
 		return b.err
 	}
-	if err := t.print(map[string]int{"flashed": b.good, "failed": b.bad}, func(w io.Writer) {
-		fmt.Fprintf(w, "%s flashed, %d failed; the list is %s\n", boards(b.good), b.bad, file)
+	if err := t.print(map[string]int{"flashed": b.good, "failed": len(b.bad)}, func(w io.Writer) {
+		fmt.Fprintf(w, "%s flashed, %d failed; the list is %s\n", boards(b.good), len(b.bad), file)
 	}); err != nil {
 		return err
 	}
-	if b.bad > 0 {
+	if len(b.bad) > 0 {
 		return &exitError{code: exitFault}
 	}
 	return nil
@@ -286,7 +287,7 @@ func (l *wholeLines) Write(p []byte) (int, error) {
 func (b *batch) done() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.err != nil || b.count > 0 && b.good+b.bad >= b.count
+	return b.err != nil || b.count > 0 && b.good+len(b.bad) >= b.count
 }
 
 // take reserves a port for one look.
@@ -308,23 +309,21 @@ func (b *batch) begin(serial board.Serial) bool {
 		return false
 	}
 	b.seen[serial] = true
-	b.begun++
+	if !b.bad[serial] {
+		b.begun++
+	}
 	return true
 }
 
-// empty notes that no board answers at the port. One that failed there is wanted
-// again: its failure is taken back, and stays in the list.
+// empty notes that no board answers at the port. One that failed there is tried again
+// when it answers, here or at another port; until it is flashed it counts as failed.
 func (b *batch) empty(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	serial, failed := b.failed[name]
-	if !failed || b.count > 0 && b.good+b.bad >= b.count {
-		return
+	if serial, failed := b.failed[name]; failed {
+		delete(b.failed, name)
+		delete(b.seen, serial)
 	}
-	delete(b.failed, name)
-	delete(b.seen, serial)
-	b.begun--
-	b.bad--
 }
 
 // attend looks at a port once, and flashes the board that is there and new.
@@ -344,23 +343,29 @@ func (b *batch) attend(ctx context.Context, name string) {
 		return
 	}
 	done, err := b.t.flashOne(ctx, f, b.u, name+": ")
-	if ctx.Err() != nil {
-		return
+	after := (*board.AfterError)(nil)
+	if ctx.Err() != nil && done.Slot == 0 && !errors.As(err, &after) {
+		return // stopped before anything was done to it
 	}
 	err = explainBoard(err)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err == nil {
 		b.good++
+		delete(b.bad, f.Serial())
 	} else {
-		b.bad++
+		b.bad[f.Serial()] = true
 		b.failed[name] = f.Serial()
-		b.t.progress("%s: %s %s: %v; unplugged and plugged in again it is tried once more", name, done.Board, done.Serial, err)
+		again := "; unplugged and plugged in again it is tried once more"
+		if ctx.Err() != nil {
+			again = ""
+		}
+		b.t.progress("%s: %s %s: %v%s", name, done.Board, done.Serial, err, again)
 	}
 	if err := b.record.add(name, done, err); err != nil {
 		b.err = errors.Join(b.err, fmt.Errorf("%w; %s %s was flashed but is not in the list", err, done.Board, done.Serial))
 	}
-	b.t.progress("%s done, %d failed; next, please", boards(b.good+b.bad), b.bad)
+	b.t.progress("%s done, %d failed; next, please", boards(b.good+len(b.bad)), len(b.bad))
 }
 
 // csvFile is a list that is on the disk after each line, or as it was before.
