@@ -98,7 +98,7 @@ func printBoard(w io.Writer, s shownBoard) {
 		return no
 	}
 	if s.Mode == "application" {
-		words := []string{yes("paired", s.Paired, "not paired"), yes("confirmed", s.Confirmed, "not confirmed: the next start goes back"), yes("TAMPER SWITCH OPEN", s.Tamper, "")}
+		words := []string{yes("paired", s.Paired, "not paired"), yes("confirmed", s.Confirmed, "not confirmed yet"), yes("TAMPER SWITCH OPEN", s.Tamper, "")}
 		fmt.Fprintf(w, "  firmware %s in slot %s, %s\n", s.Version, s.Slot, strings.TrimSuffix(strings.Join(words, ", "), ", "))
 	} else {
 		fmt.Fprintf(w, "  slot A %s\n  slot B %s\n", s.SlotA, s.SlotB)
@@ -269,7 +269,7 @@ func (t *tool) resume(ctx context.Context, conn *board.Conn, port *boardPort) (b
 	case found.Info == nil:
 		return board.Status{}, errors.New("the board is in its loader; 'boot' in 'faceprint console' starts the image that it has")
 	case !found.Info.Paired() && found.Info.Flags&board.FlagTamper != 0:
-		return board.Status{}, errors.New("TAMPER: the enclosure was opened, and the board has erased its pairing key; look at it, close it, and pair it again with 'faceprint board pair'")
+		return board.Status{}, errors.New("TAMPER: the enclosure was opened, and the board has erased its pairing key; look at it, press its service button, close it within 60 s, and pair it again with 'faceprint board pair' and a new key file")
 	case !found.Info.Paired():
 		return board.Status{}, errors.New("the board has erased its pairing key (wiped, or its service button was held for 10 s); pair it again with 'faceprint board pair'")
 	}
@@ -308,8 +308,10 @@ func (t *tool) boardPair() *cobra.Command {
 		Use:   "pair --key FILE",
 		Short: "Give an unpaired board its key, and keep the key in FILE",
 		Long: `Make a pairing key, give it to an unpaired board, and keep it in FILE, which must
-not be there yet. Press the board's service button when asked. The key crosses
-the wire in clear this once: pair on the bench, not at the door.
+not be there yet. The board's service button is inside of its enclosure: press
+it, close the enclosure within 60 s and run this within the same 60 s; with the
+tamper switch (GP6) joined to ground, press it when asked. The key crosses the
+wire in clear this once: pair on the bench, not at the door.
 
 Then name the file as door.key_file in the daemon's configuration.`,
 		Args: cobra.NoArgs,
@@ -318,7 +320,7 @@ Then name the file as door.key_file in the daemon's configuration.`,
 				return usage("name the file for the key: --key FILE")
 			}
 			if _, err := os.Lstat(port.keyFile); err == nil {
-				return usage("%s is there already; a key is never written over another: the old one may still open a door", port.keyFile)
+				return usage("%s is there already; a key is never written over another: the old one may still open a door; name another file, or move the old one away", port.keyFile)
 			}
 			f, err := port.find(cmd.Context(), t)
 			if err != nil {
@@ -362,7 +364,7 @@ func (t *tool) pair(ctx context.Context, f *foundBoard, file string) error {
 			})
 		case errors.As(err, &refused) && refused.Code == board.Presence:
 			if !asked {
-				t.progress("press the board's service button now")
+				t.progress("press the board's service button now (where it is inside of a closed enclosure: Ctrl-C, open, press, close, and run this again within 60 s)")
 				asked = true
 			}
 		default:

@@ -97,7 +97,7 @@ func TestPairMonitorAndWipe(t *testing.T) {
 	if info, err := os.Stat(key); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v %v", info.Mode(), err)
 	}
-	if code, _, said := faceprint(t, "board", "pair", "--port", port, "--key", key); code != exitUsage || !strings.Contains(said, "is there already") {
+	if code, _, said := faceprint(t, "board", "pair", "--port", port, "--key", key); code != exitUsage || !strings.Contains(said, "is there already") || !strings.Contains(said, "name another file") {
 		t.Errorf("a key was to be overwritten: exit %d: %s", code, said)
 	}
 	if code, out, said := faceprint(t, "board", "selftest", "--port", port, "--key", key); code != exitOK || !strings.Contains(out, "ok      image digest") {
@@ -124,6 +124,17 @@ func TestPairMonitorAndWipe(t *testing.T) {
 	}
 	if code, _, said := faceprint(t, "board", "wipe", "--yes", "--port", port, "--key", key); code != exitOK || b.Key() != nil {
 		t.Errorf("exit %d: %s", code, said)
+	}
+}
+
+// A new board has nothing to go back to.
+func TestInfoOfANewBoard(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	no := false
+	printBoard(&out, shownBoard{Mode: "application", Board: "pico", Version: "1.0.0", Slot: "A", Paired: &no, Confirmed: &no, Tamper: &no})
+	if s := out.String(); !strings.Contains(s, "in slot A, not paired, not confirmed yet\n") {
+		t.Error(s)
 	}
 }
 

@@ -29,11 +29,13 @@ func (t *tool) flash() *cobra.Command {
 		Short: "Put an image on a guard board",
 		Long: `Put an image on the guard board that answers. The file is checked before a byte
 is sent; the image goes to the slot that does not run, is started, and is kept
-only when it answers. If it does not, the board goes back to what ran before.
-The cable may be pulled at any moment: run the same command again.
+only when it answers. If it does not, the board goes back to the confirmed one
+that ran before. The cable may be pulled at any moment: run the same command
+again.
 
 A paired board takes an update from the owner of its key (--key), or in its
-loader: hold the service button while you switch it on.
+loader: hold the service button while you switch it on. That is inside of the
+enclosure, and to open it erases the key.
 
 --batch FILE.csv flashes every board that is plugged in, all ports at the same
 time, until Ctrl-C or --count boards are done, and adds a line for each to the

@@ -214,7 +214,7 @@ func explainBoard(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, board.ErrNeedsKey):
-		return fmt.Errorf("%w; give it with --key FILE, or hold the service button while you switch the board on, which leads into its loader", err)
+		return fmt.Errorf("%w; give it with --key FILE, or hold its service button while you switch it on, which leads into its loader; to open its enclosure for that erases its key", err)
 	case errors.Is(err, board.ErrForged):
 		return fmt.Errorf("%w; use the key file of this board, or pair it again after holding its service button for 10 s", err)
 	case errors.As(err, &refused) && refused.Advice() != "":

@@ -59,15 +59,15 @@ var codes = map[Code][2]string{
 	Unknown:      {"it does not know the question", "this tool and the board's firmware are of different versions: 'faceprint flash' brings the board up to date"},
 	Unpaired:     {"it is not paired", "'faceprint board pair' pairs it"},
 	Paired:       {"it is paired", "use its key, or wipe it: 'faceprint board wipe', or hold the service button for 10 s"},
-	Presence:     {"nobody pressed its service button", "press the service button and try again within 60 s"},
-	Tamper:       {"its tamper switch is open", "close the enclosure"},
+	Presence:     {"nobody pressed its service button", "press its service button (inside of the enclosure), close the enclosure and try again, all within 60 s"},
+	Tamper:       {"its tamper switch is open", "close the enclosure; to pair it, press its service button before that, and run 'faceprint board pair' within 60 s"},
 	NoSession:    {"there is no session", "try again"},
 	BadTag:       {"the key is not the one it was paired with", "use the key of this board, or pair it again after holding the service button for 10 s"},
 	Replay:       {"it saw the frame before", "somebody else may be on the line; try again"},
 	BadChallenge: {"the challenge was used or is too old", "try again"},
 	BadHold:      {"it does not unlock for so long", "from 0.1 to 30 s"},
 	Busy:         {"not while the lock is open", "try again when it is shut"},
-	Fault:        {"its flash or its state is damaged", "'faceprint board selftest' tells what; replace the board"},
+	Fault:        {"its flash or its state is damaged", "where it is paired, 'faceprint board selftest' tells what; replace the board"},
 }
 
 func (c Code) String() string {
