@@ -721,6 +721,68 @@ func TestExpiredPhonesMakeRoom(t *testing.T) {
 	}
 }
 
+// Whatever is changed of a phone while it makes room for another does not come
+// back without its counter, which no start would take.
+func TestPhoneThatMakesRoomIsNotChanged(t *testing.T) {
+	v := newMemory("alice")
+	b := serve(t, v, Options{Limits: many})
+	until := noon().Add(time.Hour)
+	first, _ := b.pair(t, wire.Invite{User: "alice", Expires: &until})
+	for range phonesOfPerson - 1 {
+		b.pair(t, wire.Invite{User: "alice"})
+	}
+	b.clock.add(time.Hour)
+	v.mu.Lock()
+	v.during = func(kind string) {
+		if kind != "phone-pair" {
+			return
+		}
+		later := noon().Add(24 * time.Hour)
+		_, renamed := b.Rename(first.ID, "other", "admin")
+		_, changed := b.SetTerms(first.ID, wire.PhoneTerms{Expires: &later}, "admin")
+		_, revoked := b.Revoke(first.ID, "admin")
+		if renamed == nil || changed == nil || revoked == nil {
+			t.Errorf("%v, %v, %v", renamed, changed, revoked)
+		}
+	}
+	v.mu.Unlock()
+	b.pair(t, wire.Invite{User: "alice"})
+	if _, err := v.Phones(); err != nil || b.find(first.ID) != nil {
+		t.Errorf("the next start: %v", err)
+	}
+}
+
+// That a key was copied is recorded of the phone as it is, not as it was: a
+// revocation in that moment stays.
+func TestCopiedKeyUndoesNoRevocation(t *testing.T) {
+	v := newMemory("alice")
+	b := serve(t, v, Options{Limits: many})
+	i, _ := b.pair(t, wire.Invite{User: "alice"})
+	done := make(chan error, 1)
+	v.mu.Lock()
+	v.during = func(kind string) {
+		if kind != "phone-copied" {
+			return
+		}
+		go func() {
+			_, err := b.Revoke(i.ID, "admin")
+			done <- err
+		}()
+		select { // it may go first, or wait: both are right
+		case err := <-done:
+			done <- err
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	v.mu.Unlock()
+	b.tellCopied(b.find(i.ID), noon())
+	must(t, <-done)
+	kept, err := v.Phones()
+	if err != nil || len(kept) != 1 || kept[0].Record.Revoked.IsZero() {
+		t.Errorf("after the next start it is %+v, %v", kept, err)
+	}
+}
+
 // Only GET opens a stream.
 func TestHeadOpensNoStream(t *testing.T) {
 	b := serve(t, newMemory("alice"), Options{Limits: many})

@@ -348,20 +348,19 @@ func (x *paired) seenTwice(over *link, counter uint64) bool {
 // is used by two, now and then.
 func (p *Phones) tellCopied(x *paired, now time.Time) {
 	x.mu.Lock()
-	told := !x.copied.IsZero() && now.Sub(x.copied) < copiedEvery
-	if !told {
-		x.copied = now
-	}
-	record := x.record
-	x.mu.Unlock()
-	if told {
+	if !x.copied.IsZero() && now.Sub(x.copied) < copiedEvery || x.standing() != nil {
+		x.mu.Unlock()
 		return
 	}
+	x.copied = now
+	user := x.record.User
+	err := p.vault.Change(x.record, "phone-copied", "device", now) // under mu: a record of before would undo a revocation
+	x.mu.Unlock()
 	p.log.Warn("two sign with one phone's key", "phone", x.id)
-	if err := p.vault.Change(record, "phone-copied", "device", now); err != nil {
+	if err != nil {
 		p.log.Error("that a phone's key was copied could not be recorded", "phone", x.id, "err", err)
 	}
-	p.device.Announce(wire.Event{Kind: "phone-copied", User: record.User})
+	p.device.Announce(wire.Event{Kind: "phone-copied", User: user})
 }
 
 // wish is a phone's for a higher top.

@@ -246,6 +246,15 @@ func (p *Phones) pair(r *http.Request, body []byte, in client.PairRequest) (clie
 	return client.PairReply{ID: key.ID(), User: rec.User, Proof: client.ProveDevice(i.secret, proof, key.ID(), rec.User).String()}, nil, nil
 }
 
+// stays takes back that phones are gone.
+func stays(room []*paired) {
+	for _, o := range room {
+		o.mu.Lock()
+		o.gone = false
+		o.mu.Unlock()
+	}
+}
+
 // keep makes the phone known. A key is paired once: a second person's phone
 // cannot be the first one's.
 func (p *Phones) keep(r Record, counter uint64, now time.Time) error {
@@ -271,13 +280,14 @@ func (p *Phones) keep(r Record, counter uint64, now time.Time) error {
 	if n := len(old) - phonesOfPerson + 1; n > 0 {
 		for _, o := range old {
 			o.mu.Lock()
-			over := !o.record.Revoked.IsZero() || o.expired(late)
-			o.mu.Unlock()
-			if over && len(room) < n {
+			if (!o.record.Revoked.IsZero() || o.expired(late)) && len(room) < n {
+				o.gone = true // whatever is changed of it meanwhile would be back without its counter
 				room = append(room, o)
 			}
+			o.mu.Unlock()
 		}
 		if len(room) < n {
+			stays(room)
 			return api.NewProblem(http.StatusConflict, wire.ProblemDuplicate, fmt.Sprintf("this person has %d phones, which is the most", len(old)), "revoke one")
 		}
 	}
@@ -286,6 +296,7 @@ func (p *Phones) keep(r Record, counter uint64, now time.Time) error {
 		remove = append(remove, o.id)
 	}
 	if err := p.vault.Pair(r, c, remove, now); err != nil {
+		stays(room)
 		return err
 	}
 	for _, o := range room {

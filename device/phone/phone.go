@@ -532,6 +532,10 @@ func (p *Phones) Revoke(id, by string) (wire.Phone, error) {
 // revoke cuts all connections but one, over which the phone gets its answer.
 func (p *Phones) revoke(x *paired, by string, but *link) (wire.Phone, error) {
 	x.mu.Lock()
+	if x.gone {
+		x.mu.Unlock()
+		return wire.Phone{}, noPhone(x.id)
+	}
 	var err error
 	fresh := x.record.Revoked.IsZero()
 	if fresh {

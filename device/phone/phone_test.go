@@ -31,6 +31,7 @@ type memory struct {
 	refused  []map[string]float64
 	commits  int
 	fails    error
+	during   func(kind string) // is called in a change before it is made; may be nil
 }
 
 func newMemory(people ...string) *memory {
@@ -84,7 +85,17 @@ func (m *memory) put(r Record) error {
 	return err
 }
 
+func (m *memory) begun(kind string) {
+	m.mu.Lock()
+	f := m.during
+	m.mu.Unlock()
+	if f != nil {
+		f(kind)
+	}
+}
+
 func (m *memory) Pair(r Record, c Counter, remove []string, at time.Time) error {
+	m.begun("phone-pair")
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.put(r); err != nil {
@@ -103,6 +114,7 @@ func (m *memory) entry(kind, user string, at time.Time) {
 }
 
 func (m *memory) Change(r Record, kind, by string, at time.Time) error {
+	m.begun(kind)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.entry(kind, r.User, at)
