@@ -194,6 +194,17 @@ func (k *kioskBench) application() {
 		t.Errorf("after turning back the application says %q", text)
 	}
 
+	// One that does not wait any more keeps nobody from anything.
+	k.do(chromedp.Navigate(a.URL + "/start"))
+	k.until("document.querySelector('main h1') !== null")
+	k.press("Cancel")
+	k.shows("The ward")
+	k.do(chromedp.Evaluate[chromedp.Void]("fetch('/oidc/decline?id=' + new URLSearchParams(location.search).get('login'), {redirect: 'manual'})"))
+	k.shows("does not wait any more")
+	if js[bool](k, "document.body.innerText.includes('Back to the application')") {
+		t.Error("the page leads back to an application that does not wait any more")
+	}
+
 	rested := k.lampRests()
 	k.camera(clipAgain)
 	k.sim("touch alice " + aliceFinger)

@@ -219,6 +219,10 @@ function first(note) {
       await left;
       await refresh();
       paint();
+      if (asked && !await waits() && screen?.view === view) {
+        idle(say('problem.no-login'));
+        return;
+      }
       if (gone && !state.missing.length && screen?.view === view) resume(); // whoever waited for it is looked at now
     } catch { /* the stream notices */ }
   }
@@ -413,7 +417,8 @@ export function trouble(e, retry, note) {
     return;
   }
   if (p.kind === 'elsewhere' || p.kind === 'unreachable') return; // the stream says so as well
-  if (p.kind === 'signed-out' || p.kind === 'left') {
+  if (p.kind === 'no-login') asked = undefined; // this is an ordinary kiosk now
+  if (p.kind === 'signed-out' || p.kind === 'left' || p.kind === 'no-login') {
     idle(say(`problem.${p.kind}`));
     return;
   }
@@ -522,9 +527,24 @@ async function signOut() {
   } catch { /* the stream notices */ }
 }
 
+/** Whether an application waits for an answer: it does so for a while. */
+async function waits() {
+  try {
+    asked = await get(`/login/${encodeURIComponent(login)}`, always);
+  } catch (e) {
+    if (!(e instanceof Problem) || e.kind !== 'no-login') throw e;
+    asked = undefined;
+  }
+  return asked;
+}
+
 /** Tells the application that nobody will be recognised. */
-function decline() {
-  if (asked) location.replace(asked.decline);
+async function decline() {
+  try {
+    const to = await waits();
+    if (to) location.replace(to.decline);
+    else idle(say('problem.no-login'));
+  } catch { /* the stream notices */ }
 }
 
 /** @param {boolean} somebody is there already */
@@ -533,11 +553,7 @@ async function hello(somebody) {
   tired = false;
   try {
     await refresh();
-    if (login && !asked) {
-      try {
-        asked = await get(`/login/${encodeURIComponent(login)}`, always);
-      } catch { /* it is over; this is an ordinary kiosk now */ }
-    }
+    if (login) await waits().catch(() => {}); // it is asked for again
     void signOut();
     resume();
   } catch { /* the stream ends as well */ }
