@@ -131,6 +131,9 @@ func peerUser(c net.Conn) (int, error) {
 	return socketUser(f, remote, local)
 }
 
+// established is the state of an open connection there (TCP_ESTABLISHED).
+const established = "01"
+
 // errNoSocket: the table has no such connection; it ended meanwhile, or comes
 // from another network namespace.
 var errNoSocket = errors.New("kiosk: the kernel knows no such connection")
@@ -144,6 +147,11 @@ func socketUser(table io.Reader, local, remote netip.AddrPort) (int, error) {
 		f := strings.Fields(lines.Text())
 		if len(f) < 8 || f[1] != kernelAddress(local) || f[2] != kernelAddress(remote) {
 			continue
+		}
+		// A socket that its process closed is nobody's any more, and the kernel says 0,
+		// which is root's.
+		if f[3] != established {
+			return 0, fmt.Errorf("kiosk: that connection is being closed (state %.4q of proc(5))", f[3])
 		}
 		uid, err := strconv.Atoi(f[7])
 		if err != nil || uid < 0 {

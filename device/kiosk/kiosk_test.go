@@ -290,6 +290,7 @@ func TestSocketUser(t *testing.T) {
    2: 0100007F:9C40 0100007F:222E 01 00000000:00000000 00:00000000 00000000  1001        0 3 1 0 20 4 30 10 -1
    3: short
    4: 0100007F:9C41 0100007F:222E 01 00000000:00000000 00:00000000 00000000    -1        0 3 1 0 20 4 30 10 -1
+   5: 0100007F:9C43 0100007F:222E 05 00000000:00000000 00:00000000 00000000     0        0 0 1 0 20 4 30 10 -1
 `
 	device := netip.MustParseAddrPort("127.0.0.1:8750")
 	if kernelAddress(device) != "0100007F:222E" {
@@ -301,7 +302,7 @@ func TestSocketUser(t *testing.T) {
 			t.Errorf("port %s: user %d, %v; want %d", port, uid, err, want)
 		}
 	}
-	for _, port := range []string{"40001", "40002"} {
+	for _, port := range []string{"40001", "40002", "40003"} {
 		if uid, err := socketUser(strings.NewReader(table), netip.MustParseAddrPort("127.0.0.1:"+port), device); err == nil {
 			t.Errorf("port %s: user %d, want an error", port, uid)
 		}
