@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
@@ -125,28 +126,78 @@ func (p *Provider) Frames() []string {
 	return slices.Compact(origins)
 }
 
+// close is Leave for good: nobody can be signed in behind it.
+func (p *Provider) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.Leave()
+}
+
 // Run tells the applications' servers whose sessions ended, until the context
-// ends.
+// ends. That ends all of them, since nothing of them is known behind a restart,
+// and Run returns when those were told, or after farewell.
 func (p *Provider) Run(ctx context.Context) {
 	caller := &http.Client{
+		Transport:     p.calls,
 		Timeout:       logoutTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	defer caller.CloseIdleConnections()
+	calling, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
 	var calls sync.WaitGroup // one that hangs keeps no other waiting
-	defer calls.Wait()
+	call := func(s session) {
+		calls.Go(func() {
+			if err := p.insist(calling, caller, s); err != nil {
+				p.opts.Log.Warn("an application was not told that somebody left", "app", s.app.ID, "err", err)
+			}
+		})
+	}
+	drain := func() {
+		for {
+			select {
+			case s := <-p.ended:
+				call(s)
+			default:
+				return
+			}
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
+			last := time.AfterFunc(farewell, stop)
+			defer last.Stop()
+			drain() // to make room
+			p.close()
+			drain()
+			calls.Wait()
 			return
 		case s := <-p.ended:
-			calls.Go(func() {
-				if err := p.tell(ctx, caller, s); err != nil {
-					p.opts.Log.Warn("an application was not told that somebody left", "app", s.app.ID, "err", err)
-				}
-			})
+			call(s)
 		}
 	}
+}
+
+// insist tells an application, and does so again where it was not taken: it may
+// be restarting, and whoever was signed in there stays so for the next person.
+// Each time is with a token of its own: an answer that was lost makes it no
+// replay.
+func (p *Provider) insist(ctx context.Context, caller *http.Client, s session) error {
+	err := p.tell(ctx, caller, s)
+	for _, pause := range again {
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+		err = p.tell(ctx, caller, s)
+	}
+	return err
 }
 
 // tell sends a logout token.

@@ -54,7 +54,13 @@ const (
 
 	logoutFor     = 2 * time.Minute // that a logout token is good, as the standard recommends
 	logoutTimeout = 5 * time.Second // for an application to answer one
+	farewell      = 5 * time.Second // for those that are told as the daemon stops, in all
 )
+
+// again are the pauses before an application that did not take a logout token is
+// told once more: a dropped connection is back after the first, and its server
+// restarted after the second. All of it fits into farewell.
+var again = []time.Duration{time.Second, 3 * time.Second}
 
 // ACR values, the authentication context class of a login.
 const (
@@ -132,6 +138,8 @@ type Provider struct {
 	sessions []session
 	frames   []string // front-channel addresses that a browser has yet to load
 	ended    chan session
+	closed   bool              // nobody is signed in any more: the daemon stops
+	calls    http.RoundTripper // to applications; nil = http.DefaultTransport
 }
 
 // login is one question of an application.
@@ -273,7 +281,7 @@ func (p *Provider) Answer(id, grant string) (next string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.get(id)
-	if l == nil || l.user != "" {
+	if l == nil || l.user != "" || p.closed {
 		return "", ErrLogin
 	}
 	p.over(func(user string) bool { return user != standard.Subject }) // who stands there now is somebody else

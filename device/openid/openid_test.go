@@ -14,7 +14,11 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -521,37 +525,133 @@ func TestApplicationsAreToldWhoLeft(t *testing.T) {
 	}
 }
 
+// calls are applications' servers, without a network between.
+type calls func(r *http.Request) (status int, err error)
+
+func (c calls) RoundTrip(r *http.Request) (*http.Response, error) {
+	status, err := c(r)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{StatusCode: status, Status: http.StatusText(status), Body: http.NoBody, Request: r}, nil
+}
+
+// running is a provider that tells c who left, with somebody signed in to
+// applications of these paths.
+func running(t *testing.T, c calls, paths ...string) (p *Provider, stop func()) {
+	t.Helper()
+	p, err := New(Options{Issuer: "http://127.0.0.1:1/oidc"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.calls = c
+	p.mu.Lock()
+	for _, path := range paths {
+		p.open(session{id: path, user: "u1", app: App{ID: path, BackChannel: "http://127.0.0.1:9" + path}})
+	}
+	p.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan struct{})
+	go func() { defer close(ran); p.Run(ctx) }()
+	return p, func() { cancel(); <-ran }
+}
+
 // Where an application does not answer, the others are told all the same, and
-// the provider ends when it is asked to.
+// the provider ends soon when it is asked to.
 func TestASilentApplicationKeepsNobodyWaiting(t *testing.T) {
-	hang := make(chan struct{})
-	asked, told := make(chan struct{}, 1), make(chan struct{}, 1)
-	mux := http.NewServeMux()
-	mux.HandleFunc("/silent", func(_ http.ResponseWriter, r *http.Request) {
-		asked <- struct{}{}
-		select {
-		case <-hang:
-		case <-r.Context().Done():
+	synctest.Test(t, func(t *testing.T) {
+		var told atomic.Int32
+		p, stop := running(t, func(r *http.Request) (int, error) {
+			if r.URL.Path == "/silent" {
+				<-r.Context().Done()
+				return 0, r.Context().Err()
+			}
+			told.Add(1)
+			return http.StatusOK, nil
+		}, "/silent", "/good")
+		p.Leave()
+		synctest.Wait()
+		if told.Load() != 1 {
+			t.Errorf("the other application was told %d times", told.Load())
+		}
+		began := time.Now()
+		stop()
+		if took := time.Since(began); took > farewell {
+			t.Errorf("the provider ended after %v", took)
 		}
 	})
-	mux.HandleFunc("/good", func(http.ResponseWriter, *http.Request) { told <- struct{}{} })
-	server := httptest.NewServer(mux)
-	defer server.Close()
-	defer close(hang)
-	b := newBench(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	ran := make(chan struct{})
-	go func() { defer close(ran); b.p.Run(ctx) }()
-	b.p.mu.Lock()
-	for _, path := range []string{"/silent", "/good"} {
-		b.p.open(session{id: path, user: "u1", app: App{ID: path, BackChannel: server.URL + path}})
+}
+
+// Where the daemon stops, everybody's applications are told before it does: those
+// whose end waits already, and those in which somebody still is.
+func TestApplicationsAreToldAsTheDaemonStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var told []string
+		p, stop := running(t, func(r *http.Request) (int, error) {
+			select {
+			case <-time.After(time.Second): // the daemon stops meanwhile
+			case <-r.Context().Done():
+				return 0, r.Context().Err()
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, r.URL.Path)
+			return http.StatusNoContent, nil
+		}, "/first")
+		p.Leave()
+		synctest.Wait()
+		p.mu.Lock()
+		p.open(session{id: "s2", user: "u2", app: App{ID: "/second", BackChannel: "http://127.0.0.1:9/second"}})
+		p.logins = append(p.logins, &login{id: "l3", user: "u3", shown: true, since: time.Now()})
+		late := *p.logins[0]
+		p.mu.Unlock()
+		stop()
+		slices.Sort(told)
+		if !slices.Equal(told, []string{"/first", "/second"}) {
+			t.Errorf("told as the daemon stopped: %q", told)
+		}
+		// The page is served for a moment longer.
+		p.mu.Lock()
+		p.logins = append(p.logins, &late)
+		p.mu.Unlock()
+		late.asked = &protocol.AuthRequest{}
+		if id, _, err := (storage{p}).CreateAccessToken(t.Context(), &late); err == nil || p.Open() && len(p.sessions) > 0 {
+			t.Errorf("somebody is signed in behind the end: %q", id)
+		}
+	})
+}
+
+// An application that is restarting is told once more, three times in all, each
+// with a token of its own.
+func TestAnApplicationIsToldOnceMore(t *testing.T) {
+	for _, c := range []struct{ fails, tries int }{{0, 1}, {1, 2}, {2, 3}, {9, 3}} {
+		synctest.Test(t, func(t *testing.T) {
+			var mu sync.Mutex
+			var tokens []string
+			p, stop := running(t, func(r *http.Request) (int, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				token := r.FormValue("logout_token")
+				if token == "" || slices.Contains(tokens, token) {
+					t.Errorf("token %q once more", token)
+				}
+				switch tokens = append(tokens, token); {
+				case len(tokens) > c.fails:
+					return http.StatusOK, nil
+				case len(tokens) == 1:
+					return 0, syscall.ECONNREFUSED
+				}
+				return http.StatusServiceUnavailable, nil
+			}, "/restarting")
+			p.Leave()
+			time.Sleep(time.Minute) // virtual
+			stop()
+			if len(tokens) != c.tries {
+				t.Errorf("it failed %d times and was told %d times, want %d", c.fails, len(tokens), c.tries)
+			}
+		})
 	}
-	b.p.mu.Unlock()
-	b.p.Leave()
-	<-asked
-	<-told
-	cancel()
-	<-ran
 }
 
 func TestQuestionsAreRefused(t *testing.T) {

@@ -110,7 +110,7 @@ func (s storage) CreateAccessToken(_ context.Context, r op.TokenRequest) (string
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	i := slices.IndexFunc(s.p.logins, func(x *login) bool { return x.shown && same(x.id, l.id) })
-	if i < 0 {
+	if i < 0 || s.p.closed {
 		return "", time.Time{}, errGone()
 	}
 	s.p.logins = slices.Delete(s.p.logins, i, i+1)
