@@ -29,7 +29,8 @@ type fake struct {
 	erased   []string
 	fails    error // of an enrolment
 	enrolled int
-	came     client.Receipt // of an erasure
+	came     client.Receipt        // of an erasure
+	during   func(context.Context) // an attempt by a PIN; nil: nothing happens
 }
 
 func (f *fake) Status(context.Context) (client.Status, error) {
@@ -40,6 +41,14 @@ func (f *fake) Diagnose(context.Context) (client.Diagnosis, error) { return clie
 
 func (f *fake) Identify(context.Context, client.Attempt) (client.Decision, error) {
 	return client.Decision{Outcome: client.Granted, User: "u1", Grant: "a secret of the asker"}, nil
+}
+
+// AuthenticatePIN is done with its computing whatever became of who asked.
+func (f *fake) AuthenticatePIN(ctx context.Context, _ client.PINAttempt) (client.Decision, error) {
+	if f.during != nil {
+		f.during(ctx)
+	}
+	return f.Identify(ctx, client.Attempt{})
 }
 
 func (f *fake) Person(context.Context, string) (client.Person, error) {
@@ -447,6 +456,11 @@ func (d *doors) Leave()             { d.note("leave", false) }
 func (d *doors) Stands(user string) { d.note("stands "+user, d.Open()) }
 func (d *doors) Frames() []string   { return nil }
 
+func (d *doors) Answer(login, _ string) (string, error) {
+	d.note("answers "+login, true)
+	return "/next", nil
+}
+
 func (d *doors) Open() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -513,6 +527,75 @@ func TestTheVisitOfAnApplicationOutlivesThePage(t *testing.T) {
 	does("they leave", event("left"), "leave", "unbound")
 	apps.note("signed in", true)
 	does("who was not seen", event("nobody"), "leave")
+}
+
+// Who leaves, gives up or opens another page while their PIN is computed is
+// signed in nowhere by it, and no application's question is answered.
+func TestAPINSignsInNobodyWhoLeftMeanwhile(t *testing.T) {
+	const login = `{"login":"l1","name":"Ada","pin":"271828"}`
+	for name, leaves := range map[string]func(t *testing.T, f *fake, url, token string, lines *json.Decoder, giveUp func()){
+		"stays": nil,
+		"left": func(t *testing.T, f *fake, _, _ string, lines *json.Decoder, _ func()) {
+			f.events <- client.Event{Kind: "presence", Outcome: "left"}
+			if err := lines.Decode(&client.Event{}); err != nil {
+				t.Error(err)
+			}
+		},
+		"is done": func(t *testing.T, _ *fake, url, token string, _ *json.Decoder, _ func()) {
+			if status, body := call(t, "POST", url+"/leave", token, "{}", nil); status != 200 {
+				t.Errorf("%d %s", status, body)
+			}
+		},
+		"gives up":           func(_ *testing.T, _ *fake, _, _ string, _ *json.Decoder, giveUp func()) { giveUp() },
+		"opens another page": func(t *testing.T, _ *fake, url, _ string, _ *json.Decoder, _ func()) { use(t, url, load(t, url)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			apps, ended := &doors{}, make(chan struct{}, 1)
+			s, f, url := open(t, Options{Logins: apps}, func(s *Server) {
+				inner := s.handler
+				s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					inner.ServeHTTP(w, r)
+					if r.URL.Path == "/pin" {
+						ended <- struct{}{}
+					}
+				})
+			})
+			token := load(t, url)
+			lines, _ := use(t, url, token)
+			p, err := s.pages.get(token)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, giveUp := context.WithCancel(t.Context())
+			defer giveUp()
+			if leaves != nil {
+				f.during = func(ctx context.Context) {
+					leaves(t, f, url, token, lines, giveUp)
+					apps.take()
+					if name == "gives up" || name == "opens another page" {
+						<-ctx.Done()
+					}
+				}
+			}
+			req, err := http.NewRequestWithContext(ctx, "POST", url+"/pin", strings.NewReader(login))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set(tokenHeader, token)
+			if resp, err := http.DefaultClient.Do(req); err == nil { // else who gave up
+				resp.Body.Close()
+			}
+			<-ended
+			_, in := p.signedIn(time.Now())
+			noted, want := apps.take(), []string(nil)
+			if leaves == nil {
+				want = []string{"stands u1", "answers l1"}
+			}
+			if in != (leaves == nil) || !slices.Equal(noted, want) {
+				t.Errorf("signed in: %v, applications: %q, want %q", in, noted, want)
+			}
+		})
+	}
 }
 
 // A page that missed an event may have missed that somebody left: it begins anew.

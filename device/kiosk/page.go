@@ -30,6 +30,7 @@ type page struct {
 	doubt  *doubt        // about a phone that was paired with it; nil: there is none
 	knocks chan struct{} // has a token when a phone knocked
 	door   *knock        // that was not opened yet
+	typing func(error)   // ends the attempt by a PIN that is under way; nil: none was
 }
 
 // doubt is about a phone that was paired with a code whose person was not seen:
@@ -166,11 +167,45 @@ func (p *page) holds() bool {
 	return p.person.User != "" || !p.permit.IsZero() || p.agreed != consent{} || p.code != nil
 }
 
-func (p *page) signIn(who client.Person, until time.Time) {
+// signIn notes who was recognised, once done is. Where the attempt, or the page,
+// ended meanwhile neither is: nobody waits for it any more.
+func (p *page) signIn(ctx context.Context, who client.Person, until time.Time, done func() error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := p.ctx.Err(); err != nil {
+		return err // of which ctx learns a moment later
+	}
+	if err := done(); err != nil {
+		return err
+	}
 	p.person, p.until = who, until
 	p.visit(true)
+	return nil
+}
+
+// typed notes an attempt by a PIN, which no sensor ends when its person leaves,
+// and how it is ended. One that is under way still ends.
+func (p *page) typed(end func(error)) {
+	p.mu.Lock()
+	end, p.typing = p.typing, end
+	p.mu.Unlock()
+	if end != nil {
+		end(context.Canceled)
+	}
+}
+
+var errLeft = problem{http.StatusConflict, client.ProblemLeft, "whose PIN it was has left meanwhile", "begin again"}
+
+// gone ends the attempt by a PIN that is under way: it signs in nobody from here on.
+func (p *page) gone() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.typing != nil {
+		p.typing(errLeft)
+	}
 }
 
 // signedIn returns who was recognised on this page and is still there.

@@ -375,7 +375,7 @@ func TestACodeThatWasLeftEnds(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				x.signIn(client.Person{User: "u1"}, time.Now().Add(signedIn))
+				signIn(t, x, client.Person{User: "u1"}, time.Now().Add(signedIn))
 				if _, err := s.pair(ctx, x, forPhone{}); err != nil {
 					t.Fatal(err)
 				}
@@ -384,7 +384,7 @@ func TestACodeThatWasLeftEnds(t *testing.T) {
 				want := []string{"hello", "presence left", "alive", "signed-out"}
 				if again {
 					x.leave()
-					x.signIn(client.Person{User: "u2"}, time.Now().Add(signedIn))
+					signIn(t, x, client.Person{User: "u2"}, time.Now().Add(signedIn))
 					want[3] = "alive"
 				}
 				hear() // of life, at 10 s
@@ -457,7 +457,7 @@ func TestAPhonePairedUnseenWantsItsPerson(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				x.signIn(client.Person{User: "u1"}, time.Now().Add(signedIn))
+				signIn(t, x, client.Person{User: "u1"}, time.Now().Add(signedIn))
 				if _, err := s.pair(ctx, x, forPhone{}); err != nil {
 					t.Fatal(err)
 				}
@@ -508,6 +508,14 @@ func TestNoCodeForWhoLeftMeanwhile(t *testing.T) {
 	x.signOut()
 	if x.showing(func() { p.Withdraw("late") }) || !slices.Equal(p.gone(), []string{"late"}) {
 		t.Errorf("withdrawn %v", p.gone())
+	}
+}
+
+// signIn has somebody recognised on the page.
+func signIn(t *testing.T, p *page, who client.Person, until time.Time) {
+	t.Helper()
+	if err := p.signIn(t.Context(), who, until, func() error { return nil }); err != nil {
+		t.Fatal(err)
 	}
 }
 

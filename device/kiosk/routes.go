@@ -179,6 +179,9 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 				return // it was too slow, and what it missed may be that they left: it begins anew
 			}
 			last = next.Seq
+			if next.Kind == "presence" && next.Outcome != "came" && next.Outcome != "nobody" {
+				p.gone() // before what it would be signed in to is ended
+			}
 			if next.Kind == "presence" && next.Outcome != "came" && s.opts.Logins != nil {
 				s.opts.Logins.Leave() // before the page asks what that ended
 			}
@@ -356,7 +359,13 @@ type pinAttempt struct {
 // pin waits for no sensor, nor for an attempt that has not ended yet.
 func (s *Server) pin(ctx context.Context, p *page, in pinAttempt) (outcome, error) {
 	p.signOut()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	p.typed(end)
 	d, err := s.back.AuthenticatePIN(ctx, client.PINAttempt{Name: in.Name, PIN: in.PIN, Audience: Audience, Nonce: in.Login})
+	if ctx.Err() != nil {
+		return outcome{}, context.Cause(ctx)
+	}
 	return s.decided(ctx, p, in.Login, d, err)
 }
 
@@ -377,7 +386,8 @@ func (s *Server) setPIN(ctx context.Context, p *page, in client.NewPIN) (none, e
 const Audience = "kiosk"
 
 // decided signs the person in on the page where the device said yes, and hands
-// the grant to the login that it was for.
+// the grant to the login that it was for. Where the attempt ended meanwhile it
+// does neither.
 func (s *Server) decided(ctx context.Context, p *page, login string, d client.Decision, err error) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
@@ -390,18 +400,24 @@ func (s *Server) decided(ctx context.Context, p *page, login string, d client.De
 			return outcome{}, err
 		}
 		out.Name, out.PIN = who.Name, who.PIN
-		if s.opts.Logins != nil {
-			s.opts.Logins.Stands(who.User)
-		}
-		if login != "" {
+		err = p.signIn(ctx, who, now.Add(signedIn), func() (err error) {
+			if s.opts.Logins != nil {
+				s.opts.Logins.Stands(who.User)
+			}
+			if login == "" {
+				return nil
+			}
 			if s.opts.Logins == nil {
-				return outcome{}, errNoLogin
+				return errNoLogin
 			}
 			if out.Next, err = s.opts.Logins.Answer(login, d.Grant); err != nil {
-				return outcome{}, errNoLogin
+				return errNoLogin
 			}
+			return nil
+		})
+		if err != nil {
+			return outcome{}, err
 		}
-		p.signIn(who, now.Add(signedIn))
 	}
 	return out, nil
 }
@@ -521,6 +537,7 @@ func (s *Server) redeem(_ context.Context, p *page, in code) (none, error) {
 }
 
 func (s *Server) leave(_ context.Context, p *page, _ none) (none, error) {
+	p.gone()
 	p.leave()
 	return none{}, nil
 }
