@@ -24,9 +24,9 @@ type captured struct {
 	faceTook, fingerTook time.Duration
 	faceModel, family    string
 	faceHint, fingerHint string
-	phoneHint            string // where somebody's phone was asked
-	mode                 Mode   // what the attempt wants
-	gallery              int
+	phoneHint            string           // where somebody's phone was asked
+	mode                 Mode             // what the attempt wants
+	gallery, prints      int              // people whom a face, fingers with which a finger was compared
 	user                 store.UserID     // whom a 1:N search found
 	look                 vision.Embedding // of the face that was compared last
 	hints                []string
@@ -34,7 +34,7 @@ type captured struct {
 }
 
 func (c *captured) evidence() Evidence {
-	return Evidence{Face: c.face, Finger: c.finger, Phone: c.phone, PIN: c.pin, Gallery: c.gallery}
+	return Evidence{Face: c.face, Finger: c.finger, Phone: c.phone, PIN: c.pin, Gallery: c.gallery, Prints: c.prints}
 }
 
 // compared tells whether anything was learnt that counts: a comparison, a
@@ -188,13 +188,11 @@ func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
 		}
 	}
 	if r.Who != "" {
-		people := 0
 		if wants(Face) {
-			people = 1
 			both.Go(func() { faceErr = d.measureFace(ctx, cancel, c, faces, passed) })
 		}
 		if wants(Finger) {
-			both.Go(func() { fingerErr = d.measureFinger(ctx, cancel, c, fingers, people, passed) })
+			both.Go(func() { fingerErr = d.measureFinger(ctx, cancel, c, fingers, wants(Face), passed) })
 		}
 		both.Wait()
 		return c, errors.Join(faceErr, fingerErr, phoneErr)
@@ -211,7 +209,6 @@ func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
 		both.Go(func() { phoneErr = d.askPhone(attempt, cancel, c, claim) })
 	}
 	c.phone.Enrolled = c.phone.Asked // nobody's is missing before somebody is found
-	people := func() float64 { return float64(max(c.gallery, 1)) }
 	if looks {
 		faceErr = d.measureFace(ctx, cancel, c, faces, passed)
 		switch {
@@ -222,13 +219,13 @@ func (d *Device) capture(ctx context.Context, r Request) (*captured, error) {
 		default:
 			faceErr = fingersOf(c.user)
 		}
-		if !asked && faceErr == nil && d.policy.face(c.face, people()) == "" {
+		if !asked && faceErr == nil && d.policy.face(c.face, float64(max(c.gallery, 1))) == "" {
 			found()
 		}
 	}
 	if wants(Finger) && faceErr == nil && (c.user != "" || !wants(Face)) && context.Cause(ctx) != errEnough {
-		fingerErr = d.measureFinger(ctx, cancel, c, fingers, c.gallery, passed)
-		if !asked && fingerErr == nil && d.policy.finger(c.finger, people()) == "" {
+		fingerErr = d.measureFinger(ctx, cancel, c, fingers, looks, passed)
+		if !asked && fingerErr == nil && d.policy.finger(c.finger, float64(max(c.prints, 1))) == "" {
 			found()
 		}
 	}
@@ -395,10 +392,10 @@ func over(ctx context.Context) bool {
 }
 
 // measureFinger waits for a finger that can be read and compares it. Pictures
-// that did not come out are asked for again until time is up. people is how many
-// the face is compared with, whose half of c is not touched; 0 means that no face
-// is, and the finger alone says who it is.
-func (d *Device) measureFinger(ctx context.Context, cancel context.CancelCauseFunc, c *captured, ts []store.Template, people int, passed func()) (err error) {
+// that did not come out are asked for again until time is up. Where a face is
+// measured too, whose half of c is not touched, they are of the one person whom a
+// claim or the face named; else the finger alone says who it is.
+func (d *Device) measureFinger(ctx context.Context, cancel context.CancelCauseFunc, c *captured, ts []store.Template, named bool, passed func()) (err error) {
 	start := d.hw.Now()
 	defer func() {
 		c.fingerTook = d.hw.Now().Sub(start)
@@ -439,7 +436,7 @@ func (d *Device) measureFinger(ctx context.Context, cancel context.CancelCauseFu
 		case err != nil:
 			return fmt.Errorf("device: finger: %w", err)
 		}
-		return d.compareFinger(ctx, c, print, ts, people, passed)
+		return d.compareFinger(ctx, c, print, ts, named, passed)
 	}
 }
 
@@ -489,7 +486,7 @@ func (c *captured) attacked(err error) bool {
 	return true
 }
 
-func (d *Device) compareFinger(ctx context.Context, c *captured, print sensor.Print, ts []store.Template, people int, passed func()) error {
+func (d *Device) compareFinger(ctx context.Context, c *captured, print sensor.Print, ts []store.Template, named bool, passed func()) error {
 	d.keep()
 	best, user, err := d.bestFinger(ctx, print, ts)
 	switch {
@@ -507,12 +504,11 @@ func (d *Device) compareFinger(ctx context.Context, c *captured, print sensor.Pr
 		return fmt.Errorf("device: the finger matcher answers no number: %w", sensor.ErrProtocol)
 	}
 	c.finger.Compared, c.finger.Score, c.finger.FMR = true, best, d.hw.Match.FMR(best)
-	if people == 0 {
-		people = len(ts)
-		c.user, c.gallery = user, people
+	if !named {
+		c.user, c.prints = user, len(ts)
 	}
 	d.tell(c.notify, Event{Kind: "progress", Step: Finger, Done: 1, Of: 1})
-	if d.policy.finger(c.finger, float64(people)) == "" {
+	if d.policy.finger(c.finger, float64(max(c.prints, 1))) == "" {
 		passed()
 	}
 	return nil

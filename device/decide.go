@@ -166,10 +166,12 @@ type Evidence struct {
 	Face, Finger Measure
 	Phone        Possession
 	PIN          Known // where it was compared, it alone is decided on
-	// Gallery is how many people a 1:N search compared with; 0 and 1 mean a
-	// claimed identity. A false match in any of them is a false match, so the
+	// Gallery is with how many people a 1:N search compared the face, Prints with
+	// how many fingers it compared the finger; 0 and 1 mean that it was known whose
+	// they had to be, as of a finger after a face: it is held against the one person
+	// whom the face found. A false match in any of them is a false match, so the
 	// rates are multiplied by it (ISO/IEC 19795-1, 1:N from 1:1 for small FMR).
-	Gallery int
+	Gallery, Prints int
 }
 
 // Verdict is what a policy makes of evidence.
@@ -202,16 +204,16 @@ func (p Policy) Decide(e Evidence) Verdict {
 		return v
 	}
 	p.Mode = p.modeWith(e.Phone)
-	people := float64(max(e.Gallery, 1))
+	people, prints := float64(max(e.Gallery, 1)), float64(max(e.Prints, 1))
 	face := p.face(e.Face, people)
-	finger := p.finger(e.Finger, people)
+	finger := p.finger(e.Finger, prints)
 	if p.Mode.Wants(Face) && face == "" {
 		v.Passed = append(v.Passed, Face)
 		v.FMR *= e.Face.FMR * people
 	}
 	if p.Mode.Wants(Finger) && finger == "" {
 		v.Passed = append(v.Passed, Finger)
-		v.FMR *= e.Finger.FMR * people
+		v.FMR *= e.Finger.FMR * prints
 	}
 	biometrics := len(v.Passed)
 	if phone := p.phone(e.Phone); e.Phone.Asked && phone == "" {
@@ -334,13 +336,13 @@ func (p Policy) asks(m Measure) bool {
 	return true
 }
 
-func (p Policy) finger(m Measure, people float64) Reason {
+func (p Policy) finger(m Measure, prints float64) Reason {
 	switch {
 	case !m.Enrolled:
 		return FingerNotEnrolled
 	case !m.Compared:
 		return FingerMissing
-	case !below(m.FMR*people, p.FingerFMR):
+	case !below(m.FMR*prints, p.FingerFMR):
 		return FingerNoMatch
 	}
 	return ""

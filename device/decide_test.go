@@ -57,7 +57,10 @@ func TestDecide(t *testing.T) {
 		"face only, bad finger is not looked at": {func(p *Policy, e *Evidence) { p.Mode, e.Finger.FMR = FaceOnly, 1 }, true, nil, []Factor{Face}},
 		"finger only":                            {func(p *Policy, e *Evidence) { p.Mode, e.Face = FingerOnly, Measure{} }, true, nil, []Factor{Finger}},
 		"1:N of ten people":                      {func(_ *Policy, e *Evidence) { e.Gallery = 10 }, true, nil, []Factor{Face, Finger}},
-		"1:N of too many":                        {func(_ *Policy, e *Evidence) { e.Gallery = 11 }, false, []Reason{FaceNoMatch, FingerNoMatch}, nil},
+		"1:N of too many":                        {func(_ *Policy, e *Evidence) { e.Gallery = 11 }, false, []Reason{FaceNoMatch}, []Factor{Finger}},
+		"1:N of more, by a better face":          {func(_ *Policy, e *Evidence) { e.Gallery, e.Face.FMR = 100, 1e-6 }, true, nil, []Factor{Face, Finger}},
+		"a finger among ten":                     {func(p *Policy, e *Evidence) { p.Mode, e.Prints = FingerOnly, 10 }, true, nil, []Factor{Finger}},
+		"a finger among too many":                {func(p *Policy, e *Evidence) { p.Mode, e.Prints = FingerOnly, 11 }, false, []Reason{FingerNoMatch}, nil},
 		"a gallery below 0":                      {func(_ *Policy, e *Evidence) { e.Gallery = -5 }, true, nil, []Factor{Face, Finger}},
 	} {
 		p, e := with(tt.change)
@@ -73,14 +76,14 @@ func TestDecide(t *testing.T) {
 
 // FuzzDecide looks for a yes that the policy does not allow.
 func FuzzDecide(f *testing.F) {
-	f.Add("both", 1e-4, 1e-4, 0.5, 1e-5, 0.9, 1e-5, 1, uint8(15))
-	f.Add("either", math.NaN(), 1.0, -1.0, math.Inf(1), math.Inf(-1), math.NaN(), -1, uint8(5))
-	f.Fuzz(func(t *testing.T, mode string, faceLimit, fingerLimit, live, face, faceLive, finger float64, gallery int, has uint8) {
+	f.Add("both", 1e-4, 1e-4, 0.5, 1e-5, 0.9, 1e-5, 1, 1, uint8(15))
+	f.Add("either", math.NaN(), 1.0, -1.0, math.Inf(1), math.Inf(-1), math.NaN(), -1, 11, uint8(5))
+	f.Fuzz(func(t *testing.T, mode string, faceLimit, fingerLimit, live, face, faceLive, finger float64, gallery, prints int, has uint8) {
 		p := Policy{Mode: Mode(mode), FaceFMR: faceLimit, FingerFMR: fingerLimit, Live: live}
 		e := Evidence{
 			Face:    Measure{Enrolled: has&1 != 0, Compared: has&2 != 0, FMR: face, Live: faceLive},
 			Finger:  Measure{Enrolled: has&4 != 0, Compared: has&8 != 0, FMR: finger},
-			Gallery: gallery,
+			Gallery: gallery, Prints: prints,
 		}
 		v := p.Decide(e)
 		if !v.Granted {
@@ -89,9 +92,9 @@ func FuzzDecide(f *testing.F) {
 			}
 			return
 		}
-		n := float64(max(gallery, 1))
+		n, fingers := float64(max(gallery, 1)), float64(max(prints, 1))
 		faceOK := has&3 == 3 && face >= 0 && face*n <= faceLimit && faceLimit > 0 && faceLimit < 1 && live > 0 && faceLive >= live && faceLive <= 1
-		fingerOK := has&12 == 12 && finger >= 0 && finger*n <= fingerLimit && fingerLimit > 0 && fingerLimit < 1
+		fingerOK := has&12 == 12 && finger >= 0 && finger*fingers <= fingerLimit && fingerLimit > 0 && fingerLimit < 1
 		want := map[Mode]bool{FaceOnly: faceOK, FingerOnly: fingerOK, Either: faceOK || fingerOK, Both: faceOK && fingerOK}[p.Mode]
 		if !want {
 			t.Fatalf("%+v granted %+v", p, e)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"path/filepath"
@@ -109,7 +110,7 @@ func (w *world) Detect(*vision.Frame) ([]vision.Face, error) {
 }
 
 func (w *world) Describe(_ *vision.Frame, f *vision.Face) error {
-	f.Embedding, f.Live = make(vision.Embedding, 8), w.live
+	f.Embedding, f.Live = make(vision.Embedding, 16), w.live
 	f.Embedding[w.face] = 1
 	return nil
 }
@@ -481,6 +482,25 @@ func TestIdentifyFindsWhoItIs(t *testing.T) {
 	w.pose(3, "bob")
 	if d, err = w.d.Identify(t.Context(), Request{}); err != nil || d.Granted || d.User != "" {
 		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+// Whom the face found among many, one finger confirms: its rate is that of one
+// comparison, however many people there are.
+func TestIdentifyAmongMany(t *testing.T) {
+	p := DefaultPolicy()
+	p.FaceFMR = 1e-3
+	w := newWorld(t, p)
+	var last store.UserID
+	for i := range 14 {
+		last = w.enrol(fmt.Sprintf("person %d", i), i+1, fmt.Sprintf("finger %d", i))
+	}
+	if d, err := w.d.Identify(t.Context(), Request{}); err != nil || !d.Granted || d.User != last {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	w.pose(14, "finger 0")
+	if d, err := w.d.Identify(t.Context(), Request{}); err != nil || d.Granted {
+		t.Errorf("with another's finger: %+v, %v", d, err)
 	}
 }
 
