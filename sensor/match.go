@@ -363,5 +363,5 @@ func (m *Module) FMR(score float64) float64 {
 	if !(score > 0) || math.IsInf(score, 0) || m.Info().Level < ClaimedLevel { // NaN refuses
 		return 1
 	}
-	return claimedFMR
+	return ClaimedFMR
 }

@@ -129,7 +129,7 @@ var bauds = []int{57600, 115200, 9600, 19200, 38400}
 // false accept rate.
 const ClaimedLevel = 3
 
-// claimedFMR is that rate,
+// ClaimedFMR is that rate, of one comparison:
 // a false accept rate below 0.001 %. It is the vendor's word, not a
 // measurement; a policy that wants better must ask for another factor.
-const claimedFMR = 1e-5
+const ClaimedFMR = 1e-5

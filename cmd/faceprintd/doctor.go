@@ -33,7 +33,7 @@ func (b *backend) Diagnose(ctx context.Context) (client.Diagnosis, error) {
 	b.finger.checkLine(add)
 	b.finger.checkTrust(add, b.config.Finger.Match)
 	if n, err := b.fingers(); err == nil { // else the vault's own line tells
-		checkRate(add, b.config.Finger.Match, b.config.Policy.FingerFMR, n)
+		checkRate(add, b.config.Finger.Match, b.config.Policy.Mode, b.config.Policy.FingerFMR, n)
 	}
 	_ = b.checkRoom(add) // the vault's own line tells
 	b.checkReach(add)

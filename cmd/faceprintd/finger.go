@@ -193,16 +193,22 @@ func (f *finger) checkTrust(add addCheck, match string) {
 	}
 }
 
-// checkRate tells whether a finger can be found among all that are enrolled: where
-// the host compares, each of them is a chance to be mistaken, and its table of
-// false match rates ends somewhere.
-func checkRate(add addCheck, match string, limit float64, enrolled int) {
+// checkRate tells whether a finger can be found among all that are enrolled: each
+// of them is a chance to be mistaken, and the table of the host's false match rates,
+// or the claim of the module's maker, ends somewhere. It is a fault where fingers
+// alone say who somebody is.
+func checkRate(add addCheck, match, mode string, limit float64, enrolled int) {
+	reach := host.Reach
 	if match == matchModule {
-		return
+		reach = func(n int) float64 { return float64(n) * sensor.ClaimedFMR }
 	}
-	most := int(limit / host.Reach(1))
-	if least := host.Reach(enrolled); least > limit {
-		add("finger rate", "fail", fmt.Sprintf("%d fingers are enrolled, and finger_fmr = %g can be held among %d: nobody is found by the finger alone", enrolled, limit, most),
+	most := int(limit/reach(1) + 1e-9)
+	if reach(enrolled) > limit && enrolled > most {
+		state := "warn"
+		if mode == string(device.FingerOnly) || mode == string(device.Either) {
+			state = "fail"
+		}
+		add("finger rate", state, fmt.Sprintf("%d fingers are enrolled, and finger_fmr = %g can be held among %d: nobody is found by the finger alone", enrolled, limit, most),
 			"say who it is (faceprint verify NAME), add the face (policy.mode), or raise policy.finger_fmr")
 		return
 	}

@@ -324,18 +324,18 @@ func TestPasswordIsSealed(t *testing.T) {
 	}
 }
 
-// A rate that the host's table cannot show among all who are enrolled is a fault
-// of the configuration, which the doctor names; the module's own is not judged.
+// A rate that the host's table, or the module's maker, cannot show among all who are
+// enrolled is a fault of the configuration, which the doctor names.
 func TestDoctorSaysWhetherTheRateHolds(t *testing.T) {
 	var l lines
-	checkRate(l.add, matchModule, 1e-9, 1000)
-	if len(l) != 0 {
-		t.Errorf("%q", l)
-	}
+	checkRate(l.add, matchModule, "finger", 1e-4, 10)
+	checkRate(l.add, matchModule, "finger", 1e-4, 11)
+	checkRate(l.add, matchModule, "both", 1e-4, 11)
 	limit := 100 * host.Reach(1)
-	checkRate(l.add, matchHost, limit, 3)
-	checkRate(l.add, matchBoth, limit, 1000)
-	l.want(t, "finger rate|ok|", "finger rate|fail|1000 fingers are enrolled")
+	checkRate(l.add, matchHost, "either", limit, 3)
+	checkRate(l.add, matchBoth, "either", limit, 1000)
+	l.want(t, "finger rate|ok|finger_fmr = 0.0001 holds among 10", "finger rate|fail|11 fingers are enrolled", "finger rate|warn|11 fingers are enrolled",
+		"finger rate|ok|", "finger rate|fail|1000 fingers are enrolled")
 }
 
 func TestDoctorSaysWhetherTheLibraryHasRoom(t *testing.T) {
