@@ -36,7 +36,7 @@ func (f *moduleFlags) add(c *cobra.Command) {
 
 func (f *moduleFlags) config(port string) (sensor.Config, error) {
 	if f.baud != 0 && sensor.CheckBaud(f.baud) != nil {
-		return sensor.Config{}, usage("--baud: %d is none of 9600 to 115200 in steps of 9600", f.baud)
+		return sensor.Config{}, usage("--baud: %d is none of 9600, 19200, 38400, 57600 and 115200", f.baud)
 	}
 	address, err := number("--address", f.address)
 	if err != nil {
