@@ -3,7 +3,10 @@ package firmware
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/binary"
 	"encoding/hex"
+	"hash/crc32"
+	"math/bits"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -90,5 +93,60 @@ func TestLoaderIsBuiltAnewForAnotherKey(t *testing.T) {
 	}
 	if out, err := build(t, dir, "", file); err == nil || !strings.Contains(out, "needs a key") {
 		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// romCRC is the CRC-32 of the RP2040's boot ROM (datasheet 2.8.1.3.1): the IEEE one with
+// every bit order turned round, not complemented.
+func romCRC(b []byte) uint32 {
+	turned := bytes.Clone(b)
+	for i := range turned {
+		turned[i] = bits.Reverse8(turned[i])
+	}
+	return bits.Reverse32(^crc32.ChecksumIEEE(turned))
+}
+
+// The boot ROM starts a second stage whose CRC fits, and no other: a production loader
+// without it is a Pico that never starts.
+func TestProductionLoaderStartsAPico(t *testing.T) {
+	dir := t.TempDir()
+	key := keyFile(t, public('K')+"\n")
+	file := filepath.Join(dir, "pico/loader-production.uf2")
+	if out, err := build(t, dir, key, file); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	uf2, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loader, err := os.ReadFile(filepath.Join(dir, "pico/loader-production.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := binary.LittleEndian.Uint32(loader[252:]), romCRC(loader[:252]); got != want {
+		t.Errorf("loader-production.bin: CRC-32 %#08x, the boot ROM wants %#08x", got, want)
+	}
+	// What the drive writes at 0x10000000 is that loader.
+	var flash []byte
+	for at := 0; at < len(uf2); at += 512 {
+		b := uf2[at:]
+		if to := binary.LittleEndian.Uint32(b[12:]); to != 0x10000000+uint32(len(flash)) {
+			t.Fatalf("block %d is for %#08x", at/512, to)
+		}
+		flash = append(flash, b[32:32+256]...)
+	}
+	if len(flash) < len(loader) || !bytes.Equal(flash[:len(loader)], loader) {
+		t.Error("loader-production.uf2 is not loader-production.bin")
+	}
+	if k, _ := hex.DecodeString(public('K')); !bytes.Contains(flash, k) {
+		t.Error("the key is not in it")
+	}
+	// It is what a user's make builds.
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("make", "-n", "BUILD="+dir, "PRODUCTION_KEY="+key, "pico").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), file) {
+		t.Errorf("make pico: %v: %s", err, out)
 	}
 }
