@@ -28,16 +28,20 @@ struct question {
 
 /* --- plain ------------------------------------------------------------------ */
 
+/* The opened enclosure has erased the key: tampered is not paired. */
+static bool has_key(const struct guard *g)
+{
+	return g->link == LINK_IDLE || g->link == LINK_READY;
+}
+
 static uint8_t info(struct guard *g, const uint8_t *body, uint8_t *out, size_t *n)
 {
 	const uint8_t *p = hal_flash(BOARD_LOADER_INFO);
 	const bool known = get32(p) == LOADER_MAGIC;
-	const bool paired = g->link == LINK_IDLE || g->link == LINK_READY;
-
 	(void)body;
 	out[0] = PROTOCOL;
 	out[1] = g->slot == SLOT_A ? (uint8_t)'A' : (uint8_t)'B';
-	out[2] = (uint8_t)((paired ? 1u : 0u) | (trailer_read(g->slot).confirmed ? 2u : 0u) |
+	out[2] = (uint8_t)((has_key(g) ? 1u : 0u) | (trailer_read(g->slot).confirmed ? 2u : 0u) |
 	                   (g->link == LINK_TAMPERED ? 4u : 0u) | (g->image.key == KEY_PRODUCTION ? 8u : 0u) |
 	                   (known && get32(p + 8) != 0u ? 16u : 0u));
 	out[3] = (uint8_t)g->link;
@@ -109,7 +113,7 @@ static uint8_t confirm(struct guard *g, const uint8_t *body, uint8_t *out, size_
 	(void)body;
 	(void)out;
 	(void)n;
-	if (g->link != LINK_UNPAIRED) {
+	if (has_key(g)) {
 		return REFUSED_PAIRED;
 	}
 	return guard_confirm(g) ? 0u : (uint8_t)REFUSED_FAULT;
@@ -126,7 +130,7 @@ static uint8_t enter_loader(struct guard *g, const uint8_t *body, uint8_t *out, 
 
 static uint8_t enter_loader_plain(struct guard *g, const uint8_t *body, uint8_t *out, size_t *n)
 {
-	if (g->link == LINK_IDLE || g->link == LINK_READY) {
+	if (has_key(g)) {
 		return REFUSED_PAIRED;
 	}
 	return enter_loader(g, body, out, n);

@@ -921,6 +921,20 @@ static void test_unpaired_board_is_confirmed_by_hand(void **state)
 	assert_int_equal(ask_plain(0x04, NULL, 0).raw[0], 0x84);
 }
 
+/* An open enclosure leaves the board without a key: it is updated as any unpaired one,
+ * and an update is undone unless it is confirmed. */
+static void test_open_enclosure_is_confirmed_by_hand(void **state)
+{
+	(void)state;
+	place_image(good(SLOT_A, 0x01000001u, 3, 1024), 1, true, false);
+	restart_board(HAL_START_POWER);
+	assert_refused(ask_plain(0x04, NULL, 0), 0x04, REFUSED_PAIRED);
+	set_input(HAL_IN_TAMPER, true);
+	assert_int_equal(ask_plain(0x04, NULL, 0).raw[0], 0x84);
+	assert_true(trailer_read(SLOT_A).confirmed);
+	assert_int_equal(board.link, LINK_TAMPERED);
+}
+
 static void test_flash_that_fails(void **state)
 {
 	uint8_t key[32];
@@ -1188,6 +1202,7 @@ int main(void)
 		FRESH(test_loader_unpaired),
 		SESSION(test_first_sealed_frame_confirms),
 		FRESH(test_unpaired_board_is_confirmed_by_hand),
+		SESSION(test_open_enclosure_is_confirmed_by_hand),
 		FRESH(test_flash_that_fails),
 		SESSION(test_starts_that_cannot_be_counted_cost_the_key),
 		FRESH(test_damaged_ring),
