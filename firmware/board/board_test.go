@@ -338,6 +338,108 @@ func TestFlashRollsBack(t *testing.T) {
 	}
 }
 
+// A new Pico's first image was never confirmed. A second one that feeds its watchdog and
+// says nothing must not be the one that starts for ever.
+func TestWayBackToAnImageThatWasNeverConfirmed(t *testing.T) {
+	b := boardtest.New("microbit", 1)
+	b.Try(boardtest.Image("microbit", 'A', 0x01000000, 2048))
+	b.Silent = 0x01000009
+	on(t, b, -1, func(t *testing.T, line Line) {
+		done, err := Flash(t.Context(), line, update(0x01000009, 4096))
+		if !errors.Is(err, ErrNotStarted) || !strings.Contains(err.Error(), "it then starts what ran before") || done.Confirmed {
+			t.Fatalf("%+v %v", done, err)
+		}
+		b.Reset()
+		if i, err := New(line).Info(t.Context()); err != nil || i.Version != 0x01000000 || !i.Confirmed() {
+			t.Errorf("%+v %v", i, err)
+		}
+	})
+}
+
+// Firmware that refuses CONFIRM is updated all the same.
+func TestFlashOfABoardThatDoesNotConfirm(t *testing.T) {
+	b := boardtest.New("microbit", 1)
+	b.Try(boardtest.Image("microbit", 'A', 0x01000000, 2048))
+	on(t, b, -1, func(t *testing.T, line Line) {
+		refused := false
+		b.Lie(func(question byte, raw []byte) []byte {
+			if question == askConfirm && !refused {
+				refused = true
+				return boardtest.Plain(refusedPlain, []byte{askConfirm, byte(Paired)})
+			}
+			return raw
+		})
+		if done, err := Flash(t.Context(), line, update(0x01000001, 4096)); err != nil || !done.Confirmed || !refused {
+			t.Errorf("%+v %v, refused %v", done, err, refused)
+		}
+	})
+}
+
+// What runs is confirmed on the way into the loader and raises the floor: an image below
+// it is refused while nothing has happened yet.
+func TestFlashBelowTheFloorThatIsToCome(t *testing.T) {
+	m := boardtest.Image("microbit", 'A', 0x01000000, 2048)
+	m.Rollback = 3
+	if err := m.Sign(firmware.DevelopmentKey()); err != nil {
+		t.Fatal(err)
+	}
+	b := boardtest.New("microbit", 1)
+	b.Try(m)
+	on(t, b, -1, func(t *testing.T, line Line) {
+		if _, err := Flash(t.Context(), line, update(0x01000001, 4096)); !errors.Is(err, firmware.Older) {
+			t.Error(err)
+		}
+		if i, err := New(line).Info(t.Context()); err != nil || i.Slot != 'A' || i.Confirmed() {
+			t.Errorf("%+v %v", i, err)
+		}
+	})
+}
+
+// The answer to what confirms the image is lost: it is confirmed, and what ran before
+// does not come back.
+func TestLostAnswerToTheConfirmation(t *testing.T) {
+	for name, c := range map[string]struct {
+		key  []byte
+		info bool // whether INFO is answered again
+		says string
+	}{
+		"paired":                {key, false, "whether 1.0.1 in slot B was confirmed is unknown"},
+		"unpaired":              {nil, false, "whether 1.0.1 in slot B was confirmed is unknown"},
+		"paired, and it says":   {key, true, "1.0.1 in slot B runs and is confirmed"},
+		"unpaired, and it says": {nil, true, "1.0.1 in slot B runs and is confirmed"},
+	} {
+		b := paired()
+		b.SetKey(c.key)
+		on(t, b, -1, func(t *testing.T, line Line) {
+			u := update(0x01000001, 4096)
+			u.Key = c.key
+			u.Report = func(step string, _, _ int) {
+				if step != StepConfirm {
+					return
+				}
+				lost := false
+				b.Lie(func(question byte, raw []byte) []byte {
+					lost = lost || question == askConfirm || question == askBeat
+					if lost && !(c.info && question == askInfo) {
+						return nil
+					}
+					return raw
+				})
+			}
+			done, err := Flash(t.Context(), line, u)
+			if !errors.Is(err, ErrSilent) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "it then starts what ran before") ||
+				done.RolledBack || done.Confirmed != c.info {
+				t.Errorf("%s: %+v %v", name, done, err)
+			}
+			b.Lie(nil)
+			b.Reset()
+			if i, err := New(line).Info(t.Context()); err != nil || i.Version != 0x01000001 || !i.Confirmed() {
+				t.Errorf("%s: %+v %v", name, i, err)
+			}
+		})
+	}
+}
+
 // The cable is pulled after every so many bytes; the board always starts
 // something whole, and the next try succeeds.
 func TestCableIsPulledAnywhereInAnUpdate(t *testing.T) {

@@ -59,7 +59,8 @@ type Flashed struct {
 func (u Update) Check(f Found) error {
 	id, floor, production := uint32(0), uint32(0), false
 	if f.Info != nil {
-		id, floor, production = f.Info.Board, f.Info.Floor, f.Info.Production()
+		// What runs is confirmed on the way into the loader, and raises the floor.
+		id, floor, production = f.Info.Board, max(f.Info.Floor, f.Info.Rollback), f.Info.Production()
 	} else {
 		id, floor, production = f.Loader.Board, f.Loader.Floor, f.Loader.Production
 	}
@@ -93,9 +94,9 @@ func (u Update) Check(f Found) error {
 		}
 		return fmt.Errorf("board: the board is a %s, the file is for %s: %w", boardName(id), strings.Join(names, " and "), firmware.OtherBoard)
 	}
-	// The loader never erases the image that runs and is confirmed; a paired board
-	// confirms with the frame that sends it there.
-	if i := f.Info; i != nil && (i.Confirmed() || i.Paired()) {
+	// The loader never erases the image that runs and is confirmed; what runs is
+	// confirmed before it is sent there.
+	if i := f.Info; i != nil {
 		free := byte('A' + 'B' - i.Slot)
 		if !slices.ContainsFunc(u.Images, func(m *firmware.Image) bool { return m.Board.ID == id && m.Slot() == free }) {
 			return fmt.Errorf("board: slot %c is free: %w", free, firmware.OtherSlot)
@@ -139,9 +140,14 @@ func Flash(ctx context.Context, line Line, u Update) (Flashed, error) {
 	done, err = u.throughLoader(ctx, c, done)
 	if err != nil && found.Info != nil && !done.RolledBack {
 		u.Report(StepLeave, 0, 0)
-		switch slot, v, left := c.leaveLoader(ctx); {
+		var after *AfterError
+		switch slot, v, confirmed, left := c.leaveLoader(ctx); {
+		case left == nil && errors.As(err, &after): // rollBack has said it
 		case left != nil:
 			err = &AfterError{err, fmt.Sprintf("the board may be in its loader still (%v): within a minute it starts what ran before, or the new image if that was complete", left)}
+		case slot == done.Slot && v == done.To && confirmed:
+			done.Confirmed = true
+			err = &AfterError{err, stays(done)}
 		case slot == done.Slot && v == done.To:
 			err = &AfterError{err, fmt.Sprintf("the image was complete by then, and %s in slot %c runs: the first heartbeat confirms it, without one the next start goes back; flash it again to be sure", v, slot)}
 		}
@@ -150,24 +156,36 @@ func Flash(ctx context.Context, line Line, u Update) (Flashed, error) {
 }
 
 // leaveLoader has a board that is in its loader start what it holds, also when
-// the context has ended. It returns what runs then.
-func (c *Conn) leaveLoader(ctx context.Context) (slot byte, v firmware.Version, err error) {
+// the context has ended. It returns what runs then, and whether it says of itself that
+// it is confirmed.
+func (c *Conn) leaveLoader(ctx context.Context) (slot byte, v firmware.Version, confirmed bool, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
 	defer cancel()
 	found, err := c.Find(ctx, bootTime)
 	switch {
 	case err != nil:
-		return 0, 0, err
+		return 0, 0, false, err
 	case found.Info != nil:
-		return found.Info.Slot, found.Info.Version, nil
+		return found.Info.Slot, found.Info.Version, found.Info.Confirmed(), nil
 	}
-	return c.Boot(ctx)
+	slot, v, err = c.Boot(ctx)
+	return slot, v, false, err
 }
 
-// enterLoader restarts an application into its loader.
+// enterLoader restarts an application into its loader. What answers is confirmed first,
+// by the session or by hand: of two images that never were, the loader starts the newer
+// one for ever, and a new image that says nothing would leave no way back.
 func (c *Conn) enterLoader(ctx context.Context, i Info, key []byte) error {
-	if i.Paired() {
+	switch {
+	case i.Paired():
 		if _, _, err := c.Hello(ctx, key); err != nil {
+			return err
+		}
+	case !i.Confirmed():
+		// Older firmware refuses it while its enclosure is open. A refusal is a reason for
+		// an update, not against it.
+		var refused *Refused
+		if err := c.Confirm(ctx); err != nil && !errors.As(err, &refused) {
 			return err
 		}
 	}
@@ -219,12 +237,12 @@ func (u Update) throughLoader(ctx context.Context, c *Conn, done Flashed) (Flash
 	if slot != done.Slot || v != done.To {
 		return done, fmt.Errorf("board: it starts %c %s instead of %c %s: %w", slot, v, done.Slot, done.To, ErrNotStarted)
 	}
-	if err := u.started(ctx, c, &done); err != nil {
+	if asked, err := u.started(ctx, c, &done); err != nil {
 		if ctx.Err() != nil {
 			return done, err
 		}
 		u.Report(StepRollback, 0, 0)
-		return done, c.rollBack(ctx, &done, err)
+		return done, c.rollBack(ctx, &done, asked, err)
 	}
 	return done, nil
 }
@@ -254,18 +272,19 @@ func (u Update) imageFor(to LoaderInfo) (*firmware.Image, error) {
 }
 
 // started waits for the new application, checks that it is the one that was
-// sent, and has it confirmed.
-func (u Update) started(ctx context.Context, c *Conn, done *Flashed) error {
+// sent, and has it confirmed. Once it was asked to, it may be although err says that no
+// answer came.
+func (u Update) started(ctx context.Context, c *Conn, done *Flashed) (asked bool, err error) {
 	found, err := c.find(ctx, bootTime)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNotStarted, err)
+		return false, fmt.Errorf("%w: %w", ErrNotStarted, err)
 	}
 	if found.Info == nil {
-		return fmt.Errorf("board: it is in its loader again: %w", ErrNotStarted)
+		return false, fmt.Errorf("board: it is in its loader again: %w", ErrNotStarted)
 	}
 	i := *found.Info
 	if i.Slot != done.Slot || i.Version != done.To {
-		return fmt.Errorf("board: %c %s runs instead of %c %s: %w", i.Slot, i.Version, done.Slot, done.To, ErrNotStarted)
+		return false, fmt.Errorf("board: %c %s runs instead of %c %s: %w", i.Slot, i.Version, done.Slot, done.To, ErrNotStarted)
 	}
 	u.Report(StepConfirm, 0, 0)
 	switch {
@@ -275,26 +294,33 @@ func (u Update) started(ctx context.Context, c *Conn, done *Flashed) error {
 		_, _, err = c.hello(ctx, u.Key)
 	default:
 		done.Pending = !i.Confirmed()
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return true, err
 	}
 	if i, err = c.info(ctx, tries); err != nil {
-		return err
+		return true, err
 	}
 	if !i.Confirmed() {
-		return fmt.Errorf("board: it does not confirm the image: %w", ErrLies)
+		return true, fmt.Errorf("board: it does not confirm the image: %w", ErrLies)
 	}
 	done.Confirmed = true
-	return nil
+	return true, nil
+}
+
+// stays tells of a new image that was confirmed although the update failed.
+func stays(done Flashed) string {
+	return fmt.Sprintf("%s in slot %c runs and is confirmed: it stays; flash it again to be sure", done.To, done.Slot)
 }
 
 // rollBack brings back what ran before: the loader starts the confirmed image
-// when the new one was tried once. It returns why it was needed.
-func (c *Conn) rollBack(ctx context.Context, done *Flashed, why error) error {
+// when the new one was tried once. It returns why it was needed. An image that was asked
+// to confirm itself may have done so, and stays then.
+func (c *Conn) rollBack(ctx context.Context, done *Flashed, asked bool, why error) error {
+	runs := func(f Found) bool { return f.Info != nil && f.Info.Slot == done.Slot && f.Info.Version == done.To }
 	found, err := c.find(ctx, bootTime)
-	if err == nil && found.Info != nil && found.Info.Slot == done.Slot && found.Info.Version == done.To {
+	if err == nil && runs(found) && !found.Info.Confirmed() {
 		// The new image runs and is not good: send it away.
 		if c.session != nil {
 			_, err = c.sealed(ctx, askSealedLoader, nil, patience, 1)
@@ -311,8 +337,14 @@ func (c *Conn) rollBack(ctx context.Context, done *Flashed, why error) error {
 			found, err = c.find(ctx, bootTime)
 		}
 	}
-	if err != nil || found.Info == nil || found.Info.Slot == done.Slot && found.Info.Version == done.To {
-		return fmt.Errorf("%w; switch the board off and on: it then starts what ran before", why)
+	switch {
+	case err == nil && runs(found) && found.Info.Confirmed():
+		done.Confirmed = true
+		return &AfterError{why, stays(*done)}
+	case (err != nil || found.Info == nil || runs(found)) && asked:
+		return &AfterError{why, fmt.Sprintf("whether %s in slot %c was confirmed is unknown: switch the board off and on, and it starts that if it was, and what ran before if not", done.To, done.Slot)}
+	case err != nil || found.Info == nil || runs(found):
+		return &AfterError{why, "switch the board off and on: it then starts what ran before"}
 	}
 	done.RolledBack = true
 	return fmt.Errorf("%w; version %s runs again", why, found.Info.Version)

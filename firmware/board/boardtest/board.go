@@ -69,6 +69,8 @@ type Board struct {
 	// Hang makes images of this version start and do nothing; the watchdog
 	// resets the board after a second.
 	Hang firmware.Version
+	// Silent makes images of this version feed the watchdog and answer nothing.
+	Silent firmware.Version
 	// Mute makes images of this version run without ever confirming.
 	Mute firmware.Version
 	// Production is a production loader's.
@@ -115,6 +117,15 @@ func (b *Board) Install(m *firmware.Image) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.slots[m.Slot()-'A'] = &image{m: m, sequence: b.highest() + 1, tried: true, confirmed: true}
+	b.boot()
+}
+
+// Try puts an image into its slot and starts it, never confirmed: what the UF2 of a new
+// Pico does.
+func (b *Board) Try(m *firmware.Image) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.slots[m.Slot()-'A'] = &image{m: m, sequence: b.highest() + 1}
 	b.boot()
 }
 
@@ -249,15 +260,11 @@ func (b *Board) open() bool {
 	return is
 }
 
-// boot takes an image by section 4, or stays in the loader.
-func (b *Board) boot() bool {
-	b.session, b.challenge, b.application, b.shuts, b.wasOpen = nil, nil, false, time.Time{}, false
-	b.starts++
+// first is the slot that starts, by section 3; -1 for none.
+func (b *Board) first() int {
 	best := -1
 	rank := func(s *image) (r uint32) {
 		switch {
-		case s == nil:
-			return 0
 		case !s.tried && !s.confirmed:
 			return 3<<28 + s.sequence
 		case s.confirmed:
@@ -270,6 +277,14 @@ func (b *Board) boot() bool {
 			best = i
 		}
 	}
+	return best
+}
+
+// boot starts an image, or stays in the loader.
+func (b *Board) boot() bool {
+	b.session, b.challenge, b.application, b.shuts, b.wasOpen = nil, nil, false, time.Time{}, false
+	b.starts++
+	best := b.first()
 	if best < 0 {
 		return false
 	}
@@ -293,6 +308,9 @@ func (b *Board) target() int {
 		if s != nil && s.confirmed && (newest < 0 || s.sequence > b.slots[newest].sequence) {
 			newest = i
 		}
+	}
+	if newest < 0 {
+		newest = b.first()
 	}
 	if newest < 0 {
 		return 0
@@ -378,7 +396,7 @@ var le = binary.LittleEndian
 // frame answers one.
 func (b *Board) frame(line net.Conn, raw []byte) error {
 	b.mu.Lock()
-	if b.lose != nil && b.lose(raw[0]) {
+	if b.lose != nil && b.lose(raw[0]) || b.Silent != 0 && b.slots[b.running].m.Version == b.Silent {
 		b.mu.Unlock()
 		return nil
 	}
