@@ -1,5 +1,20 @@
 #include "boot.h"
 #include "hal.h"
+#include "limits.h"
+
+/* Whether the service button is held: a glitch would keep the door out of service for
+ * RECOVERY_MS. */
+static bool held(void)
+{
+	const uint32_t from = hal_now();
+	bool is = (hal_inputs() & HAL_IN_SERVICE) != 0u;
+
+	while (is && hal_now() - from < DEBOUNCE_MS) {
+		hal_sleep(1);
+		is = (hal_inputs() & HAL_IN_SERVICE) != 0u;
+	}
+	return is;
+}
 
 _Noreturn void boot(void)
 {
@@ -10,7 +25,7 @@ _Noreturn void boot(void)
 
 	const enum hal_start why = hal_started();
 
-	if (why != HAL_START_LOADER && (hal_inputs() & HAL_IN_SERVICE) == 0u) {
+	if (why != HAL_START_LOADER && !held()) {
 		s = boot_select(why == HAL_START_WATCHDOG || why == HAL_START_FAULT);
 	}
 	if (s == NO_SLOT) {

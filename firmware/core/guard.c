@@ -446,6 +446,20 @@ bool guard_confirm(struct guard *g)
 	return true;
 }
 
+/* The inputs at a start. The tamper switch erases the key, so it must stay open for as
+ * long as in service: a wire that is struck while the power rises is no opened enclosure. */
+static uint8_t first_inputs(void)
+{
+	const uint32_t from = hal_now();
+	uint8_t in = hal_inputs();
+
+	while ((in & HAL_IN_TAMPER) != 0u && hal_now() - from < DEBOUNCE_MS) {
+		hal_sleep(1);
+		in = hal_inputs();
+	}
+	return in;
+}
+
 void guard_start(struct guard *g, enum slot running)
 {
 	memset(g, 0, sizeof *g);
@@ -462,7 +476,7 @@ void guard_start(struct guard *g, enum slot running)
 	events_open(&g->events, starts + 1u);
 	note(g, EVENT_START, hal_started() == HAL_START_LOADER ? HAL_START_RESTART : hal_started());
 
-	g->input.stable = hal_inputs();
+	g->input.stable = first_inputs();
 	g->door = (g->input.stable & HAL_IN_DOOR) != 0u ? DOOR_OPEN : DOOR_CLOSED;
 	g->left.held = g->door == DOOR_OPEN ? HELD_MS : 0u;
 	g->link = pairing_read(g->session.pairing) ? LINK_IDLE : LINK_UNPAIRED;

@@ -126,6 +126,22 @@ static void test_of_two_tried_the_one_that_crashes_is_left(void **state)
 	}
 }
 
+static void glitch_ends(uint32_t ms)
+{
+	(void)ms;
+	host.inputs = 0;
+}
+
+/* A service button that is struck is not held. */
+static void test_glitch_is_no_service_button(void **state)
+{
+	(void)state;
+	place(SLOT_A, V(1), 1, CONFIRMED);
+	host.inputs = HAL_IN_SERVICE;
+	host.sleep = glitch_ends;
+	assert_int_equal(started_by(HAL_START_POWER), SLOT_A);
+}
+
 /* A confirmed image is started after a crash too, and no other is blamed. */
 static void test_crash_of_a_confirmed_image(void **state)
 {
@@ -953,6 +969,7 @@ int main(void)
 		cmocka_unit_test_setup(test_new_image_is_tried_once, fresh),
 		cmocka_unit_test_setup(test_of_two_tried_the_one_that_crashes_is_left, fresh),
 		cmocka_unit_test_setup(test_crash_of_a_confirmed_image, fresh),
+		cmocka_unit_test_setup(test_glitch_is_no_service_button, fresh),
 		cmocka_unit_test_setup(test_trial_that_cannot_be_marked_is_not_made, fresh),
 		cmocka_unit_test_setup(test_torn_words_fall_to_the_careful_side, fresh),
 		cmocka_unit_test_setup(test_refused_before_flash_is_touched, fresh),

@@ -444,6 +444,25 @@ static void test_tamper_while_off(void **state)
 	assert_false(pairing_read(key));
 }
 
+static void glitch_ends(uint32_t ms)
+{
+	(void)ms;
+	host.inputs = 0;
+}
+
+/* A wire that is struck while the power rises. */
+static void test_glitch_at_the_start_is_no_tamper(void **state)
+{
+	uint8_t key[32];
+
+	(void)state;
+	host.inputs |= HAL_IN_TAMPER;
+	host.sleep = glitch_ends;
+	restart_board(HAL_START_POWER);
+	assert_int_equal(board.link, LINK_IDLE);
+	assert_true(pairing_read(key));
+}
+
 /* What is left of a key goes at the next start, and the ring says so. */
 static void test_torn_key_goes_at_the_start(void **state)
 {
@@ -750,7 +769,7 @@ static void test_info(void **state)
 	/* a production image under a loader that says nothing of itself */
 	place_image((struct recipe){ SEED_PRODUCTION, KEY_PRODUCTION, BOARD_ID, BOARD_SLOT_B, 5, 6, 1024 }, 2, true, false);
 	put32(host.flash + BOARD_LOADER_INFO, 0);
-	guard_start(&board, SLOT_B);
+	start_guard(&board, SLOT_B);
 	a = ask_plain(0x01, NULL, 0);
 	assert_int_equal(a.raw[2], 'B');
 	assert_int_equal(a.raw[3], 1 | 8);
@@ -1178,6 +1197,7 @@ int main(void)
 		SESSION(test_service_button_wipes),
 		SESSION(test_tamper_wipes_and_shuts),
 		SESSION(test_tamper_while_off),
+		SESSION(test_glitch_at_the_start_is_no_tamper),
 		SESSION(test_torn_key_goes_at_the_start),
 		SESSION(test_short_glitch_is_no_tamper),
 		SESSION(test_chatter_hides_no_other_input),

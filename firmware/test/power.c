@@ -193,7 +193,7 @@ static void never_none(void)
 	assert_true(counter_read(COUNTER_FLOOR) == 0u || confirmed);
 	/* And the application of the next start completes what was begun. */
 	if (confirmed) {
-		guard_start(&again, SLOT_B);
+		start_guard(&again, SLOT_B);
 		assert_true(guard_confirm(&again));
 		assert_int_equal(counter_read(COUNTER_FLOOR), 1);
 		assert_int_equal(started(), NEW);
@@ -206,7 +206,7 @@ static void test_confirm(void **state)
 	host_reset();
 	place_image(good(SLOT_A, OLD, 0, 1024), 1, true, true);
 	place_image(good(SLOT_B, NEW, 1, 1024), 2, true, false);
-	guard_start(&board, SLOT_B);
+	start_guard(&board, SLOT_B);
 	watch(never_none);
 	assert_true(guard_confirm(&board));
 	end("confirm", 12);
@@ -218,7 +218,7 @@ static void test_confirm(void **state)
 static void confirms_again(void)
 {
 	assert_int_equal(started(), NEW);
-	guard_start(&again, SLOT_A);
+	start_guard(&again, SLOT_A);
 	assert_true(guard_confirm(&again));
 	assert_false(again.state_failed);
 	assert_true(trailer_read(SLOT_A).confirmed);
@@ -230,7 +230,7 @@ static void test_first_confirm(void **state)
 	(void)state;
 	host_reset();
 	place_image(good(SLOT_A, NEW, 1, 1024), 1, true, false);
-	guard_start(&board, SLOT_A);
+	start_guard(&board, SLOT_A);
 	host.operations = 0;
 	watch(confirms_again);
 	assert_true(guard_confirm(&board));
@@ -355,7 +355,7 @@ static void test_events(void **state)
 static void starts_again(void)
 {
 	assert_int_equal(started(), OLD);
-	guard_start(&board, SLOT_A);
+	start_guard(&board, SLOT_A);
 	assert_false(board.state_failed);
 	assert_int_equal(host.outputs, 0);
 	/* The nonce's counter never stands where it stood. */
@@ -371,7 +371,7 @@ static void test_start(void **state)
 		counting = counter_read(COUNTER_STARTS);
 		watch(starts_again);
 		host.operations = 0;
-		guard_start(&board, SLOT_A);
+		start_guard(&board, SLOT_A);
 		host.operation = NULL;
 		assert_int_equal(host.violations, 0);
 	}
@@ -386,7 +386,7 @@ static void test_heartbeat_confirms(void **state)
 	start_board();
 	pair_board();
 	place_image(good(SLOT_B, NEW, 1, 1024), 2, true, false);
-	guard_start(&board, SLOT_B);
+	start_guard(&board, SLOT_B);
 	open_session();
 	host.operations = 0;
 	watch(never_none);
@@ -404,7 +404,7 @@ static void this_key_or_none(void)
 
 	host.outputs = 0;
 	assert_int_equal(started(), OLD);
-	guard_start(&again, SLOT_A);
+	start_guard(&again, SLOT_A);
 	assert_int_equal(host.outputs, 0);
 	assert_false(again.state_failed);
 	assert_false(again.events.failed);
@@ -437,7 +437,7 @@ static void test_pair_by_the_wire(void **state)
 	watch(this_key_or_none);
 	assert_int_equal(ask_plain(0x03, peer.key, 32).raw[0], 0x83);
 	end("pair by the wire", 40);
-	guard_start(&again, SLOT_A);
+	start_guard(&again, SLOT_A);
 	assert_int_equal(again.link, LINK_IDLE);
 }
 
@@ -469,7 +469,7 @@ static void test_wipe_by_everything(void **state)
 		}
 		end(names[how], 15);
 		host.inputs = 0;
-		guard_start(&again, SLOT_A);
+		start_guard(&again, SLOT_A);
 		assert_int_equal(again.link, LINK_UNPAIRED);
 	}
 }

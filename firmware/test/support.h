@@ -79,6 +79,9 @@ struct peer {
 };
 extern struct peer peer;
 
+/* guard_start, with a clock that runs while it looks at its inputs and stands again behind it. */
+void start_guard(struct guard *g, enum slot running);
+
 /* A board with an image in slot A, running; press and pair; open a session. */
 void start_board(void);
 void restart_board(enum hal_start why);

@@ -46,7 +46,7 @@
 
 #define IO_CTRL(n) REG(0x40014004u + 8u * (n))
 #define PAD(n) REG(0x4001C004u + 4u * (n))
-#define PAD_IN_PULL_UP 0x48u   /* input enable, pull-up */
+#define PAD_IN_PULL_UP 0x4Au    /* input enable, pull-up, Schmitt trigger: wires of the field */
 #define PAD_OUT_PULL_DOWN 0x54u /* input enable, pull-down, 4 mA */
 #define FUNCTION_UART 2u
 #define FUNCTION_SIO 5u
