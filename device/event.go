@@ -22,6 +22,8 @@ type Event struct {
 	Outcome  string
 	Reasons  []Reason
 	Detail   string
+	Phone    string // of phone-paired: its id
+	Code     string // and that of the invitation
 }
 
 // eventBuffer is how many events a slow subscriber may be behind; then it

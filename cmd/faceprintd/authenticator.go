@@ -224,7 +224,7 @@ func (b *backend) Events(ctx context.Context) <-chan client.Event {
 func wireEvent(e device.Event) client.Event {
 	w := client.Event{
 		Seq: e.Seq, At: e.At, Kind: e.Kind, Step: string(e.Step), Done: e.Done, Of: e.Of, Coverage: e.Coverage, Hint: e.Hint,
-		User: string(e.User), Outcome: e.Outcome, Detail: e.Detail,
+		User: string(e.User), Outcome: e.Outcome, Detail: e.Detail, Phone: e.Phone, Code: e.Code,
 	}
 	for _, r := range e.Reasons {
 		w.Reasons = append(w.Reasons, string(r))

@@ -242,7 +242,7 @@ func unmeasured(d client.Decision) client.Decision {
 }
 
 func (d phoneDevice) Announce(e client.Event) {
-	d.device.Announce(device.Event{Kind: e.Kind, User: store.UserID(e.User), Detail: e.Detail})
+	d.device.Announce(device.Event{Kind: e.Kind, User: store.UserID(e.User), Detail: e.Detail, Phone: e.Phone, Code: e.Code})
 }
 
 func (d phoneDevice) CheckPairing(grant string) (string, error) {
@@ -320,7 +320,7 @@ func (k kioskPhones) Begin(ctx context.Context, user, phone, nonce string) (clie
 	}))
 }
 
-func (k kioskPhones) Withdraw(id string)            { k.phones.Withdraw(id) }
+func (k kioskPhones) Withdraw(id string)            { k.phones.Retract(id, api.RoleKiosk.String()) }
 func (k kioskPhones) Of(user string) []client.Phone { return k.phones.Of(user) }
 func (k kioskPhones) Revoke(id string) (client.Phone, error) {
 	return k.phones.Revoke(id, api.RoleKiosk.String())

@@ -26,7 +26,7 @@ type page struct {
 	permit time.Time     // until when it may enrol and look at the technician's view
 	agreed consent       // to be enrolled, by who is there; the zero one: nobody did
 	code   func()        // withdraws the code for a phone that is shown; nil: none is
-	codeOf string        // whose phone it is for; they may have left
+	codeID string        // the code's; its person may have left
 	doubt  *doubt        // about a phone that was paired with it; nil: there is none
 	knocks chan struct{} // has a token when a phone knocked
 	door   *knock        // that was not opened yet
@@ -101,11 +101,11 @@ func (p *page) unknock(k *knock) bool {
 
 // showing notes that a code for a phone of whoever is recognised is shown, and
 // how it is withdrawn. Where nobody is recognised any more that is at once.
-func (p *page) showing(withdraw func()) bool {
+func (p *page) showing(id string, withdraw func()) bool {
 	p.mu.Lock()
 	there := p.person.User != "" && p.ctx.Err() == nil
 	if there {
-		p.code, withdraw, p.codeOf = withdraw, p.code, p.person.User
+		p.code, withdraw, p.codeID = withdraw, p.code, id
 	}
 	p.mu.Unlock()
 	if withdraw != nil {
@@ -118,7 +118,7 @@ func (p *page) showing(withdraw func()) bool {
 func (p *page) hide() bool {
 	p.mu.Lock()
 	withdraw := p.code
-	p.code, p.codeOf = nil, ""
+	p.code, p.codeID = nil, ""
 	p.mu.Unlock()
 	if withdraw == nil {
 		return false
@@ -153,11 +153,16 @@ func (p *page) orphaned() bool {
 	return p.code != nil && p.person.User == ""
 }
 
-// shownTo tells whether the code that is shown is for this person's phone.
-func (p *page) shownTo(user string) bool {
+// took tells whether it is the code that is shown which a phone took, and whether
+// its person was not seen when it did. The code is shown no more then.
+func (p *page) took(code string) (shown, unseen bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.code != nil && p.codeOf == user
+	if p.code == nil || code == "" || p.codeID != code {
+		return false, false
+	}
+	p.code, p.codeID = nil, ""
+	return true, p.person.User == ""
 }
 
 // holds tells whether anything is noted of who is there.

@@ -2,6 +2,7 @@ package kiosk
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -16,7 +17,8 @@ type Phones interface {
 	// Invite makes a code for one phone of the person whose grant it is, with
 	// the rights that they chose; the fewest where they chose none.
 	Invite(ctx context.Context, user, grant string, rights []string) (client.Invited, error)
-	// Withdraw ends a code before its time.
+	// Withdraw ends a code before its time, and the pairing of a phone that took
+	// it and of which no event was heard yet.
 	Withdraw(id string)
 	// Of lists a person's phones, the revoked ones too.
 	Of(user string) []client.Phone
@@ -94,7 +96,7 @@ func (s *Server) pair(ctx context.Context, p *page, in forPhone) (pairing, error
 	if err != nil {
 		return pairing{}, err
 	}
-	if !p.showing(func() { s.opts.Phones.Withdraw(code.ID) }) {
+	if !p.showing(code.ID, func() { s.opts.Phones.Withdraw(code.ID) }) {
 		return pairing{}, errSignedOut // they left meanwhile
 	}
 	return pairing{out, &shownCode{code.QR, code.Text, code.Key, code.Expires}}, nil
@@ -129,19 +131,13 @@ func (s *Server) confirm(ctx context.Context, p *page, _ none) (outcome, error) 
 	return s.decided(ctx, p, "", decision, err)
 }
 
-// revokeLast ends the pairing of the person's phone that was paired here last.
-func (s *Server) revokeLast(user string) {
-	var last client.Phone
-	for _, x := range s.opts.Phones.Of(user) {
-		if x.User == user && x.Revoked == nil && x.By == "kiosk" && !x.Paired.Before(last.Paired) {
-			last = x
-		}
-	}
-	if last.ID == "" {
-		return
-	}
-	if _, err := s.opts.Phones.Revoke(last.ID); err != nil {
-		s.log.Error("a phone that nobody stands by is still paired", "phone", last.ID, "err", err)
+// revoke ends the pairing of a phone that nobody stands by. One that is gone, with
+// its person, is no matter.
+func (s *Server) revoke(id string) {
+	_, err := s.opts.Phones.Revoke(id)
+	var p interface{ GetStatus() int }
+	if err != nil && !(errors.As(err, &p) && p.GetStatus() == http.StatusNotFound) {
+		s.log.Error("a phone that nobody stands by is still paired", "phone", id, "err", err)
 	}
 }
 
@@ -198,17 +194,19 @@ func (s *Server) revokePhone(ctx context.Context, p *page, in whichPhone) ([]own
 }
 
 // pairedEvent is what the page is told of a phone that was paired: its name
-// only to its own person, to others that it happened.
-func (p *page) pairedEvent(e client.Event, now time.Time) client.Event {
+// only to its own person, to others that it happened; and whether it took the code
+// that is shown while its person was not seen.
+func (p *page) pairedEvent(e client.Event, now time.Time) (told client.Event, unseen bool) {
 	e.Outcome = "somebody"
-	if who, ok := p.signedIn(now); ok && who.User == e.User || p.shownTo(e.User) {
+	shown, unseen := p.took(e.Code)
+	if who, ok := p.signedIn(now); ok && who.User == e.User || shown {
 		e.Outcome = "own"
 		p.hide()
 	} else {
 		e.Detail = ""
 	}
-	e.User = ""
-	return e
+	e.User, e.Phone, e.Code = "", "", ""
+	return e, unseen
 }
 
 // knock is a paired phone that asks to have its person signed in on the page.

@@ -286,20 +286,24 @@ func TestACodeAloneOutlivesWhoLeft(t *testing.T) {
 	for name, after := range map[string]struct {
 		events []client.Event
 		told   []string
-		stays  bool // the code
+		over   bool // the code is withdrawn, and the phone that took it with it
 	}{
 		"they hold up a phone": {[]client.Event{
 			{Kind: "presence", Outcome: "left"},
-			{Kind: "phone-paired", User: "u2"},
-			{Kind: "phone-paired", User: "u1", Detail: "a name"},
+			{Kind: "phone-paired", User: "u2", Code: "c2", Phone: "p2"},
+			{Kind: "phone-paired", User: "u1", Code: "c1", Phone: "p1", Detail: "a name"},
 		}, []string{"presence left", "phone-paired somebody", "phone-paired own a name look-again"}, false},
-		"they are not seen, after a finger": {[]client.Event{{Kind: "presence", Outcome: "nobody"}}, []string{"presence left"}, true},
+		"they have another code": {[]client.Event{
+			{Kind: "presence", Outcome: "left"},
+			{Kind: "phone-paired", User: "u1", Code: "an admin's", Phone: "p3", Detail: "a name"},
+		}, []string{"presence left", "phone-paired somebody"}, false},
+		"they are not seen, after a finger": {[]client.Event{{Kind: "presence", Outcome: "nobody"}}, []string{"presence left"}, false},
 		"somebody steps up": {
-			[]client.Event{{Kind: "presence", Outcome: "left"}, {Kind: "presence", Outcome: "came"}, {Kind: "phone-paired", User: "u1", Detail: "a name"}},
+			[]client.Event{{Kind: "presence", Outcome: "left"}, {Kind: "presence", Outcome: "came"}, {Kind: "phone-paired", User: "u1", Code: "c1", Phone: "p1", Detail: "a name"}},
 			[]string{"presence left", "signed-out", "presence came", "phone-paired somebody"},
-			false,
+			true,
 		},
-		"somebody else is there": {[]client.Event{{Kind: "presence", Outcome: "left", Detail: device.Replaced}}, []string{"signed-out", "presence left"}, false},
+		"somebody else is there": {[]client.Event{{Kind: "presence", Outcome: "left", Detail: device.Replaced}}, []string{"signed-out", "presence left"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &pockets{confirm: client.Decision{Outcome: client.Granted, Grant: "for pairing"}}
@@ -326,7 +330,7 @@ func TestACodeAloneOutlivesWhoLeft(t *testing.T) {
 			if !slices.Equal(told, after.told) {
 				t.Errorf("the page was told %q, want %q", told, after.told)
 			}
-			if gone := p.gone(); after.stays != (len(gone) == 0) {
+			if gone := p.gone(); after.over != slices.Equal(gone, []string{"c1"}) {
 				t.Errorf("withdrawn %v", gone)
 			}
 			for _, path := range []string{"GET /history", "GET /phones", "POST /phones", "PUT /own-pin", "POST /forget"} {
@@ -462,14 +466,14 @@ func TestAPhonePairedUnseenWantsItsPerson(t *testing.T) {
 					t.Fatal(err)
 				}
 				f.events <- client.Event{Kind: "presence", Outcome: "left"}
-				f.events <- client.Event{Kind: "phone-paired", User: "u1", Detail: "a name"}
+				f.events <- client.Event{Kind: "phone-paired", User: "u1", Code: "c1", Phone: "p9", Detail: "a name"} // which is not in the list: it went
 				synctest.Wait()
 				if _, err := s.hide(ctx, x, none{}); err != nil || len(p.over()) != 0 { // its screen ends
 					t.Errorf("%v, revoked %v", err, p.over())
 				}
 				tt.then(s, x, p)
 				synctest.Wait()
-				want := []string{"p1"}
+				want := []string{"p9"} // and none that they had
 				if tt.kept {
 					want = nil
 				}
@@ -506,7 +510,7 @@ func TestNoCodeForWhoLeftMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.signOut()
-	if x.showing(func() { p.Withdraw("late") }) || !slices.Equal(p.gone(), []string{"late"}) {
+	if x.showing("late", func() { p.Withdraw("late") }) || !slices.Equal(p.gone(), []string{"late"}) {
 		t.Errorf("withdrawn %v", p.gone())
 	}
 }

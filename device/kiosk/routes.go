@@ -189,10 +189,10 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 			case next.Kind == "forgotten" && p.is(next.User):
 				p.leave() // what they did themselves, the page shows as they did it
 			case next.Kind == "phone-paired":
-				user := next.User
-				unseen := p.orphaned() && p.shownTo(user)
-				if next = p.pairedEvent(next, s.opts.Now()); unseen {
-					p.doubts(&doubt{user, func() { s.revokeLast(user) }})
+				user, phone := next.User, next.Phone
+				var unseen bool
+				if next, unseen = p.pairedEvent(next, s.opts.Now()); unseen {
+					p.doubts(&doubt{user, func() { s.revoke(phone) }})
 					away.Reset(doubtFor)
 					next.Hint = hintLookAgain
 				}

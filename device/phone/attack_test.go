@@ -823,6 +823,76 @@ func TestKioskNeedsThePersonsGrant(t *testing.T) {
 	}
 }
 
+// Whose code the kiosk's page withdrew has no phone of it, though the phone was
+// quicker: nobody looked at who held it.
+func TestARetractedCodePairsNothing(t *testing.T) {
+	for name, at := range map[string]struct{ before, during, after func(b *bench, code string) }{
+		"before the phone took it":   {before: func(b *bench, code string) { b.Retract(code, "kiosk") }},
+		"before the phone was kept":  {during: func(b *bench, code string) { b.Retract(code, "kiosk") }},
+		"after the phone was kept":   {after: func(b *bench, code string) { b.Retract(code, "kiosk") }},
+		"in the code's last moment":  {after: func(b *bench, code string) { b.clock.add(inviteLife - 1); b.Retract(code, "kiosk") }},
+		"with another code":          {after: func(b *bench, _ string) { b.Retract("another", "kiosk") }},
+		"by who heard of the phone":  {after: func(b *bench, code string) { b.Withdraw(code) }},
+		"by who waits for its event": {during: func(b *bench, code string) { b.Withdraw(code) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := serve(t, newMemory("alice"), Options{Limits: many})
+			b.device.grants = map[string]string{"good": "alice"}
+			_, real := b.pair(t, wire.Invite{User: "alice"})
+			b.clock.add(time.Second) // which is older
+			invited, err := b.Invite(t.Context(), wire.Invite{User: "alice", Grant: "good"}, "kiosk", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			inv, err := client.ParseInvitation(invited.Text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if at.before != nil {
+				at.before(b, invited.ID)
+			}
+			if at.during != nil {
+				b.vault.during = func(kind string) {
+					if kind == "phone-pair" {
+						at.during(b, invited.ID)
+					}
+				}
+			}
+			i, err := client.NewIdentity("")
+			if err != nil {
+				t.Fatal(err)
+			}
+			paired := i.Pair(t.Context(), inv, "A phone", "test") == nil
+			if at.after != nil {
+				at.after(b, invited.ID)
+			}
+			kept := strings.HasPrefix(name, "by ") || name == "with another code"
+			if want := kept || at.after != nil; paired != want {
+				t.Errorf("paired %v, want %v", paired, want)
+			}
+			phones := b.Of("alice")
+			if at.before != nil {
+				if len(phones) != 1 {
+					t.Errorf("%+v", phones)
+				}
+				return
+			}
+			if len(phones) != 2 || (phones[1].Revoked == nil) != kept {
+				t.Fatalf("kept %v, want %v: %+v", len(phones) == 2 && phones[1].Revoked == nil, kept, phones)
+			}
+			if last := b.vault.entries[len(b.vault.entries)-1]; !kept && (last.Kind != "phone-revoke" || !slices.Equal(last.Reasons, []string{"by:kiosk"})) {
+				t.Errorf("the audit says last %+v", last)
+			}
+			if e := b.device.told[1]; e.Kind != "phone-paired" || e.Phone != phones[1].ID || e.Code != invited.ID {
+				t.Errorf("told %+v", e)
+			}
+			if _, err := real.Me(t.Context()); err != nil {
+				t.Errorf("her other phone: %v", err)
+			}
+		})
+	}
+}
+
 // A connection that says nothing, or speaks something else, costs nothing but
 // its place, and is not an error of ours.
 func TestStrangersOnTheWire(t *testing.T) {

@@ -26,12 +26,19 @@ type invite struct {
 	record Record    // what the phone will be, but for what it says itself
 	from   time.Time // by the monotonic clock: setting the wall clock back gives no more time
 	tries  int       // wrong ones
+
+	// Once it is used up:
+	name      string
+	used      time.Time // by the monotonic clock
+	phone     string    // that was paired with it; empty until that is kept
+	retracted bool
 }
 
-// invites that are open, newest last.
+// invites, the newest last of each kind.
 type invites struct {
 	mu   sync.Mutex
 	open []*invite
+	used []*invite // in the last inviteLife
 }
 
 // add opens one; the oldest gives way where there are too many.
@@ -56,7 +63,7 @@ func (s *invites) use(now time.Time, name string, fits func(client.Secret) bool)
 		over := now.Sub(i.from) >= inviteLife
 		if !over && subtle.ConstantTimeCompare([]byte(i.secret.Name()), []byte(name)) == 1 {
 			if fits(i.secret) {
-				found = i
+				found, i.name, i.used = i, name, now
 				return true
 			}
 			i.tries++
@@ -67,7 +74,34 @@ func (s *invites) use(now time.Time, name string, fits func(client.Secret) bool)
 		}
 		return over
 	})
+	s.used = slices.DeleteFunc(s.used, func(i *invite) bool { return now.Sub(i.used) >= inviteLife })
+	if found != nil {
+		s.used = append(s.used, found)
+	}
 	return found
+}
+
+// kept notes the phone that was paired with an invitation, and tells whether that
+// was retracted meanwhile.
+func (s *invites) kept(i *invite, phone string) (retracted bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i.phone = phone
+	return i.retracted
+}
+
+// retract returns the phone that was paired with the used invitation of that name.
+// Of one that is not kept yet kept tells.
+func (s *invites) retract(name string) (phone string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, i := range s.used {
+		if i.name == name {
+			i.retracted = true
+			return i.phone
+		}
+	}
+	return ""
 }
 
 // Invite makes a code for one phone of the person. by says who asked: admin or
@@ -115,6 +149,20 @@ func (p *Phones) Invite(_ context.Context, in wire.Invite, by, asker string) (wi
 func (p *Phones) Withdraw(id string) {
 	if i := p.invites.use(p.tick(), id, func(client.Secret) bool { return true }); i != nil {
 		clear(i.secret[:])
+	}
+}
+
+// Retract is Withdraw of somebody who has heard of no phone that was paired with
+// the code: one that just was, or is just being, is revoked. Nobody looked at who
+// held it. by says who did, for the audit.
+func (p *Phones) Retract(id, by string) {
+	p.Withdraw(id) // which uses it up, so that it is open no more
+	phone := p.invites.retract(id)
+	if phone == "" {
+		return
+	}
+	if _, err := p.Revoke(phone, by); err != nil {
+		p.log.Error("a phone whose code was withdrawn is still paired", "phone", phone, "err", err)
 	}
 }
 
@@ -242,7 +290,13 @@ func (p *Phones) pair(r *http.Request, body []byte, in client.PairRequest) (clie
 		return client.PairReply{}, nil, err
 	}
 	p.log.Info("a phone was paired", "phone", key.ID(), "by", rec.By, "asker", rec.Asker)
-	p.device.Announce(wire.Event{Kind: "phone-paired", User: rec.User, Detail: rec.Name})
+	p.device.Announce(wire.Event{Kind: "phone-paired", User: rec.User, Detail: rec.Name, Phone: key.ID(), Code: i.name})
+	if p.invites.kept(i, key.ID()) {
+		if _, err := p.Revoke(key.ID(), rec.By); err != nil {
+			return client.PairReply{}, nil, err
+		}
+		return wrong(badInvitation, "the code was withdrawn")
+	}
 	return client.PairReply{ID: key.ID(), User: rec.User, Proof: client.ProveDevice(i.secret, proof, key.ID(), rec.User).String()}, nil, nil
 }
 

@@ -343,6 +343,10 @@ type Event struct {
 	Outcome  string    `json:"outcome,omitempty"`
 	Reasons  []string  `json:"reasons,omitempty"`
 	Detail   string    `json:"detail,omitempty"`
+
+	// Of phone-paired, inside the daemon alone:
+	Phone string `json:"-"` // its id
+	Code  string `json:"-"` // the id of the invitation that it was paired with
 }
 
 // LoginAttempt asks whether whose account it is, is here.
