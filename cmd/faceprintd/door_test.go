@@ -54,10 +54,13 @@ func TestGuardBoardHoldsTheDoor(t *testing.T) {
 	}
 	defer vault.Close()
 
-	var told []string // only the door's goroutine appends, and it has ended when this is read
-	for range 2 {     // the second run finds its place in the events again
+	var told []string    // only the door's goroutine appends, and it has ended when this is read
+	for run := range 2 { // the second run finds its place in the events again
 		log := make(said, 1000)
-		d := openDoor(c, vault, func(e device.Event) { told = append(told, strings.TrimSpace(e.Kind+" "+e.Outcome+" "+e.Detail)) }, slog.New(slog.NewTextHandler(log, nil)))
+		d := openDoor(c, vault, func(e device.Event) {
+			told = append(told, strings.TrimSpace(e.Kind+" "+e.Outcome+" "+e.Detail))
+			log <- "told " + told[len(told)-1]
+		}, slog.New(slog.NewTextHandler(log, nil)))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { d.run(ctx); close(done) }()
@@ -76,6 +79,9 @@ func TestGuardBoardHoldsTheDoor(t *testing.T) {
 		}
 		if err := d.lock.Open(ctx, time.Second); err != nil || !b.Open() {
 			t.Fatalf("%v, open %v", err, b.Open())
+		}
+		if run == 1 { // those of the first run's end
+			log.wait(t, "told guard locked host")
 		}
 		cancel()
 		<-done
