@@ -30,6 +30,10 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # How long each decoder is fuzzed: short in CI, long at night.
 FUZZTIME ?= 10s
 
+# When a package's tests are given up: they take minutes on a PC and may take
+# longer on a Pi than the go command's own ten.
+PATIENCE ?= 60m
+
 .DEFAULT_GOAL := help
 .PHONY: help run demo picture build install test bench report nightly lint race cross fuzz vuln firmware pam deps deps-test fetch clean
 
@@ -80,7 +84,7 @@ install: build ## programs, models, the systemd unit and its account's groups, b
 
 test: build deps-test firmware ## set up, then every test
 	$(MAKE) -s -C firmware GO=$(GO) test
-	$(GO) test ./...
+	$(GO) test -timeout $(PATIENCE) ./...
 
 firmware: ## loader and application of the guard board, for microbit, pico and host
 	@packaging/deps.sh $(VAR)/go firmware
@@ -99,7 +103,7 @@ lint: deps ## vet, staticcheck, gofumpt
 # Without the programs' own tests, which start the programs as they are built,
 # and without what starts no goroutine and computes for long.
 race: deps fetch ## the tests under the race detector
-	$(GO) test -race $$($(GO) list ./... | grep -v -e /cmd/ -e /firmware/qemu -e /sensor/minutia -e /sensor/ridge)
+	$(GO) test -race -timeout $(PATIENCE) $$($(GO) list ./... | grep -v -e /cmd/ -e /firmware/qemu -e /sensor/minutia -e /sensor/ridge)
 
 cross: deps ## everything but the OpenCV and ONNX rooms builds without cgo for the Pi's processors
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build ./...
