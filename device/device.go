@@ -480,31 +480,12 @@ type lockouts struct{ person, device store.Lockout }
 func (d *Device) count(user store.UserID, kind string) (before lockouts, refused *Decision, err error) {
 	now, up := d.hw.Now(), d.hw.Uptime()
 	err = d.vault.Update(func(tx *store.Tx) error {
-		refused = nil
 		var err error
-		if before.device, err = tx.Lockout(""); err != nil {
+		if before, refused, err = d.bar(tx, user); err != nil {
 			return err
 		}
-		before.device = forgiven(before.device, up)
-		if user != "" {
-			if _, err := tx.Person(user); err != nil {
-				return err
-			}
-			if before.person, err = tx.Lockout(user); err != nil {
-				return err
-			}
-		}
-		left := max(wait(before.person, up), wait(before.device, up))
-		if left > 0 || before.person.Disabled {
-			refused = lockedOut(user, before)
-			if left > 0 {
-				refused.LockedUntil = now.Add(left)
-			}
-			of := before.device.Last
-			if wait(before.person, up) > 0 || before.person.Disabled {
-				of = before.person.Last
-			}
-			refused.Audit, err = d.refuse(tx, user, refusal{Kind: kind, Outcome: outcomeRefused, Reasons: words(refused.Reasons), Of: of})
+		if refused != nil {
+			refused.Audit, err = d.refuseBarred(tx, user, kind, before, refused)
 			return err
 		}
 		if err := d.endRefusals(tx, user); err != nil {
@@ -521,6 +502,71 @@ func (d *Device) count(user store.UserID, kind string) (before lockouts, refused
 		err = fmt.Errorf("device: %w", ErrUnknown)
 	}
 	return before, refused, err
+}
+
+// Barred refuses, and records as an attempt would, what somebody who is locked out
+// or disabled asks for before the device turns to whoever stands there; the
+// Decision is nil for others, of whom nothing is counted.
+func (d *Device) Barred(user store.UserID) (refused *Decision, err error) {
+	err = d.vault.View(func(tx *store.Tx) (err error) {
+		_, refused, err = d.bar(tx, user)
+		return err
+	})
+	if err == nil && refused != nil {
+		err = d.vault.Update(func(tx *store.Tx) error {
+			before, again, err := d.bar(tx, user)
+			if refused = again; err != nil || again == nil {
+				return err // it is over just now
+			}
+			refused.Audit, err = d.refuseBarred(tx, user, "authenticate", before, refused)
+			return err
+		})
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("device: %w", ErrUnknown)
+	}
+	if err != nil || refused == nil {
+		return nil, err
+	}
+	d.decided(*refused)
+	return refused, nil
+}
+
+// bar returns the counters, and a Decision where they let nobody try; nil where
+// they do.
+func (d *Device) bar(tx *store.Tx, user store.UserID) (before lockouts, refused *Decision, err error) {
+	now, up := d.hw.Now(), d.hw.Uptime()
+	if before.device, err = tx.Lockout(""); err != nil {
+		return before, nil, err
+	}
+	before.device = forgiven(before.device, up)
+	if user != "" {
+		if _, err := tx.Person(user); err != nil {
+			return before, nil, err
+		}
+		if before.person, err = tx.Lockout(user); err != nil {
+			return before, nil, err
+		}
+	}
+	left := max(wait(before.person, up), wait(before.device, up))
+	if left == 0 && !before.person.Disabled {
+		return before, nil, nil
+	}
+	refused = lockedOut(user, before)
+	if left > 0 {
+		refused.LockedUntil = now.Add(left)
+	}
+	return before, refused, nil
+}
+
+// refuseBarred records a refusal by a lock-out, whose last failure tells it from
+// another.
+func (d *Device) refuseBarred(tx *store.Tx, user store.UserID, kind string, before lockouts, refused *Decision) (uint64, error) {
+	of := before.device.Last
+	if wait(before.person, d.hw.Uptime()) > 0 || before.person.Disabled {
+		of = before.person.Last
+	}
+	return d.refuse(tx, user, refusal{Kind: kind, Outcome: outcomeRefused, Reasons: words(refused.Reasons), Of: of})
 }
 
 func lockedOut(user store.UserID, l lockouts) *Decision {

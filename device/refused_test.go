@@ -183,3 +183,44 @@ func TestARefusedSearchIsInTheHistoryOfWhoWasHalfKnown(t *testing.T) {
 		}
 	}
 }
+
+// Who is locked out, or disabled, is refused before anybody is looked at, and that
+// is recorded as an attempt's refusal is; of nobody else is anything counted.
+func TestBarredBeforeAnybodyIsLookedAt(t *testing.T) {
+	w := newWorld(t, DefaultPolicy())
+	alice := w.enrol("Alice", 1, "alice")
+	if d, err := w.d.Barred(alice); d != nil || err != nil {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	if _, err := w.d.Barred("nobody"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("somebody unknown: %v", err)
+	}
+	w.pose(3, "eve")
+	for range freeFailures {
+		w.try(alice)
+	}
+	for range 3 {
+		d, err := w.d.Barred(alice)
+		if err != nil || d == nil || d.Granted || d.Reasons[0] != LockedOut || d.Audit == 0 || d.Failures != freeFailures || d.LockedUntil.IsZero() {
+			t.Fatalf("%+v, %v", d, err)
+		}
+	}
+	if err := w.d.Sweep(t.Context(), Retention{}); err != nil {
+		t.Fatal(err)
+	}
+	if entries, attempts := w.refusedEntries(alice); entries != 2 || attempts != 3 {
+		t.Errorf("%d entries for %d refusals, want 2 for 3", entries, attempts)
+	}
+	w.up += firstDelay
+	if d, err := w.d.Barred(alice); d != nil || err != nil {
+		t.Errorf("served: %+v, %v", d, err)
+	}
+	for range disabledAt {
+		w.up += mostDelay
+		w.try(alice)
+	}
+	w.up += mostDelay
+	if d, err := w.d.Barred(alice); err != nil || d == nil || !d.Disabled || !d.LockedUntil.IsZero() {
+		t.Errorf("disabled: %+v, %v", d, err)
+	}
+}

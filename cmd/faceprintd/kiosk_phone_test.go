@@ -17,7 +17,7 @@ import (
 )
 
 // phoneAt is a phone that was paired with a code's text.
-func phoneAt(t *testing.T, code, name string) (*phoneclient.Identity, *phoneclient.Client) {
+func phoneAt(t testing.TB, code, name string) (*phoneclient.Identity, *phoneclient.Client) {
 	t.Helper()
 	inv, err := phoneclient.ParseInvitation(code)
 	if err != nil {
@@ -162,7 +162,7 @@ func TestKioskPhone(t *testing.T) {
 	}
 	k.on("granted")
 	k.shows("Alice")
-	if _, err := phone.Kiosk(k.ctx); !isKind(err, client.ProblemBusy) {
+	if _, err := phone.Kiosk(k.ctx); !isKind(err, client.ProblemLeft) {
 		t.Errorf("while somebody is signed in: %v", err)
 	}
 	k.press("My history")
@@ -207,6 +207,76 @@ func TestKioskPhone(t *testing.T) {
 	list, err := k.client.Phones(k.ctx)
 	if err != nil || len(list.Phones) != 2 || list.Phones[0].Revoked != nil || list.Phones[1].Revoked == nil {
 		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// A phone that asks ends no look, and is next; one whose person is locked out
+// changes nothing that anybody sees.
+func (k *kioskBench) knock() {
+	t := k.t
+	alice := k.alice()
+	k.camera(clipAgain)
+	type began struct {
+		client.Decision
+		err error
+	}
+	asks := func() <-chan began { // each a phone of its own: one may ask every 10 s
+		invited, err := k.client.Invite(k.ctx, client.Invite{User: alice})
+		if err != nil {
+			t.Fatal(err)
+		}
+		me, phone := phoneAt(t, invited.Text, "a phone")
+		t.Cleanup(func() {
+			if _, err := k.client.RevokePhone(k.ctx, me.ID); err != nil {
+				t.Error(err)
+			}
+		})
+		done := make(chan began, 1)
+		go func() {
+			d, err := phone.Kiosk(k.ctx)
+			done <- began{d, err}
+		}()
+		return done
+	}
+	k.do(chromedp.Navigate(k.url))
+	k.on("scan")
+	k.until("document.querySelector('.step.ready') !== null") // a face was compared, and the finger is waited for
+	done := asks()
+	k.shows("A phone asked. It is next")
+	k.check("phone-next")
+	k.sim("touch alice " + aliceFinger)
+	k.on("granted")
+	if a := <-done; !isKind(a.err, client.ProblemLeft) {
+		t.Errorf("beside somebody who was let in: %+v, %v", a.Decision, a.err)
+	}
+	k.press("Done")
+	k.on("idle")
+
+	k.sim("lift")
+	k.press("Start")
+	k.on("scan")
+	done = asks()
+	k.shows("A phone asked. It is next")
+	k.press("Cancel")
+	k.shows("Your phone asked")
+	k.on("granted")
+	if a := <-done; a.err != nil || a.Outcome != client.Granted {
+		t.Errorf("whose turn it was: %+v, %v", a.Decision, a.err)
+	}
+	k.press("Done")
+	k.on("idle")
+
+	for d, err := (client.Decision{}), error(nil); d.LockedUntil == nil; {
+		if d, err = k.client.AuthenticatePIN(k.ctx, client.PINAttempt{User: alice, PIN: "271828"}); err != nil || d.Outcome != client.Refused {
+			t.Fatalf("%+v, %v", d, err)
+		}
+	}
+	k.do(chromedp.Evaluate[chromedp.Void](`window.changes = []; new MutationObserver(() => window.changes.push(document.body.dataset.screen)).observe(document.body, { attributes: true })`))
+	if a := <-asks(); a.err != nil || a.Outcome != client.Refused || !slices.Contains(a.Reasons, "locked-out") {
+		t.Errorf("of somebody who is locked out: %+v, %v", a.Decision, a.err)
+	}
+	if changes := js[string](k, "window.changes.join(' ')"); changes != "" {
+		t.Errorf("the page went through %q", changes)
 	}
 }
 

@@ -78,6 +78,7 @@ func TestKiosk(t *testing.T) {
 		{"fields", (*kioskBench).fields, true},
 		{"application", (*kioskBench).application, true},
 		{"who was not seen is signed out", (*kioskBench).unseen, true},
+		{"knock", (*kioskBench).knock, true},
 		{"lock-out", (*kioskBench).lockout, true},
 		{"recovery", (*kioskBench).recovery, true},
 	} {

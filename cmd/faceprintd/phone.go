@@ -220,11 +220,12 @@ func (d phoneDevice) atKiosk(ctx context.Context, a phone.Attempt) (client.Decis
 		return kioskPhones(d).Begin(ctx, a.User, a.Phone, "")
 	}
 	decision, err := d.kiosk.server.Begin(ctx, a.User, a.Phone)
-	switch {
-	case errors.Is(err, kiosk.ErrNobodyThere):
-		err = api.NewProblem(http.StatusConflict, client.ProblemLeft, err.Error(), "go there, and ask again")
-	case errors.Is(err, kiosk.ErrInUse):
-		err = api.NewProblem(http.StatusConflict, client.ProblemBusy, err.Error(), "try again when it is free")
+	if errors.Is(err, kiosk.ErrNotTaken) {
+		err = api.NewProblem(http.StatusConflict, client.ProblemLeft, err.Error(), "go there, and ask again when it is free")
+	}
+	if soon := (kiosk.SoonError{}); errors.As(err, &soon) {
+		p := api.NewProblem(http.StatusTooManyRequests, client.ProblemTooMany, err.Error(), "wait as long as Retry-After says")
+		p.After, err = soon.Wait, p
 	}
 	return decision, err
 }
@@ -308,6 +309,22 @@ func (k kioskPhones) Confirm(ctx context.Context, user string) (client.Decision,
 
 func (k kioskPhones) Invite(ctx context.Context, user, grant string, rights []string) (client.Invited, error) {
 	return k.phones.Invite(ctx, client.Invite{User: user, Grant: grant, Rights: rights}, api.RoleKiosk.String(), "")
+}
+
+func (k kioskPhones) Barred(user string) (*client.Decision, error) {
+	who, err := userID(user)
+	if err != nil {
+		return nil, err
+	}
+	d, err := k.device.Barred(who)
+	switch {
+	case err != nil:
+		return nil, problemOf(err)
+	case d == nil:
+		return nil, nil
+	}
+	w, err := wireDecision(*d, nil)
+	return &w, err
 }
 
 func (k kioskPhones) Begin(ctx context.Context, user, phone, nonce string) (client.Decision, error) {

@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -20,6 +23,8 @@ type Problem struct {
 	Detail string              `json:"detail,omitempty" doc:"What happened and where."`
 	Advice string              `json:"advice,omitempty" doc:"What to do about it."`
 	Errors []*huma.ErrorDetail `json:"errors,omitempty" doc:"Which parts of the request are wrong."`
+
+	After time.Duration `json:"-"` // after which it may be asked again, as Retry-After says; 0: it makes no difference
 }
 
 func (p *Problem) Error() string { return p.Detail }
@@ -29,6 +34,14 @@ func (p *Problem) GetStatus() int { return p.Status }
 
 // ContentType marks the answer as a problem; huma asks for it.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
+
+// GetHeaders are those of the answer; huma asks for them.
+func (p *Problem) GetHeaders() http.Header {
+	if p.After <= 0 {
+		return nil
+	}
+	return http.Header{"Retry-After": {strconv.Itoa(int(math.Ceil(p.After.Seconds())))}}
+}
 
 // Every error that huma itself finds in a request becomes a Problem too.
 func init() {

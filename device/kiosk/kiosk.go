@@ -130,6 +130,7 @@ type Server struct {
 	files   files
 	pages   pages
 	codes   codes
+	bell    doorbell
 	turn    chan struct{} // holds a token while no page has an attempt under way
 	frames  preview
 	headers map[string]string

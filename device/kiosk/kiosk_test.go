@@ -31,6 +31,7 @@ type fake struct {
 	enrolled int
 	came     client.Receipt        // of an erasure
 	during   func(context.Context) // an attempt by a PIN; nil: nothing happens
+	looks    func(context.Context) // while somebody is looked at; nil: they are at once
 }
 
 func (f *fake) Status(context.Context) (client.Status, error) {
@@ -39,7 +40,10 @@ func (f *fake) Status(context.Context) (client.Status, error) {
 
 func (f *fake) Diagnose(context.Context) (client.Diagnosis, error) { return client.Diagnosis{}, nil }
 
-func (f *fake) Identify(context.Context, client.Attempt) (client.Decision, error) {
+func (f *fake) Identify(ctx context.Context, _ client.Attempt) (client.Decision, error) {
+	if f.looks != nil {
+		f.looks(ctx)
+	}
 	return client.Decision{Outcome: client.Granted, User: "u1", Grant: "a secret of the asker"}, nil
 }
 

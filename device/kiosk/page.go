@@ -28,7 +28,9 @@ type page struct {
 	code   func()        // withdraws the code for a phone that is shown; nil: none is
 	codeID string        // the code's; its person may have left
 	doubt  *doubt        // about a phone that was paired with it; nil: there is none
-	knocks chan struct{} // has a token when a phone knocked
+	looks  bool          // at whoever is there, of the page's own accord
+	looked time.Time     // when that ended last
+	knocks chan struct{} // has a token when a phone knocked, or does no more
 	door   *knock        // that was not opened yet
 	typing func(error)   // ends the attempt by a PIN that is under way; nil: none was
 }
@@ -72,11 +74,44 @@ func (p *page) knock(k *knock) bool {
 		return false
 	}
 	p.door = k
+	p.told()
+	return true
+}
+
+// told has the page know whether a phone asks. The caller holds mu.
+func (p *page) told() {
 	select {
 	case p.knocks <- struct{}{}:
 	default:
 	}
-	return true
+}
+
+// asked tells whether a phone asks.
+func (p *page) asked() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.door != nil
+}
+
+// looking notes that whoever is there is looked at, until done is called.
+func (p *page) looking() (done func()) {
+	set := func(looks bool) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.looks, p.looked = looks, time.Now()
+	}
+	set(true)
+	return func() { set(false) }
+}
+
+// rests is for how long nobody has been looked at.
+func (p *page) rests() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.looks {
+		return 0
+	}
+	return time.Since(p.looked)
 }
 
 // open takes the phone that asks; nil where none does.
@@ -96,6 +131,7 @@ func (p *page) unknock(k *knock) bool {
 		return false
 	}
 	p.door = nil
+	p.told()
 	return true
 }
 

@@ -1,9 +1,12 @@
 package kiosk
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/faceprint/faceprint/device/api/client"
@@ -23,6 +26,8 @@ type Phones interface {
 	// Of lists a person's phones, the revoked ones too.
 	Of(user string) []client.Phone
 	Revoke(id string) (client.Phone, error)
+	// Barred refuses a person who is locked out or disabled; nil for others.
+	Barred(user string) (*client.Decision, error)
 	// Begin decides whether the person whose paired phone asked stands there: they
 	// are measured, whatever the phone counts for.
 	Begin(ctx context.Context, user, phone, nonce string) (client.Decision, error)
@@ -221,51 +226,108 @@ type knocked struct {
 	err      error
 }
 
-// Errors of Begin.
-var (
-	// ErrNobodyThere: nobody stands before the page, or it does not take the wish.
-	ErrNobodyThere error = problem{http.StatusConflict, client.ProblemLeft, "nobody is at the kiosk's page", "go there, and ask again"}
-	// ErrInUse: the page is somebody's, or another phone's turn.
-	ErrInUse error = problem{http.StatusConflict, client.ProblemBusy, "the kiosk's page is in use", "try again when it is free"}
-)
+// ErrNotTaken: the page took no knock of a phone. Why, a phone that may be anywhere
+// is not told: who is before the page, and what they do there, is no business of
+// its.
+var ErrNotTaken error = problem{http.StatusConflict, client.ProblemLeft, "the kiosk's page did not take it: nobody is seen there, or it is in use", "go there, and ask again when it is free"}
+
+// SoonError refuses a phone that knocked a moment ago.
+type SoonError struct{ Wait time.Duration }
+
+func (e SoonError) Error() string { return "this phone asked at the kiosk a moment ago" }
+
+// doorbell is when each phone may knock again, by its id: whoever is before the
+// page is not disturbed by one that knocks and knocks.
+type doorbell struct {
+	mu    sync.Mutex
+	quiet map[string]time.Time // until when, by the monotonic clock
+}
+
+// ring notes a knock, or tells how long the phone has to wait for one.
+func (b *doorbell) ring(phone string) (wait time.Duration) {
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.DeleteFunc(b.quiet, func(_ string, until time.Time) bool { return !until.After(now) })
+	if wait = b.quiet[phone].Sub(now); wait > 0 {
+		return wait
+	}
+	b.hush(phone, knockEvery)
+	return 0
+}
+
+// refused has the phone wait longer.
+func (b *doorbell) refused(phone string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hush(phone, knockAfterNo)
+}
+
+// hush does so, with mu held.
+func (b *doorbell) hush(phone string, d time.Duration) {
+	if b.quiet == nil {
+		b.quiet = make(map[string]time.Time)
+	}
+	b.quiet[phone] = time.Now().Add(d)
+}
 
 // Begin has whoever stands before the page signed in, if they are the person
 // whose paired phone asked and proved its key with that. The phone only knocks:
 // the page begins the attempt, where whoever is there sees it, and keeps what
-// comes of it, so that a phone elsewhere signs in nobody. The decision has no
-// grant. An error is ErrNobodyThere, ErrInUse, or the device's.
-func (s *Server) Begin(ctx context.Context, user, phone string) (client.Decision, error) {
+// comes of it, so that a phone elsewhere signs in nobody. It ends nobody's look:
+// one that is under way is waited for. The decision has no grant. An error is
+// ErrNotTaken, a SoonError, or the device's.
+func (s *Server) Begin(ctx context.Context, user, phone string) (d client.Decision, err error) {
 	p := s.pages.current()
 	switch {
 	case s.opts.Phones == nil:
 		return client.Decision{}, errNoPhones
 	case p == nil, s.opts.Present != nil && !s.opts.Present():
-		return client.Decision{}, ErrNobodyThere
+		return client.Decision{}, ErrNotTaken
 	}
 	if _, taken := p.signedIn(s.opts.Now()); taken {
-		return client.Decision{}, ErrInUse
+		return client.Decision{}, ErrNotTaken
+	}
+	if wait := s.bell.ring(phone); wait > 0 {
+		return client.Decision{}, SoonError{wait}
+	}
+	defer func() {
+		if err == nil && d.Outcome != client.Granted && d.Outcome != client.Retry {
+			s.bell.refused(phone)
+		}
+	}()
+	// What their person may not try anyway is nothing to disturb others for.
+	if barred, err := s.opts.Phones.Barred(user); err != nil || barred != nil {
+		return *cmp.Or(barred, &client.Decision{}), err
 	}
 	k := &knock{ctx: ctx, user: user, phone: phone, answer: make(chan knocked, 1)}
 	if !p.knock(k) {
-		return client.Decision{}, ErrInUse
+		return client.Decision{}, ErrNotTaken
 	}
+	begun := time.Now()
 	patience := time.NewTimer(knockPatience)
 	defer patience.Stop()
-	select {
-	case <-patience.C:
-		if p.unknock(k) {
-			return client.Decision{}, ErrNobodyThere
+	for over := false; !over; {
+		select {
+		case <-patience.C:
+			if rest := min(knockPatience-p.rests(), lookPatience-time.Since(begun)); rest > 0 {
+				patience.Reset(rest)
+				continue
+			}
+			if over = true; p.unknock(k) {
+				return client.Decision{}, ErrNotTaken
+			}
+		case <-p.ctx.Done():
+			if over = true; p.unknock(k) {
+				return client.Decision{}, ErrNotTaken
+			}
+		case <-ctx.Done():
+			if over = true; p.unknock(k) {
+				return client.Decision{}, ctx.Err()
+			}
+		case a := <-k.answer:
+			return a.decision, a.err
 		}
-	case <-p.ctx.Done():
-		if p.unknock(k) {
-			return client.Decision{}, ErrNobodyThere
-		}
-	case <-ctx.Done():
-		if p.unknock(k) {
-			return client.Decision{}, ctx.Err()
-		}
-	case a := <-k.answer:
-		return a.decision, a.err
 	}
 	a := <-k.answer // the attempt began, and ends with ctx and the page
 	return a.decision, a.err
@@ -293,11 +355,13 @@ func (s *Server) begin(ctx context.Context, p *page, in forLogin) (out outcome, 
 	}
 	defer done()
 	if _, taken := p.signedIn(s.opts.Now()); taken {
-		return outcome{}, ErrInUse
+		return outcome{}, ErrNotTaken
 	}
 	p.leave()
 	d, err = s.opts.Phones.Begin(ctx, k.user, k.phone, in.Login)
-	if err == nil && ctx.Err() != nil { // revoked, or gone, just now
+	if k.ctx.Err() != nil { // revoked, or gone, just now
+		d, err = client.Decision{}, errNoKnock
+	} else if err == nil && ctx.Err() != nil {
 		d, err = client.Decision{}, ctx.Err()
 	}
 	return s.decided(ctx, p, in.Login, d, err)

@@ -27,7 +27,10 @@ type pockets struct {
 	rights    []string // of the last invitation
 	fails     error    // of a confirmation
 	during    func(context.Context)
+	barred    *client.Decision // what a knock comes to before the page hears of it
 }
+
+func (p *pockets) Barred(string) (*client.Decision, error) { return p.barred, nil }
 
 func (p *pockets) Confirm(_ context.Context, user string) (client.Decision, error) {
 	d := p.confirm
@@ -137,6 +140,9 @@ func TestAPhoneBeginsWhereItsPersonStands(t *testing.T) {
 	there := true
 	s, _, url := open(t, Options{Phones: p, Present: func() bool { return there }})
 	begins := func(ctx context.Context, user, phone string) <-chan knocked {
+		s.bell.mu.Lock()
+		clear(s.bell.quiet) // a while later
+		s.bell.mu.Unlock()
 		done := make(chan knocked, 1)
 		go func() {
 			d, err := s.Begin(ctx, user, phone)
@@ -150,7 +156,7 @@ func TestAPhoneBeginsWhereItsPersonStands(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, d, err)
 		}
 	}
-	refused("no page", ErrNobodyThere)
+	refused("no page", ErrNotTaken)
 	token := load(t, url)
 	lines, end := use(t, url, token)
 	heard := func() {
@@ -160,7 +166,7 @@ func TestAPhoneBeginsWhereItsPersonStands(t *testing.T) {
 			if err := lines.Decode(&e); err != nil {
 				t.Fatal(err)
 			}
-			if e.Kind == "knock" {
+			if e.Kind == "knock" && e.Outcome == "" {
 				return
 			}
 		}
@@ -171,7 +177,7 @@ func TestAPhoneBeginsWhereItsPersonStands(t *testing.T) {
 		return status == 200
 	}
 	there = false
-	refused("nobody there", ErrNobodyThere)
+	refused("nobody there", ErrNotTaken)
 	there = true
 	if status, body := call(t, "POST", url+"/phone/begin", token, "{}", nil); status != 404 {
 		t.Errorf("no phone asked: %d %s", status, body)
@@ -180,7 +186,9 @@ func TestAPhoneBeginsWhereItsPersonStands(t *testing.T) {
 	// A stranger stands there.
 	done := begins(t.Context(), "u2", "p2")
 	heard()
-	refused("a second phone", ErrInUse)
+	if _, err := s.Begin(t.Context(), "u3", "p3"); err != ErrNotTaken {
+		t.Errorf("a second phone: %v", err)
+	}
 	if status, body := call(t, "POST", url+"/phone/begin", token, "{}", nil); status != 200 || !strings.Contains(body, "refused") {
 		t.Errorf("a stranger: %d %s", status, body)
 	}
@@ -226,14 +234,193 @@ func TestAPhoneBeginsWhereItsPersonStands(t *testing.T) {
 		t.Errorf("%+v, %v", a.decision, a.err)
 	}
 	// Somebody's page is nobody else's to begin at.
-	refused("in use", ErrInUse)
+	refused("in use", ErrNotTaken)
 
 	call(t, "POST", url+"/leave", token, "{}", nil)
 	done = begins(t.Context(), "u1", "p1")
 	heard()
 	end()
-	if a := <-done; a.err != ErrNobodyThere {
+	if a := <-done; a.err != ErrNotTaken {
 		t.Errorf("the page was closed: %+v, %v", a.decision, a.err)
+	}
+}
+
+// What a phone that may be anywhere asks for disturbs nobody who stands there: the
+// page hears of it seldom, of nobody's who may not try anyway, and it ends no look.
+func TestAKnockDisturbsNobody(t *testing.T) {
+	type bench struct {
+		s    *Server
+		x    *page
+		p    *pockets
+		f    *fake
+		told func() []string // since the last time
+	}
+	begin := func(b *bench, phone string) <-chan knocked {
+		done := make(chan knocked, 1)
+		go func() {
+			d, err := b.s.Begin(b.x.ctx, "u1", phone)
+			done <- knocked{d, err}
+		}()
+		synctest.Wait()
+		return done
+	}
+	took := func(d time.Duration, since time.Time) bool { return time.Since(since) == d }
+	for name, run := range map[string]func(t *testing.T, b *bench){
+		"whose person is locked out": func(t *testing.T, b *bench) {
+			b.p.barred = &client.Decision{Outcome: client.Refused, Reasons: []string{"locked-out"}}
+			if d, err := b.s.Begin(t.Context(), "u1", "p1"); err != nil || d.Outcome != client.Refused || d.Reasons[0] != "locked-out" {
+				t.Errorf("%+v, %v", d, err)
+			}
+			b.p.barred = nil
+			time.Sleep(knockEvery)
+			if _, err := b.s.Begin(t.Context(), "u1", "p1"); err != (SoonError{knockAfterNo - knockEvery}) {
+				t.Errorf("soon after a no: %v", err)
+			}
+			if told := b.told(); len(told) != 0 {
+				t.Errorf("the page was told %q", told)
+			}
+		},
+		"again and again": func(t *testing.T, b *bench) {
+			b.p.during = func(context.Context) { time.Sleep(4 * time.Second) }
+			for range 3 { // each is no of the device's: look at the other end
+				done := begin(b, "p2")
+				if told := b.told(); !slices.Equal(told, []string{"knock"}) {
+					t.Fatalf("the page was told %q", told)
+				}
+				if _, err := b.s.begin(b.x.ctx, b.x, forLogin{}); err != nil {
+					t.Error(err)
+				}
+				if a := <-done; a.err != nil || a.decision.Outcome != client.Refused {
+					t.Errorf("%+v, %v", a.decision, a.err)
+				}
+				b.x.leave()
+				if _, err := b.s.Begin(t.Context(), "u1", "p2"); err != (SoonError{knockAfterNo}) {
+					t.Errorf("at once: %v", err)
+				}
+				if _, err := b.s.Begin(t.Context(), "u1", "p2"); !errors.As(err, new(SoonError)) || len(b.told()) != 0 {
+					t.Errorf("and again: %v", err)
+				}
+				time.Sleep(knockAfterNo)
+			}
+			done := begin(b, "p1")
+			if _, err := b.s.begin(b.x.ctx, b.x, forLogin{}); err != nil {
+				t.Error(err)
+			}
+			if a := <-done; a.decision.Outcome != client.Granted {
+				t.Errorf("%+v, %v", a.decision, a.err)
+			}
+			b.x.leave()
+			if _, err := b.s.Begin(t.Context(), "u1", "p1"); err != (SoonError{knockEvery - 4*time.Second}) {
+				t.Errorf("after a yes: %v", err)
+			}
+		},
+		"while somebody is looked at": func(t *testing.T, b *bench) {
+			b.f.looks = func(ctx context.Context) {
+				select {
+				case <-ctx.Done():
+					t.Error("the look was ended")
+				case <-time.After(15 * time.Second):
+				}
+			}
+			looked := make(chan error, 1)
+			go func() {
+				_, err := b.s.identify(b.x.ctx, b.x, forLogin{})
+				b.x.leave() // it was not enough
+				looked <- err
+			}()
+			synctest.Wait()
+			done := begin(b, "p1")
+			if err := <-looked; err != nil {
+				t.Error(err)
+			}
+			if told := b.told(); !slices.Equal(told, []string{"knock"}) {
+				t.Errorf("the page was told %q", told)
+			}
+			if _, err := b.s.begin(b.x.ctx, b.x, forLogin{}); err != nil {
+				t.Errorf("once it ended: %v", err)
+			}
+			if a := <-done; a.err != nil || a.decision.Outcome != client.Granted {
+				t.Errorf("%+v, %v", a.decision, a.err)
+			}
+		},
+		"where the look does not end": func(t *testing.T, b *bench) {
+			ctx, end := context.WithCancel(t.Context())
+			b.f.looks = func(ctx context.Context) { <-ctx.Done() }
+			go func() { _, _ = b.s.identify(ctx, b.x, forLogin{}) }()
+			synctest.Wait()
+			since := time.Now()
+			if _, err := b.s.Begin(t.Context(), "u1", "p1"); err != ErrNotTaken || !took(lookPatience, since) {
+				t.Errorf("%v after %v", err, time.Since(since))
+			}
+			end()
+			synctest.Wait()
+		},
+		"while they are at something else": func(t *testing.T, b *bench) {
+			since := time.Now()
+			if _, err := b.s.Begin(t.Context(), "u1", "p1"); err != ErrNotTaken || !took(knockPatience, since) {
+				t.Errorf("%v after %v", err, time.Since(since))
+			}
+			synctest.Wait()
+			if told := b.told(); !slices.Equal(told, []string{"knock", "knock over"}) {
+				t.Errorf("the page was told %q", told)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &bench{p: &pockets{}, f: &fake{events: make(chan client.Event)}}
+				var err error
+				if b.s, err = New(b.f, Options{Phones: b.p}); err != nil {
+					t.Fatal(err)
+				}
+				ctx, leave := context.WithCancel(t.Context())
+				r, w := io.Pipe()
+				token := b.s.pages.issue()
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					req := httptest.NewRequestWithContext(ctx, "GET", "/stream", nil)
+					req.Header.Set(tokenHeader, token)
+					b.s.stream(pipe{httptest.NewRecorder(), w}, req)
+				}()
+				var mu sync.Mutex
+				var told []string
+				go func() {
+					for lines := json.NewDecoder(r); ; {
+						var e client.Event
+						if lines.Decode(&e) != nil {
+							return
+						}
+						if e.Kind == "alive" {
+							continue
+						}
+						mu.Lock()
+						told = append(told, strings.TrimSpace(e.Kind+" "+e.Outcome))
+						mu.Unlock()
+					}
+				}()
+				b.told = func() []string {
+					synctest.Wait()
+					mu.Lock()
+					defer mu.Unlock()
+					since := told
+					told = nil
+					return since
+				}
+				if hello := b.told(); !slices.Equal(hello, []string{"hello"}) {
+					t.Fatalf("%q", hello)
+				}
+				if b.x, err = b.s.pages.get(token); err != nil {
+					t.Fatal(err)
+				}
+				defer func() {
+					leave()
+					r.Close()
+					<-ended
+				}()
+				run(t, b)
+			})
+		})
 	}
 }
 

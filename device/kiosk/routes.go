@@ -224,7 +224,9 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 				next = signedOut
 			}
 		case <-p.knocks:
-			next = client.Event{Kind: "knock"}
+			if next = (client.Event{Kind: "knock"}); !p.asked() {
+				next.Outcome = "over"
+			}
 		case <-alive.C:
 			next = sign
 		}
@@ -346,6 +348,7 @@ func (s *Server) identify(ctx context.Context, p *page, in forLogin) (outcome, e
 	}
 	defer done()
 	p.leave()
+	defer p.looking()()
 	d, err := s.back.Identify(ctx, client.Attempt{Audience: Audience, Nonce: in.Login})
 	return s.decided(ctx, p, in.Login, d, err)
 }

@@ -33,6 +33,13 @@ const (
 	// A phone is in a pocket: time to be looked at, to find it and to answer.
 	phonePatience = time.Minute
 	knockPatience = 5 * time.Second // a page that can begins at once
+	// Longer where it looks at whoever is there: that ends first, after the device's
+	// 15 s at most.
+	lookPatience = 20 * time.Second
+	// Whoever stands there is interrupted by one phone no more often than that: an
+	// attempt takes 15 s, and a refused one has to be read.
+	knockEvery   = 10 * time.Second
+	knockAfterNo = time.Minute
 	// Whoever holds a phone up to the screen hides their face from the camera;
 	// whoever is not seen for so long beyond the kiosk's own time has left, and
 	// the code with them.

@@ -53,6 +53,7 @@ let state;
 let lock; // of the whole device
 let here = false; // whether somebody is before the camera
 let tired = false; // whether they do not want to be looked at; until they leave
+let knocked = false; // whether a phone asks
 
 let touched = 0; // when somebody did, by performance.now()
 for (const kind of ['pointerdown', 'keydown']) addEventListener(kind, () => { touched = performance.now(); });
@@ -116,6 +117,17 @@ export function show(make) {
   document.title = `${heading?.textContent ?? 'faceprint'} · faceprint`;
   announce('');
   if (!next.view.contains(document.activeElement)) heading?.focus();
+  queueMicrotask(open);
+}
+
+/**
+ * Begins for a phone that asks. What is somebody's already, half done, or looks at
+ * them, ends first.
+ */
+function open() {
+  if (!knocked || !screen || !['idle', 'refused'].includes(screen.name)) return;
+  knocked = false;
+  phoneAsked(state);
 }
 
 // The back button leads to the first screen, and never into something half
@@ -169,7 +181,7 @@ export function ways(cancel, without) {
 }
 
 /** Goes on with whoever is there, unless something is said to them. @param {string} [note] */
-function resume(note) {
+export function resume(note) {
   idle(note);
   if (here && !tired && !note) screen?.on?.({ kind: 'presence', outcome: 'came' });
 }
@@ -313,7 +325,7 @@ function scan(round = 0) {
     /** @param {Outcome} answer */
     then(answer) {
       if (answer.outcome !== 'retry') outcome(answer);
-      else if (here && round < 3) scan(round + 1); // they are still trying
+      else if (here && round < 3 && !knocked) scan(round + 1); // they are still trying
       else {
         tired = here;
         idle(answer.hints.map((h) => say(`hint.${h}`)).join(' '));
@@ -323,14 +335,18 @@ function scan(round = 0) {
   });
 }
 
-/** Shows how an attempt ended. @param {Outcome} answer */
-export function outcome(answer) {
+/**
+ * Shows how an attempt ended.
+ * @param {Outcome} answer
+ * @param {boolean} [ofPhone] whether a phone asked for it, whose person may be somebody else
+ */
+export function outcome(answer, ofPhone) {
   if (answer.next) {
     location.replace(answer.next); // back to the application that asked
     return;
   }
   if (answer.outcome === 'granted') granted(answer);
-  else refused(answer);
+  else refused(answer, ofPhone);
 }
 
 /** @param {Outcome} answer */
@@ -384,16 +400,19 @@ function closing(of) {
   };
 }
 
-/** @param {Outcome} answer */
-function refused(answer) {
-  const locked = answer.reasons.includes('locked-out');
-  const until = answer.locked_until ? due(answer.now, answer.locked_until) : undefined;
+/**
+ * @param {Outcome} answer
+ * @param {boolean} [ofPhone] whose lock-out is not of whoever is there
+ */
+function refused(answer, ofPhone) {
+  const locked = !ofPhone && answer.reasons.includes('locked-out');
+  const until = answer.locked_until && !ofPhone ? due(answer.now, answer.locked_until) : undefined;
   show(() => {
     const left = until && countdown(until, () => idle());
-    const reasons = answer.reasons.filter((r) => known(`reason.${r}`)).map((r) => el('p', {}, say(`reason.${r}`)));
+    const reasons = answer.reasons.filter((r) => known(`reason.${r}`) && !(ofPhone && ['locked-out', 'disabled'].includes(r))).map((r) => el('p', {}, say(`reason.${r}`)));
     const retry = locked ? null : button(say('again'), () => scan(), 'main');
     return {
-      name: locked ? 'locked' : 'refused',
+      name: locked && left ? 'locked' : 'refused', // what does not end by itself ends when they leave
       view: stage(left?.view ?? ended('no'), title(locked ? 'locked.title' : 'refused.title'), ...reasons,
         left ? el('p', { class: 'big' }, say('locked.wait')) : null, el('div', { class: 'row' }, retry, button(say('back'), home))),
       leave() {
@@ -581,8 +600,15 @@ function happened(e) {
   }
   if (e.kind === 'lamp') lamp.dataset.shows = e.outcome; // as the finger reader's own
   if (e.kind === 'phone-paired' && e.outcome === 'somebody') somebodyPaired();
-  // A phone of whoever is there; what is somebody's already, or half done, stays.
-  if (e.kind === 'knock' && screen && ['idle', 'scan', 'refused'].includes(screen.name)) phoneAsked(state);
+  if (e.kind === 'knock') {
+    knocked = e.outcome !== 'over';
+    open();
+    screen?.view.querySelector('.knock')?.remove();
+    if (knocked && screen?.name === 'scan') { // whoever holds it sees why nothing happens yet
+      (screen.view.querySelector('.words') ?? screen.view).append(el('p', { class: 'note knock' }, say('phone.next')));
+      announce(say('phone.next'));
+    }
+  }
   screen?.on?.(e);
 }
 

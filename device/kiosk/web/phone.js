@@ -1,9 +1,9 @@
 // The phone in one's pocket: being let in with it, pairing one, and looking
 // after those that are paired.
 
-import { always, get, post } from './api.js';
+import { Problem, always, get, post } from './api.js';
 import { button, el, svg } from './dom.js';
-import { announce, forLogin, home, measure, outcome, show, stage, title, trouble, ways } from './main.js';
+import { announce, forLogin, home, measure, outcome, resume, show, stage, title, trouble, ways } from './main.js';
 import { ended } from './oval.js';
 import { known, say, when } from './words.js';
 
@@ -16,12 +16,12 @@ import { known, say, when } from './words.js';
 
 /** Looks who is there, and asks their phone. @param {State} state */
 export function usePhone(state) {
-  byPhone(state, '/phone', ['face', 'phone'], 'phone.title');
+  byPhone(state, '/phone', ['face', 'phone'], 'phone.title', false);
 }
 
 /** Looks whether whose phone asked is there. @param {State} state */
 export function phoneAsked(state) {
-  byPhone(state, '/phone/begin', state.factors, 'phone.asked');
+  byPhone(state, '/phone/begin', state.factors, 'phone.asked', true);
 }
 
 /**
@@ -29,12 +29,16 @@ export function phoneAsked(state) {
  * @param {string} path
  * @param {string[]} factors
  * @param {string} heading
+ * @param {boolean} asked whether the phone did
  */
-function byPhone(state, path, factors, heading) {
+function byPhone(state, path, factors, heading, asked) {
   measure(path, forLogin(), {
     factors, heading, bar: ways(true, 'phone'),
-    then: (answer) => (answer.outcome === 'retry' ? unanswered(state, answer.hints) : outcome(answer)),
-    fail: (e) => trouble(e, () => usePhone(state)),
+    then: (answer) => (answer.outcome === 'retry' ? unanswered(state, answer.hints) : outcome(answer, asked)),
+    fail(e) {
+      if (asked && e instanceof Problem && ['not-found', 'left'].includes(e.kind)) resume(); // it gave up
+      else trouble(e, () => usePhone(state));
+    },
   });
 }
 
