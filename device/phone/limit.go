@@ -14,23 +14,25 @@ import (
 type bucket struct{ full time.Time }
 
 func (b *bucket) allow(r Rate, now time.Time) bool {
-	every := time.Duration(float64(time.Second) / r.PerSecond)
-	full := b.full
-	if full.Before(now) {
-		full = now
-	}
-	if full.Sub(now) > time.Duration(r.Burst-1)*every {
+	if !b.has(r, now) {
 		return false
 	}
-	b.full = full.Add(every)
+	if b.full.Before(now) {
+		b.full = now
+	}
+	b.full = b.full.Add(r.every())
 	return true
 }
 
-// maxAddresses bounds the memory of a limiter. Strangers beyond it share one
-// bucket.
-const maxAddresses = 4096
+// has tells whether allow would.
+func (b *bucket) has(r Rate, now time.Time) bool {
+	return b.full.Sub(now) <= time.Duration(r.Burst-1)*r.every()
+}
 
-// limiter has a bucket for each address.
+func (r Rate) every() time.Duration { return time.Duration(float64(time.Second) / r.PerSecond) }
+
+// limiter has a bucket for each address, and one for each network of IPv6, whose
+// hosts have as many addresses as they like.
 type limiter struct {
 	rate    Rate
 	mu      sync.Mutex
@@ -40,41 +42,54 @@ type limiter struct {
 
 func newLimiter(r Rate) *limiter { return &limiter{rate: r, buckets: make(map[netip.Prefix]*bucket)} }
 
+// allow draws on the address's rate, and on its network's: one neighbour with one
+// address has no more than that address's share.
 func (l *limiter) allow(a netip.Prefix, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b, ok := l.buckets[a]
-	if !ok {
-		if len(l.buckets) >= maxAddresses {
-			for k, b := range l.buckets {
-				if b.full.Before(now) {
-					delete(l.buckets, k)
-				}
-			}
-		}
-		if len(l.buckets) >= maxAddresses {
-			return l.rest.allow(l.rate, now)
-		}
-		b = &bucket{}
-		l.buckets[a] = b
+	if a.Bits() <= 32 {
+		return l.of(a, now).allow(l.rate, now)
 	}
-	return b.allow(l.rate, now)
+	net, err := a.Addr().Prefix(networkBits)
+	if err != nil { // of an address there is one
+		return false
+	}
+	rate := Rate{neighbours * l.rate.PerSecond, neighbours * l.rate.Burst}
+	if b := l.buckets[net]; b != nil && !b.has(rate, now) {
+		return false // before an address that was never seen takes memory
+	}
+	return l.of(a, now).allow(l.rate, now) && l.of(net, now).allow(rate, now)
 }
 
-// addressOf is whom limits are counted for: an IPv4 address, or the /64 that
-// one IPv6 host may use as it likes.
+// of is the bucket of an address or a network. The caller holds mu.
+func (l *limiter) of(a netip.Prefix, now time.Time) *bucket {
+	b, ok := l.buckets[a]
+	if ok {
+		return b
+	}
+	if len(l.buckets) >= maxAddresses {
+		for k, b := range l.buckets {
+			if b.full.Before(now) {
+				delete(l.buckets, k)
+			}
+		}
+	}
+	if len(l.buckets) >= maxAddresses {
+		return &l.rest
+	}
+	b = &bucket{}
+	l.buckets[a] = b
+	return b
+}
+
+// addressOf is whom limits are counted for: one address.
 func addressOf(a net.Addr) netip.Prefix {
 	t, ok := a.(*net.TCPAddr)
 	if !ok {
 		return netip.Prefix{}
 	}
 	ip := t.AddrPort().Addr().Unmap().WithZone("")
-	bits := 32
-	if ip.Is6() {
-		bits = 64
-	}
-	p, _ := ip.Prefix(bits)
-	return p
+	return netip.PrefixFrom(ip, ip.BitLen())
 }
 
 // link is one connection, under TLS.
@@ -86,8 +101,9 @@ type link struct {
 	waits   *list.Element // in l.strangers; nil once it is a phone's
 	highest atomic.Uint64 // counter that was accepted over it
 
-	mu    sync.Mutex
-	phone *paired // whose requests came over it; at most one's
+	mu     sync.Mutex
+	phone  *paired // whose requests came over it; at most one's
+	closed bool
 }
 
 // listener hands out connections within the limits and knows those that are
@@ -187,6 +203,7 @@ func (c *link) Close() error {
 		}
 		c.l.mu.Unlock()
 		c.mu.Lock()
+		c.closed = true
 		p := c.phone
 		c.mu.Unlock()
 		if p != nil {
@@ -196,15 +213,29 @@ func (c *link) Close() error {
 	return c.Conn.Close()
 }
 
-// claim makes the connection the phone's; false when it is another's.
+// claim makes the connection the phone's; false when it is another's, or over.
+// Where the phone has too many its oldest gives way: it is the likeliest to be one
+// that the network dropped.
 func (c *link) claim(p *paired) bool {
+	ours, oldest := c.claimed(p)
+	if oldest != nil {
+		oldest.Close()
+		c.l.refused(tooManyConnections)
+	}
+	return ours
+}
+
+func (c *link) claimed(p *paired) (ours bool, oldest *link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.phone == nil && p.joined(c) {
+	if c.phone != nil || c.closed {
+		return c.phone == p && !c.closed, nil
+	}
+	if ours, oldest = p.joined(c); ours {
 		c.phone = p
 		c.l.mu.Lock()
 		c.l.known(c)
 		c.l.mu.Unlock()
 	}
-	return c.phone == p
+	return ours, oldest
 }

@@ -66,7 +66,7 @@ func TestLimiterForgetsAndIsBounded(t *testing.T) {
 func TestAddressOf(t *testing.T) {
 	for a, want := range map[string]string{
 		"192.168.1.20:7": "192.168.1.20/32", "[::ffff:192.168.1.20]:7": "192.168.1.20/32",
-		"[fd00::1:2:3:4]:7": "fd00::/64", "[fe80::1%eth0]:7": "fe80::/64",
+		"[fd00::1:2:3:4]:7": "fd00::1:2:3:4/128", "[fe80::1%eth0]:7": "fe80::1/128",
 	} {
 		tcp := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(a))
 		if got := addressOf(tcp); got.String() != want {
@@ -108,12 +108,49 @@ func TestConnectionsOfOneAddressAreCapped(t *testing.T) {
 	}
 }
 
-// A neighbour's silent connections keep no phone of the same /64 out; phones do, for
-// they are no strangers.
+// A neighbour in the same /64 has a share of it: from one address no more than that
+// address's, and from all of its addresses no more than the network's.
+func TestNeighboursShareANetwork(t *testing.T) {
+	l := newLimiter(Rate{PerSecond: 1, Burst: 2})
+	now := noon()
+	host := func(n int) netip.Prefix {
+		a := netip.MustParseAddr("fd00::").As16()
+		a[14], a[15] = byte(n>>8), byte(n)
+		return netip.PrefixFrom(netip.AddrFrom16(a), 128)
+	}
+	neighbour, phone := host(1), host(2)
+	allowed := 0
+	for range 100 {
+		if l.allow(neighbour, now) {
+			allowed++
+		}
+	}
+	if allowed != l.rate.Burst || !l.allow(phone, now) {
+		t.Errorf("a neighbour had %d, and the phone none", allowed)
+	}
+	for n := 3; n < 1000; n++ {
+		if l.allow(host(n), now) {
+			allowed++
+		}
+	}
+	if allowed+1 != neighbours*l.rate.Burst || l.allow(phone, now) {
+		t.Errorf("the network had %d", allowed+1)
+	}
+	if n := len(l.buckets); n > allowed+2 { // refused hosts take no memory
+		t.Errorf("%d buckets", n)
+	}
+	now = now.Add(time.Second)
+	if !l.allow(phone, now) {
+		t.Error("the phone is refused a second later")
+	}
+}
+
+// A neighbour's silent connections keep no phone of the same address out; phones do,
+// for they are no strangers.
 func TestNeighboursKeepNoPhoneOut(t *testing.T) {
 	now := noon()
 	l := newListener(nil, Limits{}.withDefaults(), func() time.Time { return now }, func(reason) {})
-	home := netip.MustParsePrefix("fd00::/64")
+	home := netip.MustParsePrefix("fd00::1/128")
 	var first *link
 	for n := range l.limits.PerAddress {
 		now = now.Add(time.Second)
@@ -139,6 +176,60 @@ func TestNeighboursKeepNoPhoneOut(t *testing.T) {
 }
 
 // A stranger's connection ends with its answer, whatever that is.
+// One phone's key is worth a few connections, from however many addresses they come:
+// its oldest give way, and others' stay.
+func TestConnectionsOfOnePhoneAreCapped(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	i, _ := b.pair(t, wire.Invite{User: "alice"})
+	_, other := b.pair(t, wire.Invite{User: "alice"})
+	if _, err := other.Me(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var open []*thief
+	for n := range maxLinks + 3 {
+		c := b.dial(t)
+		if status, no, _ := c.ask(t, sign(t, i, c.binding, "GET", "/v1/me", uint64(100+n), "")); status != 200 {
+			t.Fatalf("connection %d: %d %v", n+1, status, no)
+		}
+		open = append(open, c)
+	}
+	for _, c := range open[:3] {
+		if _, err := c.r.ReadByte(); err == nil {
+			t.Error("one of the oldest stays open")
+		}
+	}
+	for n, c := range open[3:] {
+		if status, _, _ := c.ask(t, sign(t, i, c.binding, "GET", "/v1/me", uint64(200+n), "")); status != 200 {
+			t.Errorf("connection %d: %d", n+4, status)
+		}
+	}
+	if _, err := other.Me(t.Context()); err != nil {
+		t.Errorf("another phone: %v", err)
+	}
+	x := b.find(i.ID)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.links) != maxLinks {
+		t.Errorf("%d connections are noted", len(x.links))
+	}
+}
+
+// A connection that is over is nobody's: nothing is kept of it.
+func TestNoConnectionIsClaimedOnceItIsOver(t *testing.T) {
+	l := newListener(nil, Limits{}.withDefaults(), noon, func(reason) {})
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	c := &link{Conn: ours, address: netip.MustParsePrefix("192.0.2.1/32"), l: l}
+	if ok, _ := l.admit(c); !ok {
+		t.Fatal("not admitted")
+	}
+	must(t, c.Close())
+	x := &paired{}
+	if c.claim(x) || len(x.links) != 0 {
+		t.Errorf("%d connections of a phone, of which one is over", len(x.links))
+	}
+}
+
 func TestStrangersKeepNoConnection(t *testing.T) {
 	b := serve(t, newMemory("alice"), Options{Limits: many, Browsers: true})
 	for _, x := range [][]byte{

@@ -211,7 +211,7 @@ type paired struct {
 	seen     time.Time
 	known    time.Time // as the vault has it
 	bucket   bucket
-	links    map[*link]struct{}
+	links    []*link // the oldest first
 }
 
 // Open reads the phones and makes or opens the device's TLS key.
@@ -264,7 +264,7 @@ func load(k Kept) (*paired, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &paired{id: c.ID, key: public, record: r, schedule: s, last: c.Top, top: c.Top, seen: c.Seen, known: c.Known, links: make(map[*link]struct{})}, nil
+	return &paired{id: c.ID, key: public, record: r, schedule: s, last: c.Top, top: c.Top, seen: c.Seen, known: c.Known}, nil
 }
 
 func (p *Phones) loadKey() error {
@@ -379,35 +379,37 @@ func some(t time.Time) *time.Time {
 	return &t
 }
 
-// joined notes a connection; false when the phone may have none any more.
-func (x *paired) joined(c *link) bool {
+// joined notes a connection; false when the phone may have none any more. Where it
+// has too many the oldest is not its own any more, and to be closed.
+func (x *paired) joined(c *link) (ok bool, oldest *link) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.gone || !x.record.Revoked.IsZero() {
-		return false
+		return false, nil
 	}
-	x.links[c] = struct{}{}
-	return true
+	if len(x.links) >= maxLinks {
+		oldest = x.links[0]
+		x.links = slices.Delete(x.links, 0, 1)
+	}
+	x.links = append(x.links, c)
+	return true, oldest
 }
 
 func (x *paired) left(c *link) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	delete(x.links, c)
+	x.links = slices.DeleteFunc(x.links, func(o *link) bool { return o == c })
 }
 
 // cut ends the phone's connections but one, which may be nil.
 func (x *paired) cut(but *link) {
 	x.mu.Lock()
-	var open []*link
-	for c := range x.links {
-		if c != but {
-			open = append(open, c)
-		}
-	}
+	open := slices.Clone(x.links)
 	x.mu.Unlock()
 	for _, c := range open {
-		c.Close()
+		if c != but {
+			c.Close()
+		}
 	}
 }
 

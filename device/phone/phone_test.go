@@ -436,7 +436,7 @@ func TestAttemptsMayWait(t *testing.T) {
 		x := b.find(i.ID)
 		x.mu.Lock()
 		defer x.mu.Unlock()
-		for link := range x.links {
+		for _, link := range x.links {
 			n := link.Conn.(*timed)
 			n.mu.Lock()
 			if !n.until.IsZero() {

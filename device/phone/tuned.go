@@ -32,6 +32,15 @@ const (
 	writeTimeout = 15 * time.Second
 	longTimeout  = 150 * time.Second // an attempt's longest, and time to write
 	drainTime    = 5 * time.Second
+	maxLinks     = 16 // of one phone, its streams among them; the oldest gives way
+)
+
+// Limits of strangers' memory and of IPv6, where one host may have a whole /64, and
+// a whole house is one: a neighbour with one address takes an eighth of it.
+const (
+	maxAddresses = 4096 // that a limiter has buckets of; those beyond share one
+	networkBits  = 64
+	neighbours   = 8 // times the rate of an address is its network's
 )
 
 // Limits of an event stream.
@@ -53,9 +62,9 @@ type Rate struct {
 // Limits that depend on the house. The zero value of each is its default.
 type Limits struct {
 	Connections int  // open at once; default 1024
-	PerAddress  int  // of those from one address (an IPv6 /64); default 64
-	Handshakes  Rate // new connections of one address; default 20 a second, 60 at once
-	Unsigned    Rate // requests without a good signature of one address; default 5 a second, 30 at once
+	PerAddress  int  // of those from one address; default 64
+	Handshakes  Rate // new connections of one address, and 8 times that of an IPv6 /64; default 20 a second, 60 at once
+	Unsigned    Rate // the same of requests without a good signature; default 5 a second, 30 at once
 	Signed      Rate // requests of one phone; default 20 a second, 40 at once
 
 	Header  time.Duration // to shake hands in, and to send a request's header in; default 5 s
