@@ -694,6 +694,9 @@ func TestNamesThatHideSomethingAreRefused(t *testing.T) {
 	for _, name := range []string{"a\u202eb", "a\u200bb", "\u00a0"} {
 		wantProblem(t, identity(t).Pair(t.Context(), inv, name, "test"), 422, wire.ProblemName)
 	}
+	for _, platform := range []string{"a\u202eb", "a\u2066b"} { // which stands beside it in every list
+		wantProblem(t, identity(t).Pair(t.Context(), inv, "good", platform), 422, wire.ProblemInvalid)
+	}
 	i := identity(t)
 	if err := i.Pair(t.Context(), inv, "good", "test"); err != nil {
 		t.Fatal(err)

@@ -175,7 +175,6 @@ func TestNeighboursKeepNoPhoneOut(t *testing.T) {
 	}
 }
 
-// A stranger's connection ends with its answer, whatever that is.
 // One phone's key is worth a few connections, from however many addresses they come:
 // its oldest give way, and others' stay.
 func TestConnectionsOfOnePhoneAreCapped(t *testing.T) {
@@ -230,6 +229,7 @@ func TestNoConnectionIsClaimedOnceItIsOver(t *testing.T) {
 	}
 }
 
+// A stranger's connection ends with its answer, whatever that is.
 func TestStrangersKeepNoConnection(t *testing.T) {
 	b := serve(t, newMemory("alice"), Options{Limits: many, Browsers: true})
 	for _, x := range [][]byte{

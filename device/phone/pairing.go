@@ -3,6 +3,7 @@ package phone
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -253,7 +254,7 @@ func (p *Phones) pair(r *http.Request, body []byte, in client.PairRequest) (clie
 	if err := client.CheckName(a.Name); err != nil {
 		return client.PairReply{}, nil, badName(err)
 	}
-	if err := a.Check(); err != nil {
+	if err := errors.Join(client.CheckPlatform(a.Platform), a.Check()); err != nil {
 		return client.PairReply{}, nil, invalid(err)
 	}
 	proof, err := client.ParseProof(in.Proof)

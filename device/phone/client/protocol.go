@@ -314,19 +314,33 @@ func Printable(s string, most int) bool {
 
 var errName = fmt.Errorf("phone: a name has 1 to %d bytes of printable text", MaxName)
 
+// joiners are invisible and stay: Persian and emoji need them.
+const joiners = "\u200c\u200d"
+
+// hides tells whether a text rearranges or hides what is around it.
+func hides(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return unicode.Is(unicode.Cf, r) && !strings.ContainsRune(joiners, r) })
+}
+
 // CheckName refuses, of a new name, what cannot be one, what rearranges or hides
-// text around it, and what nobody would see. The two joiners stay: Persian and
-// emoji need them. Applicant.Check, which also reads names that were kept before,
-// is content with less.
+// text around it, and what nobody would see. Applicant.Check, which also reads
+// names that were kept before, is content with less.
 func CheckName(name string) error {
-	const joiners = "\u200c\u200d"
 	switch {
 	case name == "" || !Printable(name, MaxName):
 		return errName
-	case strings.ContainsFunc(name, func(r rune) bool { return unicode.Is(unicode.Cf, r) && !strings.ContainsRune(joiners, r) }):
+	case hides(name):
 		return errors.New("phone: a name has no invisible marks in it")
 	case !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsSpace(r) && !strings.ContainsRune(joiners, r) }):
 		return errors.New("phone: a name has something to see in it")
+	}
+	return nil
+}
+
+// CheckPlatform refuses the same of a new phone's platform, which may be empty.
+func CheckPlatform(platform string) error {
+	if !Printable(platform, MaxPlatform) || hides(platform) {
+		return fmt.Errorf("phone: a platform has at most %d bytes of printable text, without invisible marks: %w", MaxPlatform, ErrProtocol)
 	}
 	return nil
 }
