@@ -67,7 +67,7 @@ func (p *Phones) routes() error {
 		c := callerOf(ctx)
 		reply, no, err := p.pair(c.request, c.body, in.Body)
 		if no != nil {
-			p.refusals.add(no.why)
+			c.answer.why = no.why
 			return nil, no.Problem
 		}
 		return answered(reply, err)
@@ -278,8 +278,8 @@ func (p *Phones) attempt(ctx context.Context, a Attempt) (wire.Decision, error) 
 	if no := p.may(x, right); err != nil && no != nil {
 		return wire.Decision{}, no.Problem // that is why
 	}
-	if problem := (*api.Problem)(nil); a.Kiosk && errors.As(err, &problem) {
-		p.refusals.add(notAtKiosk)
+	if problem := (*api.Problem)(nil); a.Kiosk && errors.As(err, &problem) && problem.Status == http.StatusConflict {
+		callerOf(ctx).answer.why = notAtKiosk
 	}
 	return d, err
 }

@@ -31,7 +31,8 @@ import (
 type caller struct {
 	phone   *paired // nil: nobody
 	request *http.Request
-	body    []byte // all of it
+	body    []byte     // all of it
+	answer  *answering // knows why it was refused
 }
 
 type callerKey struct{}
@@ -102,6 +103,8 @@ func (p *Phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "", http.StatusInternalServerError) // not from Serve
 		return
 	}
+	plain, a := w, &answering{ResponseWriter: w, refusals: p.refusals}
+	w = a
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -110,7 +113,7 @@ func (p *Phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var body []byte
 	if r.Body != http.NoBody {
 		var err error
-		if body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+		if body, err = io.ReadAll(http.MaxBytesReader(plain, r.Body, maxBody)); err != nil {
 			h.Set("Connection", "close")
 			p.deny(w, b, badRest(err))
 			return
@@ -119,7 +122,7 @@ func (p *Phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// From here on the phone may be silent: net/http has taken the deadline back,
 	// which it does where a body ends.
-	c := caller{request: r, body: body}
+	c := caller{request: r, body: body, answer: a}
 	if header := r.Header.Get("Authorization"); header != "" && r.URL.Path != "/v1/pair" {
 		x, before, no := p.verify(r, b, header, body)
 		if x != nil {
@@ -185,7 +188,9 @@ func badRest(err error) *refusal {
 // deny answers a refusal. A stranger's connection is ended with it: the next
 // try costs a handshake, which is limited before it costs anything here.
 func (p *Phones) deny(w http.ResponseWriter, b *bound, no *refusal) {
-	p.refusals.add(no.why)
+	if a, ok := w.(*answering); ok {
+		a.why = no.why
+	}
 	if b.stranger() {
 		w.Header().Set("Connection", "close")
 	}
@@ -319,7 +324,7 @@ func (p *Phones) accept(x *paired, over *link, counter uint64, counted bool) (be
 		x.mu.Unlock()
 		if err := p.reserve(x, counter, now); err != nil {
 			p.log.Error("a phone's counter could not be kept, so its request does not hold", "phone", x.id, "err", err)
-			return before, refuse(http.StatusServiceUnavailable, wire.ProblemFault, badBody, "the device could not keep this phone's counter", "look at 'faceprint doctor'")
+			return before, refuse(http.StatusServiceUnavailable, wire.ProblemFault, deviceFault, "the device could not keep this phone's counter", "look at 'faceprint doctor'")
 		}
 	}
 }

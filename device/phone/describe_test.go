@@ -60,6 +60,7 @@ type document struct {
 	schemes map[string]struct{ Type, Scheme string }
 	schemas *jsonschema.Compiler
 	seen    map[string]map[string]bool // operationId -> statuses
+	refused int                        // answers that were refusals
 }
 
 func readDocument(t *testing.T, text []byte) *document {
@@ -270,6 +271,9 @@ func (s *stranger) send(a asking) (described, *http.Response) {
 	}
 	resp, err := http.ReadResponse(s.r, r)
 	must(s.t, err)
+	if resp.StatusCode >= 400 {
+		s.doc.refused++
+	}
 	return op, resp
 }
 
@@ -323,9 +327,26 @@ func (s *stranger) application(code, kind string) string {
 	return string(body)
 }
 
+// counted is how many refusals the device has counted.
+func (b *bench) counted() (n int) {
+	b.refusals.mu.Lock()
+	for _, times := range b.refusals.counts {
+		n += times
+	}
+	b.refusals.mu.Unlock()
+	b.vault.mu.Lock()
+	defer b.vault.mu.Unlock()
+	for _, counts := range b.vault.refused {
+		for _, times := range counts {
+			n += int(times)
+		}
+	}
+	return n
+}
+
 // TestDocument asks every operation for everything that it can answer: each
 // answer is as the document has it, and the document lists nothing that is
-// never answered.
+// never answered. Every refusal is counted for the audit, once.
 func TestDocument(t *testing.T) {
 	p, err := Open(newMemory(), &authenticator{}, Options{Browsers: true})
 	must(t, err)
@@ -375,6 +396,7 @@ func TestDocument(t *testing.T) {
 	}
 	b, slow := open(many), open(Limits{Handshakes: Rate{1e6, 1e6}, Unsigned: Rate{1e-3, len(people)}, Signed: Rate{1e-3, 1}})
 	hasty := open(Limits{Handshakes: Rate{1e6, 1e6}, Unsigned: Rate{1e6, 1e6}, Signed: Rate{1e6, 1e6}, Request: 50 * time.Millisecond})
+	benches := []*bench{b, slow, hasty}
 	phones := map[string]*stranger{} // of slow
 	for _, id := range people {
 		phones[id] = paired(slow, id)
@@ -483,6 +505,7 @@ func TestDocument(t *testing.T) {
 				b.pending.add(&waiting{user: id, answer: make(chan verdict, 1), Pending: client.Pending{ID: "waits-long", Since: now, Expires: now}})
 			case "session":
 				off := serve(t, newMemory(id), Options{Limits: many})
+				benches = append(benches, off)
 				s := newStranger(t, doc)
 				s.application(code(off, id), "app")
 				s.ask(403, a)
@@ -533,6 +556,14 @@ func TestDocument(t *testing.T) {
 			}
 			fresh().ask(200, a)
 		})
+		counted := 0
+		for _, b := range benches {
+			counted += b.counted()
+		}
+		if counted != doc.refused {
+			t.Errorf("up to %s %d were refused, %d are counted", id, doc.refused, counted)
+		}
+		doc.refused = counted
 		for status := range op.Responses {
 			if status != "default" && !doc.seen[id][status] {
 				t.Errorf("%s lists %s, which was never answered", id, status)

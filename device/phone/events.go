@@ -3,6 +3,7 @@ package phone
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -197,17 +198,16 @@ const (
 func (p *Phones) events(w http.ResponseWriter, r *http.Request) {
 	c := callerOf(r.Context())
 	b := r.Context().Value(boundKey{}).(*bound)
-	hijacker, ok := w.(http.Hijacker)
-	if !ok {
-		p.problem(w, fault("no stream can be had here"))
-		return
-	}
 	if p.streams.ending() {
 		p.problem(w, fault("the device is stopping"))
 		return
 	}
 	before := w.Header().Get(client.CounterHeader)
-	raw, _, err := hijacker.Hijack()
+	raw, _, err := http.NewResponseController(w).Hijack()
+	if errors.Is(err, http.ErrNotSupported) {
+		p.problem(w, fault("no stream can be had here"))
+		return
+	}
 	if err != nil {
 		p.log.Warn("a stream could not begin", "err", err)
 		return

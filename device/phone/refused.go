@@ -1,6 +1,10 @@
 package phone
 
-import "sync"
+import (
+	"cmp"
+	"net/http"
+	"sync"
+)
 
 // reason why somebody was refused. The words are in the audit.
 type reason string
@@ -26,27 +30,65 @@ const (
 	badBody            reason = "bad-body"
 	badInvitation      reason = "bad-invitation"
 	badProof           reason = "bad-proof"
+	forbidden          reason = "forbidden"
+	notAsThingsAre     reason = "conflict"
+	deviceFault        reason = "fault"
 )
+
+// reasonOf is why, where only the status tells.
+func reasonOf(status int) reason {
+	switch status {
+	case http.StatusUnauthorized:
+		return unsigned
+	case http.StatusForbidden:
+		return forbidden
+	case http.StatusNotFound:
+		return nothingThere
+	case http.StatusConflict:
+		return notAsThingsAre
+	case http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+		return badBody
+	case http.StatusTooManyRequests:
+		return tooManyRequests
+	}
+	if status >= http.StatusInternalServerError {
+		return deviceFault
+	}
+	return badRequest
+}
+
+// answering sees how a request is answered, so that every refusal is counted
+// once, whoever refuses: what is added to the API later as well.
+type answering struct {
+	http.ResponseWriter
+	refusals *refusals
+	why      reason // empty where the status tells it
+	counted  bool
+}
+
+func (a *answering) WriteHeader(status int) {
+	if status >= http.StatusBadRequest && !a.counted {
+		a.counted = true
+		a.refusals.add(cmp.Or(a.why, reasonOf(status)))
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answering) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // refusals counts who was refused since the last audit entry about it.
 type refusals struct {
 	mu     sync.Mutex
 	counts map[reason]int
-	some   chan struct{} // has a token once there is something to tell
 }
 
-func newRefusals() *refusals {
-	return &refusals{counts: make(map[reason]int), some: make(chan struct{}, 1)}
-}
+func newRefusals() *refusals { return &refusals{counts: make(map[reason]int)} }
 
 func (r *refusals) add(why reason) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counts[why]++
-	select {
-	case r.some <- struct{}{}:
-	default:
-	}
 }
 
 // take returns the counts and begins anew.
@@ -58,9 +100,5 @@ func (r *refusals) take() map[string]float64 {
 		out[string(why)] = float64(n)
 	}
 	clear(r.counts)
-	select {
-	case <-r.some:
-	default:
-	}
 	return out
 }
