@@ -158,6 +158,66 @@ func TestSwappedModule(t *testing.T) {
 	}
 }
 
+// Whoever lowers the security level while the module is open, by another tap on the
+// wire, has another module as of then.
+func TestLoweredLevelIsAnAttack(t *testing.T) {
+	for _, model := range []string{"r503", "r307"} {
+		synctest.Test(t, func(t *testing.T) {
+			s, m, template := guarded(t, model)
+			if err := wired(t, s).SetLevel(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+			do(t, s, "touch alice thumb")
+			accepted, err := attempt(t, m, template, time.Minute)
+			if attack := (*sensor.AttackError)(nil); accepted || !errors.As(err, &attack) || attack.Kind != sensor.AttackSwapped {
+				t.Errorf("%s: %v, %v", model, accepted, err)
+			}
+		})
+	}
+}
+
+// forger is a line on which some answers are others, with a sum that fits.
+type forger struct {
+	*cable
+	left int // of the answers to ReadSysPara, so many have another level
+}
+
+func (f *forger) Read(b []byte) (int, error) {
+	n, err := f.cable.Read(b)
+	if f.left > 0 && n == 28 && bytes.HasPrefix(b, []byte("\xEF\x01\xFF\xFF\xFF\xFF\x07\x00\x13\x00")) {
+		f.left--
+		b[17]-- // the level's low byte
+		b[27]-- // and the sum's
+	}
+	return n, err
+}
+
+// One reading is no proof: an answer that was damaged and fits its sum is asked for
+// again.
+func TestOneReadingIsNoAttack(t *testing.T) {
+	for readings, want := range map[int]bool{1: false, 2: true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSim(t, "r503")
+			f := &forger{cable: plugIn(t, s)}
+			m, err := sensor.New(t.Context(), f, sensor.Config{Baud: 57600})
+			if err != nil {
+				t.Fatal(err)
+			}
+			template := enrol(t, m, s, "alice", "thumb")
+			if err := m.Guard(t.Context(), decoys(t, m, 3)); err != nil {
+				t.Fatal(err)
+			}
+			f.left = readings
+			do(t, s, "touch alice thumb")
+			accepted, err := attempt(t, m, template, time.Minute)
+			attack := (*sensor.AttackError)(nil)
+			if errors.As(err, &attack) != want || accepted == want || f.left != 0 {
+				t.Errorf("%d forged: %v, %v", readings, accepted, err)
+			}
+		})
+	}
+}
+
 // The security level is part of the parameter block: whoever lowers it is as
 // good as a swapped module.
 func TestDiffers(t *testing.T) {

@@ -94,25 +94,41 @@ func (m *Module) Borrow(ctx context.Context, lend func(template []byte) ([][]byt
 	return nil
 }
 
-// same asks the module again who it is.
+// same asks the module again who it is. A difference is an attack when it is read
+// twice: a checksum is a sum, and what is damaged in two places can pass it.
 func (m *Module) same(ctx context.Context) error {
-	i, now := ReadSysPara, m.info
-	if m.info.stated() {
-		i = ReadProdInfo
+	for try := 0; ; try++ {
+		now, err := m.reread(ctx)
+		if err != nil {
+			return err
+		}
+		what := now.Differs(m.info)
+		if what == "" {
+			return nil
+		}
+		if try > 0 {
+			return &AttackError{AttackSwapped, what}
+		}
+		m.link.dirty = true // or it was the answer to something else
 	}
-	b, err := m.link.command(ctx, i)
-	if err != nil {
-		return err
+}
+
+// reread is what the module says of itself now: its parameters, the security level
+// among them, which whoever has the wire can lower, and where it has that its product
+// information.
+func (m *Module) reread(ctx context.Context) (now Info, err error) {
+	now = m.info
+	b, err := m.link.command(ctx, ReadSysPara)
+	if err == nil {
+		err = now.parameters(b)
 	}
-	if i == ReadProdInfo {
+	if err != nil || !m.info.stated() {
+		return now, err
+	}
+	if b, err = m.link.command(ctx, ReadProdInfo); err == nil {
 		now.product(b)
-	} else if err := now.parameters(b); err != nil {
-		return err
 	}
-	if what := now.Differs(m.info); what != "" {
-		return &AttackError{AttackSwapped, what}
-	}
-	return nil
+	return now, err
 }
 
 // MakeDecoy makes a template of a picture of nobody's finger: DownImage (manual p.
