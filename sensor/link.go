@@ -90,7 +90,7 @@ func (l *link) resync(ctx context.Context) error {
 	defer func() { l.resyncing = false }()
 	for range resyncTries {
 		err = l.verify(ctx, probeTimeout)
-		if ctx.Err() != nil || errors.Is(err, ErrPassword) || errors.Is(err, ErrGone) {
+		if over(ctx) != nil || errors.Is(err, ErrPassword) || errors.Is(err, ErrGone) {
 			return err
 		}
 		// The answer may have been a late one to something else; then this one's
@@ -237,12 +237,25 @@ func (l *link) receive(ctx context.Context, timeout time.Duration) (p Packet, er
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return p, l.fault(err)
 		}
-		if err := ctx.Err(); err != nil {
+		if err := over(ctx); err != nil {
 			return p, fmt.Errorf("sensor: %s: %w", l.name, err)
 		}
 		l.meter.count(&l.meter.s.Timeouts, 1)
 		return p, fmt.Errorf("sensor: %s: %w", l.name, ErrTimeout)
 	}
+}
+
+// over is why the context ended, nil while it lasts. Its deadline is that of the read
+// as well, whose timer may be the sooner of the two: that the asker's time is over
+// says nothing about the module.
+func over(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if d, ok := ctx.Deadline(); ok && !time.Now().Before(d) {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 // next takes a packet of this module out of what was read.
@@ -285,7 +298,7 @@ func (l *link) command(ctx context.Context, i Instruction, params ...byte) ([]by
 	for {
 		answer, err := l.once(ctx, timeoutOf(i), i, params)
 		switch {
-		case err == nil || ctx.Err() != nil:
+		case err == nil || over(ctx) != nil:
 			return answer, err
 		case !verified && isCode(err, VerifyFirst):
 			verified = true
@@ -493,7 +506,7 @@ func (l *link) fetch(ctx context.Context, limit int, whole func(int) bool, i Ins
 				return data, nil
 			}
 		}
-		if try > 0 || ctx.Err() != nil || !damaged(err) {
+		if try > 0 || over(ctx) != nil || !damaged(err) {
 			return nil, err
 		}
 		l.meter.count(&l.meter.s.Repeats, 1)

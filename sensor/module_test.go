@@ -228,6 +228,43 @@ func TestCancelledScanLeavesNoLateAnswer(t *testing.T) {
 	})
 }
 
+// lateContext is one whose own timer has not fired yet when its deadline is there.
+type lateContext struct {
+	context.Context
+	at time.Time
+}
+
+func (c lateContext) Deadline() (time.Time, bool) { return c.at, true }
+
+// That the asker's time is over is no silence of the module, for which it would be
+// opened anew, whichever of the two timers is the first.
+func TestTimeThatIsOverIsNoSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, "r503")
+		m := wired(t, s)
+		do(t, s, "mute")
+		ctx := lateContext{t.Context(), time.Now().Add(100 * time.Millisecond)}
+		if err := m.HandShake(ctx); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, sensor.ErrTimeout) {
+			t.Errorf("%v", err)
+		}
+		if n := m.Stats().Timeouts; n != 0 {
+			t.Errorf("%d time-outs are counted", n)
+		}
+		// A person who did not come in time is asked for again.
+		_, err := m.Scan(lateContext{t.Context(), time.Now().Add(100 * time.Millisecond)})
+		wantRetry(t, err, sensor.HintNoFinger)
+		do(t, s, "unmute")
+		if err := m.HandShake(t.Context()); err != nil {
+			t.Error(err)
+		}
+		// Where there is time left, it is one.
+		do(t, s, "mute")
+		if err := m.HandShake(lateContext{t.Context(), time.Now().Add(time.Hour)}); !errors.Is(err, sensor.ErrTimeout) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
 func TestUnpluggedModuleIsAFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, "r503")

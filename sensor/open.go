@@ -350,7 +350,7 @@ func (m *Module) probe(ctx context.Context, i Instruction, params ...byte) (b []
 		switch {
 		case err == nil:
 			return b, true, nil
-		case ctx.Err() != nil, errors.Is(err, ErrGone):
+		case over(ctx) != nil, errors.Is(err, ErrGone):
 			return nil, false, err
 		case isCode(err, VerifyFirst): // it was reset since it was verified
 			m.link.resets++

@@ -142,7 +142,7 @@ func (m *Module) await(ctx context.Context, buffer byte, close bool, taken func(
 // waited makes a time that ran out while waiting for a finger the person's
 // business, and leaves a cancellation what it is.
 func waited(ctx context.Context, err error) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(over(ctx), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded) {
 		return &RetryError{Hint: HintNoFinger, Cause: err}
 	}
 	return err
