@@ -1,6 +1,7 @@
 package sensor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ type Config struct {
 	// Raise sets the module to the fastest rate that works without a fault, and
 	// back where it does not. The module keeps it in flash.
 	Raise bool
+	Rates *Rates // what was learnt of its rates by the openings before, nil for nothing
 	// Coverage reads a picture after each capture of an enrolment and tells how
 	// much of the finger was seen.
 	Coverage bool
@@ -59,19 +61,22 @@ func Open(ctx context.Context, c Config) (*Module, error) {
 }
 
 // find looks for the module at every rate. One that hangs answers at none: where
-// its power can be cut, that is done once.
+// its power can be cut, that is done once. It helps nobody where the port is busy,
+// something else speaks there or the module has another address.
 func find(ctx context.Context, c Config) (*Module, error) {
-	m, err := search(ctx, c)
-	if c.Power == nil || !errors.Is(err, ErrNoModule) || ctx.Err() != nil {
+	m, hung, err := search(ctx, c)
+	if c.Power == nil || !hung || ctx.Err() != nil {
 		return m, err
 	}
 	if e := c.Power.Cycle(ctx); e != nil {
 		return nil, errors.Join(err, fmt.Errorf("sensor: %s: %w", c.Port, e))
 	}
-	return search(ctx, c)
+	m, _, err = search(ctx, c)
+	return m, err
 }
 
-func search(ctx context.Context, c Config) (*Module, error) {
+// search is find without the power. hung: a module may be there that it would wake.
+func search(ctx context.Context, c Config) (m *Module, hung bool, err error) {
 	try := bauds
 	if c.Baud != 0 {
 		try = []int{c.Baud}
@@ -80,32 +85,32 @@ func search(ctx context.Context, c Config) (*Module, error) {
 	for _, baud := range try {
 		m, err := openAt(ctx, c, baud)
 		if err == nil {
-			return m, nil
+			return m, false, nil
 		}
 		if e := (*portError)(nil); errors.As(err, &e) {
-			return nil, fmt.Errorf("sensor: %w", e.error)
+			return nil, false, fmt.Errorf("sensor: %w", e.error)
 		}
 		if e := (*AddressError)(nil); ctx.Err() != nil || errors.Is(err, ErrPassword) || errors.As(err, &e) {
-			return nil, err
+			return nil, false, err
 		}
 		failed = append(failed, attempt{baud, err})
 	}
 	if e := shared(c.Port); e != nil {
-		return nil, fmt.Errorf("sensor: %w; stop it and try again: %w: %w", e, ErrNoModule, together(failed))
+		return nil, false, fmt.Errorf("sensor: %w; stop it and try again: %w: %w", e, ErrNoModule, together(failed))
 	}
 	// Where one rate was answered by a module, the others say nothing.
 	heard := slices.DeleteFunc(slices.Clone(failed), func(a attempt) bool { return !errors.As(a.err, new(*unfit)) })
 	if len(heard) > 0 {
-		return nil, &StrangerError{
+		return nil, true, &StrangerError{
 			Port: c.Port, What: fmt.Sprintf("a fingerprint module answers at %d baud and cannot be used: %v", heard[0].baud, heard[0].err),
 			Cure: "cut its power; where that does not help, try a shorter cable, then another module", err: heard[0].err,
 		}
 	}
-	err := together(failed)
+	err = together(failed)
 	if s := (*stranger)(nil); errors.As(err, &s) {
-		return nil, &StrangerError{Port: c.Port, What: "no fingerprint module: " + s.what, Cure: s.cure, err: err}
+		return nil, false, &StrangerError{Port: c.Port, What: "no fingerprint module: " + s.what, Cure: s.cure, err: err}
 	}
-	return nil, fmt.Errorf("sensor: %s: %w; check power, TX and RX (they cross), and that no console uses the port: %w", c.Port, ErrNoModule, err)
+	return nil, true, fmt.Errorf("sensor: %s: %w; check power, TX and RX (they cross), and that no console uses the port: %w", c.Port, ErrNoModule, err)
 }
 
 // shared says who else has a port open that did not answer properly, nil where
@@ -181,48 +186,46 @@ func together(failed []attempt) error {
 type portError struct{ error }
 
 func openAt(ctx context.Context, c Config, baud int) (*Module, error) {
-	port, err := uartreg.Open(c.Port)
-	if err != nil {
-		return nil, &portError{err}
-	}
-	m, err := connect(ctx, port, c, baud)
-	if err != nil {
-		return nil, errors.Join(err, port.Close())
-	}
-	return m, nil
-}
-
-func connect(ctx context.Context, port uart.PortCloser, c Config, baud int) (*Module, error) {
-	conn, err := port.Connect(physic.Frequency(baud)*physic.Hertz, uart.One, uart.NoParity, uart.NoFlow, 8)
-	if err != nil {
-		return nil, fmt.Errorf("sensor: %w", err)
-	}
-	line, ok := conn.(Line)
-	if !ok {
-		return nil, fmt.Errorf("sensor: port %s reads without deadlines; use one of sensor/tty", port)
-	}
 	c.Baud = baud
-	m, err := New(ctx, line, c)
+	port, line, err := openLine(c)
 	if err != nil {
 		return nil, err
+	}
+	m, err := New(ctx, line, c)
+	if err != nil {
+		return nil, errors.Join(err, port.Close())
 	}
 	m.port = port
 	return m, nil
 }
 
+// openLine opens the port at the rate.
+func openLine(c Config) (uart.PortCloser, Line, error) {
+	port, err := uartreg.Open(c.Port)
+	if err != nil {
+		return nil, nil, &portError{err}
+	}
+	conn, err := port.Connect(physic.Frequency(c.Baud)*physic.Hertz, uart.One, uart.NoParity, uart.NoFlow, 8)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("sensor: %w", err), port.Close())
+	}
+	line, ok := conn.(Line)
+	if !ok {
+		return nil, nil, errors.Join(fmt.Errorf("sensor: port %s reads without deadlines; use one of sensor/tty", port), port.Close())
+	}
+	return port, line, nil
+}
+
 // New introduces itself to a module on a line that is open already, at the
 // rate Baud where that is not 0. Close does not close the line.
 func New(ctx context.Context, line Line, c Config) (*Module, error) {
-	if c.Address == 0 {
-		c.Address = DefaultAddress
-	}
 	if c.Port == "" {
 		c.Port = "line"
 	}
 	m := &Module{
 		turn:   make(chan struct{}, 1),
 		loaded: true, // whoever had the module before may have left somebody's
-		link:   &link{line: line, name: c.Port, address: c.Address, password: c.Password, baud: c.Baud, dirty: true},
+		link:   newLink(line, c),
 	}
 	m.info.Port, m.info.Baud, m.wake = c.Port, c.Baud, c.Wake
 	m.coverage = c.Coverage
@@ -234,6 +237,11 @@ func New(ctx context.Context, line Line, c Config) (*Module, error) {
 	}
 	m.turn <- struct{}{}
 	return m, nil
+}
+
+// newLink is one of which nothing is known yet.
+func newLink(line Line, c Config) *link {
+	return &link{line: line, name: c.Port, address: cmp.Or(c.Address, DefaultAddress), password: c.Password, baud: c.Baud, dirty: true}
 }
 
 // introduce verifies the password and reads what the module is. A module that
@@ -368,69 +376,4 @@ func (m *Module) probe(ctx context.Context, i Instruction, params ...byte) (b []
 		return nil, false, nil
 	}
 	return nil, false, err
-}
-
-// settle raises the rate where that works: it is set, the module restarted
-// where it can be told to or its power can be cut, and then looked for at the
-// new rate. One that takes a new rate at its next power-up only stays at the old
-// one until then. A rate at which anything is damaged is taken back.
-func (m *Module) settle(ctx context.Context, c Config) (*Module, error) {
-	if m.info.Baud > settledBaud {
-		if m.steady(ctx) == nil {
-			return m, nil
-		}
-		return m.move(ctx, c, settledBaud)
-	}
-	if m.info.BaudSet == fastestBaud && c.Power == nil {
-		return m, nil // from the next power-up on
-	}
-	before := m.info.Baud
-	m, err := m.move(ctx, c, fastestBaud)
-	if err != nil || m.info.Baud == before || m.steady(ctx) == nil {
-		return m, err
-	}
-	return m.move(ctx, c, before)
-}
-
-// move sets another rate and looks for the module again.
-func (m *Module) move(ctx context.Context, c Config, baud int) (*Module, error) {
-	err := m.SetBaud(ctx, baud)
-	if e := (*CodeError)(nil); errors.As(err, &e) {
-		return m, nil // it does not do that rate
-	}
-	switch {
-	case damaged(err):
-		err = nil // its answer may have come at the new rate already: it is looked for there first
-	case err != nil:
-	case m.modern:
-		err = m.Reset(ctx)
-	case c.Power != nil:
-		err = c.Power.Cycle(ctx)
-	}
-	if err := errors.Join(err, m.Close()); err != nil {
-		return nil, err
-	}
-	c.Baud = baud
-	if moved, err := find(ctx, c); err == nil || ctx.Err() != nil {
-		return moved, err
-	}
-	c.Baud = 0
-	return find(ctx, c)
-}
-
-// steady is nil where a stretch of talk went without any damage.
-func (m *Module) steady(ctx context.Context) error {
-	before := m.Stats()
-	for range steadyTalks {
-		if err := m.HandShake(ctx); err != nil {
-			return err
-		}
-	}
-	if _, err := m.InfoPage(ctx); err != nil {
-		return err
-	}
-	if after := m.Stats(); after.BadSums != before.BadSums || after.Skipped != before.Skipped || after.Timeouts != before.Timeouts || after.Repeats != before.Repeats {
-		return fmt.Errorf("sensor: %s: at %d baud bytes are damaged: %w", m.info.Port, m.info.Baud, ErrSum)
-	}
-	return nil
 }

@@ -110,6 +110,6 @@ func (s *Sim) state() string {
 	if lie == "" {
 		lie = "honest"
 	}
-	return fmt.Sprintf("model %s serial %s baud %d plugged %v started %v mute %v hung %v garble %g%% finger %s library %d commands %d %s lamp %s",
-		strings.ToLower(s.p.Model), s.serial, s.baud(), s.plugged, s.ready.IsZero(), s.mute, s.hung, 100*s.garble, finger, len(s.library), s.commands, lie, s.lamp)
+	return fmt.Sprintf("model %s serial %s baud %d plugged %v started %v mute %v hung %v garble %g%% finger %s library %d commands %d settings %d %s lamp %s",
+		strings.ToLower(s.p.Model), s.serial, s.baud(), s.plugged, s.ready.IsZero(), s.mute, s.hung, 100*s.garble, finger, len(s.library), s.commands, s.settings, lie, s.lamp)
 }

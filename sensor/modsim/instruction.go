@@ -14,8 +14,7 @@ import (
 
 // command carries out one instruction and says how long the silicon takes.
 func (s *Sim) command(i sensor.Instruction, a []byte) ([]sensor.Packet, time.Duration) {
-	old := s.quirks["oldfirmware"] > 0 && (i == sensor.GetImageEx || i == sensor.HandShake)
-	if !s.p.has(i) || old || i == sensor.DownImage && s.quirks["noimage"] > 0 || i == sensor.ReadProdInfo && s.quirks["noinfo"] > 0 {
+	if !s.p.has(i) || s.quirks[lacks[i]] > 0 {
 		if s.p.Unknown == sensor.OK {
 			return nil, 0
 		}
@@ -155,6 +154,12 @@ func (s *Sim) command(i sensor.Instruction, a []byte) ([]sensor.Packet, time.Dur
 	return s.ack(sensor.Unsupported), 0
 }
 
+// lacks are the quirks by which an instruction is missing.
+var lacks = map[sensor.Instruction]string{
+	sensor.GetImageEx: "oldfirmware", sensor.HandShake: "oldfirmware", sensor.DownImage: "noimage",
+	sensor.ReadProdInfo: "noinfo", sensor.ReadInfPage: "nopage", sensor.ReadIndex: "noindex",
+}
+
 // templates is the buffer that a template goes to, or comes from, when n is named.
 func (s *Sim) templates(n byte) byte {
 	if s.p.OneModel {
@@ -171,9 +176,16 @@ func (s *Sim) features(n byte) []byte {
 	return s.buffers[n]
 }
 
-func (s *Sim) buffer(n byte) bool { return n >= 1 && int(n) <= s.p.Buffers }
+func (s *Sim) buffer(n byte) bool {
+	most := s.p.Buffers
+	if few := s.quirks["buffers"]; few > 0 {
+		most = few
+	}
+	return n >= 1 && int(n) <= most
+}
 
 func (s *Sim) setParameter(register byte, v uint16) []sensor.Packet {
+	s.settings++
 	switch {
 	case register == 4 && slices.Contains(s.p.Rates, v):
 		s.newN = v

@@ -67,6 +67,7 @@ type Sim struct {
 	lamp     string
 	dances   time.Time // until when the lamp is animated
 	commands uint64
+	settings uint64 // SetSysPara instructions: writes of the flash
 	packets  uint64
 	waitFor  byte   // what data packets are for: a buffer, forImage, or 0 for nothing
 	incoming []byte // data received for it
