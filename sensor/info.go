@@ -73,7 +73,6 @@ func (i *Info) product(b []byte) {
 	i.Hardware = fmt.Sprintf("%s %d.%d %s", cString(b[16:20]), b[28], b[29], cString(b[30:38]))
 	i.Width, i.Height = int(be.Uint16(b[38:])), int(be.Uint16(b[40:]))
 	i.Template = int(be.Uint16(b[42:]))
-	i.Buffers = mostBuffers
 }
 
 // Room is how many slots of the library are used: those that ReadIndexTable tells of.
@@ -82,17 +81,21 @@ func (i Info) Room() int { return min(i.Capacity, indexPages*indexSlots) }
 // stated tells whether the module knows ReadProdInfo.
 func (i Info) stated() bool { return i.Hardware != "" }
 
-// countBuffers asks a module that does not tell its generation how many buffers it
-// has, by loading a slot into each (LoadChar, manual p. 20): 0B where there is no
-// such buffer, 0C where there is one and the slot is empty. Nothing was scanned yet
-// that it could spend.
+// countBuffers asks how many buffers a module has, which none says, by loading a slot
+// into each (LoadChar, manual p. 20): 0B where there is no such buffer, 0C where there
+// is one and the slot is empty. Nothing was scanned yet that it could spend. Another
+// answer says nothing: the R503's manual, and those of its generation that say what
+// they are, have six.
 func (m *Module) countBuffers(ctx context.Context) (int, error) {
 	for n := leastBuffers + 1; n <= mostBuffers; n++ {
 		_, err := m.link.command(ctx, LoadChar, byte(n), 0, 0)
-		e := (*CodeError)(nil)
 		switch {
 		case err == nil, isCode(err, TemplateRead):
-		case errors.As(err, &e):
+		case isCode(err, BadID):
+			return n - 1, nil
+		case errors.As(err, new(*CodeError)) && m.info.stated():
+			return mostBuffers, nil
+		case errors.As(err, new(*CodeError)):
 			return n - 1, nil
 		default:
 			return 0, err

@@ -264,6 +264,9 @@ func (m *Module) indexDiffers(ctx context.Context) (string, error) {
 
 // index lists the slots that hold a template (ReadIndexTable).
 func (m *Module) index(ctx context.Context) ([]int, error) {
+	if !m.readIndex { // some say so, and some say nothing
+		return nil, &CodeError{ReadIndex, Unsupported}
+	}
 	var slots []int
 	for page := 0; page < indexPages && page*indexSlots < m.info.Capacity; page++ {
 		b, err := m.link.command(ctx, ReadIndex, byte(page))

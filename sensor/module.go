@@ -22,6 +22,7 @@ type Module struct {
 	modern    bool // it has the instructions that came with the R503
 	imageEx   bool // it has GetImageEx
 	handShake bool // it has HandShake
+	readIndex bool // it has ReadIndexTable
 	mu        sync.Mutex
 	info      Info   // written under turn and mu, read under either
 	scans     uint64 // the newest one's number; guarded by turn

@@ -272,7 +272,7 @@ func (m *Module) introduce(ctx context.Context) error {
 
 // identify reads what a module is that had its password verified: from what it says
 // (ReadSysPara, ReadProdInfo), from its system id, and from what it has.
-func (m *Module) identify(ctx context.Context) error {
+func (m *Module) identify(ctx context.Context) (err error) {
 	if err := m.readParameters(ctx); err != nil {
 		return m.unfit(ctx, ReadSysPara, err)
 	}
@@ -311,12 +311,15 @@ func (m *Module) identify(ctx context.Context) error {
 		}
 	}
 	m.modern = i.stated() || m.handShake
-	if !i.stated() && i.SystemID != opticalID {
+	if i.stated() || i.SystemID != opticalID {
 		n, err := m.countBuffers(ctx)
 		if err != nil {
 			return m.unfit(ctx, LoadChar, err)
 		}
 		i.Buffers = n
+	}
+	if _, m.readIndex, err = m.probe(ctx, ReadIndex, 0); err != nil {
+		return m.unfit(ctx, ReadIndex, err)
 	}
 	if err := m.findLamp(ctx); err != nil {
 		return m.unfit(ctx, AuraLedConfig, err)
@@ -345,7 +348,7 @@ func (m *Module) Reintroduce(ctx context.Context) error {
 	}
 	defer release()
 	m.learn(func(i *Info) { *i = Info{Port: i.Port, Baud: i.Baud} })
-	m.handShake, m.imageEx, m.modern = false, false, false
+	m.handShake, m.imageEx, m.modern, m.readIndex = false, false, false, false
 	return m.introduce(ctx)
 }
 

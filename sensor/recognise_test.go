@@ -117,6 +117,8 @@ func TestFailedProbeSaysWhere(t *testing.T) {
 		{sensor.GetFwVer, version},
 		{sensor.HandShake, []byte{0}},
 		{sensor.GetImageEx, []byte{2}},
+		{sensor.LoadChar, []byte{0x0C}},
+		{sensor.ReadIndex, make([]byte, 33)},
 		{sensor.AuraLedConfig, []byte{0}},
 	}
 	for bad := 1; bad < len(answers); bad++ {
@@ -210,4 +212,56 @@ func TestInfoWhileItIsLearnt(t *testing.T) {
 			t.Errorf("%+v, a template has %d bytes", i, len(template))
 		}
 	})
+}
+
+// How many captures an enrolment merges is counted, for no module says it: one of the
+// R503's generation may have fewer than its six buffers, and its enrolment fits them.
+func TestBuffersAreCounted(t *testing.T) {
+	for n := 2; n <= 6; n++ {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSim(t, "r503")
+			do(t, s, fmt.Sprint("quirk buffers ", n))
+			m := wired(t, s)
+			if got := m.Info().Buffers; got != n {
+				t.Errorf("%d buffers are counted of %d", got, n)
+			}
+			template := enrol(t, m, s, "alice", "thumb")
+			do(t, s, "touch alice thumb")
+			if ok, err := attempt(t, m, template, time.Minute); !ok {
+				t.Errorf("%d buffers: %v", n, err)
+			}
+		})
+	}
+}
+
+// A module without ReadIndexTable, whether it says so or nothing, finds people all the
+// same: the number of its templates is checked then.
+func TestWithoutAnIndex(t *testing.T) {
+	for _, model := range []string{"r503", "r307", "as608"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSim(t, model)
+			do(t, s, "quirk noindex")
+			m := wired(t, s)
+			if _, err := m.Slots(t.Context()); !errors.As(err, new(*sensor.CodeError)) {
+				t.Errorf("%s: its slots: %v", model, err)
+			}
+			templates := [][]byte{enrol(t, m, s, "alice", "thumb"), enrol(t, m, s, "bob", "thumb")}
+			find := func() (int, error) {
+				do(t, s, "touch bob thumb")
+				probe, err := m.Scan(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				at, _, err := m.Identify(t.Context(), probe, templates)
+				return at, err
+			}
+			if at, err := find(); at != 1 || err != nil {
+				t.Errorf("%s: bob is %d, %v", model, at, err)
+			}
+			do(t, s, "plant 9 mallory thumb")
+			if at, err := find(); at >= 0 || !errors.As(err, new(*sensor.AttackError)) {
+				t.Errorf("%s: with one more template: %d, %v", model, at, err)
+			}
+		})
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,15 +17,15 @@ import (
 
 // A recording is the talk with a module as text: a first line that says what it
 // is, then one event a line, ">" with what was sent or "<" with what came, in
-// hexadecimal. Comments begin with "#". What was never answered is followed by
-// the next ">".
+// hexadecimal, or "-" where nothing came until whoever listened gave up. Comments
+// begin with "#".
 
 const recordingHeader = "# faceprint recording 1"
 
-// Event is one stretch of bytes on the wire.
+// Event is one stretch of bytes on the wire, or of silence.
 type Event struct {
 	Sent bool
-	Data []byte // 1 to maxEvent bytes
+	Data []byte // 1 to maxEvent bytes, none where nothing came
 }
 
 const maxEvent = 4096
@@ -38,11 +39,14 @@ func FormatRecording(events []Event) []byte {
 	var b bytes.Buffer
 	b.WriteString(recordingHeader + "\n")
 	for _, e := range events {
-		way := "<"
-		if e.Sent {
-			way = ">"
+		switch {
+		case e.Sent:
+			fmt.Fprintf(&b, "> %X\n", e.Data)
+		case len(e.Data) > 0:
+			fmt.Fprintf(&b, "< %X\n", e.Data)
+		default:
+			b.WriteString("-\n")
 		}
-		fmt.Fprintf(&b, "%s %X\n", way, e.Data)
 	}
 	return b.Bytes()
 }
@@ -60,6 +64,10 @@ func ParseRecording(text []byte) ([]Event, error) {
 			return nil, fmt.Errorf("sensor: line 1: no recording begins with %.40q: %w", line, ErrRecording)
 		}
 		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if line == "-" {
+			events = append(events, Event{})
 			continue
 		}
 		way, digits, _ := strings.Cut(line, " ")
@@ -88,10 +96,12 @@ func (r *Recorder) Write(b []byte) (int, error) {
 	return r.Line.Write(b)
 }
 
-// Read receives and keeps.
+// Read receives and keeps, also that nothing came.
 func (r *Recorder) Read(b []byte) (int, error) {
 	n, err := r.Line.Read(b)
-	r.keep(false, b[:n])
+	if n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		r.keep(false, b[:n])
+	}
 	return n, err
 }
 
@@ -99,9 +109,9 @@ func (r *Recorder) Read(b []byte) (int, error) {
 func (r *Recorder) keep(sent bool, b []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if last := len(r.events) - 1; last >= 0 && !sent && !r.events[last].Sent && len(r.events[last].Data)+len(b) <= maxEvent {
+	if last := len(r.events) - 1; last >= 0 && !sent && len(b) > 0 && !r.events[last].Sent && len(r.events[last].Data) > 0 && len(r.events[last].Data)+len(b) <= maxEvent {
 		r.events[last].Data = append(r.events[last].Data, b...)
-	} else if len(b) > 0 {
+	} else {
 		r.events = append(r.events, Event{sent, bytes.Clone(b)})
 	}
 }
@@ -122,7 +132,23 @@ type Replay struct {
 }
 
 // NewReplay makes one.
-func NewReplay(events []Event) *Replay { return &Replay{events: events} }
+func NewReplay(events []Event) *Replay { return &Replay{events: slices.Clone(events)} }
+
+// Address is the one by which the module was called, 0 where it was not.
+func (r *Replay) Address() uint32 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.events {
+		if e.Sent {
+			p, _, err := DecodePacket(e.Data)
+			if err != nil {
+				return 0
+			}
+			return p.Address
+		}
+	}
+	return 0
+}
 
 // Write compares with what was sent then.
 func (r *Replay) Write(b []byte) (int, error) {
@@ -141,11 +167,16 @@ func (r *Replay) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Read gives what came then; where nothing did, the deadline is over.
+// Read gives what came then; where nothing did, the deadline is over. Recordings of
+// before that was written have the next ">" in its place.
 func (r *Replay) Read(b []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.at == len(r.events) || r.events[r.at].Sent {
+		return 0, os.ErrDeadlineExceeded
+	}
+	if len(r.events[r.at].Data) == 0 {
+		r.at++
 		return 0, os.ErrDeadlineExceeded
 	}
 	n := copy(b, r.events[r.at].Data)
@@ -167,6 +198,9 @@ func (r *Replay) SetWriteDeadline(time.Time) error { return nil }
 func (r *Replay) Done() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for r.at < len(r.events) && !r.events[r.at].Sent && len(r.events[r.at].Data) == 0 {
+		r.at++ // silence at the end
+	}
 	if r.at < len(r.events) {
 		return fmt.Errorf("sensor: replay: %d of %d events were repeated: %w", r.at, len(r.events), ErrRecording)
 	}

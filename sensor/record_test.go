@@ -2,8 +2,10 @@ package sensor_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,6 +68,63 @@ func TestRecordings(t *testing.T) {
 	}
 }
 
+// What a technician sends replays as it went: with the module's own address, with
+// answers that did not come, and with one that came when nobody waited any more.
+func TestRecordingOfABadTalk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, address := range []uint32{0, 0x12345678} {
+			s := newSim(t, "r503")
+			if address != 0 {
+				if err := wired(t, s).SetAddress(t.Context(), address); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c := sensor.Config{Address: address, Baud: 57600}
+			var whole bytes.Buffer
+			if err := wiredAs(t, s, c).Survey(t.Context(), &whole); err != nil {
+				t.Fatal(err)
+			}
+			bad := 0
+			for _, fault := range []string{"fault out delay %d 1510", "fault out delay %d 320", "fault out drop %d 12", "fault out drop %d 5", "fault in drop %d 12"} {
+				for at := 0; at < 1100; at += 60 {
+					do(t, s, "fault clear", fmt.Sprintf(fault, at))
+					var heard, again bytes.Buffer
+					r := &sensor.Recorder{Line: plugIn(t, s)}
+					m, err := sensor.New(t.Context(), r, c)
+					if err == nil {
+						err = m.Survey(t.Context(), &heard)
+					}
+					if err != nil {
+						continue // a failed survey is no recording to replay to its end
+					}
+					text := sensor.FormatRecording(r.Events())
+					if bytes.Contains(text, []byte("\n-\n")) {
+						bad++
+					}
+					events, err := sensor.ParseRecording(text)
+					if err != nil {
+						t.Fatal(err)
+					}
+					replay := sensor.NewReplay(events)
+					if got := replay.Address(); got != cmp.Or(address, sensor.DefaultAddress) {
+						t.Errorf("the address is %08X, want %08X", got, address)
+					}
+					m, err = sensor.New(t.Context(), replay, sensor.Config{Address: replay.Address()})
+					if err == nil {
+						err = errors.Join(m.Survey(t.Context(), &again), replay.Done())
+					}
+					if err != nil || again.String() != heard.String() {
+						t.Errorf(fault+", address %08X: %v, it says\n%s, not\n%s", at, address, err, &again, &heard)
+					}
+				}
+			}
+			if bad < 20 {
+				t.Errorf("only %d talks had a silence", bad)
+			}
+		}
+	})
+}
+
 func TestReplayOfAnotherTalk(t *testing.T) {
 	r := sensor.NewReplay([]sensor.Event{{Sent: true, Data: []byte{1, 2}}, {Data: []byte{3}}})
 	if err := r.Done(); !errors.Is(err, sensor.ErrRecording) {
@@ -85,6 +144,7 @@ func TestReplayOfAnotherTalk(t *testing.T) {
 func FuzzParseRecording(f *testing.F) {
 	f.Add([]byte("# faceprint recording 1\n> EF01\n# note\n< 55\n"))
 	f.Add([]byte("# faceprint recording 1\r\n>  00"))
+	f.Add([]byte("# faceprint recording 1\n> EF01\n-\n < 55\n-\n-"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		events, err := sensor.ParseRecording(text)
 		if err != nil {

@@ -459,7 +459,7 @@ func (t *tool) sensorReplay() *cobra.Command {
 				return fmt.Errorf("%s: %w", filepath.Base(args[0]), err)
 			}
 			r := sensor.NewReplay(events)
-			m, err := sensor.New(cmd.Context(), r, sensor.Config{Port: filepath.Base(args[0])})
+			m, err := sensor.New(cmd.Context(), r, sensor.Config{Port: filepath.Base(args[0]), Address: r.Address()})
 			if err != nil {
 				return err
 			}
