@@ -790,6 +790,112 @@ func TestLampKinds(t *testing.T) {
 	}
 }
 
+// switches is a line that notes when a plain light is switched.
+type switches struct {
+	*cable
+	mu   sync.Mutex
+	on   bool
+	at   time.Time // of the last switch
+	said []string  // how long it was on, and off
+}
+
+func (w *switches) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	if p, _, err := sensor.DecodePacket(b); err == nil && len(p.Content) == 1 {
+		on := sensor.Instruction(p.Content[0]) == sensor.LightOn
+		if (on || sensor.Instruction(p.Content[0]) == sensor.LightOff) && on != w.on {
+			if len(w.said) > 0 || on {
+				w.said = append(w.said, fmt.Sprintf("%v %v", map[bool]string{true: "on", false: "off"}[w.on], time.Since(w.at).Round(50*time.Millisecond)))
+			}
+			w.on, w.at = on, time.Now()
+		}
+	}
+	w.mu.Unlock()
+	return w.cable.Write(b)
+}
+
+// what a lamp said: its flashes, and what it is after them.
+func (w *switches) what() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	said := strings.Join(w.said[min(1, len(w.said)):], ", ") // without the dark before the first
+	w.said = nil
+	return strings.TrimPrefix(said+map[bool]string{true: ", then on", false: ", then off"}[w.on], ", ")
+}
+
+// A plain light tells what it can, and what differs looks different: each ends by
+// itself while an answer is shown, a finger is taken meanwhile, and another ends it.
+func TestPlainLight(t *testing.T) {
+	for _, model := range []string{"r307", "as608"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSim(t, model)
+			w := &switches{cable: plugIn(t, s)}
+			m, err := sensor.New(t.Context(), w, sensor.Config{Baud: 57600})
+			if err != nil {
+				t.Fatal(err)
+			}
+			const short, long = "on 150ms", "on 600ms"
+			dark := ", off 150ms, "
+			for l, want := range map[sensor.Lamp]string{
+				sensor.LampOff: "then off", sensor.LampReady: "then off", sensor.LampWorking: "then on",
+				sensor.LampYes: long + ", then off", sensor.LampNo: short + dark + short + dark + short + ", then off",
+				sensor.LampLocked: short + strings.Repeat(dark+short, 4) + ", then off", sensor.LampFault: long + ", off 600ms, " + long + ", then off",
+			} {
+				if err := m.Show(t.Context(), sensor.LampOff); err != nil {
+					t.Fatal(err)
+				}
+				w.what()
+				start := time.Now()
+				if err := m.Show(t.Context(), l); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(start); took > 1900*time.Millisecond {
+					t.Errorf("%s: %v takes %v", model, l, took)
+				}
+				if got := w.what(); got != want {
+					t.Errorf("%s: %v is %q, want %q", model, l, got, want)
+				}
+			}
+			// The wire is free between two flashes.
+			do(t, s, "touch alice thumb")
+			var showing sync.WaitGroup
+			showing.Go(func() {
+				if err := m.Show(t.Context(), sensor.LampFault); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+			start := time.Now()
+			if _, err := m.Scan(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(start); took > time.Second {
+				t.Errorf("%s: a scan took %v while the light flashed", model, took)
+			}
+			// And whatever is shown next is what it shows.
+			if err := m.Show(t.Context(), sensor.LampWorking); err != nil {
+				t.Fatal(err)
+			}
+			showing.Wait()
+			if is, _ := s.Command("state"); !strings.HasSuffix(is, "lamp on") {
+				t.Errorf("%s: %s", model, is)
+			}
+			// A show that is cut short leaves none behind that counts.
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			if err := m.Show(ctx, sensor.LampYes); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v", model, err)
+			}
+			if err := m.Show(t.Context(), sensor.LampReady); err != nil {
+				t.Fatal(err)
+			}
+			if is, _ := s.Command("state"); !strings.HasSuffix(is, "lamp off") {
+				t.Errorf("%s: %s", model, is)
+			}
+		})
+	}
+}
+
 func TestIdentify(t *testing.T) {
 	for model := range modsim.Personalities {
 		synctest.Test(t, func(t *testing.T) {

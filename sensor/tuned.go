@@ -94,6 +94,12 @@ const (
 	// after which the daemon asks.
 	lampAgain = 3 * time.Second
 
+	// Flashes of a plain light: told apart at a glance (three short ones are a second,
+	// a long one is longer than a look of an optical unit, 0.3 s, lights it), and all
+	// over before an answer has been shown for the 2 s that the daemon gives it.
+	shortFlash = 150 * time.Millisecond
+	longFlash  = 600 * time.Millisecond
+
 	// Rates that an automatic raise aims at and falls back to, and how often the
 	// module is asked before a rate counts as sound: at each opening so many
 	// handshakes and a page of 512 bytes, or so many parameter blocks of 28 where
