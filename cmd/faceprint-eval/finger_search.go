@@ -25,7 +25,7 @@ const (
 // finger of a folder, or of 40 synthetic ones without any, the first impression is
 // in the gallery and the others are probes.
 func fingerSearch(w io.Writer, o fingerOptions, dirs []string) error {
-	var gallery []*minutia.Prepared
+	var known []*minutia.Prepared
 	type probe struct {
 		p  *minutia.Prepared
 		of int
@@ -38,9 +38,9 @@ func fingerSearch(w io.Writer, o fingerOptions, dirs []string) error {
 				continue
 			}
 			for _, p := range f[1:] {
-				probes = append(probes, probe{p, len(gallery)})
+				probes = append(probes, probe{p, len(known)})
 			}
-			gallery = append(gallery, f[0])
+			known = append(known, f[0])
 		}
 	}
 	for _, dir := range dirs {
@@ -62,7 +62,8 @@ func fingerSearch(w io.Writer, o fingerOptions, dirs []string) error {
 	if err != nil {
 		return err
 	}
-	gallery = append(gallery, strangers...)
+	fingers := append(known, strangers...)
+	gallery := minutia.NewGallery(fingers)
 
 	var m minutia.Matcher
 	right := 0
@@ -74,11 +75,11 @@ func fingerSearch(w io.Writer, o fingerOptions, dirs []string) error {
 		}
 	}) / time.Duration(len(probes))
 	fmt.Fprintf(w, "%d fingers, %d of them synthetic; %d probes: the right one is first for %d (%.1f %%), %.1f ms of a processor a search, %.2f us a finger\n",
-		len(gallery), len(strangers), len(probes), right, 100*float64(right)/float64(len(probes)), each.Seconds()*1e3, each.Seconds()*1e6/float64(len(gallery)))
+		len(fingers), len(strangers), len(probes), right, 100*float64(right)/float64(len(probes)), each.Seconds()*1e3, each.Seconds()*1e6/float64(len(fingers)))
 
 	// All of a large gallery takes seconds a probe: some say as much.
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(probes), func(i, j int) { probes[i], probes[j] = probes[j], probes[i] })
-	probes = probes[:min(len(probes), max(searchAll, int(searchMost)/len(gallery)))]
+	probes = probes[:min(len(probes), max(searchAll, int(searchMost)/len(fingers)))]
 	found := make([]searched, len(probes))
 	matchers := make([]minutia.Matcher, o.jobs)
 	parallel(o.jobs, len(probes), func(worker, i int) {
@@ -86,7 +87,7 @@ func fingerSearch(w io.Writer, o fingerOptions, dirs []string) error {
 		at := -1
 		f.took = processorTime(func() {
 			best := minutia.NoScore
-			for k, g := range gallery {
+			for k, g := range fingers {
 				if s := m.Match(p.p, g); s > best {
 					best, at = s, k
 				}

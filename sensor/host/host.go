@@ -121,10 +121,10 @@ func (r *Reader) Match(_ context.Context, probe sensor.Print, template []byte) (
 // -1 where none is like it at all. The score knows nothing of how many there are:
 // of n templates the best has n times its false match rate.
 func (r *Reader) Identify(ctx context.Context, probe sensor.Print, templates [][]byte) (index int, best float64, err error) {
-	gallery := make([]*minutia.Prepared, 0, len(templates))
+	fingers := make([]*minutia.Prepared, 0, len(templates))
 	defer func() {
-		for _, g := range gallery {
-			g.Wipe()
+		for _, f := range fingers {
+			f.Wipe()
 		}
 	}()
 	for _, t := range templates {
@@ -135,8 +135,10 @@ func (r *Reader) Identify(ctx context.Context, probe sensor.Print, templates [][
 		if err != nil {
 			return -1, 0, err
 		}
-		gallery = append(gallery, p)
+		fingers = append(fingers, p)
 	}
+	gallery := minutia.NewGallery(fingers)
+	defer gallery.Wipe()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.fresh(probe); err != nil {
@@ -146,7 +148,7 @@ func (r *Reader) Identify(ctx context.Context, probe sensor.Print, templates [][
 	if at < 0 || s <= minutia.NoScore {
 		return -1, 0, nil
 	}
-	return at, exponent(s, r.probe, gallery[at]), nil
+	return at, exponent(s, r.probe, fingers[at]), nil
 }
 
 // fresh tells whether the probe is the newest scan.

@@ -13,6 +13,7 @@ type Matcher struct {
 	matched []match
 	best    []match
 	ranked  []ranked // of a search
+	sought  []sought
 }
 
 // pair is two minutiae whose neighbourhoods look alike.
