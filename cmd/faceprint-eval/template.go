@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"image"
 	"image/png"
 	"io"
 	"os"
@@ -90,11 +92,13 @@ var recordNames = map[string]minutia.Exchange{"iso": minutia.ISO19794_2, "ansi":
 func templateCommand() *cobra.Command {
 	var to, out string
 	var dpi float64
+	var view int
 	cmd := &cobra.Command{
 		Use:   "template FILE [FILE]",
 		Short: "Convert a finger's picture or template, or compare two",
 		Long: `Reads pictures, templates of faceprint, and records of ISO/IEC 19794-2 and
-ANSI INCITS 378. One file is converted with --to and --out; two are compared.
+ANSI INCITS 378. One file is converted with --to and --out; two are compared, and
+of a record with several views the best counts.
 
 A template is biometric data in the clear. Convert only fingers that are
 nobody's, or whose owner agreed. Templates of enrolled people are not here:
@@ -106,21 +110,28 @@ they never leave the device.`,
 			if (len(args) == 2) == (to != "") || (to == "") != (out == "") {
 				return fmt.Errorf("template: give one file with --to and --out, or two files to compare")
 			}
-			var ts []*minutia.Template
+			var fingers [][]*minutia.Template
 			for _, path := range args {
-				t, err := readTemplate(path, dpi)
+				ts, err := readTemplate(path, dpi)
 				if err != nil {
-					return fmt.Errorf("%s: %w", path, err)
+					return err
 				}
-				ts = append(ts, t)
+				if view > len(ts) || view < 0 {
+					return fmt.Errorf("template: --view %d: %s has %d", view, path, len(ts))
+				}
+				if view > 0 {
+					ts = ts[view-1 : view]
+				}
+				fingers = append(fingers, ts)
 			}
 			if to == "" {
-				var m minutia.Matcher
-				e := m.Compare(minutia.Prepare(ts[0]), minutia.Prepare(ts[1]))
-				printEvidence(cmd.OutOrStdout(), &e)
+				compareTemplates(cmd.OutOrStdout(), fingers[0], fingers[1])
 				return nil
 			}
-			data, err := encodeTemplate(ts[0], to)
+			if n := len(fingers[0]); n > 1 {
+				return fmt.Errorf("template: %s has %d views and a template is of one: say which with --view", args[0], n)
+			}
+			data, err := encodeTemplate(fingers[0][0], to)
 			if err != nil {
 				return err
 			}
@@ -131,7 +142,26 @@ they never leave the device.`,
 	f.StringVar(&to, "to", "", "write `FORMAT`: faceprint, iso or ansi")
 	f.StringVar(&out, "out", "", "the `FILE` to write")
 	f.Float64Var(&dpi, "dpi", 500, "resolution of pictures")
+	f.IntVar(&view, "view", 0, "of records, only the `N`th view")
 	return cmd
+}
+
+// compareTemplates prints what the most alike of two fingers' impressions have in
+// common.
+func compareTemplates(w io.Writer, a, b []*minutia.Template) {
+	var m minutia.Matcher
+	best, bi, bj := minutia.Evidence{}, 0, 0
+	for i := range a {
+		for j := range b {
+			if e := m.Compare(minutia.Prepare(a[i]), minutia.Prepare(b[j])); i+j == 0 || e.Score() > best.Score() {
+				best, bi, bj = e, i, j
+			}
+		}
+	}
+	if len(a)*len(b) > 1 {
+		fmt.Fprintf(w, "the most alike of %d and %d views: %d and %d\n", len(a), len(b), bi+1, bj+1)
+	}
+	printEvidence(w, &best)
 }
 
 func encodeTemplate(t *minutia.Template, to string) ([]byte, error) {
@@ -145,25 +175,34 @@ func encodeTemplate(t *minutia.Template, to string) ([]byte, error) {
 	return t.Export(x)
 }
 
-// readTemplate reads a template of any kind, or makes one of a picture.
-func readTemplate(path string, dpi float64) (*minutia.Template, error) {
+// readTemplate reads a template of any kind, every view of a record, or makes one
+// of a picture. Its errors name the file.
+func readTemplate(path string, dpi float64) ([]*minutia.Template, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
+	var ts []*minutia.Template
+	var t *minutia.Template
 	switch {
 	case strings.HasPrefix(string(data), "FMR\x00"):
-		ts, _, err := minutia.Import(data)
-		if err != nil {
-			return nil, err
-		}
-		return ts[0], nil
+		ts, _, err = minutia.Import(data)
 	case strings.HasPrefix(string(data), "Fm"):
-		return minutia.Decode(data)
+		t, err = minutia.Decode(data)
+		ts = append(ts, t)
+	default:
+		img, unread := readGray(path)
+		if errors.Is(unread, image.ErrFormat) {
+			return nil, fmt.Errorf("%s: neither a picture (tif, png, bmp, jpg; pgm by its name) nor a template (faceprint's, ISO/IEC 19794-2, ANSI INCITS 378)", path)
+		}
+		if unread != nil {
+			return nil, unread
+		}
+		t, err = minutia.Extract(img, dpi)
+		ts = append(ts, t)
 	}
-	img, err := readGray(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return minutia.Extract(img, dpi)
+	return ts, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -83,5 +84,82 @@ func TestTemplatesConvertAndCompare(t *testing.T) {
 	}
 	if _, err := run(a); err == nil {
 		t.Error("did nothing without an error")
+	}
+}
+
+// A record may have views of several fingers: none is passed over in silence.
+func TestRecordsOfSeveralViews(t *testing.T) {
+	a, b, other := touches(t)
+	dir := t.TempDir()
+	run := func(args ...string) (string, error) {
+		cmd := templateCommand()
+		var out bytes.Buffer
+		cmd.SetOut(&out)
+		cmd.SetArgs(args)
+		err := cmd.Execute()
+		return out.String(), err
+	}
+	read := func(path string) []byte {
+		file := filepath.Join(dir, "one")
+		if out, err := run(path, "--to", "iso", "--out", file); err != nil {
+			t.Fatal(out, err)
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	// The header is of 24 bytes, with the length in 8 to 11 and the views in 22.
+	record := read(other)
+	record = append(record, read(b)[24:]...)
+	binary.BigEndian.PutUint32(record[8:], uint32(len(record)))
+	record[22] = 2
+	two := filepath.Join(dir, "two")
+	if err := os.WriteFile(two, record, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	both, err := run(a, two)
+	if err != nil || !strings.Contains(both, "the most alike of 1 and 2 views: 1 and 2") {
+		t.Errorf("%q, %v", both, err)
+	}
+	second, err := run(a, two, "--view", "1")
+	if err == nil {
+		first := second
+		if second, err = run(two, "--view", "2", "--to", "iso", "--out", filepath.Join(dir, "second")); err == nil {
+			second, err = run(a, filepath.Join(dir, "second"))
+		}
+		if err != nil || first == second || !strings.HasSuffix(both, second) {
+			t.Errorf("both %q, first %q, second %q, %v", both, first, second, err)
+		}
+	} else {
+		t.Error(err)
+	}
+	for _, args := range [][]string{{two, "--to", "iso", "--out", filepath.Join(dir, "x")}, {a, two, "--view", "3"}, {a, two, "--view", "-1"}} {
+		if out, err := run(args...); err == nil || !strings.Contains(err.Error(), "--view") {
+			t.Errorf("%v: %q, %v", args, out, err)
+		}
+	}
+}
+
+// Errors name the file, once, and say what would do.
+func TestWhatIsNoTemplate(t *testing.T) {
+	a, _, _ := touches(t)
+	bad := filepath.Join(t.TempDir(), "bad")
+	for content, want := range map[string]string{
+		"":                           "neither a picture",
+		"\x00FMR":                    "neither a picture",
+		"\x89PNG\r\n\x1a\n":          "EOF",
+		"FMR\x00 20\x00\x00\x00\x01": "malformed minutiae record",
+		"Fm":                         "malformed template",
+	} {
+		if err := os.WriteFile(bad, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := templateCommand()
+		cmd.SetArgs([]string{a, bad})
+		if err := cmd.Execute(); err == nil || strings.Count(err.Error(), bad) != 1 || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", content, err)
+		}
 	}
 }
