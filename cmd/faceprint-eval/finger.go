@@ -29,6 +29,7 @@ type fingerOptions struct {
 	enroll int
 	apart  bool
 	invert bool
+	record bool
 	reject bool
 	jobs   int
 	json   bool
@@ -90,6 +91,8 @@ window, and prints the weights as sensor/minutia/tuned.go has them.`,
 				return errors.New("finger: --explain compares two pictures: without --enroll, --json, --plot and --table")
 			case !o.explain && o.out != "":
 				return errors.New("finger: --out is where --explain draws into")
+			case o.record && (o.dir == "" || o.enroll > 0 && !o.apart):
+				return errors.New("finger: --record goes with --dir alone, and with --enroll only --apart: records are not merged")
 			case o.table > 0 && (o.dir != "" || o.enroll > 0 || o.window > 0 || o.json || o.plot != ""):
 				return errors.New("finger: --table takes folders as arguments, and --dpi and --jobs alone of the other flags")
 			case o.search > 0 && (o.dir != "" || o.enroll > 0 || o.table > 0 || o.explain || o.json || o.plot != ""):
@@ -142,6 +145,7 @@ window, and prints the weights as sensor/minutia/tuned.go has them.`,
 	f.IntVar(&o.enroll, "enroll", 0, "make one template of the first `K` impressions, probe with the rest")
 	f.BoolVar(&o.apart, "apart", false, "with --enroll: do not merge the impressions, the best of K counts")
 	f.BoolVar(&o.invert, "invert", false, "first turn dark to light: nothing should make a template")
+	f.BoolVar(&o.record, "record", false, "compare what an ISO/IEC 19794-2 record keeps of the pictures: minutiae alone")
 	f.BoolVar(&o.reject, "reject", false, "say how many errors are left when pictures of low quality are refused")
 	f.IntVar(&o.jobs, "jobs", 1, "threads; times are of the processor, and least disturbed with 1")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
@@ -329,7 +333,26 @@ func (p *fingerPicture) read(o fingerOptions) {
 	if p.template, p.err = minutia.Decode(data); p.err != nil {
 		return
 	}
+	if o.record {
+		if p.template, p.bytes, p.err = throughRecord(p.template); p.err != nil {
+			return
+		}
+	}
 	p.prepared = minutia.Prepare(p.template)
+}
+
+// throughRecord is what another program would know of a template, and from how many
+// bytes.
+func throughRecord(t *minutia.Template) (*minutia.Template, int, error) {
+	data, err := t.Export(minutia.ISO19794_2)
+	if err != nil {
+		return nil, 0, err
+	}
+	ts, _, err := minutia.Import(data)
+	if err != nil {
+		return nil, 0, err
+	}
+	return ts[0], len(data), nil
 }
 
 // enrolled merges the first k impressions of every finger, or keeps them apart.

@@ -95,6 +95,36 @@ func TestUnreadableFilesCount(t *testing.T) {
 	}
 }
 
+// Through a record, minutiae alone are compared, and find their finger all the same.
+func TestRecordsAreCompared(t *testing.T) {
+	a, _, _ := touches(t)
+	o := fingerOptions{dir: filepath.Dir(a), dpi: 500, jobs: 1}
+	whole, _, err := evaluateFingers(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.record = true
+	r, run, err := evaluateFingers(o)
+	if err != nil || r.EER != 0 || r.Failures != 0 || r.TemplateBytes >= whole.TemplateBytes {
+		t.Errorf("%+v, %v", r, err)
+	}
+	pics, err := listFingers(o.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range pics {
+		pics[i].read(o)
+		for _, p := range pics[i].template.Ridges.Patches {
+			if p.On {
+				t.Fatalf("%s: a record has a ridge", pics[i].path)
+			}
+		}
+	}
+	if len(run) != 3 {
+		t.Errorf("%d comparisons", len(run))
+	}
+}
+
 func TestOptionsThatMeanNothingAreRefused(t *testing.T) {
 	dir := t.TempDir()
 	for _, args := range [][]string{
@@ -104,6 +134,8 @@ func TestOptionsThatMeanNothingAreRefused(t *testing.T) {
 		{"--dir", dir, "--out", dir},
 		{"--explain", "a", "b", "--out", dir, "--enroll", "4"},
 		{"--table", "3", "--dir", dir},
+		{"--search", "3", "--record", dir},
+		{"--dir", dir, "--record", "--enroll", "4"},
 	} {
 		cmd := fingerCommand()
 		cmd.SetArgs(args)
