@@ -248,7 +248,7 @@ func New(hw Hardware, v Vault, p Policy, o Options) (*Device, error) {
 		hw.Uptime = uptime
 	}
 	if hw.ClockTrusted == nil {
-		hw.ClockTrusted = clockTrusted
+		hw.ClockTrusted = ClockTrusted
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout

@@ -76,9 +76,9 @@ func (d *Device) Keep(ctx context.Context, r Retention) {
 	}
 }
 
-// clockTrusted tells whether the kernel's clock follows a time server
+// ClockTrusted tells whether the kernel's clock follows a time server
 // (adjtimex(2)). A Pi's clock is anything until then.
-func clockTrusted() bool {
+func ClockTrusted() bool {
 	state, err := unix.Adjtimex(&unix.Timex{})
 	return err == nil && state != unix.TIME_ERROR
 }

@@ -24,7 +24,7 @@ func (t *tool) phone() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	c.AddCommand(t.phonePair(), t.phoneList(), t.phoneSet(), t.phoneRename(), t.phoneRevoke(), t.phoneSim())
+	c.AddCommand(t.phonePair(), t.phoneList(), t.phoneSet(), t.phoneRename(), t.phoneRevoke(), t.phoneClock(), t.phoneSim())
 	return c
 }
 
@@ -335,6 +335,50 @@ func (t *tool) phoneRevoke() *cobra.Command {
 			}
 			return t.print(p, func(w io.Writer) { fmt.Fprintf(w, "%s (%s) is revoked\n", p.ID, p.Name) })
 		},
+	}
+}
+
+// phoneClock tells how late it is to phones whose time is limited, and takes the
+// clock for right.
+func (t *tool) phoneClock() *cobra.Command {
+	var accept bool
+	c := &cobra.Command{
+		Use:   "clock",
+		Short: "Tell whether the device's clock was set back, which stops phones with an end or a schedule",
+		Long: `Tell whether the device's clock stands before a time that it was already. Then
+nobody knows how late it is, and phones with an end or a schedule may do nothing
+until the clock has been set right.
+
+Where the clock is right now and was ahead before, by a wrong date or a time
+server that lied, --accept takes it for right. The audit records who did. A phone
+that was over by the wrong time lives again, so look at 'faceprint phone list'.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cl := t.client()
+			defer cl.Close()
+			ask := cl.PhoneClock
+			if accept {
+				ask = cl.AcceptPhoneClock
+			}
+			p, err := ask(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return t.print(p, func(w io.Writer) { printClock(w, p) })
+		},
+	}
+	c.Flags().BoolVar(&accept, "accept", false, "take the device's clock for right, though it was later before")
+	return c
+}
+
+func printClock(w io.Writer, c client.PhoneClock) {
+	by := "no time server says so"
+	if c.Trusted {
+		by = "by a time server"
+	}
+	fmt.Fprintf(w, "%s, %s\n", c.Now.Local().Format(time.DateTime), by)
+	if c.Back && c.Known != nil {
+		fmt.Fprintf(w, "it was at least %s already: phones with an end or a schedule may do nothing\nset the clock ('timedatectl'); where it is right, 'faceprint phone clock --accept'\n", c.Known.Local().Format(time.DateTime))
 	}
 }
 

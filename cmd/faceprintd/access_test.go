@@ -54,6 +54,8 @@ var onSocket = map[string]string{
 	"POST /v1/camera/measure":             "admin",
 	"GET /v1/config":                      "admin",
 	"GET /v1/phones":                      "admin",
+	"GET /v1/phones/clock":                "admin",
+	"POST /v1/phones/clock":               "admin",
 	"PATCH /v1/phones/{id}":               "admin",
 	"PUT /v1/phones/{id}/terms":           "admin",
 	"DELETE /v1/phones/{id}":              "admin",

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/device/api/client"
 	"github.com/faceprint/faceprint/store"
 )
@@ -40,7 +41,7 @@ func (b *backend) Diagnose(ctx context.Context) (client.Diagnosis, error) {
 	b.checkVault(add)
 	checkDisk(add, filepath.Dir(b.config.Store.File))
 	checkStorage(add, "/sys", filepath.Dir(b.config.Store.File))
-	checkClock(add, time.Now())
+	checkClock(add, time.Now(), b.phones.Clock())
 	checkTPM(add, "/sys", b.vault.Key())
 	checkDumps(add)
 	checkSwap(add, "/proc", "/sys")
@@ -104,12 +105,18 @@ func checkDisk(add addCheck, dir string) {
 
 // A Pi has no clock of its own: before the network tells the time it may be
 // years in the past, and grants would be of no use.
-func checkClock(add addCheck, now time.Time) {
+// One that was set back stops the phones whose time is limited.
+func checkClock(add addCheck, now time.Time, known client.PhoneClock) {
 	if built := builtAt(); now.Before(built) {
 		add("clock", "fail", now.UTC().Format(time.RFC3339)+" is before this program was made", "set the clock: 'timedatectl'")
 		return
 	}
-	if state, err := unix.Adjtimex(&unix.Timex{}); err != nil || state == unix.TIME_ERROR {
+	if known.Back {
+		add("clock", "fail", fmt.Sprintf("%s, but it was at least %s already: paired phones with an end or a schedule may do nothing", now.UTC().Format(time.RFC3339), known.Known.Format(time.RFC3339)),
+			"set the clock: 'timedatectl'; where it is right now and was ahead before, 'faceprint phone clock --accept'")
+		return
+	}
+	if !device.ClockTrusted() {
 		add("clock", "warn", now.UTC().Format(time.RFC3339)+", and no time server says so", "connect the network, or fit a real-time clock; 'timedatectl' tells")
 		return
 	}

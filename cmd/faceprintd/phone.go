@@ -113,14 +113,26 @@ func (v phoneVault) Change(r phone.Record, kind, by string, at time.Time) error 
 }
 
 func (v phoneVault) Count(cs []phone.Counter) error {
-	return v.Update(func(tx *store.Tx) error {
-		for _, c := range cs {
-			err := phoneCounters.Put(tx, store.UserID(c.User), c.ID, c)
-			if err != nil && !errors.Is(err, store.ErrNotFound) {
-				return err
-			}
+	return v.Update(func(tx *store.Tx) error { return putCounters(tx, cs) })
+}
+
+func putCounters(tx *store.Tx, cs []phone.Counter) error {
+	for _, c := range cs {
+		err := phoneCounters.Put(tx, store.UserID(c.User), c.ID, c)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
 		}
-		return nil
+	}
+	return nil
+}
+
+func (v phoneVault) AcceptClock(cs []phone.Counter, was, at time.Time, by string) error {
+	return v.Update(func(tx *store.Tx) error {
+		if err := putCounters(tx, cs); err != nil {
+			return err
+		}
+		_, err := tx.Append(store.Entry{At: at, Kind: "phone-clock", Outcome: "done", Reasons: []string{"by:" + by, "was:" + was.UTC().Format(time.RFC3339)}})
+		return err
 	})
 }
 
@@ -292,6 +304,14 @@ func (b *backend) SetPhoneTerms(_ context.Context, id string, t client.PhoneTerm
 	return b.phones.SetTerms(id, t, by)
 }
 
+func (b *backend) PhoneClock(context.Context) (client.PhoneClock, error) {
+	return b.phones.Clock(), nil
+}
+
+func (b *backend) AcceptPhoneClock(_ context.Context, by string) (client.PhoneClock, error) {
+	return b.phones.AcceptClock(by)
+}
+
 func (b *backend) RevokePhone(_ context.Context, id, by string) (client.Phone, error) {
 	return b.phones.Revoke(id, by)
 }
@@ -348,7 +368,7 @@ func (k kioskPhones) Revoke(id string) (client.Phone, error) {
 func openPhones(c phoneConfig, v *store.Store, b *backend, log *slog.Logger) (*phone.Phones, error) {
 	return phone.Open(phoneVault{v}, phoneDevice{b}, phone.Options{
 		Address: c.Address, Browsers: c.Browsers, Version: version(), Log: log,
-		Limits: phone.Limits{Connections: c.Connections},
+		Limits: phone.Limits{Connections: c.Connections}, ClockTrusted: device.ClockTrusted,
 	})
 }
 

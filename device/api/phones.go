@@ -19,6 +19,10 @@ type PhoneBackend interface {
 	// SetPhoneTerms replaces what a phone may do, when, and for how long.
 	SetPhoneTerms(ctx context.Context, id string, t client.PhoneTerms, by string) (client.Phone, error)
 	RevokePhone(ctx context.Context, id, by string) (client.Phone, error)
+	// PhoneClock tells how late it is, for phones whose time is limited.
+	PhoneClock(context.Context) (client.PhoneClock, error)
+	// AcceptPhoneClock takes the device's clock for right, though it has been later.
+	AcceptPhoneClock(ctx context.Context, by string) (client.PhoneClock, error)
 }
 
 type (
@@ -52,6 +56,12 @@ func (s *Server) phoneRoutes() {
 	})
 	route(s, RoleAdmin, "set-phone-terms", http.MethodPut, "/v1/phones/{id}/terms", "Replace what a phone may do, when, and for how long; its open connections are cut", func(ctx context.Context, in *ofTerms) (*answer[client.Phone], error) {
 		return reply(s.back.SetPhoneTerms(ctx, in.ID, in.Body, callerOf(ctx)))
+	})
+	route(s, RoleAdmin, "phone-clock", http.MethodGet, "/v1/phones/clock", "How late it is, by the device's clock and by what it was", func(ctx context.Context, _ *none) (*answer[client.PhoneClock], error) {
+		return reply(s.back.PhoneClock(ctx))
+	})
+	route(s, RoleAdmin, "accept-phone-clock", http.MethodPost, "/v1/phones/clock", "Take the device's clock for right, though it has been later", func(ctx context.Context, _ *none) (*answer[client.PhoneClock], error) {
+		return reply(s.back.AcceptPhoneClock(ctx, callerOf(ctx)))
 	})
 	route(s, RoleAdmin, "revoke-phone", http.MethodDelete, "/v1/phones/{id}", "End a pairing at once", func(ctx context.Context, in *ofPhone) (*answer[client.Phone], error) {
 		return reply(s.back.RevokePhone(ctx, in.ID, callerOf(ctx)))

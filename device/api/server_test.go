@@ -194,6 +194,13 @@ func (f *fake) SetPhoneTerms(_ context.Context, id string, t client.PhoneTerms, 
 	return client.Phone{ID: id, Rights: t.Rights}, nil
 }
 
+func (f *fake) PhoneClock(context.Context) (client.PhoneClock, error) {
+	return client.PhoneClock{}, f.err
+}
+func (f *fake) AcceptPhoneClock(context.Context, string) (client.PhoneClock, error) {
+	return client.PhoneClock{}, f.err
+}
+
 func (f *fake) RevokePhone(_ context.Context, id, _ string) (client.Phone, error) {
 	return client.Phone{ID: id}, f.err
 }

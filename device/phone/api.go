@@ -76,13 +76,13 @@ func (p *Phones) routes() error {
 		if !p.opts.Browsers {
 			return nil, api.NewProblem(http.StatusForbidden, wire.ProblemForbidden, "this device takes no browsers", "use an app, or set browsers in [phone] of the configuration")
 		}
-		b, expires := p.sessions.open(p.now())
-		return answered(client.Session{Binding: b.String(), Expires: expires.UTC()}, nil)
+		b := p.sessions.open(p.tick())
+		return answered(client.Session{Binding: b.String(), Expires: p.wall().Add(sessionLife).UTC()}, nil)
 	})
 	route(p, h, operation(rolePaired, "", "me", get, "/v1/me", "Who the device takes this phone for", noSuch), func(ctx context.Context, _ *none) (*answer[client.Me], error) {
 		me := callerOf(ctx).phone.wire()
 		name, err := p.vault.Name(me.User)
-		return answered(client.Me{User: me.User, Name: name, Phone: me, Now: p.now().UTC(), Device: p.opts.Version}, err)
+		return answered(client.Me{User: me.User, Name: name, Phone: me, Now: p.wall().UTC(), Device: p.opts.Version}, err)
 	})
 	route(p, h, operation(rolePaired, "", "revoke-me", del, "/v1/me", "End this phone's pairing"), func(ctx context.Context, _ *none) (*lastAnswer[wire.Phone], error) {
 		c := callerOf(ctx)

@@ -51,7 +51,7 @@ func (p *Phones) Ask(ctx context.Context, user, audience string) (phone string, 
 	if !able {
 		return "", false, ErrNoPhone
 	}
-	now := p.now().UTC()
+	now := p.wall().UTC()
 	w := &waiting{user: user, answer: make(chan verdict, 1), Pending: client.Pending{ID: rand.Text(), Audience: audience, Since: now, Expires: now}}
 	if until, ok := ctx.Deadline(); ok {
 		w.Expires = until.UTC()

@@ -258,9 +258,8 @@ func notPaired(why reason) *refusal {
 func (p *Phones) bindingOf(r *http.Request, b *bound, x *paired) (client.Binding, bool) {
 	session := r.Header.Get(client.SessionHeader)
 	if x.record.Kind == client.Browser { // never changes
-		now, _ := p.clock()
 		binding, err := client.ParseBinding(session)
-		return binding, err == nil && p.opts.Browsers && p.sessions.holds(binding, now)
+		return binding, err == nil && p.opts.Browsers && p.sessions.holds(binding, p.tick())
 	}
 	binding, err := b.bind(r.TLS)
 	return binding, err == nil && session == ""
@@ -281,8 +280,7 @@ func (p *Phones) slow() *refusal {
 // ask at all; counted says that its limit was drawn on already. It returns the
 // highest counter before.
 func (p *Phones) accept(x *paired, over *link, counter uint64, counted bool) (before uint64, no *refusal) {
-	now, back := p.clock()
-	p.notice(now) // whatever becomes of it
+	now, _ := p.clock()
 	defer func() {
 		switch {
 		case no == nil:
@@ -309,10 +307,11 @@ func (p *Phones) accept(x *paired, over *link, counter uint64, counted bool) (be
 			no = refuse(http.StatusUnauthorized, wire.ProblemCopied, copiedKey, fmt.Sprintf("the counter went back, from %d to %d: this phone's key is used by two", x.last, counter), "revoke this phone and pair anew")
 		case counter <= x.last:
 			no = refuse(http.StatusUnauthorized, wire.ProblemStale, staleCounter, fmt.Sprintf("counter %d is not above %d", counter, x.last), "sign again with a higher one")
-		case back && len(x.schedule) > 0:
-			no = refuse(http.StatusForbidden, wire.ProblemForbidden, outOfSchedule, "the device's clock was set back, so nobody knows whether it is this phone's time", "set the device's clock")
 		}
-		if no != nil || counter <= x.top {
+		// A phone whose time is limited leaves behind how late it is before it gets
+		// anything: cutting the power gives back no more than this.
+		late := x.limited() && p.time.due(knownInUse)
+		if no != nil || counter <= x.top && !late {
 			if no == nil {
 				x.take(counter)
 				x.seen = now
@@ -402,17 +401,22 @@ func (p *Phones) reserve(x *paired, counter uint64, now time.Time) error {
 // grant raises the tops in one commit. The caller holds counting.
 func (p *Phones) grant(wishes []*wish, now time.Time) error {
 	tops := make(map[*paired]uint64, len(wishes))
+	known, sure := p.time.times()
+	late := p.time.due(knownInUse)
 	var cs []Counter
 	for _, w := range wishes {
 		w.x.mu.Lock()
-		user, done := w.x.record.User, w.x.top >= w.counter || w.x.gone
+		user, gone, top := w.x.record.User, w.x.gone, w.x.top
 		w.x.mu.Unlock()
-		top := min(w.counter+counterStep, client.MaxCounter)
-		if done || tops[w.x] >= top {
+		raise := top < w.counter
+		if raise {
+			top = min(w.counter+counterStep, client.MaxCounter)
+		}
+		if gone || !raise && !late || tops[w.x] >= top {
 			continue
 		}
-		tops[w.x] = top
-		cs = append(cs, Counter{ID: w.x.id, User: user, Top: top, Seen: now.UTC(), Known: now.UTC()})
+		tops[w.x], late = top, false
+		cs = append(cs, Counter{ID: w.x.id, User: user, Top: top, Seen: now.UTC(), Known: known, Sure: sure})
 	}
 	if len(cs) == 0 {
 		return nil
@@ -422,10 +426,10 @@ func (p *Phones) grant(wishes []*wish, now time.Time) error {
 	}
 	for x, top := range tops {
 		x.mu.Lock()
-		x.top, x.known = top, now
+		x.top, x.known = top, known
 		x.mu.Unlock()
 	}
-	p.notice(now)
+	p.time.keep(known)
 	return nil
 }
 
@@ -436,7 +440,7 @@ func isExpired() *refusal {
 // tellTime has the vault know that a phone has expired, once.
 func (p *Phones) tellTime(x *paired, now time.Time) {
 	x.mu.Lock()
-	behind := x.behind(now)
+	behind := p.behind(x, now)
 	x.mu.Unlock()
 	if !behind {
 		return
@@ -448,7 +452,7 @@ func (p *Phones) tellTime(x *paired, now time.Time) {
 
 // may tells whether the phone has the right at this moment.
 func (p *Phones) may(x *paired, right string) *refusal {
-	now, _ := p.clock()
+	now, back := p.clock()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.expired(now) {
@@ -456,6 +460,9 @@ func (p *Phones) may(x *paired, right string) *refusal {
 	}
 	if right == "" {
 		return nil
+	}
+	if back && x.limited() {
+		return isBack()
 	}
 	if !slices.Contains(x.record.Rights, right) {
 		return refuse(http.StatusForbidden, wire.ProblemForbidden, noRight, fmt.Sprintf("this phone does not have the right %q", right), "ask an administrator to pair it with that right")
@@ -468,22 +475,26 @@ func (p *Phones) may(x *paired, right string) *refusal {
 
 // sessions take the TLS exporter's place for browsers. They cost no memory: a
 // session is its expiry under a MAC whose key lives as long as the process.
-type sessions struct{ key []byte }
+// Their time is the monotonic clock's: setting the other one ends none and
+// prolongs none.
+type sessions struct {
+	key  []byte
+	from time.Time
+}
 
-func newSessions() *sessions {
-	s := &sessions{key: make([]byte, sha256.Size)}
+func newSessions(from time.Time) *sessions {
+	s := &sessions{key: make([]byte, sha256.Size), from: from}
 	rand.Read(s.key)
 	return s
 }
 
-// A binding of a session is its expiry (8 bytes), random bytes (8) and the
-// first half of the HMAC-SHA256 over both.
-func (s *sessions) open(now time.Time) (b client.Binding, expires time.Time) {
-	expires = now.Add(sessionLife).Truncate(time.Second)
-	binary.BigEndian.PutUint64(b[:8], uint64(expires.Unix()))
+// A binding of a session is when it ends, in milliseconds since the start (8
+// bytes), random bytes (8) and the first half of the HMAC-SHA256 over both.
+func (s *sessions) open(now time.Time) (b client.Binding) {
+	binary.BigEndian.PutUint64(b[:8], uint64((now.Sub(s.from) + sessionLife).Milliseconds()))
 	rand.Read(b[8:16])
 	copy(b[16:], s.mac(b[:16]))
-	return b, expires
+	return b
 }
 
 func (s *sessions) mac(b []byte) []byte {
@@ -493,5 +504,5 @@ func (s *sessions) mac(b []byte) []byte {
 }
 
 func (s *sessions) holds(b client.Binding, now time.Time) bool {
-	return hmac.Equal(b[16:], s.mac(b[:16])) && now.Unix() < int64(binary.BigEndian.Uint64(b[:8]))
+	return hmac.Equal(b[16:], s.mac(b[:16])) && now.Sub(s.from).Milliseconds() < int64(binary.BigEndian.Uint64(b[:8]))
 }

@@ -291,7 +291,6 @@ func (p *Phones) pass(e wire.Event) {
 // whose counters are settled have been silent.
 func (p *Phones) tidy(idle time.Duration) {
 	now, _ := p.clock()
-	p.notice(now)
 	for _, x := range p.of("") {
 		x.mu.Lock()
 		over := x.expired(now)
@@ -304,7 +303,7 @@ func (p *Phones) tidy(idle time.Duration) {
 		p.log.Error("the phones' counters could not be kept", "err", err)
 	}
 	if counts := p.refusals.take(); len(counts) > 0 {
-		if err := p.vault.Refused(counts, p.now()); err != nil {
+		if err := p.vault.Refused(counts, p.wall()); err != nil {
 			p.log.Error("refusals could not be recorded", "err", err)
 		}
 	}

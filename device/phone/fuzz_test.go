@@ -45,7 +45,7 @@ func FuzzSigned(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	session, _ := p.sessions.open(noon())
+	session := p.sessions.open(p.tick())
 	var counter atomic.Uint64
 	l := &listener{count: map[netip.Prefix]int{}}
 

@@ -497,7 +497,7 @@ func TestNoPageUnlessConfigured(t *testing.T) {
 	b.dial(t).want(t, raw("POST", "/v1/session", "", ""), 403, wire.ProblemForbidden)
 	i := identity(t)
 	inv := b.invite(t, wire.Invite{User: "alice"})
-	session, _ := b.sessions.open(noon())
+	session := b.sessions.open(b.tick())
 	a := client.Applicant{Key: i.Public(), Kind: client.Browser, Name: "n", Platform: "p"}
 	body, err := json.Marshal(client.PairRequest{
 		Invite: inv.Secret.Name(), Key: a.Key.String(), Kind: a.Kind, Name: a.Name, Platform: a.Platform,

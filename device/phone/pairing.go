@@ -122,8 +122,12 @@ func (p *Phones) Invite(_ context.Context, in wire.Invite, by, asker string) (wi
 	if _, err := p.vault.Name(in.User); err != nil {
 		return wire.Invited{}, err
 	}
-	now := p.now()
-	rights, _, expires, err := terms(wire.PhoneTerms{Rights: in.Rights, Schedule: in.Schedule, Expires: in.Expires}, now)
+	now, _ := p.clock()
+	t := wire.PhoneTerms{Rights: in.Rights, Schedule: in.Schedule, Expires: in.Expires}
+	if err := p.noEnd(t); err != nil {
+		return wire.Invited{}, err
+	}
+	rights, _, expires, err := terms(t, now)
 	if err != nil {
 		return wire.Invited{}, err
 	}
@@ -142,7 +146,7 @@ func (p *Phones) Invite(_ context.Context, in wire.Invite, by, asker string) (wi
 		return wire.Invited{}, err
 	}
 	p.invites.add(i)
-	return wire.Invited{ID: i.secret.Name(), Text: text, QR: code, Key: p.pin.Groups(), Expires: now.Add(inviteLife).UTC()}, nil
+	return wire.Invited{ID: i.secret.Name(), Text: text, QR: code, Key: p.pin.Groups(), Expires: p.wall().Add(inviteLife).UTC()}, nil
 }
 
 // Withdraw ends a code before its time, when nobody looks at it any more. One
@@ -276,7 +280,7 @@ func (p *Phones) pair(r *http.Request, body []byte, in client.PairRequest) (clie
 	if !ok || !client.Verify(public, client.Request{Method: r.Method, Target: r.RequestURI, Counter: sig.Counter, Binding: binding, Body: body}, sig) {
 		return wrong(badSignature, "the request is not signed with the key that it brings")
 	}
-	now := p.now()
+	now, _ := p.clock()
 	i := p.invites.use(p.tick(), in.Invite, func(s client.Secret) bool {
 		return proof.Equal(client.ProvePhone(s, p.pin, binding, a))
 	})
@@ -317,8 +321,8 @@ func (p *Phones) keep(r Record, counter uint64, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	late, _ := p.clock() // phones that are over may go, but not what was known through them
-	c := Counter{ID: key.ID(), User: r.User, Top: min(counter+counterStep, client.MaxCounter), Seen: now.UTC(), Known: late.UTC()}
+	known, sure := p.time.times() // phones that are over may go, but not what was known through them
+	c := Counter{ID: key.ID(), User: r.User, Top: min(counter+counterStep, client.MaxCounter), Seen: now.UTC(), Known: known, Sure: sure}
 	x, err := load(Kept{r, c})
 	if err != nil {
 		return err
@@ -335,7 +339,7 @@ func (p *Phones) keep(r Record, counter uint64, now time.Time) error {
 	if n := len(old) - phonesOfPerson + 1; n > 0 {
 		for _, o := range old {
 			o.mu.Lock()
-			if (!o.record.Revoked.IsZero() || o.expired(late)) && len(room) < n {
+			if (!o.record.Revoked.IsZero() || o.expired(now)) && len(room) < n {
 				o.gone = true // whatever is changed of it meanwhile would be back without its counter
 				room = append(room, o)
 			}
@@ -350,7 +354,7 @@ func (p *Phones) keep(r Record, counter uint64, now time.Time) error {
 	for _, o := range room {
 		remove = append(remove, o.id)
 	}
-	if err := p.vault.Pair(r, c, remove, now); err != nil {
+	if err := p.vault.Pair(r, c, remove, p.wall()); err != nil {
 		stays(room)
 		return err
 	}
@@ -360,6 +364,6 @@ func (p *Phones) keep(r Record, counter uint64, now time.Time) error {
 	p.mu.Lock()
 	p.phones[x.id] = x
 	p.mu.Unlock()
-	p.notice(now)
+	p.time.keep(known)
 	return nil
 }

@@ -83,9 +83,11 @@ type Counter struct {
 	User string    `json:"user"`
 	Top  uint64    `json:"top"` // no counter above it was accepted
 	Seen time.Time `json:"seen"`
-	// Known is how late the device knew it to be: after a restart too, a clock
-	// that was set back revives nothing.
+	// Known is how late the device took it to be, at least: after a restart too, a
+	// clock that was set back revives nothing. Sure is how late a clock with a time
+	// server said that it was; what Known says beyond it holds until one is heard.
 	Known time.Time `json:"known,omitzero"`
+	Sure  time.Time `json:"sure,omitzero"`
 }
 
 // Check refuses what this package would not write.
@@ -118,6 +120,9 @@ type Vault interface {
 	Change(r Record, kind, by string, at time.Time) error
 	// Count keeps counters; those of people who are gone are passed over.
 	Count([]Counter) error
+	// AcceptClock keeps counters like Count, and records in the audit that by took
+	// the device's clock for right, by which it is at, though it had been was.
+	AcceptClock(cs []Counter, was, at time.Time, by string) error
 	// Refused records how often who was refused why.
 	Refused(counts map[string]float64, at time.Time) error
 	// Name of a person; an error where there is none.
@@ -159,6 +164,10 @@ type Options struct {
 	Version  string
 	Log      *slog.Logger     // nil: slog.Default
 	Now      func() time.Time // nil: time.Now
+	// ClockTrusted tells whether Now follows a time server; nil: it never does.
+	ClockTrusted func() bool
+
+	tick func() time.Time // the monotonic clock; nil: time.Now
 }
 
 // Phones are the paired phones of a device. The methods may be called
@@ -168,8 +177,8 @@ type Phones struct {
 	device Device
 	opts   Options
 	log    *slog.Logger
-	now    func() time.Time // the wall clock, which somebody may set back
-	tick   func() time.Time // the monotonic one, for limits and codes
+	time   *timekeeper
+	tick   func() time.Time // the monotonic clock, for limits, codes and sessions
 	after  func(time.Duration, func()) (stop func() bool)
 	cert   tls.Certificate
 	pin    client.Pin
@@ -187,7 +196,6 @@ type Phones struct {
 	mu     sync.RWMutex
 	phones map[string]*paired // by id
 	addr   string             // where it listens
-	latest time.Time          // the highest time that the vault knows of
 
 	counting sync.Mutex // held while counters are kept, before any paired.mu
 	wishing  sync.Mutex // guards wishes; held last
@@ -209,7 +217,7 @@ type paired struct {
 	copied   time.Time // when it was last told that the key is used by two
 	top      uint64    // as the vault has it
 	seen     time.Time
-	known    time.Time // as the vault has it
+	known    time.Time // as the vault has it, with this phone
 	bucket   bucket
 	links    []*link // the oldest first
 }
@@ -222,11 +230,14 @@ func Open(v Vault, d Device, o Options) (*Phones, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.tick == nil {
+		o.tick = time.Now
+	}
 	o.Limits = o.Limits.withDefaults()
 	p := &Phones{
-		vault: v, device: d, opts: o, log: o.Log, now: o.Now, tick: time.Now,
+		vault: v, device: d, opts: o, log: o.Log, tick: o.tick, time: &timekeeper{wall: o.Now, tick: o.tick, trusted: o.ClockTrusted},
 		after:    func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop },
-		unsigned: newLimiter(o.Limits.Unsigned), refusals: newRefusals(), sessions: newSessions(), phones: make(map[string]*paired),
+		unsigned: newLimiter(o.Limits.Unsigned), refusals: newRefusals(), sessions: newSessions(o.tick()), phones: make(map[string]*paired),
 	}
 	if err := p.loadKey(); err != nil {
 		return nil, fmt.Errorf("phone: TLS key: %w", err)
@@ -235,15 +246,16 @@ func Open(v Vault, d Device, o Options) (*Phones, error) {
 	if err != nil {
 		return nil, fmt.Errorf("phone: %w", err)
 	}
+	var sure, guess time.Time
 	for _, k := range kept {
 		one, err := load(k)
 		if err != nil {
 			return nil, err
 		}
 		p.phones[one.id] = one
-		p.notice(k.Counter.Seen)
-		p.notice(k.Counter.Known)
+		sure, guess = later(sure, k.Counter.Sure), later(guess, later(k.Counter.Seen, k.Counter.Known))
 	}
+	p.time.load(sure, guess)
 	return p, p.routes()
 }
 
@@ -313,28 +325,6 @@ func (p *Phones) loadKey() error {
 
 // Pin is what phones know the device by.
 func (p *Phones) Pin() client.Pin { return p.pin }
-
-// notice remembers that it has been so late: a clock that is set back revives
-// nothing that has expired.
-func (p *Phones) notice(at time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if at.After(p.latest) {
-		p.latest = at
-	}
-}
-
-// clock is the time, never before what it has been, and whether the device's
-// clock was set back.
-func (p *Phones) clock() (now time.Time, back bool) {
-	now = p.now()
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if now.Before(p.latest) {
-		return p.latest, p.latest.Sub(now) > clockTolerate
-	}
-	return now, false
-}
 
 func (p *Phones) find(id string) *paired {
 	p.mu.RLock()
@@ -449,7 +439,7 @@ func (p *Phones) Rename(id, name, by string) (wire.Phone, error) {
 	r.Name = name
 	err := x.standing()
 	if err == nil {
-		if err = p.vault.Change(r, "phone-rename", by, p.now()); err == nil {
+		if err = p.vault.Change(r, "phone-rename", by, p.wall()); err == nil {
 			x.record.Name = r.Name
 		}
 	}
@@ -467,6 +457,9 @@ func (p *Phones) SetTerms(id string, t wire.PhoneTerms, by string) (wire.Phone, 
 	if x == nil {
 		return wire.Phone{}, noPhone(id)
 	}
+	if err := p.noEnd(t); err != nil {
+		return wire.Phone{}, err
+	}
 	now, _ := p.clock()
 	rights, schedule, expires, err := terms(t, now)
 	if err != nil {
@@ -478,7 +471,7 @@ func (p *Phones) SetTerms(id string, t wire.PhoneTerms, by string) (wire.Phone, 
 	if err = r.Check(); err != nil {
 		err = invalid(err)
 	} else if err = x.standing(); err == nil {
-		if err = p.vault.Change(r, "phone-terms", by, p.now()); err == nil {
+		if err = p.vault.Change(r, "phone-terms", by, p.wall()); err == nil {
 			x.record.Rights, x.record.Schedule, x.record.Expires, x.schedule = r.Rights, r.Schedule, r.Expires, schedule
 		}
 	}
@@ -543,7 +536,7 @@ func (p *Phones) revoke(x *paired, by string, but *link) (wire.Phone, error) {
 	if fresh {
 		// It holds at once; should the vault fail, it holds until the next start
 		// and the caller is told.
-		x.record.Revoked = p.now().UTC()
+		x.record.Revoked = p.wall().UTC()
 		err = p.vault.Change(x.record, "phone-revoke", by, x.record.Revoked)
 	}
 	x.mu.Unlock()
@@ -566,6 +559,7 @@ func (p *Phones) Forgotten(user string) {
 }
 
 func (p *Phones) drop(x *paired) {
+	p.time.keep(time.Time{}) // it may be this one that told the vault
 	p.mu.Lock()
 	delete(p.phones, x.id)
 	p.mu.Unlock()
@@ -583,14 +577,14 @@ func (x *paired) expired(now time.Time) bool {
 // behind tells whether the vault must hear how late it is: once when the phone
 // expires, and now and then where the time decides what it may. The caller
 // holds mu.
-func (x *paired) behind(now time.Time) bool {
+func (p *Phones) behind(x *paired, now time.Time) bool {
 	switch {
 	case x.gone, !x.record.Revoked.IsZero():
 		return false
 	case x.expired(now):
-		return x.known.Before(x.record.Expires)
+		return p.time.keptBefore(x.record.Expires)
 	}
-	return (!x.record.Expires.IsZero() || len(x.schedule) > 0) && now.Sub(x.known) >= knownEvery
+	return x.limited() && p.time.due(knownEvery)
 }
 
 // settle keeps the counters of phones that were heard of and have been silent
@@ -601,15 +595,19 @@ func (x *paired) behind(now time.Time) bool {
 func (p *Phones) settle(now time.Time, idle time.Duration) error {
 	p.counting.Lock()
 	defer p.counting.Unlock()
+	known, sure := p.time.times()
 	var cs []Counter
+	due := true // one that tells the time is enough
 	for _, x := range p.of("") {
 		x.mu.Lock()
 		rests := x.top > x.last && now.Sub(x.seen) >= idle
 		if rests && !x.gone {
 			x.top = x.last // the next request reserves anew
 		}
-		if !x.gone && (rests || x.behind(now)) {
-			cs = append(cs, Counter{ID: x.id, User: x.record.User, Top: x.top, Seen: x.seen.UTC(), Known: now.UTC()})
+		tells := due && p.behind(x, now) || x.known.Sub(known) > clockTolerate // of a time that is not believed any more
+		if !x.gone && (rests || tells) {
+			cs = append(cs, x.counter(known, sure))
+			due = false
 		}
 		x.mu.Unlock()
 	}
@@ -619,10 +617,11 @@ func (p *Phones) settle(now time.Time, idle time.Duration) error {
 	if err := p.vault.Count(cs); err != nil {
 		return err
 	}
+	p.time.keep(known)
 	for _, c := range cs {
 		if x := p.find(c.ID); x != nil {
 			x.mu.Lock()
-			x.known = c.Known
+			x.known, x.seen = known, earlier(x.seen, known)
 			x.mu.Unlock()
 		}
 	}

@@ -143,6 +143,20 @@ func (m *memory) Count(cs []Counter) error {
 	return nil
 }
 
+func (m *memory) AcceptClock(cs []Counter, was, at time.Time, by string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.commits++
+	for _, c := range cs {
+		if err := m.count(c); err != nil {
+			return err
+		}
+	}
+	m.entry("phone-clock", "", at)
+	m.entries[len(m.entries)-1].Reasons = []string{"by:" + by, "was:" + was.Format(time.RFC3339)}
+	return m.fails
+}
+
 func (m *memory) Refused(counts map[string]float64, _ time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -260,6 +274,24 @@ func noon() time.Time { return time.Date(2026, 11, 25, 12, 0, 0, 0, time.Local) 
 // many limits nothing that the tests do.
 var many = Limits{Handshakes: Rate{1e6, 1e6}, Unsigned: Rate{1e6, 1e6}, Signed: Rate{1e6, 1e6}}
 
+// newBench is a device that has not begun to serve.
+func newBench(t testing.TB, v *memory, o Options) *bench {
+	t.Helper()
+	b := &bench{vault: v, device: &authenticator{events: make(chan wire.Event), decision: wire.Decision{Outcome: wire.Granted, Grant: "g"}}, clock: &clock{now: noon(), ticks: noon()}}
+	if o.Now == nil {
+		o.Now = b.clock.get
+	}
+	if o.tick == nil {
+		o.tick = b.clock.tick
+	}
+	o.Log = slog.New(slog.DiscardHandler)
+	var err error
+	if b.Phones, err = Open(v, b.device, o); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 func serve(t testing.TB, v *memory, o Options) *bench {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -271,16 +303,7 @@ func serve(t testing.TB, v *memory, o Options) *bench {
 
 func serveOn(t testing.TB, v *memory, o Options, l net.Listener) *bench {
 	t.Helper()
-	b := &bench{vault: v, device: &authenticator{events: make(chan wire.Event), decision: wire.Decision{Outcome: wire.Granted, Grant: "g"}}, clock: &clock{now: noon(), ticks: noon()}}
-	if o.Now == nil {
-		o.Now = b.clock.get
-	}
-	o.Log = slog.New(slog.DiscardHandler)
-	var err error
-	if b.Phones, err = Open(v, b.device, o); err != nil {
-		t.Fatal(err)
-	}
-	b.tick = b.clock.tick
+	b := newBench(t, v, o)
 	b.addr = l.Addr().String()
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)

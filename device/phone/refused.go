@@ -22,6 +22,7 @@ const (
 	revokedPhone       reason = "revoked"
 	expiredPhone       reason = "expired"
 	outOfSchedule      reason = "not-now"
+	clockBack          reason = "clock-back" // nobody knows how late it is
 	noRight            reason = "no-right"
 	notAtKiosk         reason = "not-at-kiosk" // nobody stood there, or the page was in use
 	othersConnection   reason = "others-connection"

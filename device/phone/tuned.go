@@ -17,6 +17,7 @@ const (
 	settleEvery   = time.Minute // how often reservations of idle phones are given back, and refusals audited
 	settleIdle    = 30 * time.Second
 	knownEvery    = time.Hour       // how far the vault may be behind the clock; more often would wear out a card
+	knownInUse    = time.Minute     // the same, where a phone whose time is limited is used: less than an attempt's own two commits
 	clockTolerate = 2 * time.Minute // a clock that was set back by less is no matter
 	crowd         = 64              // requests of one phone that may overtake one another; its limit is 40 at once
 	copiedEvery   = time.Hour       // how often it is told that a key is used by two

@@ -93,6 +93,7 @@ const (
 	ProblemTooMany  = "too-many"      // slower
 	ProblemPairing  = "not-paired"    // the invitation is wrong, used or expired
 	ProblemName     = "name"          // a phone cannot be called that
+	ProblemClock    = "clock"         // nobody knows how late it is
 	ProblemCopied   = "key-copied"    // somebody else used the same counter: there are two of this phone's key
 )
 

@@ -62,6 +62,14 @@ type PhoneTerms struct {
 	Expires  *time.Time `json:"expires,omitempty" doc:"When the phone ceases to be paired; absent is never."`
 }
 
+// PhoneClock is what the device knows of the time, by which phones expire.
+type PhoneClock struct {
+	Now     time.Time  `json:"now" doc:"What the device's clock shows."`
+	Trusted bool       `json:"trusted" doc:"The clock follows a time server."`
+	Known   *time.Time `json:"known,omitempty" doc:"How late it is at least, by what the device knows."`
+	Back    bool       `json:"back" doc:"The clock was set back: phones whose time is limited may do nothing until it is right, or is taken for right."`
+}
+
 // Rename gives a phone another name.
 type Rename struct {
 	Name string `json:"name" minLength:"1" maxLength:"64"`
@@ -92,6 +100,16 @@ func (c *Client) RenamePhone(ctx context.Context, id, name string) (Phone, error
 // connections are cut, so that it holds for what is under way, too.
 func (c *Client) SetPhoneTerms(ctx context.Context, id string, t PhoneTerms) (Phone, error) {
 	return call[Phone](ctx, c, http.MethodPut, "/v1/phones/"+url.PathEscape(id)+"/terms", t)
+}
+
+// PhoneClock tells what the device knows of the time.
+func (c *Client) PhoneClock(ctx context.Context) (PhoneClock, error) {
+	return call[PhoneClock](ctx, c, http.MethodGet, "/v1/phones/clock", nil)
+}
+
+// AcceptPhoneClock takes the device's clock for right, whatever was known.
+func (c *Client) AcceptPhoneClock(ctx context.Context) (PhoneClock, error) {
+	return call[PhoneClock](ctx, c, http.MethodPost, "/v1/phones/clock", nil)
 }
 
 // RevokePhone ends a pairing at once; open connections of the phone are cut.
