@@ -22,7 +22,7 @@ func (d *Device) MeasureCamera(ctx context.Context) (vision.ChartReport, error) 
 	if d.hw.Camera == nil {
 		return vision.ChartReport{}, fmt.Errorf("device: camera: %w", ErrPart)
 	}
-	ctx, end, err := d.begin(ctx, chartTime, false)
+	ctx, end, err := d.begin(ctx, chartTime, urgent)
 	if err != nil {
 		return vision.ChartReport{}, err
 	}

@@ -168,7 +168,8 @@ type Request struct {
 	Finger  string        // compare only fingers with this label; empty = all
 	Timeout time.Duration // 0 = the device's
 	// Phone is the id of the person's paired phone whose key signed this
-	// request; whoever sets it has checked that.
+	// request; whoever sets it has checked that. Its owner may be anywhere: the
+	// attempt keeps nobody from the device who is there (see far), unless Here.
 	Phone string
 	// Here wants somebody measured before the device, also where a phone alone
 	// suffices: what a yes begins is for whoever stands there.
@@ -218,15 +219,16 @@ type Device struct {
 
 	witness *witness
 
-	turn    chan struct{}                           // holds a token while nobody authenticates or enrols
-	give    atomic.Pointer[context.CancelCauseFunc] // ends a patient attempt that has compared nothing
-	hashing chan struct{}                           // holds one while a PIN is hashed
-	cost    hashCost                                // of a PIN
-	eyes    sync.Mutex                              // the face model is used by one goroutine at a time
-	present atomic.Int32                            // who is before the device (Watch)
-	letIn   atomic.Uint64                           // how many grants were given
-	watched watched                                 // what the attempt under way sees of who is there
-	visit   visitor                                 // whose face what was begun before the device is bound to
+	turn    chan struct{}          // holds a token while nobody authenticates or enrols
+	give    atomic.Pointer[holder] // of the turn, where it gives way
+	next    atomic.Int32           // those who were given way to, and wait for the turn
+	hashing chan struct{}          // holds one while a PIN is hashed
+	cost    hashCost               // of a PIN
+	eyes    sync.Mutex             // the face model is used by one goroutine at a time
+	present atomic.Int32           // who is before the device (Watch)
+	letIn   atomic.Uint64          // how many grants were given
+	watched watched                // what the attempt under way sees of who is there
+	visit   visitor                // whose face what was begun before the device is bound to
 
 	frames vision.Memory // of earlier attempts, against replays; whoever has the turn uses it
 	alarm  atomic.Int64  // when an attack was last seen, nanoseconds since 1970; 0 = never
@@ -300,40 +302,58 @@ const hintYielded = "give-way"
 // errYield ends a patient attempt for another's sake.
 var errYield = errors.New("device: gave way to another attempt")
 
-// begin takes the device for one attempt, which ends with the device. A
-// patient one waits for it and may be asked to give it back.
-func (d *Device) begin(ctx context.Context, timeout time.Duration, patient bool) (context.Context, func(), error) {
+// manner is how an attempt shares the device with others until it has compared
+// something.
+type manner uint8
+
+const (
+	// urgent: somebody stands there. It takes the device from whoever gives way,
+	// and else is told ErrBusy.
+	urgent manner = iota
+	// patient waits for the device as long as it takes, and gives way to the
+	// others; of two patient ones to the later.
+	patient
+	// far is a phone's, whose owner may be anywhere. It takes the device from a
+	// patient one, as whoever asks by phone does want something now, and gives way
+	// to everybody who is there: at once to urgent ones, and to patient ones when
+	// it has had the time of an attempt. It never waits.
+	far
+)
+
+func (r Request) manner() manner {
+	switch {
+	case r.Phone != "" && !r.Here:
+		return far
+	case r.Patient:
+		return patient
+	}
+	return urgent
+}
+
+// holder is an attempt that has the device and gives way.
+type holder struct {
+	manner manner
+	yield  context.CancelCauseFunc
+	until  time.Time // from when on patient ones may have it
+}
+
+// begin takes the device for one attempt, which ends with the device.
+func (d *Device) begin(ctx context.Context, timeout time.Duration, m manner) (context.Context, func(), error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	fail := func(err error) (context.Context, func(), error) {
 		cancel()
 		return nil, nil, err
 	}
-	select {
-	case <-d.turn:
-	default:
-		// Whoever takes the means to end the patient one is the next: the
-		// queue of a channel is first come, first served.
-		yield := d.give.Swap(nil)
-		if yield != nil {
-			(*yield)(errYield)
-		} else if !patient {
-			return fail(ErrBusy)
-		}
-		select {
-		case <-d.turn:
-		case <-d.ctx.Done():
-			return fail(fmt.Errorf("device: closed: %w", ErrPart))
-		case <-ctx.Done():
-			return fail(fmt.Errorf("%w: %w", ErrBusy, ctx.Err()))
-		}
+	if err := d.await(ctx, m); err != nil {
+		return fail(err)
 	}
 	if d.ctx.Err() != nil {
 		d.turn <- struct{}{}
 		return fail(fmt.Errorf("device: closed: %w", ErrPart))
 	}
 	ctx, yield := context.WithCancelCause(ctx)
-	if patient {
-		d.give.Store(&yield)
+	if m != urgent {
+		d.give.Store(&holder{m, yield, time.Now().Add(d.opts.Timeout)})
 	}
 	unhook := context.AfterFunc(d.ctx, cancel)
 	return ctx, func() {
@@ -344,6 +364,58 @@ func (d *Device) begin(ctx context.Context, timeout time.Duration, patient bool)
 		d.send(Event{Kind: "ended"})
 		d.turn <- struct{}{}
 	}, nil
+}
+
+// await takes the turn. Where it is somebody's it asks them to give way, and waits
+// where the manner may.
+func (d *Device) await(ctx context.Context, m manner) error {
+	for {
+		if m == urgent || d.next.Load() == 0 {
+			select {
+			case <-d.turn:
+				return nil
+			default:
+			}
+		}
+		var soon <-chan time.Time
+		asked := false
+		if h := d.give.Load(); h != nil && (m != far || h.manner != far) {
+			left := time.Until(h.until)
+			if m == patient && h.manner == far && left > 0 {
+				soon = time.After(left)
+			} else if asked = d.give.CompareAndSwap(h, nil); asked {
+				d.next.Add(1) // before anybody waits for what is given
+				h.yield(errYield)
+			}
+		}
+		if !asked && m != patient {
+			return ErrBusy
+		}
+		got, err := d.queue(ctx, soon)
+		if asked {
+			d.next.Add(-1)
+		}
+		if err != nil || got && (asked || d.next.Load() == 0) {
+			return err
+		}
+		if got { // it was given for somebody else's sake, who is the next in the queue
+			d.turn <- struct{}{}
+		}
+	}
+}
+
+// queue waits for the turn until the context ends, or until then.
+func (d *Device) queue(ctx context.Context, until <-chan time.Time) (got bool, err error) {
+	select {
+	case <-d.turn:
+		return true, nil
+	case <-until:
+		return false, nil
+	case <-d.ctx.Done():
+		return false, fmt.Errorf("device: closed: %w", ErrPart)
+	case <-ctx.Done():
+		return false, fmt.Errorf("%w: %w", ErrBusy, ctx.Err())
+	}
 }
 
 // keep makes the attempt under way one that gives way to nobody: from the
@@ -385,8 +457,11 @@ func (d *Device) attempt(ctx context.Context, r Request, kind string) (Decision,
 		r.Timeout = d.opts.Timeout
 	}
 	start := d.hw.Now()
+	if (r.Phone != "" || slices.Contains(r.Factors, Phone)) && !d.policy.Phone.known() {
+		return d.noPhones(kind, r)
+	}
 	asker := ctx
-	ctx, end, err := d.begin(asker, r.Timeout, r.Patient)
+	ctx, end, err := d.begin(asker, r.Timeout, r.manner())
 	if err != nil {
 		return Decision{}, err
 	}
@@ -428,6 +503,41 @@ func (d *Device) attempt(ctx context.Context, r Request, kind string) (Decision,
 		return Decision{}, &RetryError{Hints: ev.hints}
 	}
 	return d.conclude(kind, r, before, verdict, ev, start)
+}
+
+// noPhones refuses an attempt with a phone where the policy gives phones no weight.
+// Nobody is measured, so nothing is counted: whoever has a phone could lock its
+// person out.
+func (d *Device) noPhones(kind string, r Request) (Decision, error) {
+	dec := Decision{User: r.Who, FMR: 1, Reasons: []Reason{PhoneNotAllowed}}
+	err := d.vault.Update(func(tx *store.Tx) (err error) {
+		if r.Who != "" {
+			if _, err := tx.Person(r.Who); err != nil {
+				return err
+			}
+		}
+		dec.Audit, err = d.refuse(tx, r.Who, refusal{Kind: kind, Outcome: outcomeRefused, Reasons: r.reasons(dec.Reasons, r.Phone)})
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("device: %w", ErrUnknown)
+	}
+	if err != nil {
+		return Decision{}, err
+	}
+	d.decided(dec)
+	return dec, nil
+}
+
+// reasons are those of the audit entry: what was asked for stands beside them,
+// since who was vouched for was not let in, and by which phone, as where it was
+// paired.
+func (r Request) reasons(of []Reason, phone string) []string {
+	all := append(words(of), "for:"+r.Scope.String())
+	if phone != "" {
+		all = append(all, "phone:"+phone)
+	}
+	return all
 }
 
 // conclude records a verdict and, where it is a yes, signs the grant and tells
@@ -722,12 +832,7 @@ func (d *Device) record(kind string, r Request, before lockouts, dec *Decision, 
 		if found == "" && slices.ContainsFunc(dec.Results, func(r Result) bool { return r.Passed }) {
 			found = ev.user
 		}
-		// What was asked for stands beside the reasons: who was vouched for was not
-		// let in.
-		reasons := append(words(dec.Reasons), "for:"+r.Scope.String())
-		if by := cmp.Or(r.Phone, ev.phone.By); by != "" {
-			reasons = append(reasons, "phone:"+by) // which one, as where it was paired
-		}
+		reasons := r.reasons(dec.Reasons, cmp.Or(r.Phone, ev.phone.By))
 		if ev.pin.Compared && kind != "pin" {
 			reasons = append(reasons, "by:"+string(PIN)) // no score tells it
 		}
@@ -790,7 +895,7 @@ func (d *Device) attacked(user store.UserID, reasons []Reason, audit uint64) {
 // Forget erases a person. An error with a Receipt that has an audit number is
 // logged: the person is forgotten, and Sweep does what is left.
 func (d *Device) Forget(ctx context.Context, user store.UserID) (store.Receipt, error) {
-	_, end, err := d.begin(ctx, d.opts.Timeout, false)
+	_, end, err := d.begin(ctx, d.opts.Timeout, urgent)
 	if err != nil {
 		return store.Receipt{}, err
 	}
@@ -828,7 +933,7 @@ func (d *Device) Renew(ctx context.Context, user store.UserID) (int, error) {
 	if user == "" {
 		return 0, fmt.Errorf("device: nobody was named: %w", ErrRequest)
 	}
-	ctx, end, err := d.begin(ctx, d.opts.Timeout, false)
+	ctx, end, err := d.begin(ctx, d.opts.Timeout, urgent)
 	if err != nil {
 		return 0, err
 	}

@@ -330,9 +330,42 @@ func TestTheRecordSaysWhichPhoneAskedForWhat(t *testing.T) {
 		if _, err = w.d.Authenticate(t.Context(), Request{Who: alice, Nonce: "n", Audience: "a", Phone: "p1"}); err != nil {
 			t.Fatal(err)
 		}
-		if e := w.lastEntry(); !slices.Contains(e.Reasons, "for:vouch") {
+		if e := w.lastEntry(); weight != "" && !slices.Contains(e.Reasons, "for:vouch") {
 			t.Errorf("%q: %+v does not say that it was to vouch", weight, e)
 		}
+	}
+}
+
+// Where phones count for nothing, a phone can do nothing to its person: nothing is
+// measured and nothing counted, and the chain hears of it by the hour.
+func TestPhonesWithoutWeightCountNothing(t *testing.T) {
+	w := newWorld(t, DefaultPolicy())
+	w.d.policy.Phone = ""
+	alice := w.enrol("Alice", 1, "alice")
+	w.look = func() { t.Error("somebody was looked at") }
+	before := w.lastEntry().Seq
+	for n := range 60 {
+		r := Request{Who: alice, Phone: "p1", Scope: Enter, Here: n%2 == 1}
+		if n%3 == 2 {
+			r = Request{Who: alice, Factors: []Factor{Phone}}
+		}
+		d, err := w.d.Authenticate(t.Context(), r)
+		if err != nil || d.Granted || !slices.Equal(d.Reasons, []Reason{PhoneNotAllowed}) || d.Failures != 0 || d.Audit != before+1 {
+			t.Fatalf("%+v, %v", d, err)
+		}
+	}
+	if e := w.lastEntry(); e.Seq != before+1 || !slices.Equal(e.Reasons, []string{string(PhoneNotAllowed), "for:enter", "phone:p1"}) {
+		t.Errorf("the chain ends with %+v", e)
+	}
+	if of, all := w.lockout(alice), w.lockout(""); of.Failures != 0 || all.Failures != 0 {
+		t.Errorf("counted: %+v, %+v", of, all)
+	}
+	if _, err := w.d.Authenticate(t.Context(), Request{Who: "nobody", Phone: "p1"}); !errors.Is(err, ErrUnknown) {
+		t.Errorf("a person who is not there: %v", err)
+	}
+	w.look = nil
+	if d := w.try(alice); !d.Granted {
+		t.Errorf("%+v", d)
 	}
 }
 

@@ -55,7 +55,7 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 	if r.Timeout <= 0 {
 		r.Timeout = enrolTimeout
 	}
-	ctx, end, err := d.begin(ctx, r.Timeout, false)
+	ctx, end, err := d.begin(ctx, r.Timeout, urgent)
 	if err != nil {
 		return Enrollment{}, err
 	}

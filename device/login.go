@@ -226,7 +226,7 @@ func (d *Device) ForgetFinger(user store.UserID, label string, keep ...string) (
 		return 0, err
 	}
 	// What an attempt under way stores again goes with the next one.
-	if _, end, err := d.begin(d.ctx, d.opts.Timeout, true); err == nil {
+	if _, end, err := d.begin(d.ctx, d.opts.Timeout, patient); err == nil {
 		defer end()
 	}
 	d.purge()

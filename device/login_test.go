@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -247,4 +248,129 @@ func TestFingersAreForgottenByName(t *testing.T) {
 	if _, err := d.Fingers(store.NewUserID()); !errors.Is(err, ErrUnknown) {
 		t.Errorf("nobody's fingers: %v", err)
 	}
+}
+
+// A phone's owner may be anywhere: the phone's attempt gives way to whoever stands
+// there, who needs not wait for others that do, and to a lock screen that waits when
+// it has had its time. The lock screen gives way to it, too, and nobody's failure is
+// counted.
+func TestPhonesFarAwayKeepNobodyOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, r, _, alice := withFinger(t)
+		d.policy.Phone = PhoneExtra
+		type end struct {
+			dec Decision
+			err error
+		}
+		ask := func(r Request) chan end {
+			c := make(chan end, 1)
+			go func() {
+				dec, err := d.Authenticate(t.Context(), r)
+				c <- end{dec, err}
+			}()
+			return c
+		}
+		yielded := func(c chan end) {
+			t.Helper()
+			if got, retry := <-c, (*RetryError)(nil); !errors.As(got.err, &retry) || !slices.Equal(retry.Hints, []string{hintYielded}) {
+				t.Errorf("%+v, %v", got.dec, got.err)
+			}
+		}
+		phone := Request{Who: alice, Phone: "p1", Timeout: 2 * time.Minute, Scope: Enter}
+		screen := Request{Who: alice, Patient: true, Timeout: time.Hour}
+
+		far := ask(phone)
+		<-r.waits
+		if _, err := d.Authenticate(t.Context(), phone); !errors.Is(err, ErrBusy) {
+			t.Errorf("a second phone: %v", err)
+		}
+		began := time.Now()
+		locked := ask(screen)
+		synctest.Wait()
+		door := ask(Request{Who: alice})
+		yielded(far)
+		<-r.waits // not the lock screen's, which was there first
+		if took := time.Since(began); took != 0 {
+			t.Errorf("who stands at the door waited %v for a phone", took)
+		}
+		r.finger <- 1
+		if got := <-door; got.err != nil || !got.dec.Granted {
+			t.Errorf("at the door: %+v, %v", got.dec, got.err)
+		}
+
+		<-r.waits // now it is the lock screen's
+		far = ask(phone)
+		yielded(locked)
+		<-r.waits
+		began = time.Now()
+		locked = ask(screen)
+		yielded(far)
+		if took := time.Since(began); took != defaultTimeout {
+			t.Errorf("the lock screen waited %v for a phone", took)
+		}
+		<-r.waits
+		r.finger <- 1
+		if got := <-locked; got.err != nil || !got.dec.Granted {
+			t.Errorf("the lock screen: %+v, %v", got.dec, got.err)
+		}
+
+		// Once something was compared the phone's attempt is as good as any.
+		far = ask(phone)
+		<-r.waits
+		r.finger <- 1
+		if got := <-far; got.err != nil || !got.dec.Granted {
+			t.Errorf("the phone: %+v, %v", got.dec, got.err)
+		}
+		var l store.Lockout
+		if err := d.vault.View(func(tx *store.Tx) (err error) { l, err = tx.Lockout(alice); return err }); err != nil || l.Failures != 0 {
+			t.Errorf("%d failures, %v", l.Failures, err)
+		}
+	})
+}
+
+// Whoever is given way to is the next, though others have waited longer.
+func TestWhoIsGivenWayToIsNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, r, _, alice := withFinger(t)
+		ask := func(q Request) chan error {
+			c := make(chan error, 1)
+			go func() {
+				dec, err := d.Authenticate(t.Context(), q)
+				if err == nil && !dec.Granted {
+					err = errors.New("refused")
+				}
+				c <- err
+			}()
+			return c
+		}
+		first := ask(Request{Who: alice})
+		<-r.waits
+		screen := Request{Who: alice, Patient: true, Timeout: time.Hour}
+		waiting := []chan error{ask(screen), ask(screen)}
+		synctest.Wait()
+		r.finger <- 1
+		if err := <-first; err != nil {
+			t.Fatal(err)
+		}
+		<-r.waits // one of them has its turn
+		second := ask(Request{Who: alice})
+		synctest.Wait()
+		r.finger <- 1
+		select {
+		case err := <-second:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(time.Minute):
+			t.Error("a lock screen came first")
+		}
+		r.finger <- 1
+		synctest.Wait()
+		for n, c := range waiting {
+			retry := (*RetryError)(nil)
+			if err := <-c; err != nil && !errors.As(err, &retry) {
+				t.Errorf("lock screen %d: %v", n, err)
+			}
+		}
+	})
 }

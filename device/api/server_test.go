@@ -197,6 +197,7 @@ func (f *fake) SetPhoneTerms(_ context.Context, id string, t client.PhoneTerms, 
 func (f *fake) PhoneClock(context.Context) (client.PhoneClock, error) {
 	return client.PhoneClock{}, f.err
 }
+
 func (f *fake) AcceptPhoneClock(context.Context, string) (client.PhoneClock, error) {
 	return client.PhoneClock{}, f.err
 }
