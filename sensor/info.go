@@ -75,6 +75,16 @@ func (i *Info) product(b []byte) {
 	i.Template = int(be.Uint16(b[42:]))
 }
 
+// Model is the family for people to read. The optical units have one system id and no
+// name; neither their slots (some have 162, 256 or 1000, by the batch) nor what they
+// answer tells which it is.
+func (i Info) Model() string {
+	if !i.stated() && i.SystemID == opticalID {
+		return fmt.Sprintf("%s (an R30x, AS608 or FPM10A, which do not say which; %d slots)", i.Family, i.Capacity)
+	}
+	return i.Family
+}
+
 // Room is how many slots of the library are used: those that ReadIndexTable tells of.
 func (i Info) Room() int { return min(i.Capacity, indexPages*indexSlots) }
 
@@ -84,8 +94,8 @@ func (i Info) stated() bool { return i.Hardware != "" }
 // countBuffers asks how many buffers a module has, which none says, by loading a slot
 // into each (LoadChar, manual p. 20): 0B where there is no such buffer, 0C where there
 // is one and the slot is empty. Nothing was scanned yet that it could spend. Another
-// answer says nothing: the R503's manual, and those of its generation that say what
-// they are, have six.
+// answer, or none to the repetition either, says nothing: those that say what they are
+// have six by their manual.
 func (m *Module) countBuffers(ctx context.Context) (int, error) {
 	for n := leastBuffers + 1; n <= mostBuffers; n++ {
 		_, err := m.link.command(ctx, LoadChar, byte(n), 0, 0)
@@ -93,7 +103,7 @@ func (m *Module) countBuffers(ctx context.Context) (int, error) {
 		case err == nil, isCode(err, TemplateRead):
 		case isCode(err, BadID):
 			return n - 1, nil
-		case errors.As(err, new(*CodeError)) && m.info.stated():
+		case m.info.stated() && ctx.Err() == nil && (errors.As(err, new(*CodeError)) || errors.Is(err, ErrTimeout)):
 			return mostBuffers, nil
 		case errors.As(err, new(*CodeError)):
 			return n - 1, nil

@@ -216,7 +216,7 @@ var (
 // learns. Nothing of it is anybody's: no picture, no template.
 func (m *Module) Survey(ctx context.Context, w io.Writer) error {
 	i := m.info
-	fmt.Fprintf(w, "family %s, serial %q, system id %04X, hardware %q\n", i.Family, i.Serial, i.SystemID, i.Hardware)
+	fmt.Fprintf(w, "family %s, serial %q, system id %04X, hardware %q\n", i.Model(), i.Serial, i.SystemID, i.Hardware)
 	fmt.Fprintf(w, "algorithm %q, firmware %q, lamp %s\n", i.Algorithm, i.Firmware, i.Lamp)
 	width, height := i.Window()
 	fmt.Fprintf(w, "window %dx%d, %d buffers, %d slots, level %d, packets of %d bytes\n", width, height, i.Buffers, i.Capacity, i.Level, i.PacketSize)

@@ -66,11 +66,31 @@ func printStatus(w io.Writer, s client.Status) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, p := range s.Parts {
 		fmt.Fprintf(tw, "  %s\t%s\t%s\n", p.Name, p.State, p.Detail)
+		if line := lineNumbers(p.Numbers); line != "" {
+			fmt.Fprintf(tw, "\t\t%s\n", line)
+		}
 		if p.Advice != "" {
 			fmt.Fprintf(tw, "\t\t-> %s\n", p.Advice)
 		}
 	}
 	tw.Flush()
+}
+
+// lineNumbers tells how well a finger module's line works, "" where that is no such
+// part.
+func lineNumbers(n map[string]float64) string {
+	if _, ok := n["bad_sums"]; !ok {
+		return ""
+	}
+	seconds := func(name string) time.Duration {
+		return time.Duration(n[name] * float64(time.Second)).Round(100 * time.Microsecond)
+	}
+	s := fmt.Sprintf("line: %.0f instructions, %.0f damaged packets, %.0f stray bytes, %.0f without an answer, %.0f resynchronised; half of them within %v, 99 %% within %v",
+		n["commands"], n["bad_sums"], n["skipped_bytes"], n["timeouts"], n["resyncs"], seconds("median_seconds"), seconds("p99_seconds"))
+	if lost := n["overruns"] + n["framing_errors"]; lost > 0 {
+		s += fmt.Sprintf("; the port lost %.0f characters", lost)
+	}
+	return s
 }
 
 func (t *tool) audit() *cobra.Command {

@@ -140,7 +140,7 @@ func moduleCure(port string, err error) string {
 	case errors.Is(err, sensor.ErrPassword):
 		return "'faceprint sensor find " + port + " --password-list FILE' tries those that may be it; there is no reset"
 	case errors.Is(err, sensor.ErrNoModule):
-		return "see what is said of the line; where nothing answers: 3.3 V, ground, TX and RX crossed, then 'faceprint sensor find " + port + " --address-list FILE', for a module with another address says nothing"
+		return "see what is said of the line; where nothing answers: the supply (3.3 V; R307 and R305: 5 V), ground, TX and RX crossed, then 'faceprint sensor find " + port + " --address-list FILE', for a module with another address says nothing"
 	}
 	return "name the serial port that the module is wired to"
 }

@@ -136,7 +136,7 @@ The others say nothing: --address-list names a file of addresses to call.`,
 					case r.Info == nil:
 						fmt.Fprintf(w, "%s: %s\n", r.Port, r.Problem)
 					default:
-						fmt.Fprintf(w, "%s: %s at %d baud", r.Port, r.Info.Family, r.Info.Baud)
+						fmt.Fprintf(w, "%s: %s at %d baud", r.Port, r.Info.Model(), r.Info.Baud)
 						if r.Password != nil {
 							fmt.Fprintf(w, ", its password is 0x%08X", *r.Password)
 						}

@@ -2,11 +2,16 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/sensor/modsim"
 )
 
 // A wrong argument is wrong usage before the port is touched: there is none, and
@@ -45,5 +50,56 @@ func TestNumberListTakesComments(t *testing.T) {
 	got, err := numberList("--password-list", file)
 	if err != nil || !slices.Equal(got, []uint32{0x10, 7}) {
 		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// The status says how a finger module's line works, and nothing of the kind of others.
+func TestStatusTellsOfTheLine(t *testing.T) {
+	var b bytes.Buffer
+	printStatus(&b, client.Status{State: "ready", Parts: []client.Part{
+		{Name: "camera", State: "ready", Numbers: map[string]float64{"frames": 7}},
+		{Name: "finger", State: "ready", Numbers: map[string]float64{
+			"commands": 120, "bad_sums": 2, "skipped_bytes": 31, "timeouts": 1, "resyncs": 3, "median_seconds": 0.0081, "p99_seconds": 0.32, "overruns": 4,
+		}},
+	}})
+	const want = "line: 120 instructions, 2 damaged packets, 31 stray bytes, 1 without an answer, 3 resynchronised; half of them within 8.1ms, 99 % within 320ms; the port lost 4 characters"
+	if got := b.String(); strings.Count(got, "line:") != 1 || !strings.Contains(got, want) {
+		t.Error(got)
+	}
+}
+
+// What is recorded of a module at an address of its own replays.
+func TestRecordingReplays(t *testing.T) {
+	sim, err := modsim.New(modsim.Config{Model: "r307"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := modsim.OpenPTY("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := p.Serve(ctx, sim); err != nil {
+			t.Error(err)
+		}
+	})
+	defer serving.Wait()
+	defer p.Close()
+	defer cancel()
+	file := filepath.Join(t.TempDir(), "talk.txt")
+	for _, args := range [][]string{
+		{"set", p.Path(), "--new-address", "0x12345678"},
+		{"record", p.Path(), file, "--address", "0x12345678"},
+		{"replay", file},
+	} {
+		var out, errout bytes.Buffer
+		if code := run(t.Context(), append([]string{"sensor"}, args...), strings.NewReader(""), &out, &errout); code != 0 {
+			t.Fatalf("%q: exit %d, %s%s", args, code, &out, &errout)
+		}
+		if args[0] == "replay" && !strings.Contains(out.String(), "family zfm-9 (an R30x") {
+			t.Error(out.String())
+		}
 	}
 }

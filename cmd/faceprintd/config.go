@@ -82,7 +82,7 @@ type faceConfig struct {
 type fingerConfig struct {
 	Port         string `toml:"port" comment:"Serial port of the fingerprint module; empty means there is none."`
 	Baud         int    `toml:"baud" comment:"Bits a second; 0 tries the usual ones."`
-	Address      uint32 `toml:"address" comment:"The module's address."`
+	Address      uint32 `toml:"address" comment:"The module's address, such as 0x12345678. Once it has opened the module it is sealed in the vault, and the key may go; 0 means that one, or the factory's, 0xFFFFFFFF."`
 	PasswordFile string `toml:"password_file" comment:"File that holds the module's password as a number. Once it has opened the module it is sealed in the vault, and the key and the file may go; empty means that one, or 0."`
 	Match        string `toml:"match" comment:"Who compares: module (fast; its word is checked with decoys), host (the picture is read, 2 to 7 s, and the module's word counts for nothing; for windows of 256x288 and more), or both (they must agree; slowest and safest). Whoever changes it enrols fingers anew."`
 	PowerPin     string `toml:"power_pin" comment:"Pin that switches the module's power, high is on, such as GPIO23: a module that hangs is cut off for 2 s. Empty where it is not wired."`
@@ -182,7 +182,7 @@ func defaults() Config {
 		Store:  storeConfig{File: "faceprint.db", Key: "file", KeyFile: "device.key", TPMDevice: "/dev/tpmrm0"},
 		Camera: cameraConfig{Source: "/dev/video0"},
 		Face:   faceConfig{Models: "/usr/share/faceprint/models", Profile: vision.DefaultProfile, Engine: "auto", Library: "/usr/lib/faceprint/libonnxruntime.so.1"},
-		Finger: fingerConfig{Port: "/dev/serial0", Address: 0xFFFFFFFF, Match: "module", Coverage: true},
+		Finger: fingerConfig{Port: "/dev/serial0", Match: "module", Coverage: true},
 		Door:   doorConfig{Kind: "none", Open: duration{Duration: 5 * time.Second}, KeyFile: "door.key"},
 		Kiosk:  kioskConfig{Preview: true, Enrol: "code", Away: duration{Duration: 5 * time.Second}},
 		Policy: policyConfig{Mode: "both", Phone: "second", FaceFMR: 1e-4, FingerFMR: 1e-4, Live: 0.5, Challenge: "auto", Timeout: duration{Duration: 15 * time.Second}},

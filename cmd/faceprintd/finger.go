@@ -130,24 +130,27 @@ func openModule(ctx context.Context, c fingerConfig, p *fingerPins, t trust) (*s
 	if err := tty.Register(c.Port); err != nil {
 		return nil, err
 	}
-	s := sensor.Config{Port: c.Port, Baud: c.Baud, Address: c.Address, Raise: c.Baud == 0, Coverage: c.Coverage, Doubts: t.doubts}
+	addresses, err := c.addresses(t)
+	if err != nil {
+		return nil, err
+	}
+	rates, err := t.rates()
+	if err != nil {
+		return nil, err
+	}
+	s := sensor.Config{Port: c.Port, Baud: c.Baud, Raise: c.Baud == 0, Rates: &rates, Coverage: c.Coverage, Doubts: t.doubts}
 	if p.power != nil {
 		s.Power = p.power
 	}
 	if p.wake != nil {
 		s.Wake = p.wake
 	}
-	var m *sensor.Module
-	for _, s.Password = range passwords {
-		if m, err = sensor.Open(ctx, s); !errors.Is(err, sensor.ErrPassword) {
-			break
-		}
-	}
+	m, err := openAs(ctx, &s, addresses, passwords)
 	if err != nil {
 		return nil, err
 	}
 	if err = t.admit(ctx, m); err == nil {
-		err = t.keepPassword(s.Password)
+		err = errors.Join(t.keepNumber(passwordName, s.Password, "password-sealed"), t.keepNumber(addressName, s.Address, "address-sealed"), t.keepRates(rates))
 	}
 	if err == nil && c.BorrowDecoys && c.Match != matchBoth && !m.Guarded() {
 		err = m.Borrow(ctx, t.others)
@@ -156,6 +159,22 @@ func openModule(ctx context.Context, c fingerConfig, p *fingerPins, t trust) (*s
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
+}
+
+// openAs opens a module by the first of the addresses at which there is one, with the
+// first of the passwords that it takes; the two are in the configuration then.
+func openAs(ctx context.Context, s *sensor.Config, addresses, passwords []uint32) (m *sensor.Module, err error) {
+	for _, s.Address = range addresses {
+		for _, s.Password = range passwords {
+			if m, err = sensor.Open(ctx, *s); !errors.Is(err, sensor.ErrPassword) {
+				break
+			}
+		}
+		if !errors.Is(err, sensor.ErrNoModule) {
+			break
+		}
+	}
+	return m, err
 }
 
 // checkLine warns of characters that the module's port lost.
@@ -308,7 +327,7 @@ func (b *backend) roomWarnings() (warnings []string) {
 // else the sealed one and the factory's, 0.
 func (c fingerConfig) passwords(t trust) ([]uint32, error) {
 	if c.PasswordFile == "" {
-		p, err := t.password()
+		p, _, err := t.number(passwordName)
 		return slices.Compact([]uint32{p, 0}), err
 	}
 	b, err := os.ReadFile(c.PasswordFile)
@@ -322,9 +341,26 @@ func (c fingerConfig) passwords(t trust) ([]uint32, error) {
 	return []uint32{uint32(n)}, nil
 }
 
+// addresses are those by which the module may be called: the configured one, else the
+// sealed one. The factory's is tried as long as no module is set up: one that answers
+// by it where another was sealed is not the one that was.
+func (c fingerConfig) addresses(t trust) ([]uint32, error) {
+	if c.Address != 0 {
+		return []uint32{c.Address}, nil
+	}
+	a, sealed, err := t.number(addressName)
+	if err != nil || !sealed {
+		return []uint32{sensor.DefaultAddress}, err
+	}
+	if k, err := t.load(); err != nil || k != nil {
+		return []uint32{a}, err
+	}
+	return slices.Compact([]uint32{a, sensor.DefaultAddress}), nil
+}
+
 func moduleDetail(m *sensor.Module) string {
 	i := m.Info()
-	s := fmt.Sprintf("%s on %s at %d baud", i.Family, i.Port, i.Baud)
+	s := fmt.Sprintf("%s on %s at %d baud", i.Model(), i.Port, i.Baud)
 	if i.Serial != "" {
 		s += ", serial " + i.Serial
 	}
@@ -341,7 +377,7 @@ func moduleDetail(m *sensor.Module) string {
 // pictureDetail is moduleDetail where the host compares.
 func pictureDetail(m *sensor.Module) string {
 	i := m.Info()
-	return fmt.Sprintf("%s on %s at %d baud, compared on the host", i.Family, i.Port, i.Baud)
+	return fmt.Sprintf("%s on %s at %d baud, compared on the host", i.Model(), i.Port, i.Baud)
 }
 
 // bothDetail is moduleDetail where the host compares as well.
@@ -379,7 +415,7 @@ func moduleAdvice(err error) string {
 	case errors.Is(err, tty.ErrNoPort):
 		return "plug it in, or name another finger.port; on a Pi enable the UART (raspi-config, Interface, Serial)"
 	}
-	return "check 3.3 V, ground and that TX and RX cross; 'faceprint doctor' examines the line"
+	return "check the supply (3.3 V; R307 and R305: 5 V), ground and that TX and RX cross; 'faceprint doctor' examines the line"
 }
 
 // checkModule asks the module whether it is still there. Being busy with a

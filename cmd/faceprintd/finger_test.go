@@ -319,8 +319,84 @@ func TestPasswordIsSealed(t *testing.T) {
 	open("", 0, nil)
 	open(file, 0, sensor.ErrPassword)
 	open("", 0, nil)
-	if p, err := tr.password(); p != 0 || err != nil {
+	if p, _, err := tr.number(passwordName); p != 0 || err != nil {
 		t.Errorf("%#x is sealed, %v", p, err)
+	}
+}
+
+// So is its address: the key may go from the configuration once it has opened the
+// module, and one that answers by the factory's is not the one that was set up.
+func TestModuleAddressIsSealed(t *testing.T) {
+	t.Parallel()
+	sim, err := modsim.New(modsim.Config{Model: "r307"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sim.Command("quirk noimage"); err != nil { // decoys would take long
+		t.Fatal(err)
+	}
+	ctx, port, tr := t.Context(), onPTY(t, sim), newTrust(t)
+	open := func(address, set uint32, want error) {
+		t.Helper()
+		m, err := openModule(ctx, fingerConfig{Port: port, Baud: 57600, Address: address}, &fingerPins{}, tr)
+		if !errors.Is(err, want) {
+			t.Fatalf("at the address %#x: %v, want %v", address, err, want)
+		}
+		if err != nil {
+			return
+		}
+		if set != 0 {
+			err = m.SetAddress(ctx, set)
+		}
+		if err := errors.Join(err, m.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open(0, 0x12345678, nil)
+	if _, sealed, err := tr.number(addressName); sealed || err != nil {
+		t.Errorf("the factory's is sealed: %v, %v", sealed, err)
+	}
+	open(0, 0, sensor.ErrNoModule)
+	open(0x12345678, 0, nil)
+	open(0, sensor.DefaultAddress, nil)
+	open(0, 0, sensor.ErrNoModule)
+	if err := tr.anew(); err != nil { // as sensor trust does
+		t.Fatal(err)
+	}
+	open(0, 0, nil)
+	if a, _, err := tr.number(addressName); a != sensor.DefaultAddress || err != nil {
+		t.Errorf("%#x is sealed, %v", a, err)
+	}
+}
+
+// A rate that failed is not tried again by the next daemon either.
+func TestFailedRateIsSealed(t *testing.T) {
+	slow := modsim.Personalities["r503"]
+	slow.Rates = slow.Rates[:4] // not 115200 baud
+	modsim.Personalities["slow"] = slow
+	defer delete(modsim.Personalities, "slow")
+	sim, err := modsim.New(modsim.Config{Model: "slow"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sim.Command("quirk noimage"); err != nil {
+		t.Fatal(err)
+	}
+	port, tr := onPTY(t, sim), newTrust(t)
+	for range 2 {
+		m, err := openModule(t.Context(), fingerConfig{Port: port}, &fingerPins{}, tr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if is, _ := sim.Command("state"); !strings.Contains(is, "baud 57600") || !strings.Contains(is, "settings 1 ") {
+			t.Error(is)
+		}
+		if r, err := tr.rates(); r.TooFast != 115200 || err != nil {
+			t.Errorf("%+v is sealed, %v", r, err)
+		}
 	}
 }
 

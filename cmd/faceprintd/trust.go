@@ -23,6 +23,7 @@ import (
 type known struct {
 	Info   sensor.Info
 	Decoys sensor.Decoys
+	Rates  sensor.Rates
 	// Attack is why the module is not trusted any more, nil while it is.
 	Attack *sensor.AttackError `json:",omitempty"`
 }
@@ -252,16 +253,20 @@ func (t trust) caught(attack *sensor.AttackError) error {
 	return attack
 }
 
-// passwordName is the name of the module's password in the vault.
-const passwordName = "finger-password"
+// The names of the module's password and address in the vault.
+const (
+	passwordName = "finger-password"
+	addressName  = "finger-address"
+)
 
-// password is the one that opened the module last, 0 where there was none.
-func (t trust) password() (p uint32, err error) {
+// number is the password or the address of the module that was opened last; sealed is
+// false where there was none, which is 0 then.
+func (t trust) number(name string) (n uint32, sealed bool, err error) {
 	err = t.vault.View(func(tx *store.Tx) error {
-		text, err := tx.Secret(passwordName)
+		text, err := tx.Secret(name)
 		defer clear(text)
 		if err == nil && len(text) == 4 {
-			p = binary.BigEndian.Uint32(text)
+			n, sealed = binary.BigEndian.Uint32(text), true
 		}
 		return err
 	})
@@ -269,25 +274,52 @@ func (t trust) password() (p uint32, err error) {
 		err = nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("finger module: its password: %w", err)
+		return 0, false, fmt.Errorf("finger module: %s: %w", name, err)
 	}
-	return p, nil
+	return n, sealed, nil
 }
 
-// keepPassword seals the one that opened the module.
-func (t trust) keepPassword(p uint32) error {
-	if was, err := t.password(); err != nil || was == p {
+// keepNumber seals the one that opened the module. The factory's needs no record.
+func (t trust) keepNumber(name string, n uint32, outcome string) error {
+	was, sealed, err := t.number(name)
+	if !sealed && name == addressName {
+		was = sensor.DefaultAddress
+	}
+	if err != nil || was == n {
 		return err
 	}
-	text := binary.BigEndian.AppendUint32(nil, p)
+	text := binary.BigEndian.AppendUint32(nil, n)
 	defer clear(text)
 	return t.vault.Update(func(tx *store.Tx) error {
-		if err := tx.SetSecret(passwordName, text); err != nil {
+		if err := tx.SetSecret(name, text); err != nil {
 			return err
 		}
-		_, err := tx.Append(store.Entry{At: time.Now().UTC(), Kind: "finger-module", Outcome: "password-sealed"})
+		_, err := tx.Append(store.Entry{At: time.Now().UTC(), Kind: "finger-module", Outcome: outcome})
 		return err
 	})
+}
+
+// rates are what was learnt of those of the module that was set up.
+func (t trust) rates() (r sensor.Rates, err error) {
+	k, err := t.load()
+	if err == nil && k != nil {
+		r = k.Rates
+	}
+	return r, err
+}
+
+// keepRates seals them, so that a rate that failed is not tried at every start: the
+// module keeps what it is set to in flash.
+func (t trust) keepRates(r sensor.Rates) error {
+	k, err := t.load()
+	if err != nil || k == nil || k.Rates == r {
+		return err
+	}
+	k.Rates = r
+	if r.TooFast != 0 {
+		t.log.Warn("the finger module's wire does not carry the rate", "baud", r.TooFast, "advice", "a shorter cable; then 'faceprint sensor set PORT --new-baud' sets it once more")
+	}
+	return t.save(k, store.Entry{Outcome: "rate-sealed"})
 }
 
 // anew forgets the module, so that the next one is set up.
