@@ -118,8 +118,8 @@ func (c *captured) unanswered() bool {
 	return c.phoneHint != "" && c.phone.Enrolled && !c.phone.Shown && !c.phone.Denied
 }
 
-// hintPhone asks the person to answer on the phone.
-const hintPhone = "approve-on-phone"
+// HintPhone asks the person to answer on the phone.
+const HintPhone = "approve-on-phone"
 
 // capture measures what the policy wants and what the request asks for, both
 // factors at once, under one deadline.
@@ -236,8 +236,8 @@ func (d *Device) askPhone(ctx context.Context, cancel context.CancelCauseFunc, c
 		c.phone.Enrolled = false
 		return nil
 	}
-	c.phoneHint = hintPhone
-	d.tell(c.notify, Event{Kind: "hint", Step: Phone, Hint: hintPhone})
+	c.phoneHint = HintPhone
+	d.tell(c.notify, Event{Kind: "hint", Step: Phone, Hint: HintPhone})
 	p, err := d.hw.Phones.Ask(ctx, r.Who, r.Audience)
 	if err != nil {
 		cancel(err)

@@ -296,8 +296,8 @@ func (d *Device) Busy() bool { return len(d.turn) == 0 }
 // Policy that decides.
 func (d *Device) Policy() Policy { return d.policy }
 
-// hintYielded is the hint of a patient attempt that gave way.
-const hintYielded = "give-way"
+// HintYielded is the hint of a patient attempt that gave way.
+const HintYielded = "give-way"
 
 // errYield ends a patient attempt for another's sake.
 var errYield = errors.New("device: gave way to another attempt")
@@ -493,7 +493,7 @@ func (d *Device) attempt(ctx context.Context, r Request, kind string) (Decision,
 		if err := d.restore(r.Who, before); err != nil {
 			return Decision{}, err
 		}
-		return Decision{}, &RetryError{Hints: []string{hintYielded}}
+		return Decision{}, &RetryError{Hints: []string{HintYielded}}
 	}
 	verdict := d.policy.Decide(ev.evidence())
 	if !verdict.Granted && ev.hintsOnly(verdict) {

@@ -65,7 +65,7 @@ func TestIdentifyWithThePhoneOfWhoWasFound(t *testing.T) {
 			var retry *RetryError
 			switch {
 			case c.hint:
-				if !errors.As(err, &retry) || !slices.Equal(retry.Hints, []string{hintPhone}) {
+				if !errors.As(err, &retry) || !slices.Equal(retry.Hints, []string{HintPhone}) {
 					t.Errorf("%+v, %v", d, err)
 				}
 			case err != nil:

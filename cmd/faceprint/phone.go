@@ -543,7 +543,7 @@ real phone keeps it in hardware that does not give it away.`,
 		return t.print(list, func(w io.Writer) {
 			tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 			for _, e := range list.Entries {
-				fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\n", e.Seq, e.At.Local().Format(time.DateTime), e.Kind, e.Outcome, strings.Join(e.Reasons, ","))
+				fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\n", e.Seq, e.At.Local().Format(time.DateTime), e.Kind, outcomeOf(e), strings.Join(e.Reasons, ","))
 			}
 			tw.Flush()
 		})

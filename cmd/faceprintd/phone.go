@@ -17,7 +17,9 @@ import (
 	"github.com/faceprint/faceprint/device/kiosk"
 	"github.com/faceprint/faceprint/device/phone"
 	phoneclient "github.com/faceprint/faceprint/device/phone/client"
+	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/store"
+	"github.com/faceprint/faceprint/vision"
 )
 
 // What the vault keeps of phones. Both go with their person.
@@ -181,7 +183,7 @@ func (v phoneVault) History(user string, before uint64, limit int) (found []clie
 			if string(e.User) != user {
 				continue
 			}
-			w := client.Entry{Seq: e.Seq, At: e.At.UTC(), Kind: e.Kind, User: user, Outcome: e.Outcome, Reasons: e.Reasons, Prev: e.Prev.String()}
+			w := client.Entry{Seq: e.Seq, At: e.At.UTC(), Kind: e.Kind, User: user, Outcome: e.Outcome, Reasons: e.Reasons, Times: e.Times}
 			if w.Reasons == nil {
 				w.Reasons = []string{}
 			}
@@ -217,7 +219,7 @@ func (d phoneDevice) Attempt(ctx context.Context, a phone.Attempt) (client.Decis
 	}
 	decision, err := wireDecision(d.device.Authenticate(ctx, device.Request{
 		Who: who, Nonce: a.Nonce, Audience: a.Audience, Timeout: a.Timeout, Phone: a.Phone, Scope: scope,
-		Notify: func(e device.Event) { a.Notify(wireEvent(e)) },
+		Notify: outward(a.Notify),
 	}))
 	return unmeasured(decision), err
 }
@@ -242,10 +244,52 @@ func (d phoneDevice) atKiosk(ctx context.Context, a phone.Attempt) (client.Decis
 	return decision, err
 }
 
-// unmeasured leaves out how near somebody came: who has a stolen phone could
-// climb by it.
+// outward passes on what a phone hears of its attempt, which may be anywhere: that
+// it began, and what its person is to do before the device; not what is seen there.
+func outward(tell func(client.Event)) func(device.Event) {
+	last := ""
+	return func(e device.Event) {
+		w := wireEvent(e)
+		switch w.Kind {
+		case "begun":
+		case "hint":
+			if w.Hint = outwardHint(w.Hint); w.Hint == last {
+				return
+			}
+			last = w.Hint
+		default:
+			return
+		}
+		tell(w)
+	}
+}
+
+// outwardHint asks for a face or a finger and says nothing of whose is there, or
+// whether any is. What a challenge asks for is told: it asks a face that fits.
+func outwardHint(hint string) string {
+	switch hint {
+	case vision.HintTurnLeft.String(), vision.HintTurnRight.String(), vision.HintNearer.String(), vision.HintLookStraight.String(),
+		device.HintPhone, device.HintYielded:
+		return hint
+	}
+	switch sensor.Hint(hint) {
+	case sensor.HintNoFinger, sensor.HintAgain, sensor.HintClean, sensor.HintFlat, sensor.HintLift, sensor.HintSame, sensor.HintLonger, sensor.HintOther, sensor.HintAnew:
+		return string(sensor.HintNoFinger)
+	}
+	return vision.HintNoFace.String()
+}
+
+// unmeasured leaves out how near somebody came, by which who has a stolen phone
+// could climb, and who else stands there.
 func unmeasured(d client.Decision) client.Decision {
 	d.FMR = 1
+	hints := []string{}
+	for _, h := range d.Hints {
+		if h = outwardHint(h); !slices.Contains(hints, h) {
+			hints = append(hints, h)
+		}
+	}
+	d.Hints = hints
 	d.Factors = slices.Clone(d.Factors)
 	for i := range d.Factors {
 		f := &d.Factors[i]

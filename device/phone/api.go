@@ -263,8 +263,11 @@ func (p *Phones) attempt(ctx context.Context, a Attempt) (wire.Decision, error) 
 	x := callerOf(ctx).phone
 	a.User, a.Phone = x.record.User, x.id
 	a.Notify = func(e wire.Event) {
-		e.User = "" // it is the phone's own
-		p.tell(a.User, "", client.Event{Event: e})
+		e.User = "" // it is the phone's own, and no other's of its person
+		b := frame(client.Event{Event: e})
+		for _, s := range p.streams.some(func(o *paired) bool { return o == x && p.may(o, "") == nil }) {
+			s.send(&p.streams, b)
+		}
 	}
 	right := Verify
 	if a.Enter || a.Kiosk {

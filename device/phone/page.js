@@ -307,7 +307,7 @@ const came = (e) => (e.kind !== "login" && e.outcome === "granted" && (e.reasons
 async function past() {
   const { entries } = await (await ask("GET", "/v1/history?limit=20")).json();
   at("history").replaceChildren(...entries.map((e) =>
-    row([`${when(e.at)}: ${plain("kind", e.kind)}`, plain("outcome", came(e)), plain("reason", ...(e.reasons ?? []))].filter(Boolean).join(" · "))));
+    row([`${when(e.at)}: ${plain("kind", e.kind)}`, plain("outcome", came(e)) + (e.times ? ` × ${e.times}` : ""), plain("reason", ...(e.reasons ?? []))].filter(Boolean).join(" · "))));
 }
 
 // listen shows what happens until the device hangs up, and begins again.

@@ -360,9 +360,12 @@ func TestPageSpeaksAndOffersWhatItMay(t *testing.T) {
 			if said := js[string](t, ctx, "document.getElementById('said').textContent"); said != words["page.refused"]+" "+words["reason.face-no-match"] {
 				t.Errorf("a refusal is said as %q", said)
 			}
+			b.vault.mu.Lock()
+			b.vault.entries = append(b.vault.entries, wire.Entry{Seq: 99, At: noon(), Kind: "authenticate", User: "alice", Outcome: "refused", Reasons: []string{"locked-out"}, Times: 7})
+			b.vault.mu.Unlock()
 			do(t, ctx, chromedp.Click("#past summary"))
 			until(t, ctx, "document.querySelectorAll('#history li').length > 0")
-			if said := js[string](t, ctx, "document.getElementById('history').innerText"); !strings.Contains(said, words["kind.phone-terms"]) || strings.Contains(said, "uid") {
+			if said := js[string](t, ctx, "document.getElementById('history').innerText"); !strings.Contains(said, words["kind.phone-terms"]) || !strings.Contains(said, words["outcome.refused"]+" × 7") || strings.Contains(said, "uid") {
 				t.Errorf("the history says %q", said)
 			}
 		})

@@ -200,3 +200,33 @@ func TestWhoPairedIsKept(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 }
+
+// What the device asks for in an attempt is told the phone that asked, and no
+// other of its person.
+func TestHintsAreOfThePhoneThatAsked(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	_, asks := b.pair(t, wire.Invite{User: "alice"})
+	_, waits := b.pair(t, wire.Invite{User: "alice"})
+	heard := map[*client.Client]chan string{asks: make(chan string, 8), waits: make(chan string, 8)}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for c, told := range heard {
+		ready := make(chan struct{})
+		go func() {
+			_ = c.Events(ctx, func() { close(ready) }, func(e client.Event) error { told <- e.Kind; return nil })
+		}()
+		<-ready
+	}
+	b.device.during = func(_ context.Context, a Attempt) { a.Notify(wire.Event{Kind: "hint", Hint: "no-face", User: "alice"}) }
+	if _, err := asks.Unlock(t.Context(), client.Unlock{}); err != nil {
+		t.Fatal(err)
+	}
+	b.pass(wire.Event{Kind: "decision", User: "alice"})
+	for c, want := range map[*client.Client][]string{asks: {"hint", "decision"}, waits: {"decision"}} {
+		for _, w := range want {
+			if got := <-heard[c]; got != w {
+				t.Errorf("told %q, want %q", got, w)
+			}
+		}
+	}
+}

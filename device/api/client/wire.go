@@ -224,7 +224,7 @@ type Entry struct {
 	Reasons []string           `json:"reasons"`
 	Scores  map[string]float64 `json:"scores,omitempty"`
 	Times   int                `json:"times,omitempty" doc:"How many attempts it stands for, where a lock-out refused more than the first."`
-	Prev    string             `json:"prev" doc:"Hash of the entry before, hexadecimal."`
+	Prev    string             `json:"prev,omitempty" doc:"Hash of the entry before, hexadecimal; not in a phone's history, which has no whole chain to check."`
 }
 
 // Status is the health of the device.
