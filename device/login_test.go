@@ -272,7 +272,7 @@ func TestPhonesFarAwayKeepNobodyOut(t *testing.T) {
 		}
 		yielded := func(c chan end) {
 			t.Helper()
-			if got, retry := <-c, (*RetryError)(nil); !errors.As(got.err, &retry) || !slices.Equal(retry.Hints, []string{hintYielded}) {
+			if got, retry := <-c, (*RetryError)(nil); !errors.As(got.err, &retry) || !slices.Equal(retry.Hints, []string{HintYielded}) {
 				t.Errorf("%+v, %v", got.dec, got.err)
 			}
 		}
