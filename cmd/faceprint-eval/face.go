@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -42,7 +43,8 @@ type faceReport struct {
 	Pairs       int        `json:"pairs"`
 	Genuine     int        `json:"genuine"`
 	Impostor    int        `json:"impostor"`
-	Failures    int        `json:"failures"`
+	Failures    int        `json:"failures"`             // pictures without a face
+	Unreadable  []string   `json:"unreadable,omitempty"` // those of them that are no pictures, and why
 	Enroll      int        `json:"enroll,omitempty"`
 	Accuracy    float64    `json:"accuracy"`
 	AccuracyStd float64    `json:"accuracy_std"`
@@ -75,7 +77,8 @@ func faceCommand() *cobra.Command {
 		Long: `Describes every picture DIR/NAME/NAME_0001.jpg that FILE names, compares the
 pairs of FILE, cross-validated over its folds, and every two pictures of
 different names. The subject of a picture is the face nearest its centre; a
-picture without a face matches nobody.
+picture without a face matches nobody, nor does a file that is damaged or no
+picture, which is named.
 
 FILE: a first line "FOLDS N", then for every fold N lines "NAME I J" and N lines
 "NAME I NAME J".`,
@@ -121,6 +124,9 @@ FILE: a first line "FOLDS N", then for every fold N lines "NAME I J" and N lines
 func (r *faceReport) print(w io.Writer) {
 	fmt.Fprintf(w, "%s on %s: %d pictures, %d without a face, %d genuine and %d impostor comparisons\n",
 		r.Profile, r.Engine, r.Images, r.Failures, r.Genuine, r.Impostor)
+	for _, why := range r.Unreadable {
+		fmt.Fprintf(w, "  %s\n", why)
+	}
 	if r.Enroll > 0 {
 		fmt.Fprintf(w, "  templates of %d pictures each\n", r.Enroll)
 	} else {
@@ -226,6 +232,21 @@ func readPairs(r io.Reader, dir string) (*pairList, error) {
 	return l, nil
 }
 
+// missing says, before the long work, that pictures are not there: the folder is
+// another one, or not all of it.
+func (l *pairList) missing() error {
+	n, first := 0, error(nil)
+	for _, p := range l.portraits {
+		if _, err := os.Stat(p.path); err != nil {
+			n, first = n+1, cmp.Or(first, err)
+		}
+	}
+	if n > 0 {
+		return fmt.Errorf("%d of %d pictures are not there, such as: %w", n, len(l.portraits), first)
+	}
+	return nil
+}
+
 func (p facePair) genuine(l *pairList) bool {
 	return l.portraits[p.a].name == l.portraits[p.b].name
 }
@@ -283,6 +304,9 @@ func describeFaces(o faceOptions, progress io.Writer) (*pairList, faceReport, er
 	if err != nil {
 		return nil, r, fmt.Errorf("face: %s: %w", o.pairs, err)
 	}
+	if err := l.missing(); err != nil {
+		return nil, r, fmt.Errorf("face: %w", err)
+	}
 	models, err := o.model.open(o.jobs)
 	if err != nil {
 		return nil, r, err
@@ -299,7 +323,10 @@ func describeFaces(o faceOptions, progress io.Writer) (*pairList, faceReport, er
 	var t [4][]float64
 	for i := range l.portraits {
 		p := &l.portraits[i]
-		if p.err != nil {
+		switch {
+		case errors.Is(p.err, vision.ErrFrame):
+			r.Unreadable = append(r.Unreadable, fmt.Sprintf("%s: %v", p.path, p.err))
+		case p.err != nil:
 			return nil, r, fmt.Errorf("face: %s: %w", p.path, p.err)
 		}
 		if p.embedding == nil {
