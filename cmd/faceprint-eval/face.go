@@ -91,7 +91,7 @@ FILE: a first line "FOLDS N", then for every fold N lines "NAME I J" and N lines
 				return err
 			}
 			if o.plot != "" {
-				if err := plotDET(o.plot, run.genuineScores(), run.impostorScores()); err != nil {
+				if err := plotDET(o.plot, falseMatch, falseNonMatch, run.genuineScores(), run.impostorScores()); err != nil {
 					return err
 				}
 			}

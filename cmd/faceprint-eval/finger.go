@@ -127,7 +127,7 @@ window, and prints the weights as sensor/minutia/tuned.go has them.`,
 				return err
 			}
 			if o.plot != "" {
-				if err := plotDET(o.plot, run.genuine(), run.impostor()); err != nil {
+				if err := plotDET(o.plot, falseMatch, falseNonMatch, run.genuine(), run.impostor()); err != nil {
 					return err
 				}
 			}

@@ -161,9 +161,15 @@ func mean(v []float64) float64 {
 	return s / float64(max(len(v), 1))
 }
 
-// plotDET draws FNMR over FMR, both logarithmic from 1e-5 to 1, one grid line
-// a decade.
-func plotDET(path string, genuine, impostor []float64) error {
+// What a DET curve of comparisons shows.
+const (
+	falseMatch    = "false match rate (FMR, impostors)"
+	falseNonMatch = "false non-match rate (FNMR, genuine)"
+)
+
+// plotDET draws the error of the genuine over that of the impostors, both
+// logarithmic from 1e-5 to 1, one grid line a decade.
+func plotDET(path, across, up string, genuine, impostor []float64) error {
 	const side, margin, decades = 600, 48, 5
 	img := image.NewRGBA(image.Rect(0, 0, side, side))
 	for i := range img.Pix {
@@ -177,8 +183,8 @@ func plotDET(path string, genuine, impostor []float64) error {
 	say := func(x, y int, text string) {
 		(&font.Drawer{Dst: img, Src: image.Black, Face: basicfont.Face7x13, Dot: fixed.P(x, y)}).DrawString(text)
 	}
-	say(side/2-110, side-8, "false match rate (FMR, impostors)")
-	say(margin, 16, "false non-match rate (FNMR, genuine)")
+	say(side/2-110, side-8, across)
+	say(margin, 16, up)
 	for d := range decades + 1 {
 		decade := "1"
 		if d > 0 {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,6 +25,7 @@ type livenessOptions struct {
 	bystanders   map[string]int
 	threshold    float64
 	json         bool
+	plot         string
 	paper        bool
 	still        bool
 	challenge    bool
@@ -37,7 +39,9 @@ type livenessReport struct {
 	Engine          string         `json:"engine"`
 	Threshold       float64        `json:"threshold"`
 	APCER           float64        `json:"apcer"`
+	APCER95         [2]float64     `json:"apcer_95"` // were the decisions of a clip independent
 	BPCER           float64        `json:"bpcer"`
+	BPCER95         [2]float64     `json:"bpcer_95"`
 	DecisionsLive   int            `json:"decisions_live"`
 	DecisionsAttack int            `json:"decisions_attack"`
 	RetriesLive     int            `json:"retries_live"`
@@ -49,6 +53,12 @@ type livenessReport struct {
 	Asked           int            `json:"asked_live"` // accepted ones who would be asked to move, by policy.challenge = auto
 
 	Still int `json:"still_live"`
+
+	// Milliseconds of one good frame: medians.
+	MsDetect   float64 `json:"ms_detect"`
+	MsLandmark float64 `json:"ms_landmark"`
+	MsEmbed    float64 `json:"ms_embed"`
+	MsLiveness float64 `json:"ms_liveness"`
 
 	// Seconds from the first frame of an attempt until a living person was taken
 	// for one: median and 90th percentile.
@@ -73,7 +83,8 @@ type livenessClip struct {
 	Passed   int    `json:"passed"` // of them, judged alone, above the threshold
 
 	scores []float64
-	took   []float64 // seconds, of the accepted
+	took   []float64    // seconds, of the accepted
+	stages [4][]float64 // milliseconds of each good frame: detect, landmarks, embed, liveness
 }
 
 func livenessCommand() *cobra.Command {
@@ -84,8 +95,9 @@ func livenessCommand() *cobra.Command {
 		Long: `Plays clips of living people and of attacks through the decision that the
 device makes: attempts of up to three seconds, one after the other. APCER is the
 share of attack decisions that were accepted, BPCER that of living people who
-were refused, at the shipped threshold or at --threshold. The rates by frame
-judge every good frame alone.`,
+were refused, at the shipped threshold or at --threshold, each with the exact
+95 % interval (Clopper and Pearson); decisions of one clip are alike, so it is
+wider in truth. The rates by frame judge every good frame alone.`,
 		DisableFlagParsing: true, // a flag takes as many files as follow it
 		SilenceUsage:       true,
 		SilenceErrors:      true,
@@ -103,6 +115,11 @@ judge every good frame alone.`,
 			if err != nil {
 				return err
 			}
+			if o.plot != "" {
+				if err := r.plot(o.plot); err != nil {
+					return err
+				}
+			}
 			if o.json {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(r)
 			}
@@ -119,6 +136,7 @@ judge every good frame alone.`,
 	f.BoolVar(&o.still, "still", false, "also show single pictures of the living people, with noise and moved about")
 	f.BoolVar(&o.challenge, "challenge", false, "also play all clips to challenges, which a recording answers by chance alone")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
+	f.StringVar(&o.plot, "plot", "", "draw the DET curve, by frame, into `FILE.png`")
 	o.model.flags(f)
 	return cmd
 }
@@ -274,6 +292,13 @@ func (c *livenessClip) frame(w *witness, f *vision.Frame, threshold float64) err
 		return err
 	}
 	faces[0].Embedding.Wipe()
+	if m, ok := w.Looker.(interface{ Times() vision.Times }); ok {
+		t := m.Times()
+		t.Landmark /= time.Duration(len(faces))
+		for k, d := range [4]time.Duration{t.Detect, t.Landmark, t.Embed, t.Liveness} {
+			c.stages[k] = append(c.stages[k], 1000*d.Seconds())
+		}
+	}
 	c.Frames++
 	if float64(faces[0].Live) >= threshold {
 		c.Passed++
@@ -286,7 +311,11 @@ func (r *livenessReport) sum() {
 	var accepted, rejected, frames, passed [2]int
 	var scores [2][]float64
 	var took []float64
+	var stages [4][]float64
 	for _, c := range r.Clips {
+		for i := range stages {
+			stages[i] = append(stages[i], c.stages[i]...)
+		}
 		k := 0
 		if c.Attack {
 			k = 1
@@ -310,6 +339,8 @@ func (r *livenessReport) sum() {
 	}
 	r.DecisionsLive, r.DecisionsAttack = accepted[0]+rejected[0], accepted[1]+rejected[1]
 	r.APCER, r.BPCER = percent(accepted[1], r.DecisionsAttack), percent(rejected[0], r.DecisionsLive)
+	r.APCER95, r.BPCER95 = exact95(accepted[1], r.DecisionsAttack), exact95(rejected[0], r.DecisionsLive)
+	r.MsDetect, r.MsLandmark, r.MsEmbed, r.MsLiveness = median(stages[0]), median(stages[1]), median(stages[2]), median(stages[3])
 	r.APCERFrame, r.BPCERFrame = percent(passed[1], frames[1]), percent(frames[0]-passed[0], frames[0])
 	r.EERFrame = 100 * equalErrors(scores[0], scores[1])
 }
@@ -329,6 +360,57 @@ func percent(part, of int) float64 {
 		return 0
 	}
 	return 100 * float64(part) / float64(of)
+}
+
+// exact95 is the 95 % interval of Clopper and Pearson (Biometrika 26, 1934), in
+// percent: of no error in a few decisions a bootstrap would say that there never
+// is one.
+func exact95(k, n int) [2]float64 {
+	if n == 0 {
+		return [2]float64{0, 100}
+	}
+	// most is the rate at which so few errors are met with a probability of 2.5 %.
+	most := func(k int) float64 {
+		if k >= n {
+			return 1
+		}
+		lo, hi := 0.0, 1.0
+		for range 60 {
+			p := (lo + hi) / 2
+			if binomial(k, n, p) > 0.025 {
+				lo = p
+			} else {
+				hi = p
+			}
+		}
+		return lo
+	}
+	return [2]float64{100 * (1 - most(n-k)), 100 * most(k)}
+}
+
+// binomial is the probability of at most k of n at a rate of p each, 0 < p < 1.
+func binomial(k, n int, p float64) (sum float64) {
+	gamma := func(x int) float64 { g, _ := math.Lgamma(float64(x + 1)); return g }
+	for i := range k + 1 {
+		sum += math.Exp(gamma(n) - gamma(i) - gamma(n-i) + float64(i)*math.Log(p) + float64(n-i)*math.Log1p(-p))
+	}
+	return sum
+}
+
+// plot draws the errors by frame.
+func (r *livenessReport) plot(file string) error {
+	var scores [2][]float64
+	for _, c := range r.Clips {
+		k := 0
+		if c.Attack {
+			k = 1
+		}
+		scores[k] = append(scores[k], c.scores...)
+	}
+	if len(scores[0]) == 0 || len(scores[1]) == 0 {
+		return fmt.Errorf("liveness: --plot: %d good frames of living people and %d of attacks, want some of both", len(scores[0]), len(scores[1]))
+	}
+	return plotDET(file, "attacks accepted, by frame (APCER)", "living people refused, by frame (BPCER)", scores[0], scores[1])
 }
 
 // equalErrors is the error rate where as many living people are refused as
@@ -360,10 +442,12 @@ func (r *livenessReport) print(w io.Writer) {
 		}
 		fmt.Fprintf(w, "  %-7s %-24s %3d accepted, %3d refused, %3d retries; %d of %d good frames above\n", kind, c.File, c.Accepted, c.Rejected, c.Retries, c.Passed, c.Frames)
 	}
-	fmt.Fprintf(w, "  APCER %.1f %% of %d decisions, BPCER %.1f %% of %d\n", r.APCER, r.DecisionsAttack, r.BPCER, r.DecisionsLive)
+	fmt.Fprintf(w, "  APCER %.1f %% of %d decisions (95 %%: %.1f to %.1f), BPCER %.1f %% of %d (95 %%: %.1f to %.1f)\n",
+		r.APCER, r.DecisionsAttack, r.APCER95[0], r.APCER95[1], r.BPCER, r.DecisionsLive, r.BPCER95[0], r.BPCER95[1])
 	fmt.Fprintf(w, "  in doubt, so asked to move: %d of the %d living people who were accepted, %d for being still\n", r.Asked, accepted(r.Clips), r.Still)
 	fmt.Fprintf(w, "  decided after %.1f s in the median, %.1f s in 90 %%, of the video's time\n", r.Took[0], r.Took[1])
 	fmt.Fprintf(w, "  by frame: APCER %.1f %%, BPCER %.1f %%, EER %.1f %%\n", r.APCERFrame, r.BPCERFrame, r.EERFrame)
+	fmt.Fprintf(w, "  detect %.1f + landmarks %.1f + embed %.1f + liveness %.1f ms a good frame\n", r.MsDetect, r.MsLandmark, r.MsEmbed, r.MsLiveness)
 	if r.Paper != nil {
 		r.Paper.print(w)
 	}

@@ -116,7 +116,7 @@ func reportFaces(o faceOptions, progress io.Writer) ([]string, error) {
 		return nil, err
 	}
 	if o.plot != "" {
-		if err := plotDET(o.plot, run.genuineScores(), run.impostorScores()); err != nil {
+		if err := plotDET(o.plot, falseMatch, falseNonMatch, run.genuineScores(), run.impostorScores()); err != nil {
 			return nil, err
 		}
 	}
@@ -155,8 +155,8 @@ func (r *livenessReport) lines() []string {
 			refused += c.Rejected
 		}
 	}
-	lines := []string{fmt.Sprintf("- Attacks: %d of %d decisions accepted; living people: %d of %d refused (%d clips).",
-		accepted, r.DecisionsAttack, refused, r.DecisionsLive, len(r.Clips))}
+	lines := []string{fmt.Sprintf("- Attacks: %d of %d decisions accepted (95 %%: up to %.0f %%); living people: %d of %d refused (up to %.1f %%; %d clips).",
+		accepted, r.DecisionsAttack, r.APCER95[1], refused, r.DecisionsLive, r.BPCER95[1], len(r.Clips))}
 	if r.Paper != nil {
 		flat, doubted, answered := r.Paper.sum()
 		lines = append(lines, fmt.Sprintf("- Their faces on sheets of paper, turned by arithmetic: %d of %d flat ones are in doubt, as are %d of %d spans of the living people; %d of %d, flat or bent, turn far enough for a challenge.",
