@@ -53,6 +53,13 @@ func chartMeasure(r vision.ChartReport) client.CameraMeasure {
 	}
 	check("camera focus", r.Focused(), "fail", fmt.Sprintf("half of the contrast is left at %.2f cycles a pixel (level %.2f), %.2f cycles a millimetre", r.Across, r.Along, r.Resolution()*r.Scale),
 		"turn the lens until this number is highest, clean it, or hold the chart still where people's faces are")
+	size := fmt.Sprintf("a face there is %.0f pixels high", r.FaceSize())
+	const nearer = "people come nearer, or raise camera.reach (no further than 2.3 m: the detector sees no smaller part of a picture)"
+	if ok, sure := r.LargeEnough(); !ok {
+		check("camera face size", false, "fail", size+", too few to be recognised", nearer)
+	} else {
+		check("camera face size", sure, "warn", size+", which is enough only now and then", nearer)
+	}
 	exposure := fmt.Sprintf("paper %.0f, black %.0f of 255, %.0f %% clipped", r.White, r.Black, 100*r.Clipped)
 	switch {
 	case r.White < leastWhite:

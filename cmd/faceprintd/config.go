@@ -64,12 +64,13 @@ type storeConfig struct {
 }
 
 type cameraConfig struct {
-	Source string `toml:"source" comment:"A device (/dev/video0), a GStreamer pipeline that ends in appsink, an RTSP or HTTP address, or a file, which is played in real time and looped."`
-	Width  int    `toml:"width" comment:"Asked of the device, pixels; 0 is its own choice."`
-	Height int    `toml:"height"`
-	FPS    int    `toml:"fps" comment:"Asked of the device; 0 is its own choice."`
-	Rotate int    `toml:"rotate" comment:"Clockwise: 0, 90, 180 or 270 degrees."`
-	Mirror bool   `toml:"mirror" comment:"Exchange left and right, after the rotation."`
+	Source string  `toml:"source" comment:"A device (/dev/video0), a GStreamer pipeline that ends in appsink, an RTSP or HTTP address, or a file, which is played in real time and looped."`
+	Reach  float64 `toml:"reach" comment:"How far away a face may be, metres, up to 2.3: the size of the pictures follows from it, for a lens that sees 70 degrees across. 0 is the camera's own choice."`
+	Width  int     `toml:"width" comment:"Asked of the device in place of that, pixels, with height; 0 is by reach."`
+	Height int     `toml:"height"`
+	FPS    int     `toml:"fps" comment:"Asked of the device; 0 is its own choice."`
+	Rotate int     `toml:"rotate" comment:"Clockwise: 0, 90, 180 or 270 degrees."`
+	Mirror bool    `toml:"mirror" comment:"Exchange left and right, after the rotation."`
 }
 
 type faceConfig struct {
@@ -180,7 +181,7 @@ func defaults() Config {
 		Dir:    "/var/lib/faceprint",
 		API:    apiConfig{Socket: "/run/faceprint/api.sock", AdminGroup: "faceprint-admin", KioskGroup: "faceprint-kiosk"},
 		Store:  storeConfig{File: "faceprint.db", Key: "file", KeyFile: "device.key", TPMDevice: "/dev/tpmrm0"},
-		Camera: cameraConfig{Source: "/dev/video0"},
+		Camera: cameraConfig{Source: "/dev/video0", Reach: 1},
 		Face:   faceConfig{Models: "/usr/share/faceprint/models", Profile: vision.DefaultProfile, Engine: "auto", Library: "/usr/lib/faceprint/libonnxruntime.so.1"},
 		Finger: fingerConfig{Port: "/dev/serial0", Match: "module", Coverage: true},
 		Door:   doorConfig{Kind: "none", Open: duration{Duration: 5 * time.Second}, KeyFile: "door.key"},
@@ -401,6 +402,9 @@ func (c *Config) check() error {
 	}
 	if c.Camera.Rotate%90 != 0 || c.Camera.Rotate < 0 || c.Camera.Rotate > 270 {
 		wrong("camera.rotate", "%d is none of 0, 90, 180, 270", c.Camera.Rotate)
+	}
+	if _, _, ok := vision.FrameFor(c.Camera.Reach); !ok && c.Camera.Reach != 0 {
+		wrong("camera.reach", "%g m is beyond what is possible: up to %g, or 0", c.Camera.Reach, vision.MaxReach)
 	}
 	for key, value := range map[string]int{"camera.width": c.Camera.Width, "camera.height": c.Camera.Height, "camera.fps": c.Camera.FPS} {
 		if value < 0 || value > 16384 {

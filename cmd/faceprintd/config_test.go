@@ -21,6 +21,7 @@ func TestConfigRefuses(t *testing.T) {
 		"key twice":            {"dir = \"/x\"\ndir = \"/y\"\n", "f.toml"},
 		"no such engine":       {"[face]\nmodels = \"m\"\nengine = \"gpu\"\n", `f.toml:3: face.engine: "gpu" is none of auto, opencv, ort`},
 		"dotted":               {"face.models = \"m\"\nface.engine = \"gpu\"\n", "f.toml:2: face.engine"},
+		"reach of a room":      {"[camera]\nreach = 8.0\n", "f.toml:2: camera.reach: 8 m is beyond what is possible: up to 2.3, or 0"},
 		"odd baud":             {"[finger]\nbaud = 1200\n", "f.toml:2: finger.baud"},
 		"duration without s":   {"[door]\nopen = \"5\"\n", `f.toml:2: door.open: "5" is no duration; write it like`},
 		"duration as a number": {"[door]\nopen = 5\n", `f.toml:2: door.open: "5" is no duration`},

@@ -31,6 +31,7 @@ func (b *backend) Diagnose(ctx context.Context) (client.Diagnosis, error) {
 		state := map[string]string{"ok": "ok", "missing": "fail", "off": "skip"}[p.State]
 		add(p.Name, state, p.Detail, p.Advice)
 	}
+	checkCameraSize(add, b.config.Camera, b.parts())
 	b.finger.checkLine(add)
 	b.finger.checkTrust(add, b.config.Finger.Match)
 	if n, err := b.fingers(); err == nil { // else the vault's own line tells

@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/faceprint/faceprint/device/api/client"
 	"github.com/faceprint/faceprint/vision"
+	"github.com/faceprint/faceprint/vision/opencv"
 )
 
 // lines collects what checks say.
@@ -25,6 +28,47 @@ func (l *lines) want(t *testing.T, starts ...string) {
 		if i >= len(*l) || !strings.HasPrefix((*l)[i], s) {
 			t.Errorf("%q, want it to begin with %q", *l, starts)
 			return
+		}
+	}
+}
+
+// A camera that gives smaller pictures than it was asked for is told, with how far
+// they reach.
+func TestTheDoctorTellsHowFarACameraReaches(t *testing.T) {
+	camera := func(w, h int) []client.Part {
+		return []client.Part{cameraStatus(opencv.State{Condition: opencv.Live, Source: "/dev/video0", Width: w, Height: h}), {Name: "faces", State: "ok"}}
+	}
+	for _, tt := range []struct {
+		config cameraConfig
+		parts  []client.Part
+		want   string // "" = nothing is said
+	}{
+		{cameraConfig{Source: "/dev/video0", Reach: 1}, camera(640, 480), "camera size|ok|640x480: faces are large enough up to 1.0 m"},
+		{cameraConfig{Source: "/dev/video0", Reach: 2}, camera(640, 480), "camera size|warn|640x480: faces are large enough up to 1.0 m, before a lens that sees 70 degrees across, not the 2 m of camera.reach"},
+		{cameraConfig{Source: "/dev/video0", Reach: 2}, camera(720, 1280), "camera size|ok|720x1280"}, // rotated
+		{cameraConfig{Source: "/dev/video0"}, camera(320, 240), ""},
+		{cameraConfig{Source: "clip.mp4", Reach: 1}, camera(320, 240), ""},
+		{cameraConfig{Source: "/dev/video0", Reach: 1}, camera(0, 0), ""}, // no picture yet
+		{cameraConfig{Source: "/dev/video0", Reach: 1}, []client.Part{cameraStatus(opencv.State{Condition: opencv.Lost, Width: 320, Height: 240})}, ""},
+	} {
+		var l lines
+		checkCameraSize(l.add, tt.config, tt.parts)
+		if tt.want == "" {
+			if len(l) > 0 {
+				t.Errorf("%+v: %q", tt.config, l)
+			}
+			continue
+		}
+		l.want(t, tt.want)
+	}
+}
+
+func TestTheChartTellsWhereFacesAreTooSmall(t *testing.T) {
+	for scale, want := range map[float64]string{0.3: "fail", 0.4: "warn", 0.8: "ok"} {
+		m := chartMeasure(vision.ChartReport{Found: true, Across: 0.3, Along: 0.3, Scale: scale, White: 200, Even: 1})
+		i := slices.IndexFunc(m.Checks, func(c client.Check) bool { return c.Name == "camera face size" })
+		if i < 0 || m.Checks[i].State != want || !strings.Contains(m.Checks[i].Detail, "pixels high") {
+			t.Errorf("%g pixels a millimetre: %+v, want %s", scale, m.Checks, want)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	defer func() { err = errors.Join(err, vault.Close()) }()
 
 	camera, err := opencv.OpenCamera(ctx, opencv.CameraConfig{
-		Source: c.Camera.Source, Width: c.Camera.Width, Height: c.Camera.Height,
+		Source: c.Camera.Source, Width: c.Camera.Width, Height: c.Camera.Height, Reach: c.Camera.Reach,
 		FPS: c.Camera.FPS, Rotate: c.Camera.Rotate, Mirror: c.Camera.Mirror, Log: log,
 	})
 	if err != nil {

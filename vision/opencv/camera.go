@@ -23,7 +23,8 @@ var ErrClosed = errors.New("opencv: camera closed")
 // values of all but Source are sound.
 type CameraConfig struct {
 	Source        string        // see parseSource: device, libcamera, pipeline, URL or file
-	Width, Height int           // asked of the device, pixels; 0 = its own choice
+	Width, Height int           // asked of the device, pixels; 0 = by Reach, or its own choice
+	Reach         float64       // how far away a face may be, metres, of which the size follows; 0 = unknown
 	FPS           int           // asked of the device; 0 = its own choice
 	Rotate        int           // clockwise: 0, 90, 180 or 270 degrees
 	Mirror        bool          // left and right exchanged, after the rotation
@@ -121,6 +122,15 @@ func OpenCamera(ctx context.Context, c CameraConfig) (*Camera, error) {
 	}
 	if c.Width < 0 || c.Height < 0 || c.FPS < 0 || c.Width > vision.MaxSide || c.Height > vision.MaxSide || c.FPS > 1000 {
 		return nil, fmt.Errorf("opencv: a camera of %dx%d at %d frames a second: %w", c.Width, c.Height, c.FPS, ErrSource)
+	}
+	if c.Reach != 0 {
+		w, h, ok := vision.FrameFor(c.Reach)
+		if !ok {
+			return nil, fmt.Errorf("opencv: no camera's picture is good enough for faces %g m away, up to %g m are possible: %w", c.Reach, vision.MaxReach, ErrSource)
+		}
+		if c.Width == 0 && c.Height == 0 {
+			c.Width, c.Height = w, h
+		}
 	}
 	cam := &Camera{config: c, log: c.Log, news: make(chan struct{})}
 	if cam.log == nil {

@@ -84,10 +84,40 @@ func TestConfigsThatMakeNoSenseAreRefused(t *testing.T) {
 		"negative size":   {Source: "0", Width: -1},
 		"too large":       {Source: "0", Width: 1 << 20, Height: 1},
 		"too many frames": {Source: "0", FPS: 1 << 20},
+		"too far":         {Source: "0", Reach: 20},
+		"behind it":       {Source: "0", Reach: -1},
 	} {
 		cam, err := OpenCamera(t.Context(), c)
 		if cam != nil || !errors.Is(err, ErrSource) {
 			t.Errorf("%s: camera %v, error %v", name, cam, err)
+		}
+	}
+}
+
+// The size that is asked of a device follows from how far away faces may be, unless
+// it is named.
+func TestTheSizeFollowsFromTheReach(t *testing.T) {
+	for _, c := range []struct {
+		config CameraConfig
+		width  int
+	}{
+		{CameraConfig{}, 0},
+		{CameraConfig{Reach: 1}, 640},
+		{CameraConfig{Reach: 1.8}, 1280},
+		{CameraConfig{Reach: 1.8, Width: 320, Height: 240}, 320},
+	} {
+		asked := make(chan int, 1)
+		c.config.Source, c.config.Log = "0", slog.New(slog.DiscardHandler)
+		c.config.open = func(_ context.Context, _ source, c *CameraConfig) (grabber, error) {
+			select {
+			case asked <- c.Width:
+			default:
+			}
+			return nil, errors.New("unplugged")
+		}
+		mustOpen(t, c.config)
+		if got := <-asked; got != c.width {
+			t.Errorf("reach %g: asked for a width of %d, want %d", c.config.Reach, got, c.width)
 		}
 	}
 }

@@ -52,8 +52,10 @@ func openSource(ctx context.Context, s source, c *CameraConfig) (grabber, error)
 	if s.kind == kindDevice {
 		v.Set(gocv.VideoCaptureBufferSize, 1)
 		if c.Width > 0 && c.Height > 0 {
-			// Most USB cameras reach their larger sizes only compressed.
-			v.Set(gocv.VideoCaptureFOURCC, v.ToCodec("MJPG"))
+			if c.Width*c.Height > 640*480 {
+				// Most USB cameras reach their larger sizes only compressed.
+				v.Set(gocv.VideoCaptureFOURCC, v.ToCodec("MJPG"))
+			}
 			v.Set(gocv.VideoCaptureFrameWidth, float64(c.Width))
 			v.Set(gocv.VideoCaptureFrameHeight, float64(c.Height))
 		}
