@@ -235,7 +235,7 @@ func (m *Module) Survey(ctx context.Context, w io.Writer) error {
 	e := (*CodeError)(nil)
 	switch {
 	case errors.As(err, &e):
-		fmt.Fprintf(w, "slots: %v\n", e.Code)
+		fmt.Fprintf(w, "slots: it has no index of them, or does not give it: %v\n", e.Code)
 	case err != nil:
 		return err
 	default:
@@ -249,7 +249,7 @@ func (m *Module) Survey(ctx context.Context, w io.Writer) error {
 		{"templates", false, func() error { _, err := m.TemplateCount(ctx); return err }},
 		{"notepad", false, func() error { _, err := m.Note(ctx, 0); return err }},
 		{"random numbers", false, func() error { _, err := m.Random(ctx); return err }},
-		{"information page", false, func() error { _, err := m.InfoPage(ctx); return err }},
+		{"information page", true, func() error { _, err := m.InfoPage(ctx); return err }},
 		{alive, false, func() error { return m.HandShake(ctx) }},
 		{"sensor", true, func() error { return m.Check(ctx) }},
 		{"echo", true, func() error { return m.Echo(ctx) }},
@@ -257,6 +257,8 @@ func (m *Module) Survey(ctx context.Context, w io.Writer) error {
 		switch err := ask.do(); {
 		case err == nil:
 			fmt.Fprintf(w, "%s: ok\n", ask.what)
+		case errors.As(err, &e) && ask.optional && (e.Code == Undefined || e.Code == Unsupported):
+			fmt.Fprintf(w, "%s: it has no such instruction\n", ask.what)
 		case errors.As(err, &e):
 			fmt.Fprintf(w, "%s: %v\n", ask.what, e.Code)
 		case ask.optional && errors.Is(err, ErrTimeout):

@@ -125,6 +125,29 @@ func TestRecordingOfABadTalk(t *testing.T) {
 	})
 }
 
+// What a module has not got is said, and is no failure of the survey.
+func TestSurveyOfWhatIsMissing(t *testing.T) {
+	for model, want := range map[string][]string{
+		"r503":  {"slots: it has no index", "information page: it has no such instruction"},
+		"r307":  {"slots: it has no index", "information page: it has no such instruction", "sensor: it has no such instruction"},
+		"as608": {"slots: it has no index", "information page: no answer", "sensor: no answer"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSim(t, model)
+			do(t, s, "quirk nopage", "quirk noindex")
+			var report bytes.Buffer
+			if err := wired(t, s).Survey(t.Context(), &report); err != nil {
+				t.Errorf("%s: %v", model, err)
+			}
+			for _, line := range want {
+				if !strings.Contains(report.String(), line) {
+					t.Errorf("%s: %q is not in\n%s", model, line, &report)
+				}
+			}
+		})
+	}
+}
+
 func TestReplayOfAnotherTalk(t *testing.T) {
 	r := sensor.NewReplay([]sensor.Event{{Sent: true, Data: []byte{1, 2}}, {Data: []byte{3}}})
 	if err := r.Done(); !errors.Is(err, sensor.ErrRecording) {
