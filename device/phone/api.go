@@ -233,6 +233,17 @@ func (p *Phones) checkCaller(h huma.API) func(huma.Context, func(huma.Context)) 
 				return
 			}
 		}
+		var no *refusal
+		switch right {
+		case Unlock, Verify:
+			no = p.mayTry(c.phone)
+		case Past:
+			no = p.mayRead(c.phone)
+		}
+		if no != nil {
+			p.deny(w, b, no)
+			return
+		}
 		if right == Unlock || right == Verify {
 			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(longTimeout))
 		}

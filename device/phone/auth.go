@@ -75,11 +75,49 @@ func refuse(status int, kind string, why reason, detail, advice string) *refusal
 	return &refusal{Problem: api.NewProblem(status, kind, detail, advice), why: why}
 }
 
+// mayTry draws on the limits of attempts, of the phone and of its person. Each
+// attempt is commits of the vault and may be an entry of the audit, and holds the
+// device.
+func (p *Phones) mayTry(x *paired) *refusal {
+	now := p.tick()
+	p.trying.Lock()
+	defer p.trying.Unlock()
+	person := p.persons[x.record.User] // which never changes
+	if person == nil {
+		person = &bucket{}
+		p.persons[x.record.User] = person
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if wait := max(x.attempts.wait(p.opts.Limits.Attempts, now), person.wait(p.opts.Limits.Person, now)); wait > 0 {
+		return hasty(tooManyAttempts, wait, "too many attempts by the phones of this person")
+	}
+	x.attempts.allow(p.opts.Limits.Attempts, now)
+	person.allow(p.opts.Limits.Person, now)
+	return nil
+}
+
+// mayRead draws on the limit of what costs a good part of a processor.
+func (p *Phones) mayRead(x *paired) *refusal {
+	now := p.tick()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if rate := p.opts.Limits.History; !x.pages.allow(rate, now) {
+		return hasty(tooManyRequests, x.pages.wait(rate, now), "too many pages of the history")
+	}
+	return nil
+}
+
+// hasty refuses what may be asked again after a while.
+func hasty(why reason, wait time.Duration, detail string) *refusal {
+	no := refuse(http.StatusTooManyRequests, wire.ProblemTooMany, why, detail, "wait as long as Retry-After says")
+	no.after = int(math.Ceil(wait.Seconds()))
+	return no
+}
+
 // tooMany refuses what is beyond a rate.
 func tooMany(r Rate, detail string) *refusal {
-	no := refuse(http.StatusTooManyRequests, wire.ProblemTooMany, tooManyRequests, detail, "wait as long as Retry-After says")
-	no.after = int(math.Ceil(1 / r.PerSecond))
-	return no
+	return hasty(tooManyRequests, r.every(), detail)
 }
 
 func noPhone(id string) error {

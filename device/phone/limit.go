@@ -17,16 +17,16 @@ func (b *bucket) allow(r Rate, now time.Time) bool {
 	if !b.has(r, now) {
 		return false
 	}
-	if b.full.Before(now) {
-		b.full = now
-	}
-	b.full = b.full.Add(r.every())
+	b.full = later(b.full, now).Add(r.every())
 	return true
 }
 
 // has tells whether allow would.
-func (b *bucket) has(r Rate, now time.Time) bool {
-	return b.full.Sub(now) <= time.Duration(r.Burst-1)*r.every()
+func (b *bucket) has(r Rate, now time.Time) bool { return b.wait(r, now) <= 0 }
+
+// wait is how long it is until allow would; 0 or less for now.
+func (b *bucket) wait(r Rate, now time.Time) time.Duration {
+	return later(b.full, now).Sub(now) - time.Duration(r.Burst-1)*r.every()
 }
 
 func (r Rate) every() time.Duration { return time.Duration(float64(time.Second) / r.PerSecond) }

@@ -197,6 +197,9 @@ type Phones struct {
 	phones map[string]*paired // by id
 	addr   string             // where it listens
 
+	trying  sync.Mutex
+	persons map[string]*bucket // of Limits.Person; at most one for each person with a phone
+
 	counting sync.Mutex // held while counters are kept, before any paired.mu
 	wishing  sync.Mutex // guards wishes; held last
 	wishes   []*wish    // for higher tops, that no commit has taken up yet
@@ -219,6 +222,8 @@ type paired struct {
 	seen     time.Time
 	known    time.Time // as the vault has it, with this phone
 	bucket   bucket
+	attempts bucket  // of Limits.Attempts
+	pages    bucket  // of Limits.History
 	links    []*link // the oldest first
 }
 
@@ -237,7 +242,7 @@ func Open(v Vault, d Device, o Options) (*Phones, error) {
 	p := &Phones{
 		vault: v, device: d, opts: o, log: o.Log, tick: o.tick, time: &timekeeper{wall: o.Now, tick: o.tick, trusted: o.ClockTrusted},
 		after:    func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop },
-		unsigned: newLimiter(o.Limits.Unsigned), refusals: newRefusals(), sessions: newSessions(o.tick()), phones: make(map[string]*paired),
+		unsigned: newLimiter(o.Limits.Unsigned), refusals: newRefusals(), sessions: newSessions(o.tick()), phones: make(map[string]*paired), persons: make(map[string]*bucket),
 	}
 	if err := p.loadKey(); err != nil {
 		return nil, fmt.Errorf("phone: TLS key: %w", err)
@@ -556,6 +561,9 @@ func (p *Phones) Forgotten(user string) {
 	for _, x := range p.of(user) {
 		p.drop(x)
 	}
+	p.trying.Lock()
+	delete(p.persons, user)
+	p.trying.Unlock()
 }
 
 func (p *Phones) drop(x *paired) {

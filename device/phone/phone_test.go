@@ -272,7 +272,7 @@ type bench struct {
 func noon() time.Time { return time.Date(2026, 11, 25, 12, 0, 0, 0, time.Local) }
 
 // many limits nothing that the tests do.
-var many = Limits{Handshakes: Rate{1e6, 1e6}, Unsigned: Rate{1e6, 1e6}, Signed: Rate{1e6, 1e6}}
+var many = Limits{Handshakes: Rate{1e6, 1e6}, Unsigned: Rate{1e6, 1e6}, Signed: Rate{1e6, 1e6}, Attempts: Rate{1e6, 1e6}, Person: Rate{1e6, 1e6}, History: Rate{1e6, 1e6}}
 
 // newBench is a device that has not begun to serve.
 func newBench(t testing.TB, v *memory, o Options) *bench {

@@ -14,6 +14,7 @@ const (
 	tooManyConnections reason = "too-many-connections"
 	badHandshake       reason = "bad-handshake" // not TLS 1.3, or hung up on
 	tooManyRequests    reason = "too-many-requests"
+	tooManyAttempts    reason = "too-many-attempts"
 	unsigned           reason = "unsigned"
 	badSignature       reason = "bad-signature"
 	unknownPhone       reason = "unknown-phone"

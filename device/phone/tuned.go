@@ -67,6 +67,12 @@ type Limits struct {
 	Handshakes  Rate // new connections of one address, and 8 times that of an IPv6 /64; default 20 a second, 60 at once
 	Unsigned    Rate // the same of requests without a good signature; default 5 a second, 30 at once
 	Signed      Rate // requests of one phone; default 20 a second, 40 at once
+	Attempts    Rate // attempts of one phone, of those; default one in 5 s, 5 at once
+	// Person is the rate of attempts by all phones of one person; default one a
+	// minute, 60 at once. Each may be an entry of the audit chain, which keeps
+	// 200,000 as shipped: one person's phones take 138 days to wash it out.
+	Person  Rate
+	History Rate // pages of the history by one phone; default one in 2 s, 10 at once
 
 	Header  time.Duration // to shake hands in, and to send a request's header in; default 5 s
 	Request time.Duration // to send the whole request in; default 10 s
@@ -93,5 +99,8 @@ func (l Limits) withDefaults() Limits {
 	rate(&l.Handshakes, Rate{20, 60})
 	rate(&l.Unsigned, Rate{5, 30})
 	rate(&l.Signed, Rate{20, 40})
+	rate(&l.Attempts, Rate{1. / 5, 5})
+	rate(&l.Person, Rate{1. / 60, 60})
+	rate(&l.History, Rate{1. / 2, 10})
 	return l
 }
