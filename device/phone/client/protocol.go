@@ -42,7 +42,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"net/netip"
 	"slices"
@@ -389,15 +388,25 @@ type Request struct {
 	Body    []byte
 }
 
-// message is the text that is signed.
-func (r Request) message() string {
+// appendMessage appends the text that is signed.
+func (r Request) appendMessage(b []byte) []byte {
 	body := sha256.Sum256(r.Body)
-	return strings.Join([]string{
-		"faceprint-request-1", r.Method, r.Target, strconv.FormatUint(r.Counter, 10), r.Binding.String(), b64.EncodeToString(body[:]),
-	}, "\n")
+	b = append(b, "faceprint-request-1\n"...)
+	b = append(b, r.Method...)
+	b = append(b, '\n')
+	b = append(b, r.Target...)
+	b = append(b, '\n')
+	b = strconv.AppendUint(b, r.Counter, 10)
+	b = append(b, '\n')
+	b = b64.AppendEncode(b, r.Binding[:])
+	b = append(b, '\n')
+	return b64.AppendEncode(b, body[:])
 }
 
-func (r Request) digest() [sha256.Size]byte { return sha256.Sum256([]byte(r.message())) }
+func (r Request) digest() [sha256.Size]byte {
+	var room [256]byte // for most; longer targets move elsewhere
+	return sha256.Sum256(r.appendMessage(room[:0]))
+}
 
 // Signature of a request, as the Authorization header carries it.
 type Signature struct {
@@ -465,7 +474,26 @@ func Verify(key *ecdsa.PublicKey, r Request, s Signature) bool {
 		return false
 	}
 	sum := r.digest()
-	x := new(big.Int).SetBytes(s.Sig[:SignatureSize/2])
-	y := new(big.Int).SetBytes(s.Sig[SignatureSize/2:])
-	return ecdsa.Verify(key, sum[:], x, y)
+	var room [2 + 2*(3+SignatureSize/2)]byte
+	return ecdsa.VerifyASN1(key, sum[:], s.appendDER(room[:0]))
+}
+
+// appendDER appends the signature as X.509 has it (RFC 3279, 2.2.3): what
+// crypto/ecdsa takes as it is, without numbers of any length in between.
+func (s Signature) appendDER(b []byte) []byte {
+	from := len(b)
+	b = append(b, 0x30, 0) // SEQUENCE, at most 70 bytes long
+	for _, n := range [...][]byte{s.Sig[:SignatureSize/2], s.Sig[SignatureSize/2:]} {
+		for len(n) > 1 && n[0] == 0 {
+			n = n[1:]
+		}
+		b = append(b, 2, byte(len(n))) // INTEGER
+		if n[0] >= 0x80 {              // which would be a sign
+			b[len(b)-1]++
+			b = append(b, 0)
+		}
+		b = append(b, n...)
+	}
+	b[from+1] = byte(len(b) - from - 2)
+	return b
 }

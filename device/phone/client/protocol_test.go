@@ -7,10 +7,12 @@ import (
 	"crypto/elliptic"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/asn1"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
+	"math/big"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -116,7 +118,7 @@ func generate(t *testing.T) vectors {
 		s := Signature{ID: key.ID(), Counter: r.Counter, Sig: fromDER(t, der)}
 		v.Requests = append(v.Requests, requestVector{
 			Method: r.Method, Target: r.Target, Counter: r.Counter, Binding: hex.EncodeToString(r.Binding[:]), Body: string(r.Body),
-			Message: r.message(), Signature: hex.EncodeToString(s.Sig[:]), Authorization: s.String(),
+			Message: string(r.appendMessage(nil)), Signature: hex.EncodeToString(s.Sig[:]), Authorization: s.String(),
 		})
 	}
 	return v
@@ -482,4 +484,28 @@ func TestProgramsShareAFile(t *testing.T) {
 		}
 	}
 	all.Wait()
+}
+
+// What crypto/ecdsa is given are the very numbers of the signature, whatever they
+// begin with.
+func TestSignaturesAsDER(t *testing.T) {
+	number := func(lead ...byte) []byte {
+		return append(lead, bytes.Repeat([]byte{0x5a}, SignatureSize/2-len(lead))...)
+	}
+	nothing := make([]byte, SignatureSize/2)
+	one := append(make([]byte, SignatureSize/2-1), 1)
+	numbers := [][]byte{nothing, one, number(), number(0x7f), number(0x80), number(0xff), number(0, 0x7f), number(0, 0x80), number(0, 0, 0, 1), bytes.Repeat([]byte{0xff}, SignatureSize/2)}
+	for _, r := range numbers {
+		for _, s := range numbers {
+			want, err := asn1.Marshal(struct{ R, S *big.Int }{new(big.Int).SetBytes(r), new(big.Int).SetBytes(s)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var sig Signature
+			copy(sig.Sig[copy(sig.Sig[:], r):], s)
+			if got := sig.appendDER([]byte("before")); string(got) != "before"+string(want) {
+				t.Errorf("r %x, s %x: %x, want %x", r, s, got, want)
+			}
+		}
+	}
 }
