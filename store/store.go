@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -48,6 +49,8 @@ type Store struct {
 	swap   sync.RWMutex // held for writing while a rewriting replaces db and root
 	db     *bbolt.DB
 	root   *vaultKey // wrapped by the device key
+
+	changes atomic.Uint64
 
 	finishing sync.Mutex // held from an erasure's commit until it is finished
 	backing   sync.Mutex // held from a backup's beginning until it is closed
@@ -441,8 +444,13 @@ func (s *Store) update(ctx context.Context, f func(*Tx) error) error {
 	if err != nil {
 		return err
 	}
+	s.changes.Add(1)
 	return s.writeHead(head)
 }
+
+// Changes counts the Updates of this process that took hold. Who asks before a View
+// knows later, by the number, whether what it saw still holds.
+func (s *Store) Changes() uint64 { return s.changes.Load() }
 
 // interrupted is why the context ended; nil where it did not, or is nil.
 func interrupted(ctx context.Context) error {
