@@ -46,7 +46,8 @@ type loadJob struct {
 type loadResult struct {
 	Latencies []time.Duration // of those answered with 200, from the moment at which each was due
 	Slowed    int             // refused for asking too fast, after falling behind
-	CPU       time.Duration   // of this process, in the measured time
+	Took      time.Duration   // until the last answer, from the moment at which the first request was due
+	CPU       time.Duration   // of this process, meanwhile
 	Failed    string
 }
 
@@ -187,7 +188,7 @@ func askAll(in *bufio.Reader, out io.Writer) (r loadResult) {
 		})
 	}
 	asking.Wait()
-	r.CPU = ownCPU() - used
+	r.Took, r.CPU = time.Since(began), ownCPU()-used
 	for _, t := range took {
 		r.Latencies = append(r.Latencies, t...)
 	}
