@@ -34,7 +34,7 @@ func TestPhonesHistoryTellsHowOften(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, _, err := phoneVault{v}.History(string(alice), 0, 10)
+	found, _, err := phoneVault{v, new(names)}.History(string(alice), 0, 10)
 	if err != nil || len(found) != 1 || found[0].Times != 7 || found[0].Scores != nil || found[0].Prev != "" {
 		t.Errorf("%+v, %v", found, err)
 	}
@@ -65,5 +65,44 @@ func TestAPhoneHearsNothingOfWhoIsThere(t *testing.T) {
 		if want := []string{"no-face", "press-finger"}[:len(hints)]; !slices.Equal(d.Hints, want) {
 			t.Errorf("%q is told as %q, want %q", hints, d.Hints, want)
 		}
+	}
+}
+
+// What somebody is called is remembered for no longer than it is true.
+func TestNamesOfAChangedVault(t *testing.T) {
+	dir := t.TempDir()
+	s, err := store.Open(filepath.Join(dir, "v.db"), store.KeyFile(filepath.Join(dir, "key")), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	now := time.Now().UTC()
+	p := store.Person{ID: store.NewUserID(), Name: "Alice", Created: now, Consent: store.Consent{At: now, TextVersion: "1"}}
+	v := phoneVault{s, new(names)}
+	is := func(want string) {
+		t.Helper()
+		for range 2 { // looked up, and remembered
+			if name, err := v.Name(string(p.ID)); err != nil || name != want {
+				t.Fatalf("%q, %v; want %q", name, err, want)
+			}
+		}
+	}
+	if name, err := v.Name(string(p.ID)); err == nil {
+		t.Fatalf("somebody who is not there is called %q", name)
+	}
+	if err := s.Update(func(tx *store.Tx) error { return tx.AddPerson(p) }); err != nil {
+		t.Fatal(err)
+	}
+	is("Alice")
+	p.Name = "Alice B."
+	if err := s.Update(func(tx *store.Tx) error { return tx.PutPerson(p) }); err != nil {
+		t.Fatal(err)
+	}
+	is("Alice B.")
+	if _, err := s.Forget(p.ID, now); err != nil {
+		t.Fatal(err)
+	}
+	if name, err := v.Name(string(p.ID)); err == nil {
+		t.Fatalf("somebody forgotten is still called %q", name)
 	}
 }
