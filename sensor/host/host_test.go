@@ -3,6 +3,8 @@ package host
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/faceprint/faceprint/sensor"
@@ -90,6 +92,51 @@ func TestEnrolmentAsksAgain(t *testing.T) {
 	}
 	if ts, err := unmarshal(template); err != nil || len(ts) != 1 { // merged
 		t.Errorf("%d impressions, %v", len(ts), err)
+	}
+}
+
+// A template is only as good as its impressions: one whose ridges are hardly clear is
+// taken again. A finger that has no better is enrolled all the same.
+func TestEnrolmentAsksForClearImpressions(t *testing.T) {
+	noise := rand.New(rand.NewPCG(1, 1))
+	i := ridge.New(1).Impression(ridge.ImpressionOptions{Width: 192, Height: 192, DPI: dpi})
+	for k, g := range i.Pix {
+		i.Pix[k] = uint8(min(max(float64(g)+150*noise.NormFloat64(), 0), 255))
+	}
+	poor := func() sensor.Picture { // wiped once it was read
+		return sensor.Picture{Width: 192, Height: 192, Pix: slices.Clone(i.Pix)}
+	}
+	if tm, err := read(poor()); err != nil || tm.Quality >= poorQuality {
+		t.Fatalf("it is no poor picture: %v", err)
+	}
+	p := &pad{width: 192, height: 192}
+	enrol := func() (hints []sensor.Hint, seen int) {
+		_, err := New(p).Enrol(t.Context(), 2, func(s sensor.EnrolStep) {
+			switch s.Hint {
+			case sensor.HintNoFinger, sensor.HintLift, "":
+			default:
+				hints = append(hints, s.Hint)
+			}
+			if s.Coverage != nil {
+				seen++
+			}
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		return hints, seen
+	}
+	p.touch(1, 0)
+	p.show(poor())
+	p.touch(1, 1)
+	if hints, seen := enrol(); !slices.Equal(hints, []sensor.Hint{sensor.HintClean}) || seen != 2 {
+		t.Errorf("one of three is poor: %v, %d taken", hints, seen)
+	}
+	for range 4 {
+		p.show(poor())
+	}
+	if hints, seen := enrol(); !slices.Equal(hints, []sensor.Hint{sensor.HintClean, sensor.HintClean}) || seen != 2 {
+		t.Errorf("none is better: %v, %d taken", hints, seen)
 	}
 }
 
