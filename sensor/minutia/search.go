@@ -55,7 +55,7 @@ func (g *Gallery) Wipe() {
 // best, with its score; -1 of none. Two stages at a fraction of a comparison's
 // cost choose whom to compare: all are ranked by how alike the ridges around the
 // clearest minutiae run, the best of them again by how consistent these are with
-// one another as well, and the best of those are compared. A gallery of 1,000 is all
+// one another as well, and the best of those are compared. A gallery of 5,000 is all
 // compared, and so are records of minutiae alone, which say too little to be ranked.
 //
 // More fingers are more chances to be mistaken for one of them: the false match
@@ -84,11 +84,18 @@ func (m *Matcher) Kept(probe *Prepared, g *Gallery, at int) (first, second bool)
 
 // rank is the first stage.
 func (m *Matcher) rank(probe *Prepared, g *Gallery) {
+	most := most(len(g.fingers), searchRelaxed, searchRelaxedFewest)
+	if most == len(g.fingers) {
+		m.ranked = m.ranked[:0]
+		for i := range g.fingers {
+			m.ranked = append(m.ranked, ranked{at: i})
+		}
+		return
+	}
 	m.sought = m.sought[:0]
 	for i := range probe.views {
 		m.sought = append(m.sought, seek(&probe.views[i]))
 	}
-	most := most(len(g.fingers), searchRelaxed, searchRelaxedFewest)
 	m.ranked = shortlist(m.ranked[:0], len(g.fingers), most, func(i int) float64 { return m.coarse(g.fronts[g.from[i]:g.from[i+1]]) })
 	clear(m.sought)
 }
@@ -107,7 +114,12 @@ func (m *Matcher) rankAgain(probe *Prepared, g *Gallery) {
 }
 
 // most is how many of a gallery a stage leaves.
-func most(of int, share float64, fewest int) int { return max(int(share*float64(of)), fewest) }
+func most(of int, share float64, fewest int) int {
+	if of <= searchWhole {
+		return of
+	}
+	return max(int(share*float64(of)), fewest)
+}
 
 // ranked is a finger of a gallery after a stage.
 type ranked struct {

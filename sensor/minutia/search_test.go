@@ -71,7 +71,7 @@ func TestFewAreAllCompared(t *testing.T) {
 	}
 	probe := Prepare(print1(t, 20, 1))
 	var m Matcher
-	for _, c := range [][3]int{{1000, 1000, 1000}, {6000, 5000, 1000}, {120_000, 6000, 1200}} {
+	for _, c := range [][3]int{{1000, 1000, 1000}, {5000, 5000, 5000}, {6000, 5000, 1000}, {120_000, 6000, 1200}} {
 		var fingers []*Prepared
 		for i := range c[0] {
 			fingers = append(fingers, grown[i%len(grown)])
