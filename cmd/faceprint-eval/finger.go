@@ -239,6 +239,9 @@ func evaluateFingers(o fingerOptions) (*fingerReport, fingerRun, error) {
 		if gallery, probes, err = enrolled(pics, o.enroll, o.apart); err != nil {
 			return nil, nil, err
 		}
+		if len(probes) == 0 {
+			return nil, nil, fmt.Errorf("finger: --enroll %d leaves no impression in %s to compare with", o.enroll, o.dir)
+		}
 	}
 	run, us := compareAll(probes, gallery, o.enroll > 0, o.jobs)
 	g, im := run.genuine(), run.impostor()

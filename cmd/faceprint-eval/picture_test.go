@@ -108,6 +108,9 @@ func TestRecordsAreCompared(t *testing.T) {
 	if err != nil || r.EER != 0 || r.Failures != 0 || r.TemplateBytes >= whole.TemplateBytes {
 		t.Errorf("%+v, %v", r, err)
 	}
+	if _, _, err := evaluateFingers(fingerOptions{dir: o.dir, dpi: 500, jobs: 1, enroll: 2}); err == nil || !strings.Contains(err.Error(), "--enroll 2 leaves no impression") {
+		t.Errorf("all impressions are enrolled: %v", err)
+	}
 	pics, err := listFingers(o.dir)
 	if err != nil {
 		t.Fatal(err)
