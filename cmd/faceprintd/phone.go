@@ -143,6 +143,14 @@ func (v phoneVault) Change(r phone.Record, kind, by string, at time.Time) error 
 	})
 }
 
+func (v phoneVault) Keep(r phone.Record) error {
+	id, err := phoneID(r)
+	if err != nil {
+		return err
+	}
+	return v.Update(func(tx *store.Tx) error { return phoneRecords.Put(tx, store.UserID(r.User), id, r) })
+}
+
 func (v phoneVault) Count(cs []phone.Counter) error {
 	return v.Update(func(tx *store.Tx) error { return putCounters(tx, cs) })
 }
@@ -438,6 +446,8 @@ func (k kioskPhones) Begin(ctx context.Context, user, phone, nonce string) (clie
 }
 
 func (k kioskPhones) Withdraw(id string)            { k.phones.Retract(id, api.RoleKiosk.String()) }
+func (k kioskPhones) Doubt(id string)               { k.phones.Doubt(id) }
+func (k kioskPhones) Keep(id string) error          { return k.phones.Keep(id) }
 func (k kioskPhones) Of(user string) []client.Phone { return k.phones.Of(user) }
 func (k kioskPhones) Revoke(id string) (client.Phone, error) {
 	return k.phones.Revoke(id, api.RoleKiosk.String())

@@ -38,8 +38,8 @@ type page struct {
 // doubt is about a phone that was paired with a code whose person was not seen:
 // whoever was beside the picture may have held it.
 type doubt struct {
-	user   string
-	revoke func()
+	user, phone string
+	revoke      func()
 }
 
 // doubts notes one; it is settled by its person, or the phone goes.

@@ -23,6 +23,12 @@ type Phones interface {
 	// Withdraw ends a code before its time, and the pairing of a phone that took
 	// it and of which no event was heard yet.
 	Withdraw(id string)
+	// Doubt has a phone that was paired while its person was not seen do nothing until
+	// it is kept.
+	Doubt(id string)
+	// Keep settles that a phone is of who was there. Without it the phone is revoked
+	// when the device starts again.
+	Keep(id string) error
 	// Of lists a person's phones, the revoked ones too.
 	Of(user string) []client.Phone
 	Revoke(id string) (client.Phone, error)
@@ -130,6 +136,9 @@ func (s *Server) confirm(ctx context.Context, p *page, _ none) (outcome, error) 
 	}
 	defer done()
 	decision, err := s.opts.Phones.Confirm(ctx, d.user)
+	if err == nil && decision.Outcome == client.Granted {
+		err = s.opts.Phones.Keep(d.phone)
+	}
 	if err != nil || decision.Outcome != client.Granted {
 		d.end()
 	}
@@ -200,10 +209,10 @@ func (s *Server) revokePhone(ctx context.Context, p *page, in whichPhone) ([]own
 
 // pairedEvent is what the page is told of a phone that was paired: its name
 // only to its own person, to others that it happened; and whether it took the code
-// that is shown while its person was not seen.
-func (p *page) pairedEvent(e client.Event, now time.Time) (told client.Event, unseen bool) {
+// that is shown, and that while its person was not seen.
+func (p *page) pairedEvent(e client.Event, now time.Time) (told client.Event, shown, unseen bool) {
 	e.Outcome = "somebody"
-	shown, unseen := p.took(e.Code)
+	shown, unseen = p.took(e.Code)
 	if who, ok := p.signedIn(now); ok && who.User == e.User || shown {
 		e.Outcome = "own"
 		p.hide()
@@ -211,7 +220,7 @@ func (p *page) pairedEvent(e client.Event, now time.Time) (told client.Event, un
 		e.Detail = ""
 	}
 	e.User, e.Phone, e.Code = "", "", ""
-	return e, unseen
+	return e, shown, unseen
 }
 
 // knock is a paired phone that asks to have its person signed in on the page.

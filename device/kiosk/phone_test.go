@@ -25,7 +25,10 @@ type pockets struct {
 	ended     chan struct{} // once one was withdrawn
 	revoked   []string
 	rights    []string // of the last invitation
-	fails     error    // of a confirmation
+	doubted   []string
+	kept      []string
+	keeps     error // of keeping one
+	fails     error // of a confirmation
 	during    func(context.Context)
 	barred    *client.Decision // what a knock comes to before the page hears of it
 }
@@ -64,6 +67,19 @@ func (p *pockets) Withdraw(id string) {
 	if p.ended != nil && len(p.withdrawn) == 1 {
 		close(p.ended)
 	}
+}
+
+func (p *pockets) Doubt(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.doubted = append(p.doubted, id)
+}
+
+func (p *pockets) Keep(id string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.kept = append(p.kept, id)
+	return p.keeps
 }
 
 func (p *pockets) over() []string {
@@ -615,6 +631,12 @@ func TestAPhonePairedUnseenWantsItsPerson(t *testing.T) {
 				t.Errorf("%+v, %v", d, err)
 			}
 		}, false},
+		"a vault that fails": {func(s *Server, x *page, p *pockets) {
+			p.keeps = errors.New("the card is full")
+			if _, err := s.confirm(x.ctx, x, none{}); err == nil {
+				t.Error("no fault")
+			}
+		}, false},
 		"a fault": {func(s *Server, x *page, p *pockets) {
 			p.fails = errors.New("cable")
 			if _, err := s.confirm(x.ctx, x, none{}); err == nil {
@@ -658,11 +680,17 @@ func TestAPhonePairedUnseenWantsItsPerson(t *testing.T) {
 				if _, err := s.hide(ctx, x, none{}); err != nil || len(p.over()) != 0 { // its screen ends
 					t.Errorf("%v, revoked %v", err, p.over())
 				}
+				if !slices.Equal(p.doubted, []string{"p9"}) || p.kept != nil {
+					t.Errorf("doubted %v, kept %v", p.doubted, p.kept)
+				}
 				tt.then(s, x, p)
 				synctest.Wait()
 				want := []string{"p9"} // and none that they had
 				if tt.kept {
 					want = nil
+				}
+				if kept := slices.Equal(p.kept, []string{"p9"}); kept != (tt.kept || p.keeps != nil) {
+					t.Errorf("kept %v", p.kept)
 				}
 				if !slices.Equal(p.over(), want) {
 					t.Errorf("revoked %v, want %v", p.over(), want)
@@ -707,6 +735,32 @@ func signIn(t *testing.T, p *page, who client.Person, until time.Time) {
 	t.Helper()
 	if err := p.signIn(t.Context(), who, until, func() error { return nil }); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A phone that took the page's code while its person was there is kept; one that was
+// paired elsewhere is none of the page's.
+func TestAPhonePairedInSightIsKept(t *testing.T) {
+	p := &pockets{confirm: client.Decision{Outcome: client.Granted, Grant: "for pairing"}}
+	_, f, url := open(t, Options{Phones: p})
+	token := load(t, url)
+	lines, _ := use(t, url, token)
+	call(t, "POST", url+"/identify", token, "{}", nil)
+	call(t, "POST", url+"/phones", token, "{}", nil)
+	go func() {
+		f.events <- client.Event{Kind: "phone-paired", User: "u2", Code: "an admin's", Phone: "p8"}
+		f.events <- client.Event{Kind: "phone-paired", User: "u1", Code: "c1", Phone: "p9"}
+	}()
+	for range 2 {
+		var e client.Event
+		if err := lines.Decode(&e); err != nil || e.Kind != "phone-paired" || e.Hint != "" {
+			t.Fatalf("%+v, %v", e, err)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Equal(p.kept, []string{"p9"}) || p.doubted != nil {
+		t.Errorf("kept %v, doubted %v", p.kept, p.doubted)
 	}
 }
 

@@ -190,11 +190,18 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 				p.leave() // what they did themselves, the page shows as they did it
 			case next.Kind == "phone-paired":
 				user, phone := next.User, next.Phone
-				var unseen bool
-				if next, unseen = p.pairedEvent(next, s.opts.Now()); unseen {
-					p.doubts(&doubt{user, func() { s.revoke(phone) }})
+				var shown, unseen bool
+				next, shown, unseen = p.pairedEvent(next, s.opts.Now())
+				switch {
+				case unseen:
+					s.opts.Phones.Doubt(phone)
+					p.doubts(&doubt{user, phone, func() { s.revoke(phone) }})
 					away.Reset(doubtFor)
 					next.Hint = hintLookAgain
+				case shown:
+					if err := s.opts.Phones.Keep(phone); err != nil {
+						s.log.Error("a phone that was paired at the kiosk", "phone", phone, "err", err)
+					}
 				}
 				continue
 			case next.Kind != "presence":

@@ -823,6 +823,59 @@ func TestKioskNeedsThePersonsGrant(t *testing.T) {
 	}
 }
 
+// A phone that was paired at the kiosk is there after a restart only where the kiosk
+// said that its person was seen, or confirmed it: a plug that is pulled meanwhile
+// keeps nobody's phone.
+func TestAPhoneThatNobodyConfirmedGoesAtTheNextStart(t *testing.T) {
+	v := newMemory("alice")
+	b := serve(t, v, Options{Limits: many})
+	b.device.grants = map[string]string{"a": "alice", "b": "alice", "c": "alice"}
+	kiosk := func(grant string) (*client.Identity, *client.Client) {
+		in, err := b.Invite(t.Context(), wire.Invite{User: "alice", Grant: grant, Rights: Rights}, "kiosk", map[string]string{"c": "uid:7"}[grant])
+		must(t, err)
+		inv, err := client.ParseInvitation(in.Text)
+		must(t, err)
+		i := identity(t)
+		must(t, i.Pair(t.Context(), inv, grant, "test"))
+		c := i.Client()
+		t.Cleanup(c.Close)
+		return i, c
+	}
+	seen, _ := kiosk("a")
+	must(t, b.Keep(seen.ID))
+	unseen, phone := kiosk("b")
+	b.Doubt(unseen.ID)
+	if _, err := phone.Me(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for range 2 { // until it is kept
+		_, err := phone.Unlock(t.Context(), client.Unlock{})
+		wantProblem(t, err, 403, wire.ProblemForbidden)
+	}
+	elsewhere, _ := kiosk("c") // on a page that is not the device's own, which keeps nothing
+	admins, _ := b.pair(t, wire.Invite{User: "alice"})
+	b.stop()
+
+	b = serve(t, v, Options{Limits: many})
+	for i, revoked := range map[*client.Identity]bool{seen: false, unseen: true, elsewhere: false, admins: false} {
+		if x := b.find(i.ID); x == nil || x.record.Revoked.IsZero() == revoked {
+			t.Errorf("%s: %+v", i.ID, x)
+		}
+	}
+	if last := v.entries[len(v.entries)-1]; last.Kind != "phone-revoke" || !slices.Equal(last.Reasons, []string{"by:device"}) {
+		t.Errorf("the audit says last %+v", last)
+	}
+	if err := b.Keep(unseen.ID); err == nil {
+		t.Error("what was revoked is kept")
+	}
+	b.stop()
+	entries := len(v.entries)
+	serve(t, v, Options{Limits: many})
+	if len(v.entries) != entries {
+		t.Errorf("revoked again: %+v", v.entries[entries:])
+	}
+}
+
 // Whose code the kiosk's page withdrew has no phone of it, though the phone was
 // quicker: nobody looked at who held it.
 func TestARetractedCodePairsNothing(t *testing.T) {

@@ -502,6 +502,9 @@ func (p *Phones) may(x *paired, right string) *refusal {
 	if back && x.limited() {
 		return isBack()
 	}
+	if x.doubted {
+		return refuse(http.StatusForbidden, wire.ProblemForbidden, noRight, "nobody was seen at the kiosk when this phone was paired", "look and touch there once more, as it asks")
+	}
 	if !slices.Contains(x.record.Rights, right) {
 		return refuse(http.StatusForbidden, wire.ProblemForbidden, noRight, fmt.Sprintf("this phone does not have the right %q", right), "ask an administrator to pair it with that right")
 	}

@@ -139,6 +139,7 @@ func (p *Phones) Invite(_ context.Context, in wire.Invite, by, asker string) (wi
 		rights = slices.Clone(kioskRights)
 	}
 	r := Record{User: in.User, By: by, Asker: asker, Rights: rights, Schedule: in.Schedule, Expires: expires}
+	r.Unseen = by != "admin" && asker == "" // on the device's own page, which tells whether they were seen
 	i := &invite{secret: client.NewSecret(), record: r, from: p.tick()}
 	text := client.Invitation{Addr: addr, Pin: p.pin, Secret: i.secret}.Text()
 	code, err := rows(text)

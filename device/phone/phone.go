@@ -53,6 +53,9 @@ type Record struct {
 	Revoked  time.Time   `json:"revoked,omitzero"`
 	Rights   []string    `json:"rights"`
 	Schedule string      `json:"schedule,omitempty"`
+	// Unseen: it was paired with the kiosk's own code, and the kiosk has not told
+	// yet (Keep) that its person was there. The next start revokes it.
+	Unseen bool `json:"unseen,omitempty"`
 }
 
 // Check refuses what this package would not write.
@@ -118,6 +121,8 @@ type Vault interface {
 	// Change replaces a phone's record and records in the audit that by did what
 	// kind says.
 	Change(r Record, kind, by string, at time.Time) error
+	// Keep replaces a phone's record, of which there is nothing to record.
+	Keep(r Record) error
 	// Count keeps counters; those of people who are gone are passed over.
 	Count([]Counter) error
 	// AcceptClock keeps counters like Count, and records in the audit that by took
@@ -214,6 +219,7 @@ type paired struct {
 	record   Record
 	schedule Schedule
 	gone     bool // forgotten or replaced
+	doubted  bool // until it is kept it may do nothing
 	last     uint64
 	taken    uint64    // bit n: last-n was accepted since the start
 	heard    bool      // something was accepted since the start
@@ -261,6 +267,14 @@ func Open(v Vault, d Device, o Options) (*Phones, error) {
 		sure, guess = later(sure, k.Counter.Sure), later(guess, later(k.Counter.Seen, k.Counter.Known))
 	}
 	p.time.load(sure, guess)
+	for _, x := range p.of("") { // nobody confirmed them, and who would is not there any more
+		if !x.record.Unseen || !x.record.Revoked.IsZero() {
+			continue
+		}
+		if _, err := p.revoke(x, "device", nil); err != nil {
+			p.log.Error("a phone that nobody confirmed at the kiosk", "phone", x.id, "err", err)
+		}
+	}
 	return p, p.routes()
 }
 
@@ -518,6 +532,39 @@ func terms(t wire.PhoneTerms, now time.Time) (rights []string, s Schedule, expir
 		}
 	}
 	return slices.Compact(slices.Sorted(slices.Values(t.Rights))), s, expires, nil
+}
+
+// Doubt has a phone do nothing, until it is kept: it was paired at the kiosk while
+// its person was not seen there.
+func (p *Phones) Doubt(id string) {
+	if x := p.find(id); x != nil {
+		x.mu.Lock()
+		x.doubted = true
+		x.mu.Unlock()
+	}
+}
+
+// Keep settles that a phone which was paired with the kiosk's own code is of who
+// was there.
+func (p *Phones) Keep(id string) error {
+	x := p.find(id)
+	if x == nil {
+		return noPhone(id)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if err := x.standing(); err != nil {
+		return err
+	}
+	if r := x.record; r.Unseen {
+		r.Unseen = false
+		if err := p.vault.Keep(r); err != nil {
+			return fmt.Errorf("phone: %s would be revoked at the next start: %w", id, err)
+		}
+		x.record.Unseen = false
+	}
+	x.doubted = false
+	return nil
 }
 
 // Revoke ends a pairing: from now on, for ever, and for what is open too.

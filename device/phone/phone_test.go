@@ -122,6 +122,12 @@ func (m *memory) Change(r Record, kind, by string, at time.Time) error {
 	return m.put(r)
 }
 
+func (m *memory) Keep(r Record) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.put(r)
+}
+
 func (m *memory) count(c Counter) error {
 	if err := errors.Join(m.fails, c.Check()); err != nil {
 		return err
