@@ -128,7 +128,7 @@ func TestFaultScripts(t *testing.T) {
 				before := rand.New(rand.NewPCG(seed, 7))
 				switch before.IntN(8) {
 				case 0:
-					abortEnrolment(t, m, s, []string{"alice", "mallory"}[before.IntN(2)])
+					abortEnrolment(t, m, s, []string{"alice", "mallory"}[before.IntN(2)], 2)
 					aborted++
 				case 1:
 					do(t, s, "touch mallory thumb")
@@ -304,7 +304,7 @@ func TestLostTemplateAfterAnother(t *testing.T) {
 							t.Fatal(err)
 						}
 						if before == "enrolment" {
-							abortEnrolment(t, m, s, "mallory")
+							abortEnrolment(t, m, s, "mallory", 2)
 						} else {
 							do(t, s, "touch mallory thumb")
 							if ok, err := attempt(t, m, own, 20*time.Second); !ok {
@@ -328,14 +328,15 @@ func TestLostTemplateAfterAnother(t *testing.T) {
 	}
 }
 
-// abortEnrolment ends an enrolment after its second capture.
-func abortEnrolment(t *testing.T, m *sensor.Module, s *modsim.Sim, who string) {
+// abortEnrolment ends an enrolment after so many captures, of as many as the module
+// merges.
+func abortEnrolment(t *testing.T, m *sensor.Module, s *modsim.Sim, who string, captures int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	next := follow(t, s, "touch "+who+" thumb")
-	if _, err := m.Enrol(ctx, 2, func(step sensor.EnrolStep) {
-		if step.Done >= 2 {
+	if _, err := m.Enrol(ctx, 0, func(step sensor.EnrolStep) {
+		if step.Done >= captures {
 			cancel()
 			return
 		}
@@ -371,7 +372,7 @@ func TestLostTemplateWithoutDecoys(t *testing.T) {
 							t.Fatal(err)
 						}
 					} else {
-						abortEnrolment(t, m, s, "mallory")
+						abortEnrolment(t, m, s, "mallory", 2)
 					}
 					if i%3 == 0 {
 						m = wired(t, s)
@@ -415,7 +416,7 @@ func TestFaultScriptsWithoutDecoys(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, 5))
 				switch r.IntN(3) {
 				case 0:
-					abortEnrolment(t, m, s, "mallory")
+					abortEnrolment(t, m, s, "mallory", 2)
 				case 1:
 					do(t, s, "touch mallory thumb")
 					if ok, err := attempt(t, m, own, time.Minute); !ok {

@@ -132,9 +132,10 @@ func (m *Module) reread(ctx context.Context) (now Info, err error) {
 }
 
 // MakeDecoy makes a template of a picture of nobody's finger: DownImage (manual p.
-// 16), then its features into both buffers (Img2Tz, p. 17; codes 06, 07), and a
-// merge (RegModel, p. 17; 0A). took is how long a comparison took beyond the wire's
-// time. ErrTemplate: this module cannot.
+// 16), then its features into every buffer (Img2Tz, p. 17; codes 06, 07), since
+// RegModel (p. 17; 0A) merges all of them, also what an enrolment left that was
+// broken off. took is how long a comparison took beyond the wire's time.
+// ErrTemplate: this module cannot.
 //
 // The picture must be of the module's window (Window), grey, dark ridges.
 func (m *Module) MakeDecoy(ctx context.Context, p Picture) (template []byte, took time.Duration, err error) {
@@ -148,8 +149,8 @@ func (m *Module) MakeDecoy(ctx context.Context, p Picture) (template []byte, too
 	if err := m.putPicture(ctx, p); err != nil {
 		return nil, 0, err
 	}
-	for buffer := range byte(2) {
-		if _, err := m.link.command(ctx, Img2Tz, buffer+1); err != nil {
+	for buffer := 1; buffer <= m.info.Buffers; buffer++ {
+		if _, err := m.link.command(ctx, Img2Tz, byte(buffer)); err != nil {
 			return nil, 0, err
 		}
 	}

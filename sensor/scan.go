@@ -111,19 +111,22 @@ func (m *Module) extract(ctx context.Context, buffer byte) (Print, error) {
 	return Print{serial: m.scans, starts: m.link.starts()}, nil
 }
 
-// await is scan for somebody who has the wire: it waits for a finger. taken is
-// called between the picture and its features, for which some units use the
-// picture's memory. Where close, it looks so often that the module cannot start
-// anew between two looks.
-func (m *Module) await(ctx context.Context, buffer byte, close bool, taken func() error) error {
+// await takes an enrolment's capture number n of so many, for somebody who has the
+// wire: it waits for a finger. taken is called between the picture and its features,
+// for which some units use the picture's memory. Where close, it looks so often that
+// the module cannot start anew between two looks.
+//
+// RegModel merges every buffer: where there are more than captures, each has its
+// share of them, or what was in them before would be merged as well.
+func (m *Module) await(ctx context.Context, n, captures int, close bool, taken func() error) error {
 	for poll := pollFirst; ; poll = min(2*poll, pollMost) {
 		m.spend()
 		err := m.expose(ctx)
 		if err == nil {
 			err = taken()
 		}
-		if err == nil {
-			_, err = m.extract(ctx, buffer)
+		for buffer := n; buffer <= m.info.Buffers && err == nil; buffer += captures {
+			_, err = m.extract(ctx, byte(buffer))
 		}
 		if !isCode(err, NoFinger) {
 			return waited(ctx, retry(err))
@@ -278,7 +281,7 @@ func (m *Module) EnrolSeen(ctx context.Context, captures int, progress func(Enro
 		for done < captures {
 			progress(EnrolStep{Done: done, Of: captures, Hint: HintNoFinger})
 			var p Picture
-			err := m.await(ctx, byte(done+1), done > 0, func() (err error) {
+			err := m.await(ctx, done+1, captures, done > 0, func() (err error) {
 				switch { // the finger may go while its picture is read
 				case see != nil:
 					progress(EnrolStep{Done: done, Of: captures, Hint: HintLift})

@@ -175,6 +175,9 @@ func (t trust) setUp(ctx context.Context, m *sensor.Module) error {
 			if failed++; failed < decoyTries {
 				continue
 			}
+			if code != nil && code.Code == sensor.MergeFail { // it took the picture, and what came of it is no reason to do without
+				return fmt.Errorf("finger module: no decoy could be made: %w", err)
+			}
 			t.log.Warn("the module takes no pictures: a module that lies is not noticed", "err", err)
 			k.Decoys = sensor.Decoys{}
 			break

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net"
 	"sync"
@@ -252,6 +253,33 @@ func TestDoubtsAreOfOneModule(t *testing.T) {
 		w.admitted()
 		if *w.doubts != (sensor.Doubts{}) {
 			t.Errorf("%+v are held against a new module", *w.doubts)
+		}
+	})
+}
+
+// A set-up behind an enrolment that was broken off makes its decoys all the same:
+// what that left in the module's buffers is no reason to do without.
+func TestSetUpAfterABrokenEnrolment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTrusted(t, "r503")
+		m := w.plugIn()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		_, err := m.Enrol(ctx, 0, func(s sensor.EnrolStep) {
+			switch {
+			case s.Done == 3:
+				cancel()
+			case s.Hint == sensor.HintNoFinger:
+				w.do("touch mallory thumb")
+			case s.Hint == sensor.HintLift:
+				w.do("lift")
+			}
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("the enrolment ended with %v", err)
+		}
+		if err := w.admit(t.Context(), m); err != nil || !m.Guarded() {
+			t.Errorf("decoys %v, %v", m.Guarded(), err)
 		}
 	})
 }
