@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"time"
 )
 
 // do carries out one instruction in its turn.
@@ -352,7 +353,7 @@ func (m *Module) searchBy(ctx context.Context, by Instruction, probe Print) (slo
 		return 0, 0, false, err
 	}
 	defer release()
-	if probe.serial == 0 || probe.serial != m.scans || probe.starts != m.link.starts() {
+	if m.stale(probe) {
 		return 0, 0, false, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
 	}
 	return m.searchLibrary(ctx, by, m.info.Capacity)
@@ -361,6 +362,7 @@ func (m *Module) searchBy(ctx context.Context, by Instruction, probe Print) (slo
 func (m *Module) searchLibrary(ctx context.Context, by Instruction, room int) (slot int, score float64, found bool, err error) {
 	resets := m.link.resets
 	b, err := m.link.command(ctx, by, 1, 0, 0, byte(room>>8), byte(room))
+	m.used = time.Now()
 	switch {
 	case isCode(err, NotFound), isCode(err, LibraryEmpty):
 		return 0, 0, false, nil

@@ -101,6 +101,7 @@ const (
 	HintLonger   Hint = "press-longer"     // lifted before the picture was whole
 	HintOther    Hint = "use-other-finger" // this one is enrolled already
 	HintAnew     Hint = "start-again"      // the module lost its power, and the captures of an enrolment with it
+	HintWait     Hint = "wait"             // the module's library is being filled
 )
 
 // RetryError is a no that the person can mend. It never counts as a failure.

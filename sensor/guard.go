@@ -2,6 +2,7 @@ package sensor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -70,6 +71,31 @@ func (m *Module) Guard(ctx context.Context, d Decoys) error {
 	}
 	m.guard = guard{lend: m.guard.lend, doubts: m.guard.doubts, decoys: d.Templates, fastest: min(d.Compare/2, haste), keeps: d.Keeps}
 	return nil
+}
+
+// mixed are the decoys that are mixed among others.
+func (g *guard) mixed() [][]byte { return mixed(g.decoys) }
+
+// mixed is all but the last one, which is spare where there are enough.
+func mixed(decoys [][]byte) [][]byte {
+	if len(decoys) > MinDecoys {
+		return decoys[:len(decoys)-1]
+	}
+	return decoys
+}
+
+// weigh counts an attempt whose doubt the wire may explain, which is an attack when it
+// is the third in a row (excuses, patience); damage is what the wire had shown before.
+func (m *Module) weigh(damage uint64, doubt error) error {
+	n := m.guard.doubts
+	n.all++
+	if m.link.meter.damage() == damage { // a wire that loses decoys loses other things as well
+		n.sound++
+	}
+	if attack := (*AttackError)(nil); errors.As(doubt, &attack) || n.sound < excuses && n.all < patience {
+		return doubt
+	}
+	return errors.Join(&AttackError{AttackDecoy, fmt.Sprintf("what is nobody's matched, which the wire may explain, in %d attempts in a row, %d of them on a sound one", n.all, n.sound)}, doubt)
 }
 
 // Guarded tells whether Match mixes decoys in.

@@ -10,45 +10,67 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 )
 
 // Identify finds which of the templates the scan is of: index -1 and score 0
 // where it is none of them. The module's library serves as a cache: what is not
-// in it yet is stored there (DownChar, Store, manual p. 19), what is not wanted any
-// more is deleted (DeletChar, p. 21), and the module searches it at once (Search,
-// p. 22; 09, 24 for nobody), where comparing one after the other would take a second
-// each.
+// in it yet is stored there (DownChar, Store, manual p. 19), and the module searches
+// it at once (Search, p. 22; 09, 24 for nobody), where comparing one after the other
+// would take a second each. Others that were put there before stay, and whoever is
+// one of them is nobody: Retain takes them out.
 //
 // What it finds is only a proposal: Match, with decoys, decides, and a yes
 // counts when the library holds what was put there: which slots are taken is
-// read before the search, and what lies in a few random ones after it.
+// read before the search, and what lies in a few random ones after it. Decoys lie
+// there as well; the name of one is an *AttackError like any match of one.
+//
+// Where the context's time does not suffice to store all of them, those that are
+// there are searched; a finger of none of these is a *RetryError with HintWait then:
+// it may be one of the rest. What is there stays, so that the next one goes on where
+// this one stopped; Stock does that meanwhile.
 //
 // Those beyond the library's room, MaxBeyond at most, are compared one by one, the
 // last ones of the list; where there are more it is ErrTemplate.
 //
-// Whoever calls it sees to it that Purge follows when a person is forgotten and
-// before the module is closed.
+// Whoever calls it sees to it that Retain follows when a person is forgotten, and
+// Purge before the module is closed.
 func (m *Module) Identify(ctx context.Context, probe Print, templates [][]byte) (index int, score float64, err error) {
+	defer m.compares()()
 	resident, rest, err := m.resident(templates)
 	if err != nil {
 		return -1, 0, err
 	}
-	index, err = m.search(ctx, probe, resident)
+	w, err := m.wants(resident)
+	if err != nil {
+		return -1, 0, err
+	}
+	index, slot, err := m.search(ctx, probe, w)
+	wait := (*RetryError)(nil)
+	if errors.As(err, &wait) {
+		err = nil
+	}
 	if err == nil && index >= 0 {
 		score, err = m.Match(ctx, probe, resident[index])
 	}
-	for i := 0; i < len(rest) && err == nil && score == 0; i++ {
-		index = len(resident) + i
-		if score, err = m.propose(ctx, probe, rest[i]); err == nil && score > 0 {
-			score, err = m.Match(ctx, probe, rest[i])
+	for err == nil && score == 0 && len(rest) > 0 {
+		var i int
+		if i, err = m.propose(ctx, probe, rest); err != nil || i < 0 {
+			break
 		}
+		index = len(resident) + i
+		score, err = m.Match(ctx, probe, rest[i])
+		rest = nil
 	}
 	if err != nil {
 		return -1, 0, err
 	}
-	err = m.readBack(ctx, resident, score > 0)
+	err = m.readBack(ctx, w, slot, score > 0)
 	if attack := (*AttackError)(nil); score == 0 && !errors.As(err, &attack) && !errors.Is(err, ErrDoubt) {
 		err = nil // it is a no all the same
+	}
+	if err == nil && score == 0 && wait != nil {
+		err = wait
 	}
 	if err != nil || score == 0 {
 		return -1, 0, err
@@ -56,10 +78,13 @@ func (m *Module) Identify(ctx context.Context, probe Print, templates [][]byte) 
 	return index, score, nil
 }
 
+// Room is how many people's templates its library has room for: decoys lie there too.
+func (m *Module) Room() int { return max(0, m.Info().Room()-len(m.guard.mixed())) }
+
 // resident are the templates that go into the library, rest those that find no
 // room there.
 func (m *Module) resident(templates [][]byte) (resident, rest [][]byte, err error) {
-	room := m.Info().Room()
+	room := m.Room()
 	n := min(len(templates), room)
 	if len(templates)-n > MaxBeyond {
 		return nil, nil, fmt.Errorf("sensor: %s: %d templates; its library has room for %d, and %d more are compared: %w", m.info.Port, len(templates), room, MaxBeyond, ErrTemplate)
@@ -67,27 +92,42 @@ func (m *Module) resident(templates [][]byte) (resident, rest [][]byte, err erro
 	return templates[:n], templates[n:], nil
 }
 
-// propose compares the scan with one template without decoys, as a search does with
-// those in the library: a yes is a proposal.
-func (m *Module) propose(ctx context.Context, probe Print, template []byte) (float64, error) {
-	if err := checkTemplate(template); err != nil {
-		return 0, err
+// propose compares the scan with templates one by one, decoys among them, in random
+// order, as a search does with those in the library: a yes is a proposal. -1 is none.
+func (m *Module) propose(ctx context.Context, probe Print, templates [][]byte) (int, error) {
+	for _, t := range templates {
+		if err := checkTemplate(t); err != nil {
+			return -1, err
+		}
 	}
 	release, err := m.take(ctx)
 	if err != nil {
-		return 0, err
+		return -1, err
 	}
 	defer release()
-	if probe.serial == 0 || probe.serial != m.scans || probe.starts != m.link.starts() {
-		return 0, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
+	if m.stale(probe) {
+		return -1, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
 	}
 	m.loaded = true
-	score, _, err := m.compare(ctx, template)
-	return score, err
+	all := slices.Concat(templates, m.guard.mixed())
+	damage := m.link.meter.damage()
+	for _, i := range order(len(all)) {
+		score, _, err := m.compare(ctx, all[i])
+		if err != nil {
+			return -1, err
+		}
+		if score > 0 && i >= len(templates) {
+			return -1, m.weigh(damage, m.doubt("a decoy matched"))
+		}
+		if score > 0 {
+			return i, nil
+		}
+	}
+	return -1, nil
 }
 
-// Purge removes what Identify left in the library (Empty, manual p. 21). It asks the module nothing
-// where that is nothing.
+// Purge removes what Identify and Stock left in the library (Empty, manual p. 21). It
+// asks the module nothing where that is nothing.
 func (m *Module) Purge(ctx context.Context) error {
 	release, err := m.take(ctx)
 	if err != nil {
@@ -100,14 +140,104 @@ func (m *Module) Purge(ctx context.Context) error {
 	return m.emptyLibrary(ctx)
 }
 
+// Retain removes from the library what Identify and Stock put there and is none of
+// these templates (DeletChar, manual p. 21; codes 10, 18). It asks the module nothing
+// where that is nothing.
+func (m *Module) Retain(ctx context.Context, templates [][]byte) error {
+	w, err := m.wants(templates)
+	if err != nil {
+		return err
+	}
+	release, err := m.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if !m.library.used {
+		return nil
+	}
+	for slot, s := range m.library.slots {
+		if w.of[s.hash] == nil {
+			m.library.forget(slot)
+		}
+	}
+	return m.ascertain(ctx)
+}
+
+// Stock puts the templates, and decoys, into the library before anybody searches
+// it, and reads what was put there (where Keeps), for a template may be lost on its
+// way. It gives way to whoever scans or compares, from one template to the next, each
+// of which takes 0.3 s at 57600 baud. Those beyond the library's room are left out.
+func (m *Module) Stock(ctx context.Context, templates [][]byte) error {
+	w, err := m.wants(templates[:min(len(templates), m.Room())])
+	if err != nil {
+		return err
+	}
+	for {
+		done, err := m.stockOne(ctx, w)
+		if err != nil || done {
+			return err
+		}
+	}
+}
+
+// stockOne does one thing of Stock's, and tells whether there is nothing left.
+func (m *Module) stockOne(ctx context.Context, w *wanted) (done bool, err error) {
+	release, err := m.takeIdle(ctx, idleAfter)
+	if err != nil {
+		return false, err
+	}
+	defer func() { release() }()
+	if err := m.ascertain(ctx); err != nil {
+		return false, err
+	}
+	if missing := m.missing(w, len(w.all)); len(missing) > 0 {
+		return false, m.stock(ctx, w, missing[0])
+	}
+	unread := m.unread(w)
+	if len(unread) == 0 || !m.guard.keeps {
+		return true, nil
+	}
+	if time.Since(m.used) < spendAfter {
+		release()
+		if release, err = m.takeIdle(ctx, spendAfter); err != nil {
+			release = func() {}
+		}
+		return false, err
+	}
+	slot := unread[random(len(unread))]
+	if err = m.checkSlot(ctx, slot, w.of[m.library.slots[slot].hash]); errors.Is(err, ErrDoubt) {
+		err = nil // it is stored anew
+	}
+	return false, err
+}
+
+// unread are the slots of what is wanted that were not read back yet, in order.
+func (m *Module) unread(w *wanted) (slots []int) {
+	for slot, s := range m.library.slots {
+		if w.of[s.hash] != nil && !s.read {
+			slots = append(slots, slot)
+		}
+	}
+	slices.Sort(slots)
+	return slots
+}
+
 // library is what Identify put into the module's library: the map from slots to
 // people. It is sealed nowhere, for it is never at rest: it lives as long as the
 // opening of the module, which begins and ends with an empty library. Guarded by
 // turn.
 type library struct {
 	used  bool // there may be something in it
-	sure  bool // slots is what lies there; an instruction that failed half way leaves that open
+	sure  bool // slots and open are all that lies there
 	slots map[int]*stored
+	open  map[int]bool // slots of which nobody knows what they hold: an instruction that writes them failed half way
+}
+
+// forget makes a slot one of which nobody knows what it holds.
+func (l *library) forget(slot int) {
+	delete(l.slots, slot)
+	l.open[slot] = true
 }
 
 // stored is the template in a slot.
@@ -121,32 +251,156 @@ type stored struct {
 // hash names a template.
 type hash [sha256.Size]byte
 
-// search is the library's proposal, -1 for none.
-func (m *Module) search(ctx context.Context, probe Print, templates [][]byte) (int, error) {
+// wanted is what is to lie in the library: people's templates and decoys.
+type wanted struct {
+	all []hash          // without doubles; the decoys are the last ones
+	of  map[hash][]byte // the templates
+	at  map[hash]int    // where each of people is in the list
+}
+
+// wants is the people's templates and the decoys.
+func (m *Module) wants(templates [][]byte) (*wanted, error) {
+	w := &wanted{of: make(map[hash][]byte), at: make(map[hash]int, len(templates))}
+	for i, t := range slices.Concat(templates, m.guard.mixed()) {
+		if err := checkTemplate(t); err != nil {
+			return nil, err
+		}
+		h := hash(sha256.Sum256(t))
+		if i < len(templates) {
+			w.at[h] = i
+		}
+		if w.of[h] == nil {
+			w.all = append(w.all, h)
+		}
+		w.of[h] = t
+	}
+	return w, nil
+}
+
+// missing are those that are not in the library, in random order, in which the decoys
+// are among the first n: whoever searches before all are there finds them there.
+func (m *Module) missing(w *wanted, n int) []hash {
+	there := make(map[hash]bool, len(m.library.slots))
+	for _, s := range m.library.slots {
+		there[s.hash] = true
+	}
+	missing := slices.DeleteFunc(slices.Clone(w.all), func(h hash) bool { return there[h] })
+	decoys := 0
+	for _, h := range missing {
+		if w.decoy(h) {
+			decoys++
+		}
+	}
+	people := len(missing) - decoys
+	shuffled := make([]hash, 0, len(missing))
+	for _, i := range order(people) {
+		shuffled = append(shuffled, missing[i])
+	}
+	first := slices.Concat(shuffled[:min(max(n-decoys, 0), people)], missing[people:])
+	rest := shuffled[len(first)-decoys:]
+	out := make([]hash, 0, len(missing))
+	for _, i := range order(len(first)) {
+		out = append(out, first[i])
+	}
+	return append(out, rest...)
+}
+
+// decoy tells whether it is one.
+func (w *wanted) decoy(h hash) bool {
+	_, person := w.at[h]
+	return !person
+}
+
+// search is the library's proposal and its slot, -1 for none. A *RetryError says that
+// it is none of those that are there, which are not all.
+func (m *Module) search(ctx context.Context, probe Print, w *wanted) (index, slot int, err error) {
 	release, err := m.take(ctx)
 	if err != nil {
-		return -1, err
+		return -1, -1, err
 	}
 	defer release()
-	at, err := m.fill(ctx, templates)
-	if err != nil {
-		return -1, err
+	if err := m.ascertain(ctx); err != nil {
+		return -1, -1, err
 	}
+	missing := m.missing(w, len(w.all))
+	n := m.affords(ctx, w)
+	if n < len(missing) {
+		missing = m.missing(w, n)
+		if !slices.ContainsFunc(missing, w.decoy) && len(missing) < len(w.all)-len(m.guard.mixed()) {
+			// Whoever is there already need not wait for the others.
+			if index, slot, err = m.ask(ctx, probe, w); err != nil || slot >= 0 {
+				return index, slot, err
+			}
+			n = m.affords(ctx, w)
+		}
+	}
+	for ; n > 0 && len(missing) > 0; n-- {
+		if err := m.stock(ctx, w, missing[0]); err != nil {
+			return -1, -1, err
+		}
+		missing = missing[1:]
+	}
+	if slices.ContainsFunc(missing, w.decoy) {
+		return -1, -1, m.wait(w, missing)
+	}
+	if index, slot, err = m.ask(ctx, probe, w); err == nil && slot < 0 && len(missing) > 0 {
+		err = m.wait(w, missing)
+	}
+	return index, slot, err
+}
+
+// wait says that the library is being filled.
+func (m *Module) wait(w *wanted, missing []hash) error {
+	return &RetryError{Hint: HintWait, Cause: fmt.Errorf("sensor: %s: its library is being filled: %d of %d", m.info.Port, len(w.all)-len(missing), len(w.all))}
+}
+
+// affords is how many templates can be stored before the context's time is up and
+// leave enough of it to decide.
+func (m *Module) affords(ctx context.Context, w *wanted) int {
+	deadline, ok := ctx.Deadline()
+	if !ok || len(w.all) == 0 {
+		return len(w.all)
+	}
+	each := m.link.airtime(len(w.of[w.all[0]])*9/8+talkSize) + storeTime
+	left := time.Until(deadline) - decideTime - min(searchEach*time.Duration(len(w.all)), searchTimeout) - 7*each // four, what overwrites, and two that are read
+	return max(0, int(left/each))
+}
+
+// ask searches the library, whoever was put there.
+func (m *Module) ask(ctx context.Context, probe Print, w *wanted) (index, slot int, err error) {
 	if err := m.checkIndex(ctx); err != nil {
-		return -1, err
+		return -1, -1, err
 	}
-	if probe.serial == 0 || probe.serial != m.scans || probe.starts != m.link.starts() {
-		return -1, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
+	if m.stale(probe) {
+		return -1, -1, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
 	}
+	damage := m.link.meter.damage()
 	slot, _, found, err := m.searchLibrary(ctx, Search, m.info.Room())
 	if err != nil || !found {
-		return -1, err
+		return -1, -1, err
 	}
 	s := m.library.slots[slot]
 	if s == nil {
-		return -1, m.doubt("slot %d matches, which holds nobody", slot)
+		return -1, slot, m.weigh(damage, m.doubt("slot %d matches, which holds nobody", slot))
 	}
-	return at[s.hash], nil
+	if i, person := w.at[s.hash]; person {
+		return i, slot, nil
+	}
+	decoy := w.of[s.hash]
+	if decoy == nil {
+		return -1, slot, nil // somebody else's
+	}
+	// Does the decoy lie there, or what the wire left there in its place?
+	err = m.doubt("a decoy matched, in slot %d", slot)
+	if m.guard.keeps {
+		switch e := m.checkSlot(ctx, slot, decoy); {
+		case e == nil:
+			err = &AttackError{AttackDecoy, fmt.Sprintf("a search names slot %d, a decoy's", slot)}
+		default:
+			err = errors.Join(err, e)
+		}
+	}
+	return -1, slot, m.weigh(damage, err)
 }
 
 // doubt counts an ErrDoubt.
@@ -155,54 +409,74 @@ func (m *Module) doubt(format string, args ...any) error {
 	return fmt.Errorf("sensor: %s: %s: %w", m.info.Port, fmt.Sprintf(format, args...), ErrDoubt)
 }
 
-// fill makes the library hold these templates and nothing else, and says where
-// each is in the list. What was done stays known when it ends half way.
-func (m *Module) fill(ctx context.Context, templates [][]byte) (map[hash]int, error) {
-	at := make(map[hash]int, len(templates))
-	for i, t := range templates {
-		if err := checkTemplate(t); err != nil {
-			return nil, err
-		}
-		at[sha256.Sum256(t)] = i
-	}
-	if !m.library.sure {
-		if err := m.emptyLibrary(ctx); err != nil {
-			return nil, err
-		}
-	}
+// ascertain makes sure what lies in the library: slots of which nobody knows what they
+// hold are emptied, all of them where that is not known of any.
+func (m *Module) ascertain(ctx context.Context) error {
 	l := &m.library
-	l.used = true
-	there := make(map[hash]bool, len(l.slots))
-	for slot, s := range l.slots {
-		if _, wanted := at[s.hash]; wanted {
-			there[s.hash] = true
-			continue
-		}
-		l.sure = false
+	if !l.sure {
+		return m.emptyLibrary(ctx)
+	}
+	for slot := range l.open {
 		if _, err := m.link.command(ctx, DeletChar, byte(slot>>8), byte(slot), 0, 1); err != nil {
-			return nil, err
+			return err
 		}
-		delete(l.slots, slot)
-		l.sure = true
+		delete(l.open, slot)
 	}
-	slot := 0
-	for h, i := range at {
-		if there[h] {
-			continue
-		}
-		for ; l.slots[slot] != nil; slot++ {
-		}
-		l.sure, m.loaded = false, true
-		if err := m.put(ctx, 2, templates[i]); err != nil {
-			return nil, err
-		}
-		if _, err := m.link.command(ctx, Store, 2, byte(slot>>8), byte(slot)); err != nil {
-			return nil, err
-		}
-		l.slots[slot] = &stored{hash: h}
-		l.sure = true
+	return nil
+}
+
+// stock stores one template in a free slot, which nobody can foresee: who knew in which
+// order and where to would tell decoys from people. What was begun in flash is waited
+// for, whoever has lost patience.
+func (m *Module) stock(ctx context.Context, w *wanted, h hash) error {
+	slot, err := m.freeSlot(ctx, w)
+	if err != nil {
+		return err
 	}
-	return at, nil
+	m.loaded = true
+	starts := m.link.starts()
+	if err := m.put(ctx, 2, w.of[h]); err != nil {
+		return err
+	}
+	m.library.used = true
+	m.library.forget(slot)
+	unhurried, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
+	defer cancel()
+	if _, err := m.link.command(unhurried, Store, 2, byte(slot>>8), byte(slot)); err != nil {
+		return err
+	}
+	if m.link.starts() != starts { // what it stored is not what lay in its buffer before
+		return fmt.Errorf("sensor: %s was reset meanwhile: %w; scan again", m.info.Port, ErrStale)
+	}
+	delete(m.library.open, slot)
+	m.library.slots[slot] = &stored{hash: h}
+	return nil
+}
+
+// freeSlot is a random one that holds nothing. Where there is none, one is emptied
+// that holds what is not wanted.
+func (m *Module) freeSlot(ctx context.Context, w *wanted) (int, error) {
+	for {
+		var free, unwanted []int
+		for slot := range m.info.Room() {
+			switch s := m.library.slots[slot]; {
+			case s == nil && !m.library.open[slot]:
+				free = append(free, slot)
+			case s != nil && w.of[s.hash] == nil:
+				unwanted = append(unwanted, slot)
+			}
+		}
+		switch {
+		case len(free) > 0:
+			return free[random(len(free))], nil
+		case len(unwanted) == 0:
+			return 0, fmt.Errorf("sensor: %s: its library is full: %w", m.info.Port, ErrTemplate)
+		}
+		m.library.forget(unwanted[random(len(unwanted))])
+		if err := m.ascertain(ctx); err != nil {
+			return 0, err
+		}
+	}
 }
 
 // emptyLibrary is Empty, after which nothing is known to be there.
@@ -211,7 +485,7 @@ func (m *Module) emptyLibrary(ctx context.Context) error {
 	if _, err := m.link.command(ctx, Empty); err != nil {
 		return err
 	}
-	m.library = library{sure: true, slots: make(map[int]*stored)}
+	m.library = library{sure: true, slots: make(map[int]*stored), open: make(map[int]bool)}
 	return nil
 }
 
@@ -224,8 +498,8 @@ func (m *Module) checkIndex(ctx context.Context) error {
 		if err != nil || differs == "" {
 			return err
 		}
-		m.library.sure = false
 		if try > 0 {
+			m.library.sure = false
 			return &AttackError{AttackLibrary, differs}
 		}
 		m.link.dirty = true
@@ -244,7 +518,6 @@ func (m *Module) indexDiffers(ctx context.Context) (string, error) {
 		if n := int(binary.BigEndian.Uint16(b)); n != len(m.library.slots) {
 			return fmt.Sprintf("its library holds %d templates, %d were put there", n, len(m.library.slots)), nil
 		}
-		m.library.sure = true
 		return "", nil
 	}
 	if err != nil {
@@ -258,7 +531,6 @@ func (m *Module) indexDiffers(ctx context.Context) (string, error) {
 	if len(taken) != len(m.library.slots) {
 		return fmt.Sprintf("its library holds %d templates, %d were put there", len(taken), len(m.library.slots)), nil
 	}
-	m.library.sure = true
 	return "", nil
 }
 
@@ -287,11 +559,12 @@ func (m *Module) index(ctx context.Context) ([]int, error) {
 // readBack reads random slots, one or two, and compares them with what was
 // stored. It spends the scan: the R503 ignores which buffer is read.
 //
-// After a search that found nobody, two of the slots are read that never were: a
-// person whose template was damaged on its way there is not refused for ever.
+// After a search that found nobody, two of the slots are read that never were, first
+// the one that the search named: a person whose template was damaged on its way there
+// is not refused for ever.
 //
 // Only modules that were seen to return what they store are asked (Keeps).
-func (m *Module) readBack(ctx context.Context, templates [][]byte, found bool) error {
+func (m *Module) readBack(ctx context.Context, w *wanted, named int, found bool) error {
 	release, err := m.take(ctx)
 	if err != nil {
 		return err
@@ -300,33 +573,28 @@ func (m *Module) readBack(ctx context.Context, templates [][]byte, found bool) e
 	if !m.guard.keeps {
 		return nil
 	}
-	of := make(map[hash][]byte, len(templates))
-	for _, t := range templates {
-		of[sha256.Sum256(t)] = t
-	}
-	slots, n := slices.Sorted(maps.Keys(m.library.slots)), 2
+	l := &m.library
+	slots, n := m.unread(w), 2
 	if found {
-		n = 1 + random(2)
-	} else {
-		slots = slices.DeleteFunc(slots, func(slot int) bool { return m.library.slots[slot].read })
+		slots, n = slices.Sorted(maps.Keys(l.slots)), 1+random(2)
+		slots = slices.DeleteFunc(slots, func(slot int) bool { return w.of[l.slots[slot].hash] == nil })
 	}
 	for range min(n, len(slots)) {
 		i := random(len(slots))
+		if at := slices.Index(slots, named); !found && at >= 0 {
+			i = at
+		}
 		slot := slots[i]
 		slots = slices.Delete(slots, i, i+1)
-		want := of[m.library.slots[slot].hash]
-		if want == nil {
-			continue // another search was in between
-		}
-		if err := m.checkSlot(ctx, slot, want); err != nil {
-			m.library.sure = false
+		if err := m.checkSlot(ctx, slot, w.of[l.slots[slot].hash]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// checkSlot compares a slot with the template that was stored there.
+// checkSlot compares a slot with the template that was stored there. One that may
+// have been lost on its way is ErrDoubt, and stored anew.
 func (m *Module) checkSlot(ctx context.Context, slot int, want []byte) error {
 	s := m.library.slots[slot]
 	got, err := m.loadSlot(ctx, slot)
@@ -352,6 +620,7 @@ func (m *Module) checkSlot(ctx context.Context, slot int, want []byte) error {
 	case !bytes.Equal(again, got), bytes.HasPrefix(want, got):
 		return fmt.Errorf("sensor: %s: slot %d was read twice and differs: %w", m.info.Port, slot, ErrSum)
 	case !s.read:
+		m.library.forget(slot)
 		return m.doubt("slot %d does not hold what was put there", slot)
 	}
 	return &AttackError{AttackLibrary, fmt.Sprintf("slot %d of its library holds another template than the one put there", slot)}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 	"time"
 )
 
@@ -20,8 +22,8 @@ import (
 // Without decoys the scan must not match what lay in the buffer before.
 //
 // With a Guard, two or three decoys are compared as well, in random order. Which
-// ones go with a template never changes, or a module that compared notes would
-// learn which of them is always there. A match on a decoy is an *AttackError;
+// ones go with a template, and how many, never changes: were it drawn anew each time,
+// a module that compared notes would soon know which of them is always there. A match on a decoy is an *AttackError;
 // where the decoy may have been lost on the wire, so that the template before it
 // was compared twice, it is ErrDoubt, but for the third attempt in a row on a sound
 // line. Both count as failures.
@@ -29,13 +31,13 @@ func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float
 	if err := checkTemplate(template); err != nil {
 		return 0, err
 	}
+	defer m.compares()()
 	release, err := m.take(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer release()
-	stale := func() bool { return probe.serial == 0 || probe.serial != m.scans || probe.starts != m.link.starts() }
-	if stale() {
+	if m.stale(probe) {
 		return 0, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
 	}
 	others, lent := m.guard.decoys, false
@@ -56,27 +58,18 @@ func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float
 	}
 	damage := m.link.meter.damage()
 	score, doubt, err := m.compareAll(ctx, lineup(template, others), nobody, lent)
-	if err == nil && stale() {
+	if err == nil && m.stale(probe) {
 		err = fmt.Errorf("sensor: %s was reset meanwhile: %w; scan again", m.info.Port, ErrStale)
 	}
-	attack := (*AttackError)(nil)
-	switch {
-	case !doubt && err == nil:
-		*m.guard.doubts = Doubts{}
+	switch attack := (*AttackError)(nil); {
+	case doubt && errors.As(err, &attack):
+		err = m.weigh(damage, err)
 	case doubt:
-		m.guard.doubts.all++
-		if m.link.meter.damage() == damage { // a wire that loses decoys loses other things as well
-			m.guard.doubts.sound++
-		}
-	}
-	if n := m.guard.doubts; doubt && (n.sound >= excuses || n.all >= patience) && !errors.As(err, &attack) {
-		attack = &AttackError{AttackDecoy, fmt.Sprintf("decoys matched that may have been lost on the wire, in %d attempts in a row, %d of them on a sound one", n.all, n.sound)}
-		err = errors.Join(attack, err)
-	}
-	if doubt && attack == nil && !errors.As(err, &attack) {
 		// Whatever else went wrong: a liar that falls silent after a wrong guess
 		// has guessed all the same.
-		err = errors.Join(m.doubt("a decoy matched"), err)
+		err = m.weigh(damage, errors.Join(m.doubt("a decoy matched"), err))
+	case err == nil:
+		*m.guard.doubts = Doubts{}
 	}
 	if err != nil {
 		return 0, err
@@ -103,6 +96,7 @@ func (m *Module) compareAll(ctx context.Context, lineup [][]byte, spare []byte, 
 	decoy := "" // how one matched
 	var attack error
 	there := false // the template may still lie there in place of a decoy
+	defer func() { m.loaded = true }()
 	for _, at := range order(len(lineup)) {
 		got, took, err := m.compare(ctx, lineup[at])
 		lost := err == nil && at != 0 && there && got > 0 && got == score
@@ -110,20 +104,19 @@ func (m *Module) compareAll(ctx context.Context, lineup [][]byte, spare []byte, 
 			got, _, err = m.compare(ctx, lineup[at])
 		}
 		if err != nil {
-			m.loaded = m.loaded || at == 0
 			return 0, doubt, err
 		}
 		doubt = doubt || at != 0 && got > 0
 		switch {
 		case at == 0:
-			score, there, m.loaded = got, true, true
+			score, there = got, true
 			if got > 0 && m.hasty(took) {
 				attack = m.haste(took)
 			}
 		case got == 0:
 			// Whoever matched the template does not match this: it is another.
 			if there && score > 0 {
-				there, m.loaded = false, false
+				there = false
 			}
 		case lost && got == score: // lost twice, or so it seems
 		default:
@@ -160,6 +153,34 @@ func (m *Module) overwrite(ctx context.Context, spare []byte) (doubt bool, err e
 	return true, nil
 }
 
+// Tidy overwrites what a comparison left in the module's second buffer with nobody's,
+// and reads it to be sure (UpChar, manual p. 18): a Match that follows need not, and
+// takes a quarter less. Whoever calls it has time: it waits until nobody has scanned or
+// compared for a moment. It does the same whatever was compared, or a module would learn
+// from it what lay there. A module that does not return what it is given (Keeps) is
+// left alone.
+func (m *Module) Tidy(ctx context.Context) error {
+	release, err := m.takeIdle(ctx, idleAfter)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if !m.loaded || !m.guard.keeps {
+		return nil
+	}
+	nobody := spare(m.guard.decoys, false)
+	if err := m.put(ctx, 2, nobody); err != nil {
+		return err
+	}
+	got, err := m.link.fetch(ctx, maxTemplate, anySize, UpChar, 2)
+	defer clear(got)
+	if err != nil {
+		return err
+	}
+	m.loaded = subtle.ConstantTimeCompare(got, nobody) != 1 // else the wire lost it
+	return nil
+}
+
 // hasty tells whether a yes came before it can have been compared.
 func (m *Module) hasty(took time.Duration) bool { return took < m.guard.fastest }
 
@@ -172,7 +193,11 @@ func (m *Module) haste(took time.Duration) error {
 // enrolment: an R503 compares the newest capture. The new one must match itself first, and either answer counts when it
 // comes twice: were a template lost on the wire, the one before would be compared.
 // ErrDoubt: the new one does not match itself.
+//
+// Decoys are among the others, in random order: a match of one is an *AttackError,
+// and who had seen the others without them would tell them apart ever after.
 func (m *Module) Same(ctx context.Context, template []byte, others [][]byte) (int, error) {
+	defer m.compares()()
 	release, err := m.take(ctx)
 	if err != nil {
 		return -1, err
@@ -195,15 +220,18 @@ func (m *Module) Same(ctx context.Context, template []byte, others [][]byte) (in
 			return -1, m.doubt("a new template does not match itself")
 		}
 	}
-	for i, t := range others {
-		if checkTemplate(t) != nil {
+	all := slices.Concat(others, m.guard.mixed())
+	for _, i := range order(len(all)) {
+		if checkTemplate(all[i]) != nil {
 			continue // nothing of this family, which no finger matches
 		}
-		same, err := m.sure(ctx, t)
-		if err != nil {
+		same, err := m.sure(ctx, all[i])
+		switch {
+		case err != nil:
 			return -1, err
-		}
-		if same {
+		case same && i >= len(others):
+			return -1, &AttackError{AttackDecoy, "a new finger's template matched a decoy, twice"}
+		case same:
 			return i, nil
 		}
 	}
@@ -231,9 +259,7 @@ func (m *Module) sure(ctx context.Context, template []byte) (bool, error) {
 // is spare where there are enough.
 func lineup(template []byte, decoys [][]byte) [][]byte {
 	lineup := [][]byte{template}
-	if len(decoys) > MinDecoys {
-		decoys = decoys[:len(decoys)-1]
-	}
+	decoys = mixed(decoys)
 	if len(decoys) == 0 {
 		return lineup
 	}
@@ -309,7 +335,8 @@ func (m *Module) match(ctx context.Context) (score float64, took time.Duration, 
 			b, err = m.link.once(ctx, answerTimeout, Match, nil)
 		}
 	}
-	took = time.Since(start) - m.link.airtime(2*(headerSize+1+sumSize)+2)
+	m.used = time.Now()
+	took = m.used.Sub(start) - m.link.airtime(2*(headerSize+1+sumSize)+2)
 	if isCode(err, NoMatch) {
 		return 0, took, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"periph.io/x/conn/v3/uart"
@@ -24,8 +25,10 @@ type Module struct {
 	handShake bool // it has HandShake
 	readIndex bool // it has ReadIndexTable
 	mu        sync.Mutex
-	info      Info   // written under turn and mu, read under either
-	scans     uint64 // the newest one's number; guarded by turn
+	info      Info         // written under turn and mu, read under either
+	scans     uint64       // the newest one's number; guarded by turn
+	used      time.Time    // when it scanned or compared last; guarded by turn
+	comparing atomic.Int32 // how many Match, Identify, Same are under way
 	guard     guard
 	lamp      lamp
 
@@ -88,6 +91,38 @@ func (m *Module) take(ctx context.Context) (release func(), err error) {
 			return nil, fmt.Errorf("sensor: %s: the lamp is at it: %w", m.info.Port, err)
 		}
 	}
+}
+
+// takeIdle is take for what has time until nobody has scanned or compared for so long.
+func (m *Module) takeIdle(ctx context.Context, grace time.Duration) (release func(), err error) {
+	for {
+		release, err := m.take(ctx)
+		if err != nil {
+			return nil, err
+		}
+		wait := grace - time.Since(m.used)
+		if m.comparing.Load() > 0 {
+			wait = max(wait, idlePoll)
+		}
+		if wait <= 0 {
+			return release, nil
+		}
+		release()
+		if err := sleep(ctx, wait); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// compares keeps takeIdle from the wire until done.
+func (m *Module) compares() (done func()) {
+	m.comparing.Add(1)
+	return func() { m.comparing.Add(-1) }
+}
+
+// stale tells whether a print is not what lies in the module's buffer.
+func (m *Module) stale(probe Print) bool {
+	return probe.serial == 0 || probe.serial != m.scans || probe.starts != m.link.starts()
 }
 
 // HandShake asks the module whether it is there (HandShake, manual p. 24), and

@@ -929,11 +929,14 @@ func TestIdentify(t *testing.T) {
 					t.Errorf("%s: %s is %d, want %d (%v)", model, p, got, i, err)
 				}
 			}
-			// Who is gone is not found, and is no longer in the module.
+			// Who is gone is not found, and is taken out of the module; decoys stay there.
 			if got, err := identify("bob", templates[2:]); err != nil || got != -1 {
 				t.Errorf("%s: bob is %d, %v", model, got, err)
 			}
-			if n, err := m.TemplateCount(t.Context()); err != nil || n != 3 {
+			if err := m.Retain(t.Context(), templates[2:]); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := m.TemplateCount(t.Context()); err != nil || n != 3+2 {
 				t.Errorf("%s: %d templates in the module, %v", model, n, err)
 			}
 			// A library that somebody else has written to is not believed.
@@ -962,13 +965,13 @@ func TestIdentifyBeyondTheLibrary(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, "as608")
 		m := wired(t, s)
-		room := m.Info().Capacity
+		if err := m.Guard(t.Context(), decoys(t, m, 3)); err != nil {
+			t.Fatal(err)
+		}
+		room := m.Room()
 		var templates [][]byte
 		for i := range room + sensor.MaxBeyond + 1 {
 			templates = append(templates, enrol(t, m, s, fmt.Sprint("person", i), "thumb"))
-		}
-		if err := m.Guard(t.Context(), decoys(t, m, 3)); err != nil {
-			t.Fatal(err)
 		}
 		identify := func(person string, among [][]byte) (int, error) {
 			do(t, s, "touch "+person+" thumb")
@@ -988,7 +991,7 @@ func TestIdentifyBeyondTheLibrary(t *testing.T) {
 		if got, err := identify("mallory", most); err != nil || got != -1 {
 			t.Errorf("mallory is %d, %v", got, err)
 		}
-		if n, err := m.TemplateCount(t.Context()); err != nil || n != room {
+		if n, err := m.TemplateCount(t.Context()); err != nil || n != m.Info().Capacity {
 			t.Errorf("%d templates in the module, %v", n, err)
 		}
 		if got, err := identify("person0", templates); got != -1 || !errors.Is(err, sensor.ErrTemplate) {

@@ -108,6 +108,7 @@ func (m *Module) extract(ctx context.Context, buffer byte) (Print, error) {
 	if _, err := m.link.command(ctx, Img2Tz, buffer); err != nil {
 		return Print{}, err
 	}
+	m.used = time.Now()
 	return Print{serial: m.scans, starts: m.link.starts()}, nil
 }
 

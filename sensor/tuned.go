@@ -73,6 +73,21 @@ const (
 	// Match), and an attempt lasts 15 s.
 	MaxBeyond = 8
 
+	// What a search needs beyond the templates that it stores: DownChar's and Store's
+	// own bytes, the flash (30 to 50 ms by users' reports), what one template takes to
+	// search (less than 10 ms by the manual), and the rest, with a margin for a slow host.
+	talkSize   = 80
+	storeTime  = 60 * time.Millisecond
+	searchEach = 10 * time.Millisecond
+	decideTime = time.Second
+
+	// What has time waits for so long after the last scan or comparison: several
+	// templates of one person are compared one after the other. What spends a scan
+	// waits for longer.
+	idleAfter  = 300 * time.Millisecond
+	spendAfter = 3 * time.Second
+	idlePoll   = 50 * time.Millisecond
+
 	// Buffers: two at least; the R503's six are the most in the field.
 	leastBuffers, mostBuffers = 2, 6
 

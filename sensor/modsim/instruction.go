@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"image"
+	"maps"
 	"slices"
 	"time"
 
@@ -361,7 +362,8 @@ func (s *Sim) match() ([]sensor.Packet, time.Duration) {
 	if s.lie != "" {
 		n = s.invented()
 	}
-	if s.lie == "knows" && s.own[sha256.Sum256(template)] {
+	switch h := sha256.Sum256(template); {
+	case s.lie == "knows" && s.own[h], s.lie == "stored" && !s.stored[h], s.lie == "sticks" && s.named != h:
 		n = 0
 	}
 	if s.lie == "fast" {
@@ -399,6 +401,10 @@ func (s *Sim) search(buffer byte, first, n int) ([]sensor.Packet, time.Duration)
 			best, at = sc, id
 		}
 	}
+	if ids := slices.Sorted(maps.Keys(s.library)); (s.lie == "stored" || s.lie == "sticks") && len(ids) > 0 {
+		at = ids[s.rand.IntN(len(ids))]
+		best, s.named = s.invented(), sha256.Sum256(s.library[at])
+	}
 	took := s.p.Search * time.Duration(1+compared)
 	if s.lie == "fast" {
 		took = 0
@@ -419,6 +425,7 @@ func (s *Sim) store(buffer byte, id int) []sensor.Packet {
 		return s.ack(sensor.FlashError)
 	}
 	s.library[id] = s.buffers[s.templates(buffer)]
+	s.stored[sha256.Sum256(s.library[id])] = true
 	return s.ack(sensor.OK)
 }
 

@@ -44,6 +44,8 @@ var lieText = map[string]string{
 	"same":   "every comparison matches, always with the same score",
 	"second": "the second comparison of each scan matches, always with the same score",
 	"guess":  "one comparison in three matches",
+	"stored": "a search finds somebody at random, and whatever was stored in the library matches",
+	"sticks": "a search finds somebody at random, and that one alone matches then",
 	"knows":  "every comparison matches, but with what it made of the host's pictures: it knows its decoys",
 }
 
@@ -75,7 +77,7 @@ func (s *Sim) setQuirk(args []string) error {
 
 func (s *Sim) setLie(args []string) error {
 	if len(args) != 1 || lieText[args[0]] == "" {
-		return fmt.Errorf("modsim: lie HOW, with HOW one of honest, yes, fast, same, second, guess, knows")
+		return fmt.Errorf("modsim: lie HOW, with HOW one of honest, yes, fast, same, second, guess, stored, sticks, knows")
 	}
 	s.lie = args[0]
 	if s.lie == "honest" {

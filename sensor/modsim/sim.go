@@ -74,6 +74,8 @@ type Sim struct {
 	badData  bool
 	newest   []byte                     // features, for a personality with OneModel
 	own      map[[sha256.Size]byte]bool // templates of pictures that the host sent: its decoys
+	stored   map[[sha256.Size]byte]bool // templates that were ever in the library
+	named    [sha256.Size]byte          // the one that a lying search named last
 	current  sensor.Instruction
 	recent   [2]answered // for the fault "wrong"
 }
@@ -134,7 +136,8 @@ func (s *Sim) factory() {
 	s.serial = fmt.Sprintf("%08X", s.rand.Uint32())
 	s.address, s.password = sensor.DefaultAddress, 0
 	s.level, s.sizeCode, s.newN = 3, 2, 6
-	s.library, s.own = make(map[int][]byte), make(map[[sha256.Size]byte]bool)
+	s.library = make(map[int][]byte)
+	s.own, s.stored = make(map[[sha256.Size]byte]bool), make(map[[sha256.Size]byte]bool)
 	s.notepad = [16][32]byte{}
 	s.reset()
 }
