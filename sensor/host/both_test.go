@@ -304,3 +304,31 @@ func TestMisfitsOfHonestScans(t *testing.T) {
 		t.Errorf("%d of %d honest scans do not fit, %d of %d of others do not", honestMisfits, honest, otherMisfits, others)
 	}
 }
+
+// The module is asked about a duplicate only where the host may be mistaken: each
+// question takes it a second, and there may be hundreds.
+func TestDuplicatesAreLookedForOnTheHostFirst(t *testing.T) {
+	m, b, template := bothEnrolled(t)
+	for i := range uint64(4) {
+		m.touch(2, i)
+	}
+	other, err := b.Enrol(t.Context(), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, _, err := split(template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, ours, err := split(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The module would take it for the same finger, whose picture is another's.
+	if at, err := b.Same(t.Context(), template, [][]byte{join(theirs, ours)}); err != nil || at != -1 {
+		t.Errorf("another finger for the host: %d, %v", at, err)
+	}
+	if at, err := b.Same(t.Context(), template, [][]byte{other, template}); err != nil || at != 1 {
+		t.Errorf("the same finger: %d, %v", at, err)
+	}
+}

@@ -335,28 +335,36 @@ func (r *Reader) collect(ctx context.Context, c *collection, n int, progress fun
 // none: the most alike, where a stranger is as like to any of them once in
 // 1/sameFMR.
 func (r *Reader) Same(ctx context.Context, template []byte, others [][]byte) (int, error) {
+	at, _, err := r.same(ctx, template, others)
+	return at, err
+}
+
+// same is Same, with the rate at which a stranger is as like to each of them.
+func (r *Reader) same(ctx context.Context, template []byte, others [][]byte) (at int, fmrs []float64, err error) {
 	probe, err := prepare(template)
 	if err != nil {
-		return -1, err
+		return -1, nil, err
 	}
 	defer probe.Wipe()
 	var m minutia.Matcher
 	best, at := 0.0, -1
 	for i, o := range others {
 		if err := ctx.Err(); err != nil {
-			return -1, fmt.Errorf("host: %w", err)
+			return -1, nil, fmt.Errorf("host: %w", err)
 		}
 		other, err := prepare(o)
 		if err != nil {
-			return -1, err
+			return -1, nil, err
 		}
-		if s := score(&m, probe, other); s > best {
+		s := score(&m, probe, other)
+		if s > best {
 			best, at = s, i
 		}
+		fmrs = append(fmrs, r.FMR(s))
 		other.Wipe()
 	}
 	if r.FMR(best)*float64(len(others)) > sameFMR {
-		return -1, nil
+		at = -1
 	}
-	return at, nil
+	return at, fmrs, nil
 }
