@@ -437,14 +437,19 @@ func (d *Device) measureFinger(ctx context.Context, cancel context.CancelCauseFu
 	}
 }
 
-// manyFingers is from how many on a reader that can is asked to search: fewer
+// ManyFingers is from how many on a reader that can is asked to search: fewer
 // are compared as fast one after the other.
-const manyFingers = 4
+const ManyFingers = 4
 
 // bestFinger compares a scan with every template and returns the best score and
 // whose it is. ErrDoubt is returned with what the others yielded.
-func (d *Device) bestFinger(ctx context.Context, print sensor.Print, ts []store.Template) (best float64, user store.UserID, err error) {
-	if s, ok := d.hw.Match.(FingerSearcher); ok && len(ts) >= manyFingers {
+//
+// The templates of one person, whatever their number, are put into no cache: they are
+// compared one by one until one suffices. prints is as in Evidence.
+func (d *Device) bestFinger(ctx context.Context, print sensor.Print, ts []store.Template, prints int) (best float64, user store.UserID, err error) {
+	_, caches := d.hw.Match.(FingerCache)
+	oneByOne := caches && !slices.ContainsFunc(ts, func(t store.Template) bool { return t.User != ts[0].User })
+	if s, ok := d.hw.Match.(FingerSearcher); ok && !oneByOne && len(ts) >= ManyFingers {
 		data := make([][]byte, len(ts))
 		for i, t := range ts {
 			data[i] = t.Data
@@ -468,6 +473,9 @@ func (d *Device) bestFinger(ctx context.Context, print sensor.Print, ts []store.
 		if score > best {
 			best, user = score, t.User
 		}
+		if oneByOne && d.policy.finger(Measure{Enrolled: true, Compared: true, Score: best, FMR: d.hw.Match.FMR(best)}, float64(max(prints, 1))) == "" {
+			break
+		}
 	}
 	return best, user, doubt
 }
@@ -485,9 +493,18 @@ func (c *captured) attacked(err error) bool {
 
 func (d *Device) compareFinger(ctx context.Context, c *captured, print sensor.Print, ts []store.Template, named bool, passed func()) error {
 	d.keep()
-	best, user, err := d.bestFinger(ctx, print, ts)
+	prints := len(ts)
+	if named {
+		prints = 0
+	}
+	best, user, err := d.bestFinger(ctx, print, ts, prints)
+	wait := (*sensor.RetryError)(nil)
 	switch {
 	case c.attacked(err):
+		return nil
+	case errors.As(err, &wait): // nothing was decided
+		c.fingerHint = string(wait.Hint)
+		d.tell(c.notify, Event{Kind: "hint", Step: Finger, Hint: c.fingerHint})
 		return nil
 	case errors.Is(err, sensor.ErrDoubt):
 		d.opts.Log.Warn("a finger was refused", "err", err)
@@ -502,7 +519,7 @@ func (d *Device) compareFinger(ctx context.Context, c *captured, print sensor.Pr
 	}
 	c.finger.Compared, c.finger.Score, c.finger.FMR = true, best, d.hw.Match.FMR(best)
 	if !named {
-		c.user, c.prints = user, len(ts)
+		c.user, c.prints = user, prints
 	}
 	d.tell(c.notify, Event{Kind: "progress", Step: Finger, Done: 1, Of: 1})
 	if d.policy.finger(c.finger, float64(max(c.prints, 1))) == "" {

@@ -133,6 +133,13 @@ const (
 	defaultOpen    = 5 * time.Second
 	enrolTimeout   = 90 * time.Second
 	purgeTimeout   = 5 * time.Second // a module's library takes seconds to erase
+
+	// A finger's duplicates are looked for after its captures, one by one: a module is
+	// sent each template twice, which takes 3.6 s at 9600 baud and 0.6 s at 57600, and
+	// there may be a thousand.
+	duplicateLeast = 30 * time.Second
+	duplicateEach  = 4 * time.Second
+	duplicateMost  = 80 * time.Minute
 )
 
 // Errors. What is none of these, no *RetryError and no Decision is a fault.

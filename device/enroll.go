@@ -25,7 +25,7 @@ type EnrollRequest struct {
 	Poses   bool          // ask for the face from the front and from both sides
 	Renew   bool          // the finger takes the place of the person's of that label, and may be the same
 	Stay    time.Duration // ends with ErrLeft when no face was seen for so long; 0: nobody sees to it
-	Timeout time.Duration // 0 = 90 s
+	Timeout time.Duration // of the captures; 0 = 90 s
 	Notify  func(Event)   // hints and progress; may be nil, must not block
 }
 
@@ -55,11 +55,12 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 	if r.Timeout <= 0 {
 		r.Timeout = enrolTimeout
 	}
-	ctx, end, err := d.begin(ctx, r.Timeout, urgent)
+	ctx, end, err := d.begin(ctx, r.Timeout+duplicateMost, urgent)
 	if err != nil {
 		return Enrollment{}, err
 	}
 	defer end()
+	until := time.Now().Add(r.Timeout)
 
 	var made []store.Template
 	var scores map[string]float64
@@ -68,7 +69,10 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 	defer func() { wipe(made) }()
 	if slices.Contains(r.Factors, Face) {
 		var t store.Template
-		if t, scores, err = d.enrollFace(ctx, r, there); err != nil {
+		ctx, cancel := context.WithDeadline(ctx, until)
+		t, scores, err = d.enrollFace(ctx, r, there)
+		cancel()
+		if err != nil {
 			return Enrollment{}, errors.Join(err, d.refuseEnrolment(r, Face, err, scores))
 		}
 		made = append(made, t)
@@ -76,7 +80,7 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 	if slices.Contains(r.Factors, Finger) {
 		var t store.Template
 		err := there.watch(ctx, func(ctx context.Context) (err error) {
-			t, err = d.enrollFinger(ctx, r)
+			t, err = d.enrollFinger(ctx, r, until)
 			return err
 		})
 		if err != nil {
@@ -288,11 +292,15 @@ func (d *Device) checkDuplicate(mean vision.Embedding, who store.UserID, profile
 	return nil
 }
 
-func (d *Device) enrollFinger(ctx context.Context, r EnrollRequest) (store.Template, error) {
+// enrollFinger takes the captures until then, and has the time that it takes for what
+// follows: how long that is depends on how many are enrolled.
+func (d *Device) enrollFinger(ctx context.Context, r EnrollRequest, until time.Time) (store.Template, error) {
 	if d.hw.Enrol == nil || d.hw.Match == nil {
 		return store.Template{}, fmt.Errorf("device: finger reader: %w", ErrPart)
 	}
-	template, err := d.hw.Enrol.Enrol(ctx, d.opts.Captures, func(s sensor.EnrolStep) {
+	capture, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	template, err := d.hw.Enrol.Enrol(capture, d.opts.Captures, func(s sensor.EnrolStep) {
 		e := Event{Kind: "progress", Step: Finger, Done: s.Done, Of: s.Of}
 		if s.Coverage != nil {
 			e.Coverage, e.Detail = s.Coverage.Seen, s.Coverage.String()
@@ -340,6 +348,8 @@ func (d *Device) checkFinger(ctx context.Context, t store.Template, r EnrollRequ
 			others, owners = append(others, o.Data), append(owners, o.User)
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, min(duplicateLeast+duplicateEach*time.Duration(len(others)), duplicateMost))
+	defer cancel()
 	switch at, err := c.Same(ctx, t.Data, others); {
 	case err != nil:
 		return fmt.Errorf("device: finger: %w", err)

@@ -51,7 +51,7 @@ func TestHowAnAttemptEndedInFprintdsWords(t *testing.T) {
 }
 
 func TestHintsOfFacesAndOfWaitingAreNotRetries(t *testing.T) {
-	for hint, want := range map[string]string{"press-finger": "", "lift-finger": "", "press-again": "retry-scan", "clean-finger": "retry-scan", "start-again": "retry-scan", "press-flat": "finger-not-centered", "press-longer": "swipe-too-short"} {
+	for hint, want := range map[string]string{"press-finger": "", "lift-finger": "", "press-again": "retry-scan", "clean-finger": "retry-scan", "start-again": "retry-scan", "wait": "retry-scan", "press-flat": "finger-not-centered", "press-longer": "swipe-too-short"} {
 		if got := retryWord(device.Event{Kind: "hint", Step: device.Finger, Hint: hint}); got != want {
 			t.Errorf("%s: %q, want %q", hint, got, want)
 		}

@@ -54,7 +54,7 @@ func retryWord(e device.Event) string {
 		return ""
 	}
 	switch e.Hint {
-	case "press-again", "clean-finger", "use-same-finger", "use-other-finger", "start-again":
+	case "press-again", "clean-finger", "use-same-finger", "use-other-finger", "start-again", "wait":
 		return "retry-scan"
 	case "press-flat":
 		return "finger-not-centered"
