@@ -30,6 +30,13 @@ type finger struct {
 	scanned atomic.Uint64 // the opening of the module that scanned last
 	moved   chan struct{} // has one when the module came or went
 	lamp    atomic.Uint32 // sensor.Lamp that its ring of colours shows; off where it has none or is not there
+
+	idle     chan struct{} // has one when the module has time for what nobody waits for
+	searches atomic.Bool   // somebody is looked for among all by the module
+	filling  struct {
+		sync.Mutex
+		stop context.CancelFunc // ends what rest does now, nil for nothing
+	}
 }
 
 // fingers is what reads, compares and enrols them.
@@ -294,7 +301,7 @@ func (b *backend) checkRoom(add addCheck) error {
 	i := m.Info()
 	n, err := b.room.count(b.vault, i.Family)
 	if err == nil {
-		checkRoom(add, i.Room(), n)
+		checkRoom(add, m.Room(), n)
 	}
 	return err
 }
@@ -479,6 +486,7 @@ func (f *finger) Match(ctx context.Context, probe sensor.Print, template []byte)
 		return 0, fmt.Errorf("finger: the module was opened anew since the scan: %w", sensor.ErrStale)
 	}
 	score, err := m.Match(ctx, probe, template)
+	f.rests()
 	return score, f.noted(gen, err)
 }
 
@@ -517,6 +525,8 @@ func (f *finger) Identify(ctx context.Context, probe sensor.Print, templates [][
 		return -1, 0, fmt.Errorf("finger: the module was opened anew since the scan: %w", sensor.ErrStale)
 	}
 	at, score, err := m.Identify(ctx, probe, templates)
+	f.searches.Store(true)
+	f.rests()
 	return at, score, f.noted(gen, err)
 }
 
@@ -527,16 +537,76 @@ func closeModule(m *sensor.Module) error {
 	return errors.Join(m.Purge(ctx), m.Close())
 }
 
-// Purge takes what a search stored out of the module. One that does not do it is
-// opened anew, and emptied then (trust.admit).
+// Purge takes what a search stored of people who are gone out of the module. One that
+// does not do it is opened anew, and emptied then (trust.admit).
 func (f *finger) Purge(ctx context.Context) {
+	f.stop() // what is being stored may be theirs
 	m, gen, err := f.part.get()
 	if err != nil {
 		return
 	}
-	if err := m.Purge(ctx); err != nil {
+	err = f.trust.templates(m.Family(), func(ts [][]byte) error { return m.Retain(ctx, ts) })
+	if err != nil {
+		err = errors.Join(err, m.Purge(ctx))
+	}
+	if err != nil {
 		f.part.lost(gen, fmt.Errorf("finger: templates of somebody who was forgotten may rest in the module: %w", err))
 	}
+	f.rests()
+}
+
+// rests tells rest that the module has time.
+func (f *finger) rests() {
+	select {
+	case f.idle <- struct{}{}:
+	default: // it is told already
+	}
+}
+
+// stop ends what rest does now.
+func (f *finger) stop() {
+	f.filling.Lock()
+	defer f.filling.Unlock()
+	if f.filling.stop != nil {
+		f.filling.stop()
+	}
+}
+
+// rest does what nobody waits for, until the context ends: it clears the module's buffer
+// behind a comparison and, where somebody is looked for among all, fills its library.
+func (f *finger) rest(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.idle:
+		}
+		m, gen, err := f.part.get()
+		if err != nil {
+			continue
+		}
+		if err = f.tidy(ctx, m); err != nil && !errors.Is(err, context.Canceled) {
+			f.trust.log.Warn("the finger module was not made ready for the next search", "err", err)
+			_ = f.noted(gen, err)
+		}
+	}
+}
+
+func (f *finger) tidy(ctx context.Context, m *sensor.Module) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	f.filling.Lock()
+	f.filling.stop = cancel
+	f.filling.Unlock()
+	if err := m.Tidy(ctx); err != nil || !f.searches.Load() {
+		return err
+	}
+	return f.trust.templates(m.Family(), func(ts [][]byte) error {
+		if len(ts) < device.ManyFingers {
+			return nil // they are compared one by one
+		}
+		return m.Stock(ctx, ts)
+	})
 }
 
 func (f *finger) Same(ctx context.Context, template []byte, others [][]byte) (int, error) {
@@ -545,6 +615,7 @@ func (f *finger) Same(ctx context.Context, template []byte, others [][]byte) (in
 		return -1, err
 	}
 	at, err := m.Same(ctx, template, others)
+	f.rests()
 	return at, f.noted(gen, err)
 }
 

@@ -60,11 +60,16 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	if c.Bench.Enabled {
 		decoys = benchDecoys
 	}
-	reader := &finger{trust: trust{vault, log, decoys, new(sensor.Doubts)}, moved: make(chan struct{}, 1)}
+	reader := &finger{trust: trust{vault, log, decoys, new(sensor.Doubts)}, moved: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
+	mode := device.Mode(c.Policy.Mode)
+	reader.searches.Store(c.Finger.Match == matchModule && (mode == device.FingerOnly || mode == device.Either))
 	pins := &fingerPins{}
 	module := newPart("finger", log, func(ctx context.Context) (*sensor.Module, error) {
 		return openModule(ctx, c.Finger, pins, reader.trust)
-	}, closeModule)
+	}, func(m *sensor.Module) error {
+		reader.stop()
+		return closeModule(m)
+	})
 	module.check, module.detail, module.advice, module.numbers = checkModule, moduleDetail, moduleAdvice, moduleNumbers
 	switch c.Finger.Match {
 	case matchHost:
@@ -82,6 +87,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 			case reader.moved <- struct{}{}:
 			default: // it is told already
 			}
+			reader.rests()
 		})
 		if err := pins.close(); err != nil {
 			log.Warn("the fingerprint module's pins were not given back", "err", err)
@@ -96,7 +102,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	authenticator, err = device.New(device.Hardware{
 		Camera: camera, Faces: faces{models}, Finger: fingers, Match: fingers, Enrol: fingers, Prints: prints, Lock: entrance.lock, Phones: ask,
 	}, vault, device.Policy{
-		Mode: device.Mode(c.Policy.Mode), Phone: device.PhoneWeight(c.Policy.Phone), FaceFMR: c.Policy.FaceFMR, FingerFMR: c.Policy.FingerFMR, Live: c.Policy.Live, Challenge: device.Challenge(c.Policy.Challenge), Adapt: c.Policy.Adapt, PIN: c.Policy.PIN, Keyring: c.Login.Keyring,
+		Mode: mode, Phone: device.PhoneWeight(c.Policy.Phone), FaceFMR: c.Policy.FaceFMR, FingerFMR: c.Policy.FingerFMR, Live: c.Policy.Live, Challenge: device.Challenge(c.Policy.Challenge), Adapt: c.Policy.Adapt, PIN: c.Policy.PIN, Keyring: c.Login.Keyring,
 	}, device.Options{Timeout: c.Policy.Timeout.Duration, OpenFor: c.Door.Open.Duration, Recorded: c.recorded(), Mirrored: c.Camera.Mirror, Log: log})
 	if err != nil {
 		return err
@@ -112,6 +118,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 			return slices.ContainsFunc(need, func(p client.Part) bool { return p.State == "missing" })
 		}, authenticator.Announce)
 	})
+	running.Go(func() { reader.rest(ctx) })
 	running.Go(func() { authenticator.Keep(ctx, c.Keep.policy()) })
 	if onBench != nil {
 		running.Go(func() {

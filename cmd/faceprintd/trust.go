@@ -230,6 +230,30 @@ func (t trust) others(template []byte) (others [][]byte, err error) {
 	return others, nil
 }
 
+// templates gives those of a family, of everybody, for as long as use runs.
+func (t trust) templates(family string, use func([][]byte) error) error {
+	var all []store.Template
+	err := t.vault.View(func(tx *store.Tx) (err error) {
+		all, err = tx.Templates(store.KindModule)
+		return err
+	})
+	defer func() {
+		for i := range all {
+			all[i].Wipe()
+		}
+	}()
+	if err != nil {
+		return fmt.Errorf("finger module: templates: %w", err)
+	}
+	var data [][]byte
+	for _, o := range all {
+		if o.Model == family {
+			data = append(data, o.Data)
+		}
+	}
+	return use(data)
+}
+
 // nobody is the picture of a finger that nobody has and nobody can foresee.
 func nobody(width, height int) sensor.Picture {
 	var seed [16]byte
