@@ -137,3 +137,69 @@ func FuzzSigned(f *testing.F) {
 		}
 	})
 }
+
+// FuzzRecord gives the phones whatever a vault may hold: a record and a counter
+// that pass their checks are a phone that can be listed, and are written again as
+// they were; what does not is an error.
+func FuzzRecord(f *testing.F) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	public, err := client.PublicKey(key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, r := range []Record{
+		{User: "alice", Key: public.String(), Kind: client.App, Name: "n", Platform: "p", Paired: noon(), By: "admin", Rights: Rights, Schedule: "mon-fri 08:00-18:00", Expires: noon()},
+		{User: "alice", Key: public.String(), Kind: client.Browser, Name: "n", Paired: noon(), Rights: []string{Unlock}, Revoked: noon()},
+		{},
+	} {
+		c := Counter{ID: public.ID(), User: r.User, Top: 7, Seen: noon(), Known: noon(), Sure: noon()}
+		record, err := json.Marshal(r)
+		if err != nil {
+			f.Fatal(err)
+		}
+		counter, err := json.Marshal(c)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(record, counter)
+	}
+	f.Fuzz(func(t *testing.T, record, counter []byte) {
+		var k Kept
+		if json.Unmarshal(record, &k.Record) != nil || json.Unmarshal(counter, &k.Counter) != nil {
+			return
+		}
+		if k.Record.Check() != nil || k.Counter.Check() != nil {
+			return
+		}
+		x, err := load(k)
+		if err != nil {
+			return // another phone's counter
+		}
+		w := x.wire()
+		if w.ID != k.Counter.ID || w.User != k.Record.User || len(w.Rights) == 0 {
+			t.Errorf("%+v of %+v", w, k)
+		}
+		for _, right := range w.Rights {
+			if !slices.Contains(Rights, right) {
+				t.Errorf("right %q", right)
+			}
+		}
+		if x.last > client.MaxCounter || x.top != x.last {
+			t.Errorf("its counter is %d, reserved to %d", x.last, x.top)
+		}
+		b, err := json.Marshal(x.record)
+		if err != nil {
+			t.Fatalf("cannot be written again: %v", err)
+		}
+		var again Record
+		if err := json.Unmarshal(b, &again); err != nil || again.Check() != nil {
+			t.Errorf("written again it is no record: %v, %v", err, again.Check())
+		}
+		if c, err := json.Marshal(x.counter(k.Counter.Known, k.Counter.Sure)); err != nil || !json.Valid(c) {
+			t.Errorf("its counter cannot be written again: %v", err)
+		}
+	})
+}

@@ -149,7 +149,13 @@ func (c *Client) take(ctx context.Context) (*conn, bool, error) {
 	return x, false, err
 }
 
+// give keeps a connection for the next request, unless more came than was asked
+// for: that would be taken for the next answer.
 func (c *Client) give(x *conn) {
+	if x.r.Buffered() > 0 {
+		x.Close()
+		return
+	}
 	x.since = time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
