@@ -87,7 +87,6 @@ func start(ctx context.Context, args []string, out, errout io.Writer) int {
 		signal.Ignore(syscall.SIGPIPE) // a terminal that is gone must not end what is to be finished
 		return vaultCommand(ctx, c, flags.Args()[1:], out, errout)
 	}
-	paceGarbage()
 	log := logger(c.Log, errout)
 	if err := run(ctx, c, *accept, log); err != nil {
 		fmt.Fprintf(errout, "faceprintd: %v\n", err)
