@@ -1,6 +1,7 @@
 package sensor_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -467,6 +468,25 @@ func TestSameFingerIsFoundOnABadWire(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A transfer of which the wire lost a part, wherever, is read again and not taken for a
+// shorter one: nor where the last packet is what was cut.
+func TestTransferIsWholeOrReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, "r503")
+		m := wired(t, s)
+		want, err := m.InfoPage(t.Context())
+		if err != nil || len(want) != 512 {
+			t.Fatalf("%d bytes, %v", len(want), err)
+		}
+		for at := range 12 + 4*139 {
+			do(t, s, "fault clear", fmt.Sprintf("fault out drop %d 3", at))
+			if got, err := m.InfoPage(t.Context()); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("3 bytes from %d on were lost: %d bytes, %v", at, len(got), err)
+			}
+		}
+	})
 }
 
 // A change of the password whose question or answer was lost leaves the driver

@@ -454,8 +454,8 @@ func (l *link) verify(ctx context.Context, timeout time.Duration) error {
 // download reads the data packets (PID 02, the last 08) behind an
 // acknowledgement, up to limit bytes. Some modules never send the 08: their
 // transfer ends when the line falls silent, where what came is whole: on a busy host
-// the rest may be late, and would be taken for the next answer. A byte that belongs
-// to no packet means that one was damaged, and then nothing of the transfer holds.
+// the rest may be late, and would be taken for the next answer. Half a packet is no
+// end. A byte that belongs to no packet means that one was damaged, and then nothing of the transfer holds.
 func (l *link) download(ctx context.Context, i Instruction, limit int, whole func(int) bool) (data []byte, err error) {
 	defer func() {
 		if err != nil {
@@ -475,7 +475,7 @@ func (l *link) download(ctx context.Context, i Instruction, limit int, whole fun
 		if l.in.Skipped != clean {
 			return data, fmt.Errorf("sensor: %s: %v: a packet was damaged after %d bytes: %w", l.name, i, len(data), ErrSum)
 		}
-		if errors.Is(err, ErrTimeout) && len(data) > 0 && whole(len(data)) {
+		if errors.Is(err, ErrTimeout) && len(data) > 0 && len(l.in.buf) == 0 && whole(len(data)) {
 			l.dirty = false // it ended, as some do
 			return data, nil
 		}
