@@ -2,6 +2,7 @@ package minutia
 
 import (
 	"errors"
+	"image"
 	"sync"
 	"testing"
 
@@ -45,6 +46,89 @@ func TestImpossiblePictures(t *testing.T) {
 	}
 	if _, err := Extract(img, 500); !errors.Is(err, ErrPicture) {
 		t.Errorf("40 x 40 px: %v", err)
+	}
+}
+
+// atEdge is a finger in the bottom right corner of a white picture.
+func atEdge(finger *image.Gray, w, h int) *image.Gray {
+	x0, y0 := w-finger.Rect.Dx(), h-finger.Rect.Dy()
+	return drawn(w, h, func(x, y int) float64 {
+		if x < x0 || y < y0 {
+			return 255
+		}
+		return float64(finger.GrayAt(x-x0, y-y0).Y)
+	})
+}
+
+// What is taken is compared and kept, up to the largest picture of every
+// resolution: those next to 500 dpi are not resampled.
+func TestTheLargestPictures(t *testing.T) {
+	finger := ridge.New(1).Impression(ridge.ImpressionOptions{Width: 300, Height: 300})
+	var m Matcher
+	for _, dpi := range []float64{488, 508, 512.4, 550} {
+		for _, wide := range []bool{true, false} {
+			size := func(n int) (int, int) {
+				if wide {
+					return n, 300
+				}
+				return 300, n
+			}
+			taken := 0
+			for n := 1780; n >= 1500; n-- {
+				w, h := size(n)
+				if checkPicture(&image.Gray{Rect: image.Rect(0, 0, w, h)}, dpi) == nil {
+					taken = n
+					break
+				}
+			}
+			w, h := size(taken)
+			tm, err := Extract(atEdge(finger, w, h), dpi)
+			if err != nil {
+				t.Errorf("%d x %d px at %g dpi: %v", w, h, dpi, err)
+				continue
+			}
+			p := Prepare(tm)
+			if s := m.Match(p, p); FMR(s) > 1e-4 {
+				t.Errorf("%d x %d px at %g dpi: scores %.2f with itself", w, h, dpi, s)
+			}
+			data, err := tm.MarshalBinary()
+			if err != nil {
+				t.Errorf("%d x %d px at %g dpi: %v", w, h, dpi, err)
+				continue
+			}
+			if _, err := Decode(data); err != nil {
+				t.Errorf("%d x %d px at %g dpi: %v", w, h, dpi, err)
+			}
+			if len(Merge(tm, tm)) != 1 {
+				t.Errorf("%d x %d px at %g dpi: not merged with itself", w, h, dpi)
+			}
+		}
+	}
+}
+
+// A template of a size that none can have matches nothing.
+func TestImpossibleTemplatesNeverMatch(t *testing.T) {
+	finger := print1(t, 1, 1)
+	own := Prepare(finger)
+	var m Matcher
+	for name, spoil := range map[string]func(*Template){
+		"too wide": func(tm *Template) {
+			tm.Width, tm.Ridges = 3200, Ridges{200, 1, make([]Patch, 200)}
+			tm.Ridges.Patches[199].On = true
+		},
+		"missing patches": func(tm *Template) { tm.Ridges.Patches = tm.Ridges.Patches[:9] },
+		"of no height":    func(tm *Template) { tm.Height = -1 },
+		"other patches": func(tm *Template) {
+			tm.Ridges.Width--
+			tm.Ridges.Patches = tm.Ridges.Patches[:tm.Ridges.Width*tm.Ridges.Height]
+		},
+	} {
+		bad := *finger
+		spoil(&bad)
+		p := Prepare(&bad)
+		if s := max(m.Match(p, p), m.Match(p, own), m.Match(own, p)); FMR(s) != 1 {
+			t.Errorf("%s: scores %.2f", name, s)
+		}
 	}
 }
 

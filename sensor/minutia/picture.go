@@ -32,8 +32,7 @@ func checkPicture(img *image.Gray, dpi float64) error {
 	if !(dpi >= minDPI && dpi <= maxDPI) {
 		return fmt.Errorf("minutia: %w: %g dpi, want %d to %d", ErrPicture, dpi, minDPI, maxDPI)
 	}
-	w := float64(img.Rect.Dx()) * workDPI / dpi
-	h := float64(img.Rect.Dy()) * workDPI / dpi
+	w, h := workSize(img, dpi)
 	if w < minSide || h < minSide {
 		return fmt.Errorf("minutia: %w: %d x %d px at %g dpi is too small, want %.0f mm a side",
 			ErrPicture, img.Rect.Dx(), img.Rect.Dy(), dpi, minSide*25.4/workDPI)
@@ -45,15 +44,24 @@ func checkPicture(img *image.Gray, dpi float64) error {
 	return nil
 }
 
+// workSize is the size in px that atWorkDPI makes a picture: its own where it is
+// not resampled.
+func workSize(img *image.Gray, dpi float64) (w, h int) {
+	scale := dpi / workDPI
+	if math.Abs(scale-1) <= dpiTolerance {
+		return img.Rect.Dx(), img.Rect.Dy()
+	}
+	return int(float64(img.Rect.Dx()) / scale), int(float64(img.Rect.Dy()) / scale)
+}
+
 // atWorkDPI resamples to 500 dpi, bilinearly: scanners are within a factor of
 // three, and what follows is band-limited to ridges anyhow.
 func atWorkDPI(img *image.Gray, dpi float64) *image.Gray {
-	scale := dpi / workDPI
-	if math.Abs(scale-1) <= dpiTolerance {
+	w, h := workSize(img, dpi)
+	if w == img.Rect.Dx() && h == img.Rect.Dy() {
 		return img
 	}
-	w := int(float64(img.Rect.Dx()) / scale)
-	h := int(float64(img.Rect.Dy()) / scale)
+	scale := dpi / workDPI
 	out := image.NewGray(image.Rect(0, 0, w, h))
 	sw, sh := img.Rect.Dx(), img.Rect.Dy()
 	for y := range h {

@@ -37,6 +37,9 @@ func Prepare(ts ...*Template) *Prepared {
 }
 
 func newView(t *Template) view {
+	if !t.shaped() {
+		t = &Template{} // matches nothing
+	}
 	v := view{points: make([]point, len(t.Minutiae)), waves: newWaves(&t.Ridges)}
 	for i, m := range t.Minutiae {
 		sin, cos := math.Sincos(turn(m.Angle))

@@ -182,17 +182,30 @@ func TestEmptyTemplatesNeverMatch(t *testing.T) {
 
 func FuzzExtract(f *testing.F) {
 	small := ridge.New(5).Impression(ridge.ImpressionOptions{Width: 120, Height: 120})
-	f.Add(small.Pix, uint16(120), 500.0)
-	f.Add([]byte{0, 255}, uint16(97), 400.0)
-	f.Add(small.Pix[:5000], uint16(133), 1200.0)
-	f.Fuzz(func(t *testing.T, pix []byte, w uint16, dpi float64) {
-		if w == 0 || len(pix) == 0 || w > 400 {
+	wide := ridge.New(5).Impression(ridge.ImpressionOptions{Width: 300, Height: 120})
+	f.Add(small.Pix, uint16(120), uint16(120), 500.0)
+	f.Add([]byte{0, 255}, uint16(97), uint16(130), 400.0)
+	f.Add(small.Pix[:5000], uint16(133), uint16(130), 1200.0)
+	for w, dpi := range map[uint16]float64{1600: 500, 1625: 508, 1640: 512, 1641: 512.9} {
+		f.Add(wide.Pix, w, uint16(120), dpi)
+	}
+	f.Fuzz(func(t *testing.T, pix []byte, w, h uint16, dpi float64) {
+		if w == 0 || h == 0 || len(pix) == 0 || int(w)*int(h) > 200_000 {
 			return
 		}
-		// The bytes are repeated, so that short inputs make whole pictures.
-		img := image.NewGray(image.Rect(0, 0, int(w), 130))
-		for i := range img.Pix {
-			img.Pix[i] = pix[i%len(pix)]
+		// The bytes are repeated, so that short inputs make whole pictures, at the
+		// right end of the widest.
+		img := image.NewGray(image.Rect(0, 0, int(w), int(h)))
+		across := min(int(w), 300)
+		for y := range int(h) {
+			row := img.Pix[y*img.Stride:][:w]
+			for x := range row {
+				if at := x - (int(w) - across); at >= 0 {
+					row[x] = pix[(y*across+at)%len(pix)]
+				} else {
+					row[x] = pix[0]
+				}
+			}
 		}
 		tm, err := Extract(img, dpi)
 		if err != nil {

@@ -13,6 +13,13 @@ type Template struct {
 	Ridges        Ridges
 }
 
+// shaped tells whether it has a size that a template can have, and the patches of it.
+func (t *Template) shaped() bool {
+	return t.Width > 0 && t.Height > 0 && t.Width <= maxSide && t.Height <= maxSide &&
+		t.Ridges.Width == patchesFor(t.Width) && t.Ridges.Height == patchesFor(t.Height) &&
+		len(t.Ridges.Patches) == t.Ridges.Width*t.Ridges.Height
+}
+
 // Ridges is the finger's wave sampled patch by patch.
 type Ridges struct {
 	Width, Height int // patches
