@@ -82,7 +82,7 @@ func TestChallenge(t *testing.T) {
 				}
 				obey(asked, i, f)
 			}
-		}(), reason: FaceNoMatch},
+		}(), reason: FaceNoAnswer}, // they were asked, and were not seen to have answered
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, th, user := stage(t, Options{})

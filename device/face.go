@@ -115,8 +115,11 @@ func (d *Device) suspect() bool {
 // First at least three good frames are compared; their embeddings are averaged,
 // which fuses their scores, and so is liveness. Where the policy wants more, the
 // person is asked to move, and has to be seen well once more when they did, so
-// that who moved is who was compared. A change of person starts all of it again;
-// a recording that is played to the camera ends it.
+// that who moved is who was compared. A change of person starts all of it again
+// before anybody was compared, which costs nothing; afterwards it ends the attempt
+// with what was found, or one attempt would be a try for everybody in a queue. Who
+// only looked away comes back as the same, with what was said of them. A recording
+// that is played to the camera ends it as well.
 type faceAttempt struct {
 	d         *Device
 	c         *captured
@@ -126,6 +129,10 @@ type faceAttempt struct {
 	hints     hinter
 	challenge *vision.Challenge // nil until something is asked
 	suspect   bool              // whoever it is, they are asked
+	compared  int               // good frames of who was compared, before they were lost from sight
+	since     int               // good frames of the last comparison since then; 0: there was none
+	back      bool              // who comes now has to be who was compared
+	cuesThen  map[string]float64
 }
 
 // measureFace fills the face's half of c. passed is called when the policy is
@@ -192,13 +199,13 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 // saw takes note of one frame and tells whether no more are needed.
 func (a *faceAttempt) saw(seen vision.Seen) (done bool, err error) {
 	face := &a.c.face
-	if seen.Restarted {
-		// What was compared was somebody else. That it was stays true: who
-		// steps aside after three frames has had a try, and it counts.
-		face.Score, face.FMR, face.Live, a.c.user = 0, 1, math.NaN(), ""
-		if a.challenge != nil {
-			a.challenge.Restart()
-			face.Answer = AnswerNone
+	if seen.Restarted && a.restarted() {
+		return true, nil
+	}
+	if seen.Kept && a.back {
+		if a.back = false; !(vision.Cosine(a.c.look, a.s.Embeddings()[a.s.Len()-1]) >= a.s.Same) {
+			face.Cues = a.cues()
+			return true, nil // somebody else: what was found of the one before is what the attempt found
 		}
 	}
 	var move vision.Hint
@@ -231,6 +238,8 @@ func (a *faceAttempt) saw(seen vision.Seen) (done bool, err error) {
 	if err := a.c.compareFace(a.s, a.refs, a.table); err != nil {
 		return false, err
 	}
+	a.since = n
+	n += a.compared // a no is said after as many frames, however often somebody looks away
 	if a.challenge != nil && a.challenge.State() == vision.ChallengePassed {
 		face.Answer = AnswerRight // and this frame shows that it was them
 	}
@@ -261,6 +270,25 @@ func (a *faceAttempt) saw(seen vision.Seen) (done bool, err error) {
 	return n >= framesForNo, nil
 }
 
+// restarted takes note that whoever was followed is lost and somebody is there, who
+// may be another, and tells whether that ends the attempt. What was found by the
+// last comparison stands until who was compared is compared again, and so does
+// that a picture was shown.
+func (a *faceAttempt) restarted() (done bool) {
+	face := &a.c.face
+	picture := a.since > 0 && !math.IsNaN(face.Live) && a.d.policy.face(*face, float64(max(a.c.gallery, 1))) == FaceNotLive
+	if a.since > 0 {
+		a.cuesThen = face.Cues
+	}
+	a.compared, a.since, a.back = a.compared+a.since, 0, face.Compared
+	if a.challenge != nil {
+		a.challenge.Restart()
+		face.Answer = AnswerNone
+	}
+	face.Cues = a.cues()
+	return picture
+}
+
 // watch shows a frame to the challenge and returns what the person is to do for
 // it now.
 func (a *faceAttempt) watch(seen vision.Seen) vision.Hint {
@@ -280,9 +308,15 @@ func (a *faceAttempt) unanswered() bool {
 	return a.challenge != nil && a.challenge.State() == vision.ChallengeUnanswered
 }
 
-// cues of everything that was seen, by name.
+// cues of everything that was seen, by name: of who was compared before and was
+// lost from sight those that are not known anew, and the lesser liveness.
 func (a *faceAttempt) cues() map[string]float64 {
 	cues := a.s.Cues()
+	for name, before := range a.cuesThen {
+		if now, ok := cues[name]; !ok || (name == "live" || name == "live-least") && before < now {
+			cues[name] = before
+		}
+	}
 	if a.challenge != nil {
 		maps.Copy(cues, a.challenge.Cues())
 	}

@@ -137,6 +137,7 @@ func (th *theatre) shows(t *testing.T, d *Device, who store.UserID, play ...[][]
 
 func TestFaces(t *testing.T) {
 	ada, eve := actor{who: 0, x: 320, live: 0.9}, actor{who: 1, x: 320, live: 0.9}
+	bo := actor{who: 2, x: 320, live: 0.9}
 	photo, screen, turned := ada, ada, ada
 	photo.live, screen.live, turned.yaw = 0.1, 0.2, 20
 	aside := eve
@@ -156,6 +157,14 @@ func TestFaces(t *testing.T) {
 		"a stranger takes their place":             {play: [][][]actor{repeat(5, ada), repeat(40, eve)}, reason: FaceNoMatch},
 		"they take a stranger's place":             {play: [][][]actor{repeat(5, eve), repeat(40, ada)}, granted: true},
 		"a stranger steps back after three":        {play: [][][]actor{repeat(8, eve), repeat(1, ada), repeat(3)}, reason: FaceNoMatch},
+		"a queue of strangers, then they":          {play: [][][]actor{repeat(7, eve), repeat(7, bo), repeat(7, eve), repeat(40, ada)}, reason: FaceNoMatch},
+		"strangers one after the other":            {play: [][][]actor{repeat(7, eve), repeat(17), repeat(40, ada)}, reason: FaceNoMatch},
+		"somebody walks through the picture":       {play: [][][]actor{repeat(5, eve), repeat(17), repeat(5, aside), repeat(17), repeat(40, ada)}, granted: true},
+		"they look away and come back":             {play: [][][]actor{repeat(8, turned), repeat(17), repeat(8, turned), repeat(17), repeat(40, ada)}, granted: true},
+		"a stranger comes back":                    {play: [][][]actor{repeat(7, eve), repeat(17), repeat(7, eve), repeat(17), repeat(40, ada)}, reason: FaceNoMatch},
+		"a photograph that is soon taken away":     {play: [][][]actor{repeat(11, photo), repeat(17), repeat(1, photo), repeat(17)}, reason: FaceNotLive},
+		"a photograph, then they":                  {play: [][][]actor{repeat(11, photo), repeat(17), repeat(40, ada)}, reason: FaceNotLive},
+		"a photograph and a stranger in turn":      {play: [][][]actor{repeat(11, photo), repeat(3, eve), repeat(11, photo), repeat(3, eve)}, reason: FaceNotLive},
 		"a photograph beside a living stranger":    {play: [][][]actor{repeat(40, actor{who: 0, x: 200, live: 0.1}, actor{who: 1, x: 440, live: 0.9})}, hint: vision.HintOnePerson},
 		"nobody":                                   {play: [][][]actor{repeat(40)}, hint: vision.HintNoFace},
 		"they alternate with a stranger each look": {play: [][][]actor{slices.Concat(repeat(3, ada), repeat(3, eve), repeat(3, ada), repeat(3, eve))}, hint: vision.HintNone},
@@ -214,6 +223,26 @@ func TestEveryCueIsInTheAudit(t *testing.T) {
 	s := e[0].Scores
 	if s["face-frames"] != 5 || s["face-live-frames"] != 5 || !(s["face-live"] < 0.2) || !(s["face"] > 0.9) || s["face-repeats"] != 0 {
 		t.Errorf("%v", s)
+	}
+}
+
+// A picture that was taken away before enough was seen of it is in the audit with
+// what it showed, whoever came next.
+func TestAPictureTakenAwayIsInTheAudit(t *testing.T) {
+	photo := repeat(11, actor{who: 0, x: 320, live: 0.1})
+	for name, next := range map[string][][]actor{
+		"itself": photo,
+		"they":   repeat(40, actor{who: 0, x: 320, live: 0.9}),
+		"nobody": repeat(1),
+	} {
+		d, th, user := stage(t, Options{})
+		dec, err := th.shows(t, d, user, photo, repeat(17), next)
+		if err != nil || dec.Granted || len(dec.Results) != 1 || !(dec.Results[0].Live < 0.2) || !d.suspect() {
+			t.Fatalf("%s: %+v, %v", name, dec, err)
+		}
+		if s := scores(t, d, dec.Audit); !(s["face-live-least"] > 0 && s["face-live-least"] < 0.2) {
+			t.Errorf("%s: %v", name, s)
+		}
 	}
 }
 
