@@ -33,5 +33,9 @@ type Net interface {
 	Input() []float32
 	// Forward runs the network. The outputs are valid until the next call.
 	Forward() ([][]float32, error)
+	// Wipe overwrites what Input and the last Forward returned, and the engine's
+	// own copies of them. What the layers between them computed may stay until the
+	// next Forward.
+	Wipe()
 	Close() error
 }

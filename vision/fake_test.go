@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -46,6 +47,7 @@ type fakeEngine struct {
 	answer map[string]func(in []float32) [][]float32
 	extra  int // how many numbers an input has too many
 	loaded []string
+	nets   []*fakeNet
 	closed int
 }
 
@@ -57,18 +59,45 @@ func (e *fakeEngine) Load(s NetSpec, _ []byte) (Net, error) {
 	}
 	e.loaded = append(e.loaded, s.Name)
 	n := s.Shape[1] * s.Shape[2] * s.Shape[3]
-	return &fakeNet{e, s, make([]float32, n+e.extra)}, nil
+	net := &fakeNet{engine: e, spec: s, input: make([]float32, n+e.extra)}
+	e.nets = append(e.nets, net)
+	return net, nil
 }
 
 type fakeNet struct {
 	engine *fakeEngine
 	spec   NetSpec
 	input  []float32
+	fed    bool // the last run's input was not all zeros
+	out    [][]float32
 }
 
-func (n *fakeNet) Input() []float32              { return n.input }
-func (n *fakeNet) Forward() ([][]float32, error) { return n.engine.answer[n.spec.Name](n.input), nil }
-func (n *fakeNet) Close() error                  { n.engine.closed++; return nil }
+func (n *fakeNet) Input() []float32 { return n.input }
+func (n *fakeNet) Close() error     { n.engine.closed++; return nil }
+
+func (n *fakeNet) Forward() ([][]float32, error) {
+	n.fed, n.out = !zeros(n.input), nil
+	for _, o := range n.engine.answer[n.spec.Name](n.input) {
+		n.out = append(n.out, slices.Clone(o))
+	}
+	return n.out, nil
+}
+
+func (n *fakeNet) Wipe() {
+	clear(n.input)
+	for _, o := range n.out {
+		clear(o)
+	}
+}
+
+func zeros[T byte | uint16 | uint64 | float32](s []T) bool {
+	for _, x := range s {
+		if x != 0 {
+			return false
+		}
+	}
+	return true
+}
 
 // fakeModels writes files that fit the profile, names them in it, and returns
 // their folder and an engine in which they answer zeros.

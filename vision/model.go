@@ -178,13 +178,13 @@ func (m *Model) Close() error {
 	defer m.mu.Unlock()
 	var errs []error
 	for _, s := range []*stage{&m.detect, &m.points, &m.embed, &m.live} {
-		if s.feed != nil {
-			s.feed.wipe()
+		if s.net == nil {
+			continue
 		}
-		if s.net != nil { // with which the feeder's buffer goes
-			errs = append(errs, s.net.Close())
-			s.net = nil
-		}
+		s.wipe()
+		s.feed.out = nil // it goes with the network
+		errs = append(errs, s.net.Close())
+		s.net = nil
 	}
 	return errors.Join(errs...)
 }
@@ -223,6 +223,13 @@ func (s *stage) run() ([][]float32, error) {
 	return out, nil
 }
 
+// wipe overwrites what a run leaves of a face: the picture that went in, and what
+// came out.
+func (s *stage) wipe() {
+	s.feed.wipe()
+	s.net.Wipe()
+}
+
 // Detect finds the faces of a frame: boxes, points, quality; the largest and
 // most central first. No face is an empty list, not an error.
 func (m *Model) Detect(f *Frame) ([]Face, error) {
@@ -236,6 +243,7 @@ func (m *Model) Detect(f *Frame) ([]Face, error) {
 	}
 	start := time.Now()
 	p := f.picture()
+	defer m.detect.wipe()
 	w, h := m.detect.feed.resize(p)
 	out, err := m.detect.run()
 	if err != nil {
@@ -285,6 +293,7 @@ func (m *Model) landmarks(p picture, b Box) (marks []Point, ok bool, err error) 
 	if !ok {
 		return nil, false, nil
 	}
+	defer m.points.wipe()
 	m.points.feed.resize(p.crop(x0, y0, x1, y1))
 	out, err := m.points.run()
 	if err != nil {
@@ -361,6 +370,7 @@ func (m *Model) embedding(p picture, points [5]Point) (Embedding, error) {
 	if !ok {
 		return nil, fmt.Errorf("vision: the face's points coincide: %w", ErrFrame)
 	}
+	defer m.embed.wipe()
 	m.embed.feed.warp(p, s.inverse())
 	out, err := m.embed.run()
 	if err != nil {
@@ -378,6 +388,7 @@ func (m *Model) liveness(p picture, box Box) (float32, error) {
 	if !ok {
 		return NotMeasured, nil
 	}
+	defer m.live.wipe()
 	m.live.feed.resize(p.crop(x0, y0, x1, y1))
 	out, err := m.live.run()
 	if err != nil {

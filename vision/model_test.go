@@ -118,6 +118,51 @@ func TestAFaceWithoutDirectionIsNoEmbedding(t *testing.T) {
 	}
 }
 
+// After every call nothing of the picture and of what the networks said of it is
+// left in their buffers, also where a network answers nonsense: nobody knows when
+// the next picture comes.
+func TestALookLeavesNothingInTheBuffers(t *testing.T) {
+	for _, nonsense := range []bool{false, true} {
+		m, p, e := openFake(t, DefaultProfile)
+		f := grey(650, 490) // of no whole multiple of the inputs
+		faces, err := m.Detect(f)
+		if err != nil || len(faces) != 1 {
+			t.Fatalf("%d faces, %v", len(faces), err)
+		}
+		if nonsense {
+			good := e.answer[p.Liveness.File.File]
+			e.answer[p.Liveness.File.File] = func(in []float32) [][]float32 {
+				return [][]float32{append(good(in)[0][:2:2], float32(math.Inf(1)))}
+			}
+		}
+		if err := m.Describe(f, &faces[0]); (err != nil) != nonsense {
+			t.Fatal(err)
+		}
+		if !nonsense && zeros(faces[0].Embedding) {
+			t.Fatal("the embedding that was asked for is gone as well")
+		}
+		if len(e.nets) != 4 {
+			t.Fatalf("%d networks", len(e.nets))
+		}
+		for _, n := range e.nets {
+			if !n.fed || !zeros(n.input) {
+				t.Errorf("%s: saw a picture: %v; its input is left", n.spec.Name, n.fed)
+			}
+			for i, o := range n.out {
+				if !zeros(o) {
+					t.Errorf("%s: output %d is left", n.spec.Name, i)
+				}
+			}
+		}
+		for _, s := range []*stage{&m.detect, &m.points, &m.embed, &m.live} {
+			b := s.feed
+			if !zeros(b.small[:cap(b.small)]) || !zeros(b.sums[:cap(b.sums)]) || !zeros(b.rows[0]) || !zeros(b.rows[1]) {
+				t.Errorf("%s: a reduced picture is left", s.file)
+			}
+		}
+	}
+}
+
 func TestFramesThatAreNoneAreRefused(t *testing.T) {
 	m, _, _ := openFake(t, DefaultProfile)
 	for name, f := range map[string]*Frame{

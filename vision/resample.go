@@ -77,7 +77,6 @@ func (f *feeder) wipe() {
 	clear(f.rows[0])
 	clear(f.rows[1])
 	clear(f.out)
-	f.out = nil
 }
 
 // reduce averages blocks of kx times ky pixels, so that what follows skips no

@@ -84,16 +84,27 @@ func (n *net) Forward() ([][]float32, error) {
 	return n.results, nil
 }
 
+// Wipe overwrites the input, OpenCV's copy of it, and the result, which is no copy
+// but the last layer's own.
+func (n *net) Wipe() {
+	if n.closed {
+		return
+	}
+	clear(n.input)
+	n.net.SetInput(n.blob, n.spec.Input)
+	if v, err := n.result.DataPtrFloat32(); err == nil {
+		clear(v)
+	}
+}
+
 // Close wipes what is left of a face and frees the network.
 func (n *net) Close() error {
 	if n.closed {
 		return nil
 	}
+	n.Wipe()
 	n.closed, n.input = true, nil
 	for _, m := range []*gocv.Mat{&n.blob, &n.result} {
-		if v, err := m.DataPtrFloat32(); err == nil {
-			clear(v)
-		}
 		if err := m.Close(); err != nil {
 			return fmt.Errorf("opencv: %s: %w", n.spec.Name, err)
 		}

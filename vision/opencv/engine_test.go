@@ -5,6 +5,7 @@ package opencv
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"gocv.io/x/gocv"
@@ -71,6 +72,51 @@ func TestJoinedOutputsAreThoseOfTheNetwork(t *testing.T) {
 			}
 		}
 		mat.Close()
+	}
+}
+
+// A wiped network has neither the picture nor its answer left, nor OpenCV's own copy
+// of the picture: what it still answers is the answer to zeros.
+func TestWipeLeavesNothing(t *testing.T) {
+	p, err := vision.BuiltIn(vision.DefaultProfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := p.Embed.Input
+	loaded, err := NewEngine().Load(vision.NetSpec{
+		Name: "embed", Input: in.Input, Shape: [4]int{1, 3, in.Size[1], in.Size[0]},
+		Outputs: []vision.Output{{Name: in.Output[0].Name, Len: in.Output[0].Len}},
+	}, model(t, p.Embed.File.File))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer loaded.Close()
+	n := loaded.(*net)
+	forward := func() []float32 {
+		out, err := n.Forward()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.Clone(out[0])
+	}
+	n.Wipe()
+	ofZeros := forward()
+	for i := range n.Input() {
+		n.Input()[i] = float32(i%251)/125 - 1
+	}
+	ofPicture := forward()
+	if slices.Equal(ofPicture, ofZeros) {
+		t.Fatal("the network tells nothing of the picture")
+	}
+	n.Wipe()
+	left := func(x float32) bool { return x != 0 }
+	if slices.ContainsFunc(n.Input(), left) || slices.ContainsFunc(n.results[0], left) {
+		t.Error("the picture, or what the network said of it, is left")
+	}
+	again := n.net.Forward(n.output) // of what OpenCV holds
+	defer again.Close()
+	if got, err := again.DataPtrFloat32(); err != nil || !slices.Equal(got, ofZeros) {
+		t.Errorf("OpenCV still holds the picture: %v", err)
 	}
 }
 

@@ -127,6 +127,17 @@ func (n *net) Forward() ([][]float32, error) {
 	return n.results, nil
 }
 
+// Wipe overwrites the input and the outputs, which ONNX Runtime reads and writes in place.
+func (n *net) Wipe() {
+	if n.session == nil {
+		return
+	}
+	n.input.ZeroContents()
+	for _, t := range n.outputs {
+		t.ZeroContents()
+	}
+}
+
 // Close wipes what is left of a face and frees the network.
 func (n *net) Close() error {
 	var err error

@@ -159,6 +159,32 @@ func TestOutputsAreThoseOfOpenCV(t *testing.T) {
 	}
 }
 
+// After a description neither the aligned face nor the embedding is left in what the
+// engine's networks read and wrote.
+func TestADescriptionLeavesNothing(t *testing.T) {
+	c := &counter{Engine: library(t)}
+	m := open(t, c)
+	face := look(t, m, person(t))
+	if n, err := vision.Normalise(face.Embedding); err != nil || !(vision.Cosine(n, face.Embedding) > 0.999) {
+		t.Fatalf("the embedding that was asked for: %v", err)
+	}
+	if len(c.nets) != 4 {
+		t.Fatalf("%d networks", len(c.nets))
+	}
+	left := func(x float32) bool { return x != 0 }
+	for _, n := range c.nets {
+		n := n.Net.(*net)
+		if slices.ContainsFunc(n.Input(), left) {
+			t.Errorf("%s: the input is left", n.name)
+		}
+		for i, out := range n.results {
+			if slices.ContainsFunc(out, left) {
+				t.Errorf("%s: output %d is left", n.name, i)
+			}
+		}
+	}
+}
+
 func TestWhatIsNoLibraryIsRefused(t *testing.T) {
 	text := filepath.Join(t.TempDir(), "libonnxruntime.so.1")
 	if err := os.WriteFile(text, []byte("not a library"), 0o600); err != nil {
