@@ -79,12 +79,12 @@ func (p *Phones) routes() error {
 		b := p.sessions.open(p.tick())
 		return answered(client.Session{Binding: b.String(), Expires: p.wall().Add(sessionLife).UTC()}, nil)
 	})
-	route(p, h, operation(rolePaired, "", "me", get, "/v1/me", "Who the device takes this phone for", noSuch), func(ctx context.Context, _ *none) (*answer[client.Me], error) {
+	route(p, h, unseenToo(operation(rolePaired, "", "me", get, "/v1/me", "Who the device takes this phone for", noSuch)), func(ctx context.Context, _ *none) (*answer[client.Me], error) {
 		me := callerOf(ctx).phone.wire()
 		name, err := p.vault.Name(me.User)
 		return answered(client.Me{User: me.User, Name: name, Phone: me, Now: p.wall().UTC(), Device: p.opts.Version}, err)
 	})
-	route(p, h, operation(rolePaired, "", "revoke-me", del, "/v1/me", "End this phone's pairing"), func(ctx context.Context, _ *none) (*lastAnswer[wire.Phone], error) {
+	route(p, h, unseenToo(operation(rolePaired, "", "revoke-me", del, "/v1/me", "End this phone's pairing")), func(ctx context.Context, _ *none) (*lastAnswer[wire.Phone], error) {
 		c := callerOf(ctx)
 		w, err := p.revoke(c.phone, "phone", c.request.Context().Value(boundKey{}).(*bound).link)
 		if err != nil {
@@ -118,7 +118,8 @@ func (p *Phones) routes() error {
 		return answered(client.History{Entries: entries, Before: before}, err)
 	})
 	// The stream takes the connection away from the server, which huma cannot.
-	events := operation(rolePaired, "", "events", get, "/v1/events", "What concerns this person, as it happens (server-sent events)")
+	// A phone that may do nothing yet may wait here: it is told nothing.
+	events := unseenToo(operation(rolePaired, "", "events", get, "/v1/events", "What concerns this person, as it happens (server-sent events)"))
 	event := h.OpenAPI().Components.Schemas.Schema(typeOf[client.Event](), true, "Event")
 	greeting := &huma.Schema{Type: huma.TypeObject, AdditionalProperties: false}
 	events.Responses = map[string]*huma.Response{"200": {
@@ -197,6 +198,14 @@ func operation(role, right, id, method, path, summary string, errors ...int) hum
 	return op
 }
 
+// unseenToo is an operation for phones, too, whose person was not seen when they
+// were paired.
+func unseenToo(op huma.Operation) huma.Operation {
+	op.Metadata["unseen"] = true
+	op.Extensions["x-unseen"] = true
+	return op
+}
+
 // route answers an operation. Refusals that its description does not list stay
 // inside: they are a fault of the device's.
 func route[I, O any](p *Phones, h huma.API, op huma.Operation, f func(context.Context, *I) (*O, error)) {
@@ -228,7 +237,8 @@ func (p *Phones) checkCaller(h huma.API) func(huma.Context, func(huma.Context)) 
 				p.deny(w, b, notSigned())
 				return
 			}
-			if no := p.may(c.phone, right); no != nil {
+			// That it lives was found with its signature.
+			if no := p.may(c.phone, right); no != nil && ctx.Operation().Metadata["unseen"] == nil {
 				p.deny(w, b, no)
 				return
 			}

@@ -96,6 +96,12 @@ func (c *thief) want(t testing.TB, request []byte, status int, kind string) {
 	}
 }
 
+// wantSigned asks once, signed over this connection.
+func (c *thief) wantSigned(t testing.TB, i *client.Identity, method, target string, counter uint64, body string, status int, kind string) {
+	t.Helper()
+	c.want(t, sign(t, i, c.binding, method, target, counter, body), status, kind)
+}
+
 func TestReplayIsRefused(t *testing.T) {
 	b := serve(t, newMemory("alice"), Options{Limits: many})
 	i, _ := b.pair(t, wire.Invite{User: "alice"})
@@ -823,6 +829,106 @@ func TestKioskNeedsThePersonsGrant(t *testing.T) {
 	}
 }
 
+// pairAtKiosk pairs a phone of the person whose grant it is, with every right; asker
+// is empty on the device's own page.
+func (b *bench) pairAtKiosk(t *testing.T, grant, asker string) (*client.Identity, *client.Client) {
+	t.Helper()
+	in, err := b.Invite(t.Context(), wire.Invite{User: b.device.grants[grant], Grant: grant, Rights: Rights}, "kiosk", asker)
+	must(t, err)
+	inv, err := client.ParseInvitation(in.Text)
+	must(t, err)
+	i := identity(t)
+	must(t, i.Pair(t.Context(), inv, "at the kiosk", "test"))
+	c := i.Client()
+	t.Cleanup(c.Close)
+	return i, c
+}
+
+// Until the kiosk has told that its person was there, a phone that was paired with
+// the kiosk's own code asks who it is and ends that, and nothing else, from its first
+// moment on: the page hears of it later than the phone.
+func TestAPhoneInDoubtAsksOnlyWhoItIs(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	b.device.grants = map[string]string{"a": "alice"}
+	b.pair(t, wire.Invite{User: "alice", Rights: []string{Past}}) // is no business of its
+	i, phone := b.pairAtKiosk(t, "a", "")
+	doc := readDocument(t, b.OpenAPI())
+	counter := uint64(100)
+	asks := func() {
+		t.Helper()
+		asked := 0
+		for id, op := range doc.ops {
+			if len(op.Security) == 0 || op.Security[0]["signature"] == nil || slices.Contains([]string{"me", "revoke-me", "events"}, id) {
+				continue
+			}
+			body := ""
+			if op.RequestBody != nil {
+				body = "{}"
+			}
+			counter++
+			asked++
+			b.dial(t).wantSigned(t, i, op.method, strings.ReplaceAll(op.path, "{id}", "x"), counter, body, 403, wire.ProblemForbidden)
+		}
+		if asked < 8 {
+			t.Errorf("of the document's operations %d were asked", asked)
+		}
+		b.dial(t).wantSigned(t, i, "GET", "/v1/me", counter+1, "", 200, "")
+		counter++
+	}
+	asks()
+	b.Doubt(i.ID)
+	asks()
+	if len(b.device.asked) != 0 {
+		t.Errorf("the device was asked: %+v", b.device.asked)
+	}
+
+	// It may wait for what it will be told, and hears nothing of before.
+	must(t, i.Acked(counter))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	told, ready := make(chan client.Event, 8), make(chan struct{})
+	go func() {
+		_ = phone.Events(ctx, func() { close(ready) }, func(e client.Event) error { told <- e; return nil })
+	}()
+	<-ready
+	b.pass(wire.Event{Seq: 1, Kind: "decision", User: "alice"})
+	if _, _, err := b.Ask(ctx, "alice", "kiosk"); err == nil {
+		t.Error("somebody's answer is asked of it")
+	}
+	must(t, b.Keep(i.ID))
+	b.pass(wire.Event{Seq: 2, Kind: "decision", User: "alice"})
+	if e := <-told; e.Seq != 2 {
+		t.Errorf("told %+v", e)
+	}
+	if _, err := phone.Unlock(ctx, client.Unlock{}); err != nil {
+		t.Errorf("of who was there: %v", err)
+	}
+	b.Doubt(i.ID)
+	_, err := phone.Revoke(ctx)
+	must(t, err)
+}
+
+// What a phone waits for ends when it is in doubt.
+func TestDoubtEndsWhatIsUnderWay(t *testing.T) {
+	b := serve(t, newMemory("alice"), Options{Limits: many})
+	i, phone := b.pair(t, wire.Invite{User: "alice"})
+	begun := make(chan struct{})
+	b.device.during = func(ctx context.Context, _ Attempt) {
+		close(begun)
+		<-ctx.Done()
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := phone.Unlock(t.Context(), client.Unlock{})
+		ended <- err
+	}()
+	<-begun
+	b.Doubt(i.ID)
+	if err := <-ended; err == nil {
+		t.Error("it was let in")
+	}
+}
+
 // A phone that was paired at the kiosk is there after a restart only where the kiosk
 // said that its person was seen, or confirmed it: a plug that is pulled meanwhile
 // keeps nobody's phone.
@@ -830,20 +936,9 @@ func TestAPhoneThatNobodyConfirmedGoesAtTheNextStart(t *testing.T) {
 	v := newMemory("alice")
 	b := serve(t, v, Options{Limits: many})
 	b.device.grants = map[string]string{"a": "alice", "b": "alice", "c": "alice"}
-	kiosk := func(grant string) (*client.Identity, *client.Client) {
-		in, err := b.Invite(t.Context(), wire.Invite{User: "alice", Grant: grant, Rights: Rights}, "kiosk", map[string]string{"c": "uid:7"}[grant])
-		must(t, err)
-		inv, err := client.ParseInvitation(in.Text)
-		must(t, err)
-		i := identity(t)
-		must(t, i.Pair(t.Context(), inv, grant, "test"))
-		c := i.Client()
-		t.Cleanup(c.Close)
-		return i, c
-	}
-	seen, _ := kiosk("a")
+	seen, _ := b.pairAtKiosk(t, "a", "")
 	must(t, b.Keep(seen.ID))
-	unseen, phone := kiosk("b")
+	unseen, phone := b.pairAtKiosk(t, "b", "")
 	b.Doubt(unseen.ID)
 	if _, err := phone.Me(t.Context()); err != nil {
 		t.Error(err)
@@ -852,7 +947,7 @@ func TestAPhoneThatNobodyConfirmedGoesAtTheNextStart(t *testing.T) {
 		_, err := phone.Unlock(t.Context(), client.Unlock{})
 		wantProblem(t, err, 403, wire.ProblemForbidden)
 	}
-	elsewhere, _ := kiosk("c") // on a page that is not the device's own, which keeps nothing
+	elsewhere, _ := b.pairAtKiosk(t, "c", "uid:7") // on a page that is not the device's own, which keeps nothing
 	admins, _ := b.pair(t, wire.Invite{User: "alice"})
 	b.stop()
 

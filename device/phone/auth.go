@@ -488,7 +488,8 @@ func (p *Phones) tellTime(x *paired, now time.Time) {
 	}
 }
 
-// may tells whether the phone has the right at this moment.
+// may tells whether the phone has the right at this moment; "" is what every
+// phone has whose person is known to have been there.
 func (p *Phones) may(x *paired, right string) *refusal {
 	now, back := p.clock()
 	x.mu.Lock()
@@ -496,14 +497,14 @@ func (p *Phones) may(x *paired, right string) *refusal {
 	if x.expired(now) {
 		return isExpired()
 	}
+	if x.record.Unseen {
+		return refuse(http.StatusForbidden, wire.ProblemForbidden, noRight, "the kiosk has not told yet that this phone's person was there when it was paired", "look and touch there once more where it asks, or ask again in a moment")
+	}
 	if right == "" {
 		return nil
 	}
 	if back && x.limited() {
 		return isBack()
-	}
-	if x.doubted {
-		return refuse(http.StatusForbidden, wire.ProblemForbidden, noRight, "nobody was seen at the kiosk when this phone was paired", "look and touch there once more, as it asks")
 	}
 	if !slices.Contains(x.record.Rights, right) {
 		return refuse(http.StatusForbidden, wire.ProblemForbidden, noRight, fmt.Sprintf("this phone does not have the right %q", right), "ask an administrator to pair it with that right")

@@ -54,7 +54,8 @@ type Record struct {
 	Rights   []string    `json:"rights"`
 	Schedule string      `json:"schedule,omitempty"`
 	// Unseen: it was paired with the kiosk's own code, and the kiosk has not told
-	// yet (Keep) that its person was there. The next start revokes it.
+	// yet (Keep) that its person was there. Until then it may do nothing, and the
+	// next start revokes it.
 	Unseen bool `json:"unseen,omitempty"`
 }
 
@@ -219,7 +220,6 @@ type paired struct {
 	record   Record
 	schedule Schedule
 	gone     bool // forgotten or replaced
-	doubted  bool // until it is kept it may do nothing
 	last     uint64
 	taken    uint64    // bit n: last-n was accepted since the start
 	heard    bool      // something was accepted since the start
@@ -535,13 +535,17 @@ func terms(t wire.PhoneTerms, now time.Time) (rights []string, s Schedule, expir
 }
 
 // Doubt has a phone do nothing, until it is kept: it was paired at the kiosk while
-// its person was not seen there.
+// its person was not seen there. It holds for what is under way, too: the phone's
+// connections are cut, and with them ends what it waits for.
 func (p *Phones) Doubt(id string) {
-	if x := p.find(id); x != nil {
-		x.mu.Lock()
-		x.doubted = true
-		x.mu.Unlock()
+	x := p.find(id)
+	if x == nil {
+		return
 	}
+	x.mu.Lock()
+	x.record.Unseen = true // as it has been since it was paired with the kiosk's code
+	x.mu.Unlock()
+	x.cut(nil)
 }
 
 // Keep settles that a phone which was paired with the kiosk's own code is of who
@@ -563,7 +567,6 @@ func (p *Phones) Keep(id string) error {
 		}
 		x.record.Unseen = false
 	}
-	x.doubted = false
 	return nil
 }
 
