@@ -19,13 +19,13 @@ import (
 type timekeeper struct {
 	wall    func() time.Time
 	tick    func() time.Time
-	trusted func() bool // may be slow: the kernel is asked at most once a second
+	trusted func() bool // may be slow: the kernel is asked once a second, and where the wall clock jumped
 
 	mu    sync.Mutex
 	sure  moment // the latest that a clock with a time server showed
 	guess moment // what another showed; none once a time server was heard
 	kept  time.Time
-	asked time.Time // trusted, by the monotonic clock
+	asked moment // trusted, and what the wall clock showed
 	yes   bool
 }
 
@@ -48,12 +48,22 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// trust asks whether the clock follows a time server. The caller holds mu.
-func (k *timekeeper) trust(tick time.Time) bool {
-	if k.asked.IsZero() || tick.Sub(k.asked) >= time.Second {
-		k.asked, k.yes = tick, k.trusted != nil && k.trusted()
+// trust reads the wall clock, and asks whether it follows a time server: an answer
+// vouches for a clock that went on as time does, and for no other. The caller holds mu.
+func (k *timekeeper) trust() (m moment, yes bool) {
+	m = moment{k.wall(), k.tick()}
+	if k.asked.at.IsZero() || m.tick.Sub(k.asked.tick) >= time.Second || k.asked.jumped(m) {
+		k.yes = k.trusted != nil && k.trusted()
+		// Set while the kernel was asked: it spoke of another time.
+		k.yes = k.yes && !m.jumped(moment{k.wall(), k.tick()})
+		k.asked = m
 	}
-	return k.yes
+	return m, k.yes
+}
+
+// jumped tells whether the wall clock was set between two moments.
+func (m moment) jumped(after moment) bool {
+	return after.at.Sub(m.by(after.tick)).Abs() > clockJump
 }
 
 // read reads the wall clock: the time, never before what is known, and by how much the
@@ -61,20 +71,20 @@ func (k *timekeeper) trust(tick time.Time) bool {
 func (k *timekeeper) read() (now time.Time, behind time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	wall, tick := k.wall(), k.tick()
+	m, yes := k.trust()
 	switch {
-	case k.trust(tick):
+	case yes:
 		k.guess = moment{}
-		if wall.After(k.sure.by(tick)) {
-			k.sure = moment{wall, tick}
+		if m.at.After(k.sure.by(m.tick)) {
+			k.sure = m
 		}
 	case k.guess.at.IsZero() && k.sure.at.IsZero():
-		k.guess = moment{wall, tick}
+		k.guess = m
 	}
-	if known := k.known(tick); wall.Before(known) {
-		return known, known.Sub(wall)
+	if known := k.known(m.tick); m.at.Before(known) {
+		return known, known.Sub(m.at)
 	}
-	return wall, 0
+	return m.at, 0
 }
 
 // known is how late it is at least; the zero time where nothing is known. The
@@ -133,8 +143,8 @@ func (k *timekeeper) keptBefore(t time.Time) bool {
 func (k *timekeeper) belief() (sure, guess moment) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	m := moment{k.wall(), k.tick()}
-	if k.trust(m.tick) {
+	m, yes := k.trust()
+	if yes {
 		return m, moment{}
 	}
 	return moment{}, m
@@ -163,7 +173,8 @@ func (p *Phones) Clock() wire.PhoneClock {
 	known, _ := p.time.times()
 	p.time.mu.Lock()
 	defer p.time.mu.Unlock()
-	return wire.PhoneClock{Now: p.time.wall().UTC(), Known: some(known), Back: back, Trusted: p.time.trust(p.time.tick())}
+	m, yes := p.time.trust()
+	return wire.PhoneClock{Now: m.at.UTC(), Known: some(known), Back: back, Trusted: yes}
 }
 
 // AcceptClock takes the device's clock for right, though it has been later: what

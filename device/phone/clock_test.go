@@ -146,6 +146,55 @@ func TestAnAdministratorSetsTheTimeRight(t *testing.T) {
 	right(serve(t, v, vouched(&trusted)))
 }
 
+// That the clock follows a time server was true half a second ago, or was said as it
+// was set: neither vouches for a date that somebody set meanwhile.
+func TestATimeServersWordIsOfItsOwnTime(t *testing.T) {
+	year := 365 * 24 * time.Hour
+	for name, during := range map[string]bool{"set after it was asked": false, "set as it is asked": true} {
+		t.Run(name, func(t *testing.T) {
+			c, trusted, set := &clock{now: noon(), ticks: noon()}, true, time.Duration(0)
+			k := &timekeeper{wall: c.get, tick: c.tick, trusted: func() bool {
+				c.set(set)
+				set = 0
+				return trusted
+			}}
+			k.load(time.Time{}, time.Time{})
+			k.read()
+			c.add(500 * time.Millisecond)
+			c.set(year)
+			if during {
+				c.add(time.Second)
+				set = -year // and the word is about this one
+			} else {
+				trusted = false // says the kernel from then on
+			}
+			k.read()
+			trusted = true
+			if !during {
+				c.set(-year)
+			}
+			c.add(5 * time.Second)
+			if now, behind := k.read(); behind != 0 || !now.Equal(c.get()) {
+				t.Errorf("it is taken to be %s, %s later", now, behind)
+			}
+		})
+	}
+}
+
+// The kernel is asked once a second where nothing jumps.
+func TestTheKernelIsAskedOnceASecond(t *testing.T) {
+	c, asked := &clock{now: noon(), ticks: noon()}, 0
+	k := &timekeeper{wall: c.get, tick: c.tick, trusted: func() bool { asked++; return true }}
+	for range 100 {
+		k.read()
+		c.add(100 * time.Millisecond)
+		c.set(50 * time.Microsecond) // slewed
+	}
+	if asked != 10 {
+		t.Errorf("asked %d times in 10 s", asked)
+	}
+}
+
 // Whoever sets the clock back gains nothing: it goes on from the latest time that
 // was known.
 func TestTimeGoesOnWithTheClockBack(t *testing.T) {

@@ -19,6 +19,7 @@ const (
 	knownEvery    = time.Hour       // how far the vault may be behind the clock; more often would wear out a card
 	knownInUse    = time.Minute     // the same, where a phone whose time is limited is used: less than an attempt's own two commits
 	clockTolerate = 2 * time.Minute // a clock that was set back by less is no matter
+	clockJump     = time.Second     // in one second a clock that is slewed gains half a millisecond (adjtime(3)), one that is set any time
 	crowd         = 64              // requests of one phone that may overtake one another; its limit is 40 at once
 	copiedEvery   = time.Hour       // how often it is told that a key is used by two
 	sessionLife   = 12 * time.Hour  // of a browser
