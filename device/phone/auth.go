@@ -319,6 +319,8 @@ func (p *Phones) slow() *refusal {
 // highest counter before.
 func (p *Phones) accept(x *paired, over *link, counter uint64, counted bool) (before uint64, no *refusal) {
 	now, _ := p.clock()
+	known, _ := p.time.times()
+	believed := earlier(now, known) // not a date that somebody set for a moment
 	defer func() {
 		switch {
 		case no == nil:
@@ -352,7 +354,7 @@ func (p *Phones) accept(x *paired, over *link, counter uint64, counted bool) (be
 		if no != nil || counter <= x.top && !late {
 			if no == nil {
 				x.take(counter)
-				x.seen = now
+				x.seen = believed
 				over.highest.Store(counter)
 			}
 			x.mu.Unlock()
@@ -454,7 +456,7 @@ func (p *Phones) grant(wishes []*wish, now time.Time) error {
 			continue
 		}
 		tops[w.x], late = top, false
-		cs = append(cs, Counter{ID: w.x.id, User: user, Top: top, Seen: now.UTC(), Known: known, Sure: sure})
+		cs = append(cs, Counter{ID: w.x.id, User: user, Top: top, Seen: earlier(now, known).UTC(), Known: known, Sure: sure})
 	}
 	if len(cs) == 0 {
 		return nil

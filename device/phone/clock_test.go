@@ -195,6 +195,48 @@ func TestTheKernelIsAskedOnceASecond(t *testing.T) {
 	}
 }
 
+// A date that was set by hand for a moment, in which a phone asked or was paired, is
+// nowhere afterwards: no restart takes it for the time.
+func TestADateOfAMomentLeavesNoTrace(t *testing.T) {
+	for name, server := range map[string]bool{"without a time server": false, "once a time server was heard": true} {
+		t.Run(name, func(t *testing.T) {
+			v, trusted := newMemory("alice"), server
+			b := serve(t, v, vouched(&trusted))
+			until := noon().Add(30 * 24 * time.Hour)
+			limited, _ := b.pair(t, wire.Invite{User: "alice", Expires: &until})
+			other, c := b.pair(t, wire.Invite{User: "alice"})
+			b.tidy(0) // no reservations: the next request is kept
+			years := 14 * 365 * 24 * time.Hour
+			trusted = false
+			b.clock.set(years)
+			if _, err := c.Me(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			fresh, _ := b.pair(t, wire.Invite{User: "alice"})
+			crashed := v.copy()
+			b.clock.set(-years)
+			b.clock.add(time.Hour)
+			b.tidy(settleIdle)
+			for _, id := range []string{other.ID, fresh.ID} {
+				x := b.find(id)
+				if w := x.wire(); w.Seen.After(b.clock.get()) || x.top != x.last {
+					t.Errorf("%s was seen %s, and %d counters are reserved", id, w.Seen, x.top-x.last)
+				}
+			}
+			b.stop()
+			for how, left := range map[string]*memory{"in order": v, "by the plug": crashed} {
+				again := serve(t, left.copy(), Options{Limits: many, Now: b.clock.get})
+				if c := again.Clock(); c.Back {
+					t.Errorf("started %s: %+v", how, c)
+				}
+				if no := again.may(again.find(limited.ID), Unlock); no != nil {
+					t.Errorf("started %s, the phone whose end is far: %+v", how, no.Problem)
+				}
+			}
+		})
+	}
+}
+
 // Whoever sets the clock back gains nothing: it goes on from the latest time that
 // was known.
 func TestTimeGoesOnWithTheClockBack(t *testing.T) {

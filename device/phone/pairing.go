@@ -323,7 +323,7 @@ func (p *Phones) keep(r Record, counter uint64, now time.Time) error {
 		return err
 	}
 	known, sure := p.time.times() // phones that are over may go, but not what was known through them
-	c := Counter{ID: key.ID(), User: r.User, Top: min(counter+counterStep, client.MaxCounter), Seen: now.UTC(), Known: known, Sure: sure}
+	c := Counter{ID: key.ID(), User: r.User, Top: min(counter+counterStep, client.MaxCounter), Seen: earlier(now, known).UTC(), Known: known, Sure: sure}
 	x, err := load(Kept{r, c})
 	if err != nil {
 		return err

@@ -85,8 +85,8 @@ func (r Record) Check() error {
 type Counter struct {
 	ID   string    `json:"id"`
 	User string    `json:"user"`
-	Top  uint64    `json:"top"` // no counter above it was accepted
-	Seen time.Time `json:"seen"`
+	Top  uint64    `json:"top"`  // no counter above it was accepted
+	Seen time.Time `json:"seen"` // not after Known
 	// Known is how late the device took it to be, at least: after a restart too, a
 	// clock that was set back revives nothing. Sure is how late a clock with a time
 	// server said that it was; what Known says beyond it holds until one is heard.
@@ -264,7 +264,11 @@ func Open(v Vault, d Device, o Options) (*Phones, error) {
 			return nil, err
 		}
 		p.phones[one.id] = one
-		sure, guess = later(sure, k.Counter.Sure), later(guess, later(k.Counter.Seen, k.Counter.Known))
+		known := k.Counter.Known
+		if known.IsZero() { // of a vault that did not keep it yet
+			known = k.Counter.Seen
+		}
+		sure, guess = later(sure, k.Counter.Sure), later(guess, known)
 	}
 	p.time.load(sure, guess)
 	for _, x := range p.of("") { // nobody confirmed them, and who would is not there any more
@@ -658,7 +662,8 @@ func (p *Phones) settle(now time.Time, idle time.Duration) error {
 	due := true // one that tells the time is enough
 	for _, x := range p.of("") {
 		x.mu.Lock()
-		rests := x.top > x.last && now.Sub(x.seen) >= idle
+		x.seen = earlier(x.seen, known) // what was believed may be believed no more
+		rests := x.top > x.last && known.Sub(x.seen) >= idle
 		if rests && !x.gone {
 			x.top = x.last // the next request reserves anew
 		}
@@ -679,7 +684,7 @@ func (p *Phones) settle(now time.Time, idle time.Duration) error {
 	for _, c := range cs {
 		if x := p.find(c.ID); x != nil {
 			x.mu.Lock()
-			x.known, x.seen = known, earlier(x.seen, known)
+			x.known = known
 			x.mu.Unlock()
 		}
 	}
