@@ -1,6 +1,7 @@
 package phone
 
 import (
+	"math"
 	"net/http"
 	"testing"
 	"time"
@@ -77,6 +78,70 @@ func TestAttemptsHaveARateOfTheirOwn(t *testing.T) {
 	bobs, _ := b.pair(t, wire.Invite{User: "bob"})
 	if no := b.mayTry(b.find(bobs.ID)); no != nil {
 		t.Errorf("another person's phone: %+v", no)
+	}
+}
+
+// A phone that asks all day, or a copy of its key, keeps its person's others out of
+// nothing, and gets no more by it for all of them.
+func TestOnePhoneKeepsNoOtherOut(t *testing.T) {
+	for phones, hourly := range map[int]int{2: 8, 4: 7, phonesOfPerson: 1} {
+		limits := many
+		limits.Attempts, limits.Person = Rate{}, Rate{} // as shipped
+		b := serve(t, newMemory("alice"), Options{Limits: limits})
+		var xs []*paired
+		for range phones {
+			i, _ := b.pair(t, wire.Invite{User: "alice"})
+			xs = append(xs, b.find(i.ID))
+		}
+		thief, owner := xs[0], xs[1]
+		tried := 0
+		for hour := range 24 {
+			got := 0
+			for s := range 3600 {
+				b.clock.add(time.Second)
+				if b.mayTry(thief) == nil {
+					tried++
+				}
+				if s < 8*7 && s%7 == 0 && b.mayTry(owner) == nil { // eight times in a minute
+					got++
+				}
+			}
+			if got < hourly {
+				t.Errorf("of %d phones one got %d of 8 in hour %d", phones, got, hour+1)
+			}
+			tried += got
+		}
+		if most := 60 + 24*60; tried > most {
+			t.Errorf("%d attempts by %d phones in a day, at most %d", tried, phones, most)
+		}
+
+		// A thief's phone that is revoked takes no share of the others'.
+		_, err := b.Revoke(thief.id, "uid:7")
+		must(t, err)
+		if n := b.sharing("alice"); n != phones-1 {
+			t.Errorf("%d share", n)
+		}
+	}
+}
+
+// What is divided is no more together than it was.
+func TestRatesAreShared(t *testing.T) {
+	for _, r := range []Rate{Limits{}.withDefaults().Person, {1, 1}, {3, 7}, {1. / 7, 33}} {
+		for n := range phonesOfPerson + 1 {
+			each, common := r.shared(n)
+			shares := max(n, 1)
+			if got := each.PerSecond*float64(shares) + common.PerSecond; math.Abs(got-r.PerSecond) > 1e-12 {
+				t.Errorf("%v by %d: %v a second", r, n, got)
+			}
+			// Each has one at least; where that is more than there is, the common one has none.
+			if got := each.Burst*shares + max(common.Burst, 0); got > max(r.Burst, shares) || each.Burst < 1 {
+				t.Errorf("%v by %d: %d at once", r, n, got)
+			}
+			var b bucket
+			if allowed := b.allow(common, noon()); allowed != (common.Burst > 0) {
+				t.Errorf("%v by %d: of %d at once in common one is %v", r, n, common.Burst, allowed)
+			}
+		}
 	}
 }
 

@@ -77,24 +77,44 @@ func refuse(status int, kind string, why reason, detail, advice string) *refusal
 
 // mayTry draws on the limits of attempts, of the phone and of its person. Each
 // attempt is commits of the vault and may be an entry of the audit, and holds the
-// device.
+// device. A phone draws on its own share of the person's rate first, then on what
+// all of them have in common.
 func (p *Phones) mayTry(x *paired) *refusal {
 	now := p.tick()
+	share, common := p.opts.Limits.Person.shared(p.sharing(x.record.User)) // a person never changes
 	p.trying.Lock()
 	defer p.trying.Unlock()
-	person := p.persons[x.record.User] // which never changes
+	person := p.persons[x.record.User]
 	if person == nil {
 		person = &bucket{}
 		p.persons[x.record.User] = person
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if wait := max(x.attempts.wait(p.opts.Limits.Attempts, now), person.wait(p.opts.Limits.Person, now)); wait > 0 {
-		return hasty(tooManyAttempts, wait, "too many attempts by the phones of this person")
+	own, all := x.share.wait(share, now), person.wait(common, now)
+	if wait := max(x.attempts.wait(p.opts.Limits.Attempts, now), min(own, all)); wait > 0 {
+		return hasty(tooManyAttempts, wait, "too many attempts by this phone, or by the phones of this person")
 	}
 	x.attempts.allow(p.opts.Limits.Attempts, now)
-	person.allow(p.opts.Limits.Person, now)
+	if own <= 0 {
+		x.share.allow(share, now)
+	} else {
+		person.allow(common, now)
+	}
 	return nil
+}
+
+// sharing is how many phones share the rate of a person: those that live.
+func (p *Phones) sharing(user string) (n int) {
+	now, _ := p.clock()
+	for _, x := range p.of(user) {
+		x.mu.Lock()
+		if !x.gone && x.record.Revoked.IsZero() && !x.expired(now) {
+			n++
+		}
+		x.mu.Unlock()
+	}
+	return n
 }
 
 // mayRead draws on the limit of what costs a good part of a processor.

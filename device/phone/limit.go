@@ -31,6 +31,14 @@ func (b *bucket) wait(r Rate, now time.Time) time.Duration {
 
 func (r Rate) every() time.Duration { return time.Duration(float64(time.Second) / r.PerSecond) }
 
+// shared divides a rate: half of it is of each of n alike, whatever the others do,
+// and the other half of whoever comes first. Together they are no more than it.
+func (r Rate) shared(n int) (each, common Rate) {
+	n = max(n, 1)
+	each = Rate{r.PerSecond / 2 / float64(n), max(r.Burst/2/n, 1)}
+	return each, Rate{r.PerSecond / 2, r.Burst - n*each.Burst}
+}
+
 // limiter has a bucket for each address, and one for each network of IPv6, whose
 // hosts have as many addresses as they like.
 type limiter struct {

@@ -204,7 +204,7 @@ type Phones struct {
 	addr   string             // where it listens
 
 	trying  sync.Mutex
-	persons map[string]*bucket // of Limits.Person; at most one for each person with a phone
+	persons map[string]*bucket // of Limits.Person, what no phone has for itself; at most one for each person with a phone
 
 	counting sync.Mutex // held while counters are kept, before any paired.mu
 	wishing  sync.Mutex // guards wishes; held last
@@ -229,6 +229,7 @@ type paired struct {
 	known    time.Time // as the vault has it, with this phone
 	bucket   bucket
 	attempts bucket  // of Limits.Attempts
+	share    bucket  // of Limits.Person, what is this phone's of it; guarded by Phones.trying, too
 	pages    bucket  // of Limits.History
 	links    []*link // the oldest first
 }
