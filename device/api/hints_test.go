@@ -19,7 +19,7 @@ func TestEveryHintIsInTheDocument(t *testing.T) {
 	}
 	for _, h := range []sensor.Hint{
 		sensor.HintNoFinger, sensor.HintAgain, sensor.HintClean, sensor.HintFlat, sensor.HintLift, sensor.HintSame,
-		sensor.HintLonger, sensor.HintOther, sensor.HintAnew,
+		sensor.HintLonger, sensor.HintOther, sensor.HintAnew, sensor.HintWait,
 	} {
 		want = append(want, string(h))
 	}

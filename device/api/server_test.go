@@ -249,6 +249,8 @@ var operations = []struct {
 	{"POST", "/v1/backup", `{"operator":["age1"]}`, RoleAdmin},
 	{"GET", "/v1/phones", "", RoleAdmin},
 	{"POST", "/v1/phones", `{"user":"u1"}`, RoleKiosk},
+	{"GET", "/v1/phones/clock", "", RoleAdmin},
+	{"POST", "/v1/phones/clock", "", RoleAdmin},
 	{"DELETE", "/v1/phones/codes/{id}", "", RoleKiosk},
 	{"PATCH", "/v1/phones/{id}", `{"name":"n"}`, RoleAdmin},
 	{"PUT", "/v1/phones/{id}/terms", `{"rights":["approve"]}`, RoleAdmin},
