@@ -99,7 +99,7 @@ type Camera struct {
 	height  int
 	seq     uint64
 	taken   uint64 // seq of the frame that Frame handed out last
-	stale   uint64 // frames up to this seq are of a source that was left
+	stale   uint64 // frames up to this seq are not handed out any more
 	state   State
 	since   time.Time // of the last frame, or of the opening
 	moved   time.Time // of the last frame that was not the same as the one before
@@ -164,8 +164,7 @@ func (c *Camera) Switch(name string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
 	c.reading = new(sync.WaitGroup)
-	clear(c.pix)
-	c.stale = c.seq
+	c.forget()
 	c.state = State{Condition: Opening, Source: s.shown(), Frames: c.state.Frames}
 	c.since = time.Now()
 	c.changed()
@@ -176,6 +175,13 @@ func (c *Camera) Switch(name string) error {
 		c.read(ctx, s)
 	})
 	return nil
+}
+
+// forget overwrites the newest frame and lets nobody have it: who stood there last
+// may be gone for hours when the source is back. c.mu is held.
+func (c *Camera) forget() {
+	clear(c.pix)
+	c.stale = c.seq
 }
 
 // changed wakes everyone who waits. c.mu is held.
@@ -196,6 +202,7 @@ func (c *Camera) read(ctx context.Context, s source) {
 			wait = firstBackoff
 		}
 		c.mu.Lock()
+		c.forget()
 		c.state.Condition, c.state.Err = Lost, err
 		c.state.Reopened++
 		c.changed()
@@ -303,7 +310,7 @@ func (c *Camera) newer(ctx context.Context, seen *uint64) (*vision.Frame, error)
 		case c.closed:
 			c.mu.Unlock()
 			return nil, ErrClosed
-		case c.seq > max(*seen, c.stale):
+		case c.seq > max(*seen, c.stale) && time.Since(c.since) < c.config.Patience:
 			f := c.turned()
 			*seen = c.seq
 			c.mu.Unlock()
@@ -342,6 +349,7 @@ func (c *Camera) newer(ctx context.Context, seen *uint64) (*vision.Frame, error)
 
 // silent notes that the source gives nothing. c.mu is held.
 func (c *Camera) silent() error {
+	c.forget()
 	c.state.Condition = Silent
 	c.state.Err = fmt.Errorf("opencv: %s: no frame for %v: is it covered by another program, or unplugged?: %w", c.state.Source, c.config.Patience, ErrSource)
 	return c.state.Err

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/faceprint/faceprint/vision"
 )
 
 // script is a source made of steps, one per grab.
@@ -217,7 +219,7 @@ func TestSilenceIsAStateAndNotAHang(t *testing.T) {
 		if s := cam.State(); s.Condition != Silent || s.Err == nil {
 			t.Fatalf("state %+v", s)
 		}
-		time.Sleep(time.Minute) // virtual: the source comes back by itself
+		time.Sleep(time.Minute - defaultPatience) // virtual: the source comes back by itself
 		if f, err := cam.Frame(t.Context()); err != nil || f.Pix[0] != 2 {
 			t.Errorf("after the silence: %v, %v", f, err)
 		}
@@ -228,12 +230,13 @@ func TestALostSourceIsOpenedAgainWithBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opened := 0
 		cam := mustOpen(t, config(scripted(&opened,
-			[]step{{shade: 1}, {err: errors.New("pulled")}},
+			[]step{{shade: 1}, {wait: time.Second, err: errors.New("pulled")}},
 			[]step{{err: errors.New("pulled")}},
 			[]step{{shade: 2}, {wait: 24 * time.Hour}})))
 		if f, err := cam.Frame(t.Context()); err != nil || f.Pix[0] != 1 {
 			t.Fatalf("got %v, %v", f, err)
 		}
+		time.Sleep(time.Second) // virtual
 		synctest.Wait()
 		if s := cam.State(); s.Condition != Lost {
 			t.Fatalf("state %v", s.Condition)
@@ -253,13 +256,54 @@ func TestALostSourceIsOpenedAgainWithBackoff(t *testing.T) {
 	})
 }
 
+// The picture that a source gave last is neither kept nor handed out later as the
+// newest: whoever stood there may be gone for hours.
+func TestALostSourceKeepsNoPicture(t *testing.T) {
+	for name, tt := range map[string]struct {
+		scripts [][]step
+		want    Condition
+	}{
+		"lost": {[][]step{
+			{{shade: 77}, {wait: time.Second, err: errors.New("pulled")}},
+			{{wait: 2 * time.Hour, shade: 78}, {wait: time.Hour}},
+		}, Lost},
+		"silent": {[][]step{{{shade: 77}, {wait: 2 * time.Hour, shade: 78}, {wait: time.Hour}}}, Silent},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				opened := 0
+				cam := mustOpen(t, config(scripted(&opened, tt.scripts...)))
+				time.Sleep(time.Hour) // virtual: nobody looked at the frame
+				for name, get := range map[string]func(context.Context) (*vision.Frame, error){
+					"Frame": cam.Frame,
+					"Next":  func(ctx context.Context) (*vision.Frame, error) { return cam.Next(ctx, 0) },
+				} {
+					if f, err := get(t.Context()); f != nil || !errors.Is(err, ErrSource) {
+						t.Errorf("%s: %v, %v", name, f, err)
+					}
+				}
+				if len(cam.pix) == 0 || !bytes.Equal(cam.pix, make([]byte, len(cam.pix))) {
+					t.Errorf("the last frame is still in memory: %v", cam.pix)
+				}
+				if s := cam.State(); s.Condition != tt.want || s.Frames != 1 {
+					t.Errorf("state %+v", s)
+				}
+				time.Sleep(time.Hour + 2*time.Second) // it is back
+				if f, err := cam.Frame(t.Context()); err != nil || f.Pix[0] != 78 {
+					t.Errorf("after it came back: %v, %v", f, err)
+				}
+			})
+		})
+	}
+}
+
 // A source that stays away is a fault after the camera's patience, and then at
 // once.
 func TestALostSourceIsWaitedForWithPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opened := 0
 		gone := []step{{err: errors.New("pulled")}}
-		cam := mustOpen(t, config(scripted(&opened, []step{{shade: 1}, {err: errors.New("pulled")}}, gone, gone, gone, gone, gone, gone, gone, gone, gone)))
+		cam := mustOpen(t, config(scripted(&opened, []step{{shade: 1}, {wait: time.Millisecond, err: errors.New("pulled")}}, gone, gone, gone, gone, gone, gone, gone, gone, gone)))
 		if _, err := cam.Frame(t.Context()); err != nil {
 			t.Fatal(err)
 		}
