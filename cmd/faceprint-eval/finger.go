@@ -219,8 +219,7 @@ func evaluateFingers(o fingerOptions) (*fingerReport, fingerRun, error) {
 	parallel(o.jobs, len(pics), func(_, i int) { pics[i].read(o) })
 
 	r := &fingerReport{Dir: filepath.Base(o.dir), Images: len(pics)}
-	var times []float64
-	var bytes []float64
+	var times, bytes []float64
 	for i := range pics {
 		p := &pics[i]
 		if p.err != nil {
@@ -241,6 +240,12 @@ func evaluateFingers(o fingerOptions) (*fingerReport, fingerRun, error) {
 		}
 		if len(probes) == 0 {
 			return nil, nil, fmt.Errorf("finger: --enroll %d leaves no impression in %s to compare with", o.enroll, o.dir)
+		}
+		bytes = bytes[:0] // what is kept is of the gallery
+		for i := range gallery {
+			if gallery[i].err == nil {
+				bytes = append(bytes, float64(gallery[i].bytes))
+			}
 		}
 	}
 	run, us := compareAll(probes, gallery, o.enroll > 0, o.jobs)
@@ -361,6 +366,7 @@ func throughRecord(t *minutia.Template) (*minutia.Template, int, error) {
 // enrolled merges the first k impressions of every finger, or keeps them apart.
 func enrolled(pics []fingerPicture, k int, apart bool) (gallery, probes []fingerPicture, err error) {
 	byFinger := map[int][]*minutia.Template{}
+	apartBytes := map[int]int{}
 	seen := map[int]int{}
 	for _, p := range pics {
 		seen[p.finger]++
@@ -369,6 +375,7 @@ func enrolled(pics []fingerPicture, k int, apart bool) (gallery, probes []finger
 			probes = append(probes, p)
 		case p.err == nil:
 			byFinger[p.finger] = append(byFinger[p.finger], p.template)
+			apartBytes[p.finger] += p.bytes
 		default:
 			byFinger[p.finger] = append(byFinger[p.finger], nil)
 		}
@@ -382,12 +389,30 @@ func enrolled(pics []fingerPicture, k int, apart bool) (gallery, probes []finger
 		if len(ts) > 0 {
 			g.template = ts[0]
 			g.prepared = minutia.Prepare(ts...)
+			g.bytes = apartBytes[f]
+			if !apart {
+				if g.bytes, err = keptBytes(ts); err != nil {
+					return nil, nil, err
+				}
+			}
 		} else {
 			g.err = minutia.ErrNoFinger
 		}
 		gallery = append(gallery, g)
 	}
 	return gallery, probes, nil
+}
+
+// keptBytes is what a store keeps of the templates of one finger.
+func keptBytes(ts []*minutia.Template) (n int, err error) {
+	for _, t := range ts {
+		data, err := t.MarshalBinary()
+		if err != nil {
+			return 0, err
+		}
+		n += len(data)
+	}
+	return n, nil
 }
 
 // compareAll compares every probe with the gallery: all of it, or, when both
