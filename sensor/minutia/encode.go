@@ -103,17 +103,39 @@ func (r *bitReader) step(k uint, n uint32) uint8 {
 	return uint8(v / 2)
 }
 
+// check refuses what the encoding cannot say, or says otherwise than
+// [Template.sortAndLimit] leaves it: the clearest minutiae first, as matching relies on,
+// and one in a place with a direction.
+func (t *Template) check() error {
+	if !t.shaped() || len(t.Minutiae) > maxMinutiae || t.Quality > 100 {
+		return fmt.Errorf("%d x %d px in %d x %d patches, %d minutiae, quality %d",
+			t.Width, t.Height, t.Ridges.Width, t.Ridges.Height, len(t.Minutiae), t.Quality)
+	}
+	for i, m := range t.Minutiae {
+		switch {
+		case m.X < 0 || m.Y < 0 || int(m.X) >= t.Width || int(m.Y) >= t.Height:
+			return fmt.Errorf("minutia %d lies off the picture", i+1)
+		case m.Quality > 15 || m.Kind > Bifurcation:
+			return fmt.Errorf("minutia %d is of quality %d and kind %d", i+1, m.Quality, m.Kind)
+		case i > 0 && m.Quality > t.Minutiae[i-1].Quality:
+			return fmt.Errorf("minutia %d is clearer than the one before it", i+1)
+		case t.taken(i):
+			return fmt.Errorf("minutia %d is there twice", i+1)
+		}
+	}
+	for i, p := range t.Ridges.Patches {
+		if p.Direction >= patchDirections || p.Period >= patchPeriods || p.Phase >= patchPhases || !p.On && p != (Patch{}) {
+			return fmt.Errorf("patch %d has direction %d, period %d, phase %d", i+1, p.Direction, p.Period, p.Phase)
+		}
+	}
+	return nil
+}
+
 // MarshalBinary encodes a template. The bytes are a person's biometric data:
 // seal them before they rest anywhere.
 func (t *Template) MarshalBinary() ([]byte, error) {
-	if t.Width <= 0 || t.Height <= 0 || t.Width > maxSide || t.Height > maxSide ||
-		len(t.Minutiae) > maxMinutiae || t.Quality > 100 || len(t.Ridges.Patches) != t.Ridges.Width*t.Ridges.Height {
-		return nil, fmt.Errorf("minutia: %w: not a template of this package", ErrTemplate)
-	}
-	for _, m := range t.Minutiae {
-		if m.X < 0 || m.Y < 0 || int(m.X) >= t.Width || int(m.Y) >= t.Height || m.Quality > 15 || m.Kind > Bifurcation {
-			return nil, fmt.Errorf("minutia: %w: a minutia off the picture or of no kind", ErrTemplate)
-		}
+	if err := t.check(); err != nil {
+		return nil, fmt.Errorf("minutia: %w: %s", ErrTemplate, err)
 	}
 	w := &bitWriter{b: append(make([]byte, 0, 1024), templateMagic[0], templateMagic[1], templateVersion, t.Quality)}
 	w.put(uint32(t.Width), 11)

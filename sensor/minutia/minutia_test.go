@@ -3,6 +3,8 @@ package minutia
 import (
 	"errors"
 	"image"
+	"reflect"
+	"slices"
 	"sync"
 	"testing"
 
@@ -129,6 +131,44 @@ func TestImpossibleTemplatesNeverMatch(t *testing.T) {
 		if s := max(m.Match(p, p), m.Match(p, own), m.Match(own, p)); FMR(s) != 1 {
 			t.Errorf("%s: scores %.2f", name, s)
 		}
+	}
+}
+
+// What is written is read again, and as it was: all else is refused where it is
+// made.
+func TestOnlyWhatIsReadAgainIsWritten(t *testing.T) {
+	finger := print1(t, 1, 1)
+	on := slices.IndexFunc(finger.Ridges.Patches, func(p Patch) bool { return p.On })
+	off := slices.IndexFunc(finger.Ridges.Patches, func(p Patch) bool { return !p.On })
+	for name, spoil := range map[string]func(*Template){
+		"no patches":          func(tm *Template) { tm.Ridges = Ridges{} },
+		"fewer patches":       func(tm *Template) { tm.Ridges.Height--; tm.Ridges.Patches = tm.Ridges.Patches[tm.Ridges.Width:] },
+		"too wide":            func(tm *Template) { tm.Width = 1601 },
+		"of quality 101":      func(tm *Template) { tm.Quality = 101 },
+		"direction 64":        func(tm *Template) { tm.Ridges.Patches[on].Direction = patchDirections },
+		"period 16":           func(tm *Template) { tm.Ridges.Patches[on].Period = patchPeriods },
+		"phase 32":            func(tm *Template) { tm.Ridges.Patches[on].Phase = patchPhases },
+		"a wave off the area": func(tm *Template) { tm.Ridges.Patches[off].Phase = 1 },
+		"of quality 16":       func(tm *Template) { tm.Minutiae[0].Quality = 16 },
+		"of kind 3":           func(tm *Template) { tm.Minutiae[0].Kind = 3 },
+		"off the picture":     func(tm *Template) { tm.Minutiae[0].X = int16(tm.Width) },
+		"in another order":    func(tm *Template) { slices.Reverse(tm.Minutiae) },
+		"twice":               func(tm *Template) { tm.Minutiae = slices.Insert(tm.Minutiae, 1, tm.Minutiae[0]) },
+	} {
+		bad := *finger
+		bad.Minutiae, bad.Ridges.Patches = slices.Clone(finger.Minutiae), slices.Clone(finger.Ridges.Patches)
+		spoil(&bad)
+		if data, err := bad.MarshalBinary(); !errors.Is(err, ErrTemplate) {
+			_, err := Decode(data)
+			t.Errorf("%s: written; read again: %v", name, err)
+		}
+	}
+	data, err := finger.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := Decode(data); err != nil || !reflect.DeepEqual(again, finger) {
+		t.Errorf("comes back as another: %v", err)
 	}
 }
 

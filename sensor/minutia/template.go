@@ -63,10 +63,25 @@ func periodOf(code uint8) float64 {
 	return 1 / (1/float64(maxPeriod) + f*(1/float64(minPeriod)-1/float64(maxPeriod)))
 }
 
-// sortAndLimit puts the best minutiae first and drops what is too many.
+// sortAndLimit puts the best minutiae first and drops what is too many, and all but
+// the best of those in one place with one direction.
 func (t *Template) sortAndLimit() {
 	slices.SortStableFunc(t.Minutiae, func(x, y Minutia) int { return int(y.Quality) - int(x.Quality) })
+	for i := 1; i < min(len(t.Minutiae), maxMinutiae+1); {
+		if t.taken(i) {
+			t.Minutiae = slices.Delete(t.Minutiae, i, i+1)
+		} else {
+			i++
+		}
+	}
 	if len(t.Minutiae) > maxMinutiae {
 		t.Minutiae = t.Minutiae[:maxMinutiae]
 	}
+}
+
+// taken tells whether a minutia is where one before it is, and directed as it is.
+func (t *Template) taken(i int) bool {
+	return slices.ContainsFunc(t.Minutiae[:i], func(m Minutia) bool {
+		return m.X == t.Minutiae[i].X && m.Y == t.Minutiae[i].Y && m.Angle == t.Minutiae[i].Angle
+	})
 }
