@@ -11,8 +11,9 @@ import (
 // know beforehand, and watches whether they do: a recording moves when it was
 // made to, and a picture that is turned does not turn its nose. It waits until
 // they look straight and still, then asks for one move; what counts is a move
-// that comes after it was asked for. A wrong move costs one more; the second
-// wrong one, and a move that does not come, end it.
+// that comes after it was asked for. A wrong move, or another person while one is
+// asked for, costs one more; the second wrong one, and a move that does not come,
+// end it.
 //
 // The zero value asks for two moves. Whoever moves at random at every ask, and
 // rests whenever they must, passes one challenge in six.
@@ -97,8 +98,16 @@ func (c *Challenge) Look(at time.Time, q Quality, same bool) Hint {
 }
 
 // Restart forgets what the person did, who is somebody else now, even if they
-// had done all of it. What was wrong stays wrong: stepping aside mends nothing.
+// had done all of it. What was wrong stays wrong, and a move that was asked for and
+// did not come is wrong too: nobody chooses among the asks by stepping aside.
 func (c *Challenge) Restart() {
+	if c.state == ChallengeOpen && c.began && c.asked != HintNone {
+		c.answers = append(c.answers, answer{move: c.asked})
+		c.asked = HintNone
+		if c.wrong++; c.wrong > challengeWrongs {
+			c.state = ChallengeWrong
+		}
+	}
 	if c.state == ChallengeOpen || c.state == ChallengePassed {
 		c.state, c.began = ChallengeOpen, false
 	}

@@ -153,7 +153,35 @@ func TestWhoDoesNotMoveAsAskedFails(t *testing.T) {
 		"somebody else turns for them":        {func(m *mover) { m.rest(); m.stranger() }, ChallengeUnanswered},
 		"it nods its picture by a little":     {func(m *mover) { m.rest(); m.turn(8); m.still() }, ChallengeUnanswered},
 		"somebody else takes over after a no": {func(m *mover) { m.rest(); m.turn(-30); m.c.Restart(); m.rest(); m.turn(-30) }, ChallengeWrong},
-		"somebody else after all is done":     {func(m *mover) { m.rest(); m.turn(30); m.rest(); m.turn(30); m.c.Restart() }, ChallengeOpen},
+		"they step aside from two asks":       {func(m *mover) { m.rest(); m.c.Restart(); m.rest(); m.c.Restart(); m.frame(true) }, ChallengeWrong},
+		"they step aside from one ask": {func(m *mover) {
+			m.rest()
+			m.c.Restart()
+			m.rest()
+			m.turn(30)
+			m.rest()
+			m.turn(30)
+			m.rest()
+		}, ChallengeOpen},
+		"they step aside from one ask, and then do as asked": {func(m *mover) {
+			m.rest()
+			m.c.Restart()
+			for range 3 {
+				m.rest()
+				m.turn(30)
+			}
+		}, ChallengePassed},
+		"they step aside while nothing is asked": {func(m *mover) {
+			for range 5 {
+				m.frame(true)
+				m.c.Restart()
+			}
+			m.rest()
+			m.turn(30)
+			m.rest()
+			m.turn(30)
+		}, ChallengePassed},
+		"somebody else after all is done": {func(m *mover) { m.rest(); m.turn(30); m.rest(); m.turn(30); m.c.Restart() }, ChallengeOpen},
 	} {
 		m := newMover(t) // always asks for a turn to the left
 		tt.play(m)
@@ -223,6 +251,40 @@ func TestChanceOfMovingAtRandom(t *testing.T) {
 	}
 	if share := float64(passed) / n; !(share > 0.10 && share < 0.22) {
 		t.Errorf("%.3f of those who moved at random passed", share)
+	}
+}
+
+// Who has a recording of some moves alone gains nothing by stepping aside whenever
+// another is asked for.
+func TestStepsAsideChooseNoAsks(t *testing.T) {
+	const n = 2000
+	share := func(aside bool) float64 {
+		passed, k := 0, 0
+		for range n {
+			m := newMover(t)
+			m.c.Draw = func(n int) int {
+				k = (k*1103515245 + 12345) & 0x7fffffff
+				return (k >> 16) % n
+			}
+			for m.c.State() == ChallengeOpen {
+				switch h := m.rest(); {
+				case h != HintTurnRight:
+					m.do(h)
+				case aside:
+					m.c.Restart()
+					m.hint = HintLookStraight
+				default:
+					m.do(HintTurnLeft)
+				}
+			}
+			if m.c.State() == ChallengePassed {
+				passed++
+			}
+		}
+		return float64(passed) / n
+	}
+	if aside, stays := share(true), share(false); aside > stays || aside == 0 {
+		t.Errorf("%.3f of those who stepped aside passed, and %.3f of those who stayed", aside, stays)
 	}
 }
 
