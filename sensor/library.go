@@ -440,7 +440,7 @@ func (m *Module) stock(ctx context.Context, w *wanted, h hash) error {
 	}
 	m.library.used = true
 	m.library.forget(slot)
-	unhurried, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
+	unhurried, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeMost)
 	defer cancel()
 	if _, err := m.link.command(unhurried, Store, 2, byte(slot>>8), byte(slot)); err != nil {
 		return err

@@ -180,6 +180,31 @@ func TestStock(t *testing.T) {
 	}
 }
 
+// A module that falls silent at any moment of the filling, as while it stores a template,
+// did not answer: that is no matter of the asker's patience.
+func TestSilentWhileFilling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, m, templates := library(t, "r503", 57600, 4)
+		for after := time.Second; after < 1500*time.Millisecond; after += 20 * time.Millisecond {
+			if err := m.Purge(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			before := m.Stats().Timeouts
+			stocked := make(chan error, 1)
+			go func() { stocked <- m.Stock(t.Context(), templates) }()
+			time.Sleep(after) // of the bubble
+			do(t, s, "mute")
+			if err := <-stocked; !errors.Is(err, sensor.ErrTimeout) || m.Stats().Timeouts == before {
+				t.Errorf("silent after %v: %v, %d time-outs", after, err, m.Stats().Timeouts-before)
+			}
+			do(t, s, "unmute")
+		}
+		if err := m.Stock(t.Context(), templates); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // An asker who hangs up at any moment of the filling leaves nothing unsure: the next
 // search goes on, and nobody is taken for somebody else.
 func TestCutOffWhileFilling(t *testing.T) {

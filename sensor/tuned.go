@@ -31,6 +31,10 @@ const (
 	// each question gives it 16.
 	resyncTries = 4
 
+	// What Store may take whatever happens: itself, the password after a reset, itself
+	// again. It must be longer than the answer's own, or no silence would be seen as one.
+	storeMost = 3*answerTimeout + time.Second
+
 	dataTimeout   = answerTimeout / 3 // between two data packets, the largest of which takes 0.28 s at 9600 baud
 	searchTimeout = 3 * time.Second   // 1000 templates take a second on optical units, 200 take 2 s on the R503
 	flashTimeout  = 5 * time.Second   // erasing a whole library

@@ -575,20 +575,33 @@ func (f *finger) stop() {
 // rest does what nobody waits for, until the context ends: it clears the module's buffer
 // behind a comparison and, where somebody is looked for among all, fills its library.
 func (f *finger) rest(ctx context.Context) {
+	var again <-chan time.Time
+	said := ""
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-f.idle:
+		case <-again:
 		}
+		again = nil
 		m, gen, err := f.part.get()
 		if err != nil {
+			continue // whoever opens it says so (rests)
+		}
+		if err = f.tidy(ctx, m); errors.Is(err, context.Canceled) {
+			continue // whoever stopped it says so
+		}
+		if err == nil {
+			said = ""
 			continue
 		}
-		if err = f.tidy(ctx, m); err != nil && !errors.Is(err, context.Canceled) {
-			f.trust.log.Warn("the finger module was not made ready for the next search", "err", err)
-			_ = f.noted(gen, err)
+		if err.Error() != said {
+			said = err.Error()
+			f.trust.log.Warn("the finger module was not made ready for the next search; it will be tried again", "err", err)
 		}
+		_ = f.noted(gen, err)
+		again = time.After(restAgain)
 	}
 }
 
@@ -618,6 +631,10 @@ func (f *finger) Same(ctx context.Context, template []byte, others [][]byte) (in
 	f.rests()
 	return at, f.noted(gen, err)
 }
+
+// restAgain is how long rest waits after an error: what a wire lost is sent again, and
+// one that loses everything is not at it all the time.
+const restAgain = 5 * time.Second
 
 // How long a yes or a no stays on the lamp, and how often an idle device looks
 // whether it could say yes at all.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -12,6 +13,40 @@ import (
 	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/store"
 )
+
+// people enrols so many fingers with the module, all of one person's: i's thumb is
+// template i.
+func (w *trusted) people(m *sensor.Module, n int) (user store.UserID, ids []string, made [][]byte) {
+	w.Helper()
+	user, ids, made = store.NewUserID(), make([]string, n), make([][]byte, n)
+	for i := range n {
+		template, err := m.Enrol(w.Context(), 0, func(s sensor.EnrolStep) {
+			switch s.Hint {
+			case sensor.HintNoFinger:
+				w.do(fmt.Sprintf("touch %d thumb", i))
+			case sensor.HintLift:
+				w.do("lift")
+			}
+		})
+		made[i] = bytes.Clone(template)
+		if err == nil {
+			err = w.vault.Update(func(tx *store.Tx) (err error) {
+				if i == 0 {
+					err = tx.AddPerson(store.Person{ID: user, Name: "All", Created: time.Now(), Consent: store.Consent{At: time.Now(), TextVersion: "1"}})
+				}
+				if err == nil {
+					ids[i], err = tx.AddTemplate(store.Template{User: user, Kind: store.KindModule, Model: m.Family(), Label: fmt.Sprint("finger-", i), Created: time.Now(), Data: template})
+				}
+				return err
+			})
+		}
+		if err != nil {
+			w.Fatal(err)
+		}
+	}
+	w.do("lift")
+	return user, ids, made
+}
 
 // While nobody uses the module, its library is filled for whoever comes next; who is
 // forgotten is gone from it when Purge returns, also while it is being filled, and the
@@ -26,33 +61,7 @@ func TestModuleAtRest(t *testing.T) {
 		}
 		f := &finger{part: newPart[*sensor.Module]("finger", w.log, nil, nil), trust: w.trust, idle: make(chan struct{}, 1)}
 		f.part.set(m, true, nil)
-		user, ids, made := store.NewUserID(), make([]string, people), make([][]byte, people)
-		for i := range people {
-			template, err := m.Enrol(t.Context(), 0, func(s sensor.EnrolStep) {
-				switch s.Hint {
-				case sensor.HintNoFinger:
-					w.do(fmt.Sprintf("touch %d thumb", i))
-				case sensor.HintLift:
-					w.do("lift")
-				}
-			})
-			made[i] = bytes.Clone(template)
-			if err == nil {
-				err = w.vault.Update(func(tx *store.Tx) (err error) {
-					if i == 0 {
-						err = tx.AddPerson(store.Person{ID: user, Name: "All", Created: time.Now(), Consent: store.Consent{At: time.Now(), TextVersion: "1"}})
-					}
-					if err == nil {
-						ids[i], err = tx.AddTemplate(store.Template{User: user, Kind: store.KindModule, Model: m.Family(), Label: fmt.Sprint("finger-", i), Created: time.Now(), Data: template})
-					}
-					return err
-				})
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		w.do("lift")
+		user, ids, made := w.people(m, people)
 		count := func(what string, want int) {
 			t.Helper()
 			if n, err := m.TemplateCount(t.Context()); err != nil || n != want {
@@ -103,6 +112,65 @@ func TestModuleAtRest(t *testing.T) {
 		}
 		if _, _, err := f.part.get(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// After an error the filling goes on by itself. A module that does not answer while a
+// template is stored is lost, and opened anew.
+func TestModuleAtRestGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const people = 6
+		w := newTrusted(t, "r503")
+		f := &finger{trust: w.trust, moved: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
+		f.part = newPart("finger", w.log, func(context.Context) (*sensor.Module, error) { return w.open() }, closeModule)
+		var running sync.WaitGroup
+		defer running.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		running.Go(func() { f.part.run(ctx, f.rests) })
+		opened := func() (*sensor.Module, uint64) {
+			for {
+				if m, gen, err := f.part.get(); err == nil {
+					return m, gen
+				}
+				time.Sleep(time.Millisecond) // of the bubble
+			}
+		}
+		filled := func(what string) (gen uint64) {
+			t.Helper()
+			time.Sleep(time.Minute)
+			m, gen := opened()
+			if n, err := m.TemplateCount(t.Context()); err != nil || n != people+sensor.MinDecoys {
+				t.Errorf("%s: %d templates in the library, want %d, %v", what, n, people+sensor.MinDecoys, err)
+			}
+			return gen
+		}
+		m, first := opened()
+		w.people(m, people)
+		running.Go(func() { f.rest(ctx) })
+
+		f.searches.Store(true)
+		f.rests()
+		filled("nothing happened")
+		if err := errors.Join(m.Tidy(t.Context()), m.Purge(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		w.do("fault clear", "fault out flip 22 255") // DownChar's answer has twelve bytes; Store's sum
+		f.rests()
+		if gen := filled("an answer was damaged"); gen != first || m.Stats().BadSums != 1 {
+			t.Errorf("a damaged answer: opening %d, then %d; %d bad sums", first, gen, m.Stats().BadSums)
+		}
+		if err := m.Purge(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.rests()
+		time.Sleep(1200 * time.Millisecond)
+		w.do("mute")
+		time.Sleep(2 * time.Second) // longer than an answer takes, and over before the daemon asks whether it is there
+		w.do("unmute")
+		if gen := filled("it was silent"); gen == first {
+			t.Error("a silent module was not opened anew")
 		}
 	})
 }
