@@ -62,7 +62,7 @@ func (d *Device) adapt(user store.UserID, probe vision.Embedding) error {
 		if err != nil {
 			return err
 		}
-		step, err := follow(ts, profile.Name, probe, least, d.hw.Now())
+		step, err := follow(ts, profile, probe, least, d.hw.Now())
 		if err != nil || step == nil {
 			return err
 		}
@@ -91,13 +91,13 @@ type adaptation struct {
 
 // follow makes the next template for the enrolled one that the look is most like;
 // nil where none is to be made.
-func follow(ts []store.Template, model string, look vision.Embedding, least float64, now time.Time) (*adaptation, error) {
+func follow(ts []store.Template, profile vision.Profile, look vision.Embedding, least float64, now time.Time) (*adaptation, error) {
 	var enrolled, before store.Template
 	var original vision.Embedding
 	defer func() { original.Wipe() }()
 	best := least
 	for _, t := range ts {
-		if t.Model != model || adapted(t) != "" {
+		if !profile.Made(t.Model) || adapted(t) != "" {
 			continue
 		}
 		e, err := asCaptured(t, len(look))
@@ -116,7 +116,7 @@ func follow(ts []store.Template, model string, look vision.Embedding, least floa
 	}
 	base := original
 	for _, t := range ts {
-		if t.Model != model || adapted(t) != enrolled.ID {
+		if !profile.Made(t.Model) || adapted(t) != enrolled.ID {
 			continue
 		}
 		if since := now.Sub(t.Created); since.Abs() < adaptEvery {
@@ -148,7 +148,7 @@ func follow(ts []store.Template, model string, look vision.Embedding, least floa
 		return nil, fmt.Errorf("device: %w", err)
 	}
 	return &adaptation{
-		made: store.Template{Kind: store.KindFace, Model: model, Label: adaptedLabel + enrolled.ID, Created: now.UTC(), Data: data},
+		made: store.Template{Kind: store.KindFace, Model: profile.Model(), Label: adaptedLabel + enrolled.ID, Created: now.UTC(), Data: data},
 		old:  before.ID, look: best, near: near,
 	}, nil
 }

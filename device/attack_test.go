@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -254,6 +255,73 @@ func TestASecondTemplateIsOfTheSamePerson(t *testing.T) {
 	bo := addPerson(t, d, "Bo")
 	if err := enrol(d, th, bo, eve); err != nil {
 		t.Errorf("a first face: %v", err)
+	}
+}
+
+// Nor is it one that is like the last only, step by step away from the first; and
+// there is an end to how many there are.
+func TestTemplatesDoNotWanderOff(t *testing.T) {
+	d, th, ada := stage(t, Options{})
+	first, _ := faceTemplates(t, d, ada)
+	enrol := func(degrees float64) error {
+		th.people[0] = aged(first[0], degrees)
+		th.play, th.seq = repeat(60, actor{who: 0, x: 320, live: 0.9}), 0
+		_, err := d.Enroll(t.Context(), EnrollRequest{Who: ada, Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond})
+		return err
+	}
+	if err := enrol(45); err != nil {
+		t.Fatalf("with glasses: %v", err)
+	}
+	if err := enrol(90); !errors.Is(err, ErrMixed) {
+		t.Fatalf("like the second alone: %v", err)
+	}
+	for n := 2; n < facesMost; n++ {
+		if err := enrol(45); err != nil {
+			t.Fatalf("after %d: %v", n, err)
+		}
+	}
+	if err := enrol(0); !errors.Is(err, ErrRequest) {
+		t.Errorf("after %d: %v", facesMost, err)
+	}
+}
+
+// Every template is one more comparison in which a stranger may match, of one
+// person as of many.
+func TestTemplatesShareTheRate(t *testing.T) {
+	d, th, ada := stage(t, Options{})
+	first, _ := faceTemplates(t, d, ada)
+	at, err := th.table.Threshold(0.7e-4) // of a policy of 1e-4
+	if err != nil {
+		t.Fatal(err)
+	}
+	like := aged(first[0], math.Acos(at)*180/math.Pi)
+	for n, granted := range []bool{true, false} {
+		if n > 0 {
+			th.people[0], th.play, th.seq = first[0], repeat(60, actor{who: 0, x: 320, live: 0.9}), 0
+			if _, err := d.Enroll(t.Context(), EnrollRequest{Who: ada, Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		th.people[0] = like
+		dec, err := th.shows(t, d, ada, repeat(40, actor{who: 0, x: 320, live: 0.9}))
+		if err != nil || dec.Granted != granted {
+			t.Errorf("%d templates: %+v, %v", n+1, dec, err)
+		}
+	}
+}
+
+// Another file under the profile's name is another network, which finds none of
+// the templates to be its own.
+func TestTemplatesAreOfOneNetwork(t *testing.T) {
+	d, th, ada := stage(t, Options{})
+	play := repeat(40, actor{who: 0, x: 320, live: 0.9})
+	th.digest = "abababababababab"
+	if dec, err := th.shows(t, d, ada, play); err != nil || dec.Granted || !slices.Equal(dec.Reasons, []Reason{FaceNotEnrolled}) {
+		t.Errorf("%+v, %v", dec, err)
+	}
+	th.digest = ""
+	if dec, err := th.shows(t, d, ada, play); err != nil || !dec.Granted {
+		t.Errorf("%+v, %v", dec, err)
 	}
 }
 

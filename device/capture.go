@@ -26,7 +26,7 @@ type captured struct {
 	faceHint, fingerHint string
 	phoneHint            string           // where somebody's phone was asked
 	mode                 Mode             // what the attempt wants
-	gallery, prints      int              // people whom a face, fingers with which a finger was compared
+	gallery, prints      int              // templates with which a face, fingers with which a finger was compared
 	user                 store.UserID     // whom a 1:N search found
 	look                 vision.Embedding // of the face that was compared last
 	hints                []string
@@ -276,6 +276,7 @@ func wipe(ts []store.Template) {
 type gallery struct {
 	*vision.Gallery
 	users []store.UserID
+	ids   []string // of the templates
 	space *isometry.Isometry
 }
 
@@ -288,17 +289,17 @@ type gallery struct {
 // is most of the work (BenchmarkGallery). Nor are they kept between attempts, so
 // that a device that nobody uses holds nobody's; the false match rate bounds a
 // search to a hundred people at the defaults, long before the time does.
-func unseal(ts []store.Template, profile string) (*gallery, error) {
+func unseal(ts []store.Template, profile vision.Profile) (*gallery, error) {
 	g := &gallery{}
 	for _, t := range ts {
-		if t.Model != profile {
+		if !profile.Made(t.Model) {
 			continue
 		}
 		if err := g.add(t, len(ts)); err != nil {
 			g.wipe()
 			return nil, fmt.Errorf("device: template %s: %w", t.ID, err)
 		}
-		g.users = append(g.users, t.User)
+		g.users, g.ids = append(g.users, t.User), append(g.ids, t.ID)
 	}
 	return g, nil
 }
@@ -369,15 +370,6 @@ func (g *gallery) wipe() {
 	if g.Gallery != nil {
 		g.Wipe()
 	}
-}
-
-// people is how many different ones are in it.
-func (g *gallery) people() int {
-	seen := make(map[store.UserID]bool)
-	for _, u := range g.users {
-		seen[u] = true
-	}
-	return len(seen)
 }
 
 // over tells whether the wait ended for a reason that is no fault of what

@@ -166,10 +166,10 @@ type Evidence struct {
 	Face, Finger Measure
 	Phone        Possession
 	PIN          Known // where it was compared, it alone is decided on
-	// Gallery is with how many people a 1:N search compared the face, Prints with
-	// how many fingers it compared the finger; 0 and 1 mean that it was known whose
-	// they had to be, as of a finger after a face: it is held against the one person
-	// whom the face found. A false match in any of them is a false match, so the
+	// Gallery is with how many templates the face was compared, of however many
+	// people, Prints with how many fingers a 1:N search compared the finger; 0 is as 1.
+	// Of the finger 1 means that it was known whose it had to be, as after a face: it
+	// is held against the one person whom the face found. A false match in any of them is a false match, so the
 	// rates are multiplied by it (ISO/IEC 19795-1, 1:N from 1:1 for small FMR).
 	Gallery, Prints int
 }
@@ -204,12 +204,12 @@ func (p Policy) Decide(e Evidence) Verdict {
 		return v
 	}
 	p.Mode = p.modeWith(e.Phone)
-	people, prints := float64(max(e.Gallery, 1)), float64(max(e.Prints, 1))
-	face := p.face(e.Face, people)
+	templates, prints := float64(max(e.Gallery, 1)), float64(max(e.Prints, 1))
+	face := p.face(e.Face, templates)
 	finger := p.finger(e.Finger, prints)
 	if p.Mode.Wants(Face) && face == "" {
 		v.Passed = append(v.Passed, Face)
-		v.FMR *= e.Face.FMR * people
+		v.FMR *= e.Face.FMR * templates
 	}
 	if p.Mode.Wants(Finger) && finger == "" {
 		v.Passed = append(v.Passed, Finger)
@@ -309,13 +309,13 @@ func (p Policy) decidePIN(k Known) Verdict {
 }
 
 // face returns why the face does not pass, "" when it does.
-func (p Policy) face(m Measure, people float64) Reason {
+func (p Policy) face(m Measure, templates float64) Reason {
 	switch {
 	case !m.Enrolled:
 		return FaceNotEnrolled
 	case !m.Compared:
 		return FaceMissing
-	case !below(m.FMR*people, p.FaceFMR):
+	case !below(m.FMR*templates, p.FaceFMR):
 		return FaceNoMatch
 	case !(p.Live > 0 && p.Live <= 1 && m.Live >= p.Live && m.Live <= 1):
 		return FaceNotLive

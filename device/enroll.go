@@ -239,8 +239,8 @@ func (d *Device) checkDuplicateOf(s *vision.Sequence, who store.UserID, profile 
 
 // checkDuplicate refuses a face that is somebody else's, and, for a person who
 // has templates, one that is not theirs: a second template is for another light
-// or for glasses, and whoever is no longer like any of their own is forgotten and
-// enrolled anew.
+// or for glasses, and whoever is no longer like their first is forgotten and enrolled
+// anew. Like any of theirs would not do: many small steps are a long way.
 func (d *Device) checkDuplicate(mean vision.Embedding, who store.UserID, profile vision.Profile) error {
 	same, err := profile.Table.Threshold(duplicateFMR)
 	if err != nil {
@@ -255,7 +255,7 @@ func (d *Device) checkDuplicate(mean vision.Embedding, who store.UserID, profile
 	if err != nil {
 		return fmt.Errorf("device: templates: %w", err)
 	}
-	refs, err := unseal(ts, profile.Name)
+	refs, err := unseal(ts, profile)
 	if err != nil {
 		return err
 	}
@@ -263,12 +263,7 @@ func (d *Device) checkDuplicate(mean vision.Embedding, who store.UserID, profile
 	if len(refs.users) == 0 {
 		return nil
 	}
-	own := 0
-	for _, u := range refs.users {
-		if u == who {
-			own++
-		}
-	}
+	first := firstFace(ts, who, profile)
 	best, err := refs.search(mean, len(refs.users))
 	if err != nil {
 		return fmt.Errorf("device: %w", err)
@@ -277,17 +272,61 @@ func (d *Device) checkDuplicate(mean vision.Embedding, who store.UserID, profile
 	if err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
-	alike := own == 0
+	alike := first == ""
 	for _, m := range best {
 		switch {
 		case refs.users[m.Index] == who:
-			alike = alike || m.Cosine >= theirs
+			alike = alike || refs.ids[m.Index] == first && m.Cosine >= theirs
 		case m.Cosine >= same:
 			return fmt.Errorf("device: %w", ErrDuplicate)
 		}
 	}
 	if !alike {
-		return fmt.Errorf("device: the face is not like those enrolled of this person: %w", ErrMixed)
+		return fmt.Errorf("device: the face is not like the first that was enrolled of this person: %w", ErrMixed)
+	}
+	return nil
+}
+
+// firstFace is the id of the face template that was enrolled first of a person, ""
+// where there is none that can be compared.
+func firstFace(ts []store.Template, who store.UserID, profile vision.Profile) string {
+	var first store.Template
+	for _, t := range ts {
+		if t.User != who || adapted(t) != "" || !profile.Made(t.Model) {
+			continue
+		}
+		if first.ID == "" || t.Created.Before(first.Created) {
+			first = t
+		}
+	}
+	return first.ID
+}
+
+// checkRoom refuses one face too many of a person, before they are looked at.
+func (d *Device) checkRoom(who store.UserID) error {
+	if who == "" {
+		return nil
+	}
+	var ts []store.Template
+	defer func() { wipe(ts) }()
+	err := d.vault.View(func(tx *store.Tx) (err error) {
+		ts, err = tx.TemplatesOf(who, store.KindFace)
+		return err
+	})
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return fmt.Errorf("device: %w", ErrUnknown)
+	case err != nil:
+		return fmt.Errorf("device: templates: %w", err)
+	}
+	n := 0
+	for _, t := range ts {
+		if adapted(t) == "" {
+			n++
+		}
+	}
+	if n >= facesMost {
+		return fmt.Errorf("device: a person has at most %d face templates; forget them and enrol them anew: %w", facesMost, ErrRequest)
 	}
 	return nil
 }

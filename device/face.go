@@ -153,12 +153,12 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 		return fmt.Errorf("device: %w", err)
 	}
 	c.faceModel = profile.Name
-	refs, err := unseal(ts, profile.Name)
+	refs, err := unseal(ts, profile)
 	if err != nil {
 		return err
 	}
 	defer refs.wipe()
-	c.gallery = refs.people()
+	c.gallery = len(refs.users)
 	if c.face.Enrolled = len(refs.users) > 0; !c.face.Enrolled {
 		return nil
 	}
@@ -356,6 +356,9 @@ const (
 	turnedFMR = 1e-2
 	// A new face that reaches this rate against an enrolled one is that person.
 	duplicateFMR = 1e-4
+	// So many templates has one person at most, besides those that follow: each is
+	// one more comparison in which a stranger may match.
+	facesMost = 8
 )
 
 // enrollFace makes a template of several good, live frames of one person who is
@@ -367,6 +370,9 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (
 	profile, err := d.hw.Faces.Profile()
 	if err != nil {
 		return store.Template{}, nil, fmt.Errorf("device: %w", err)
+	}
+	if err := d.checkRoom(r.Who); err != nil {
+		return store.Template{}, nil, err
 	}
 	s, err := d.sequence(profile)
 	if err != nil {
@@ -450,7 +456,7 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (
 	if err != nil {
 		return store.Template{}, nil, fmt.Errorf("device: %w", err)
 	}
-	return store.Template{Kind: store.KindFace, Model: profile.Name, Data: data}, nil, nil
+	return store.Template{Kind: store.KindFace, Model: profile.Model(), Data: data}, nil, nil
 }
 
 // ErrReplay: the camera delivers what it delivered before; somebody plays a

@@ -44,7 +44,7 @@ func BenchmarkGallery(b *testing.B) {
 			if err != nil {
 				return err
 			}
-			if _, err := tx.AddTemplate(store.Template{User: p.ID, Kind: store.KindFace, Model: model, Created: noon, Data: data}); err != nil {
+			if _, err := tx.AddTemplate(store.Template{User: p.ID, Kind: store.KindFace, Model: vision.Profile{Name: model}.Model(), Created: noon, Data: data}); err != nil {
 				return err
 			}
 		}
@@ -62,7 +62,7 @@ func BenchmarkGallery(b *testing.B) {
 		}
 		unsealing += time.Since(start)
 		start = time.Now()
-		g, err := unseal(ts, model)
+		g, err := unseal(ts, vision.Profile{Name: model})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pelletier/go-toml/v2"
 )
@@ -18,7 +19,7 @@ import (
 // how each is fed, how its answer is read, and the threshold table. It is
 // data: another model set is another TOML file, no code.
 type Profile struct {
-	Name     string     `toml:"name"`     // stored with every template made by it
+	Name     string     `toml:"name"`     // part of what every template made by it says
 	Origin   string     `toml:"origin"`   // where the files come from, in words
 	Licence  string     `toml:"licence"`  // what is known of it
 	Detect   Detector   `toml:"detect"`   // faces of a frame
@@ -124,6 +125,33 @@ type Liveliner struct {
 
 //go:embed profiles/*.toml
 var profileFS embed.FS
+
+// Model names the network that makes the profile's templates: by its file, since
+// another file under the same name makes others, which compare with none of these.
+func (p Profile) Model() string {
+	return p.Name + "-" + p.Embed.SHA256[:min(modelDigits, len(p.Embed.SHA256))]
+}
+
+// modelDigits of the file's SHA-256 tell one from another.
+const modelDigits = 16
+
+// Made tells whether a template that says so was made by the profile's network. One
+// that says the name alone is from before there were digits, and was made by what
+// was shipped under that name.
+func (p Profile) Made(model string) bool {
+	return model == p.Model() || model == p.Name && p.Embed.SHA256 != "" && p.Embed.SHA256 == shipped()[p.Name]
+}
+
+// shipped is the SHA-256 of the network of every built-in profile, by name.
+var shipped = sync.OnceValue(func() map[string]string {
+	sums := make(map[string]string)
+	for _, name := range BuiltIns() {
+		if p, err := BuiltIn(name); err == nil {
+			sums[p.Name] = p.Embed.SHA256
+		}
+	}
+	return sums
+})
 
 // DefaultProfile is the name of the profile that is fetched with the program.
 const DefaultProfile = "faceplugin"

@@ -109,3 +109,31 @@ func FuzzParseProfile(f *testing.F) {
 		}
 	})
 }
+
+// Templates from before the file was named are of what was shipped under the name.
+func TestTemplatesAreMadeByAFile(t *testing.T) {
+	shipped, err := BuiltIn(DefaultProfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	swapped, own := shipped, shipped
+	swapped.Embed.SHA256 = strings.Repeat("ab", 32)
+	own.Name = "own"
+	for name, tt := range map[string]struct {
+		p     Profile
+		model string
+		made  bool
+	}{
+		"its own":                     {shipped, shipped.Model(), true},
+		"of the name":                 {shipped, DefaultProfile, true},
+		"of another file of the name": {shipped, swapped.Model(), false},
+		"of the shipped file":         {swapped, shipped.Model(), false},
+		"of the shipped name":         {swapped, DefaultProfile, false},
+		"of a name that is not known": {own, "own", false},
+		"of nothing":                  {Profile{}, "", false},
+	} {
+		if got := tt.p.Made(tt.model); got != tt.made {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

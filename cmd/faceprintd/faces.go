@@ -43,7 +43,7 @@ func openModel(c Config, log *slog.Logger) (*vision.Model, error) {
 	return vision.OpenModel(engine, p, c.Face.Models)
 }
 
-// reach is among how many people a face is found: a search multiplies the rate
+// reach is among how many templates a face is found: a search multiplies the rate
 // by their number, and no score of the table is rarer than its last one.
 func reach(t vision.Table, fmr float64) int {
 	if !(t.Least() > 0) {
@@ -52,17 +52,19 @@ func reach(t vision.Table, fmr float64) int {
 	return int(fmr/t.Least() + 1e-9)
 }
 
-// checkReach compares the people enrolled with what a search can tell apart.
+// checkReach compares the faces enrolled with what a search can tell apart.
 func (b *backend) checkReach(add addCheck) {
 	p, err := readProfile(b.config.Face.Profile)
 	if err != nil || !p.Measured() || b.config.Policy.Mode == string(device.FingerOnly) {
 		return // the part itself says what is wrong
 	}
-	people := make(map[store.UserID]bool)
+	n := 0
 	err = b.vault.View(func(tx *store.Tx) error {
 		ts, err := tx.Templates(store.KindFace)
 		for i := range ts {
-			people[ts[i].User] = people[ts[i].User] || ts[i].Model == p.Name
+			if p.Made(ts[i].Model) {
+				n++
+			}
 			ts[i].Wipe()
 		}
 		return err
@@ -71,14 +73,8 @@ func (b *backend) checkReach(add addCheck) {
 		add("search by face", "fail", err.Error(), "")
 		return
 	}
-	n := 0
-	for _, ours := range people {
-		if ours {
-			n++
-		}
-	}
 	most, fmr := reach(p.Table, b.config.Policy.FaceFMR), b.config.Policy.FaceFMR
-	detail := fmt.Sprintf("%d of at most %d people at policy.face_fmr = %g", n, most, fmr)
+	detail := fmt.Sprintf("%d of at most %d templates at policy.face_fmr = %g", n, most, fmr)
 	const advice = "'identify' by face refuses everybody beyond that; ask people who they are ('verify'), measure a longer table, or raise policy.face_fmr"
 	switch {
 	case n > most:
@@ -163,7 +159,7 @@ func (f faces) Profile() (vision.Profile, error) {
 }
 
 func modelDetail(m *vision.Model, p policyConfig) string {
-	return fmt.Sprintf("%s on %s, finds a face among at most %d people", m.Profile().Name, m.Engine(), reach(m.Profile().Table, p.FaceFMR))
+	return fmt.Sprintf("%s on %s, finds a face among at most %d templates", m.Profile().Name, m.Engine(), reach(m.Profile().Table, p.FaceFMR))
 }
 
 func modelAdvice(err error) string {

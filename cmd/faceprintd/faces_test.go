@@ -112,7 +112,7 @@ func TestTheDoctorCountsWhomASearchCanTellApart(t *testing.T) {
 		return state, detail
 	}
 	for n, want := range []string{"ok", "ok", "warn", "fail"} {
-		if state, detail := check(); state != want || !strings.Contains(detail, "at most 2 people") {
+		if state, detail := check(); state != want || !strings.Contains(detail, "at most 2 templates") {
 			t.Errorf("%d people: %s, %s", n, state, detail)
 		}
 		err := v.Update(func(tx *store.Tx) error {
