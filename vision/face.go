@@ -53,5 +53,14 @@ type Face struct {
 	Embedding Embedding // nil until Describe
 }
 
+// wipe overwrites the face's points and its embedding.
+func (f *Face) wipe() {
+	clear(f.Landmarks)
+	clear(f.Rigid)
+	clear(f.Inner)
+	f.Embedding.Wipe()
+	*f = Face{}
+}
+
 // NotMeasured is the value of Face.Live before Describe.
 var NotMeasured = float32(math.NaN())

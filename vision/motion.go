@@ -47,7 +47,8 @@ func (m *motion) add(f *Face, at time.Time) {
 		for i := range path {
 			path[i] /= eyes
 		}
-		*m = motion{from: at}
+		m.wipe()
+		m.from = at
 	}
 	m.paths, m.to = append(m.paths, path), at
 	if moved := slowMotion(m.paths); moved > m.moved {
@@ -100,6 +101,14 @@ func slowMotion(paths [][]float64) float64 {
 		}
 	}
 	return math.Sqrt(all / float64(2*len(paths[0])))
+}
+
+// wipe overwrites the points and forgets them.
+func (m *motion) wipe() {
+	for _, path := range m.paths {
+		clear(path)
+	}
+	*m = motion{}
 }
 
 // measure is the most that the points moved slowly against one another, in

@@ -28,6 +28,7 @@ func (r *relief) add(f *Face) {
 		return
 	}
 	if r.n != len(f.Rigid) {
+		r.wipe()
 		*r = relief{n: len(f.Rigid), unit: eyes, least: ratio, most: ratio, gram: make([]float64, len(f.Rigid)*len(f.Rigid))}
 	}
 	var cx, cy float64
@@ -42,6 +43,12 @@ func (r *relief) add(f *Face) {
 	}
 	r.frames++
 	r.least, r.most = min(r.least, ratio), max(r.most, ratio)
+}
+
+// wipe overwrites what was seen and forgets it.
+func (r *relief) wipe() {
+	clear(r.gram)
+	*r = relief{}
 }
 
 // measure returns how far the points lie out of a common sheet, root mean square,

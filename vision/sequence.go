@@ -242,15 +242,16 @@ func (s *Sequence) restart() {
 	for _, x := range s.shots {
 		x.embedding.Wipe()
 	}
+	clear(s.shots)
 	s.shots = s.shots[:0]
-	s.relief, s.motion = relief{}, motion{}
+	s.relief.wipe()
+	s.motion.wipe()
 }
 
 // Wipe overwrites what is kept of the person.
 func (s *Sequence) Wipe() {
-	for _, x := range s.shots {
-		x.embedding.Wipe()
-	}
+	s.restart()
+	s.face.wipe()
 	clear(s.own.ring)
 	*s = Sequence{Same: s.Same, Before: s.Before, Want: s.Want, Turning: s.Turning, SameTurned: s.SameTurned, Apart: s.Apart}
 }

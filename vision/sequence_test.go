@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -311,13 +312,43 @@ func TestFaultsAndPoorFramesAddNothing(t *testing.T) {
 
 func TestWipeLeavesNothing(t *testing.T) {
 	th := newTheatre()
-	th.show(t, frame, somebody(1, 320, 200))
-	e := th.seq.Embeddings()[0]
-	th.seq.Wipe()
-	for _, x := range e {
-		if x != 0 {
-			t.Fatal("an embedding is left")
+	f := seen(th.rng, headPoints, 0, false, 0)
+	who := somebody(1, 320, 200)
+	who.Points, who.Inner = f.Points, f.Inner
+	for range 20 { // the points are new in every frame, as a network's are
+		who.Rigid, who.Landmarks = slices.Clone(f.Inner), slices.Clone(f.Inner)
+		th.show(t, frame, who)
+	}
+	e, paths, gram, marks := th.seq.Embeddings()[0], slices.Clone(th.seq.motion.paths), th.seq.relief.gram, th.seq.face.Landmarks
+	if len(paths) == 0 || len(gram) == 0 || len(marks) == 0 {
+		t.Fatalf("%d paths, %d products, %d points", len(paths), len(gram), len(marks))
+	}
+	nothing := func(what string) {
+		t.Helper()
+		left := func(x float64) bool { return x != 0 }
+		for _, x := range e {
+			if x != 0 {
+				t.Fatalf("%s: an embedding is left", what)
+			}
 		}
+		for _, p := range paths {
+			if slices.ContainsFunc(p, left) {
+				t.Fatalf("%s: a face's points are left", what)
+			}
+		}
+		if slices.ContainsFunc(gram, left) {
+			t.Fatalf("%s: products of a face's points are left", what)
+		}
+	}
+	th.show(t, frame+apart, somebody(2, 320, 200))
+	nothing("somebody else came")
+	e, paths = th.seq.Embeddings()[0], nil
+	marks = []Point{{1, 2}}
+	th.seq.face.Landmarks = marks
+	th.seq.Wipe()
+	nothing("after all")
+	if marks[0] != (Point{}) {
+		t.Error("the last face's points are left")
 	}
 	if th.seq.Len() != 0 || th.seq.Same != 0.5 {
 		t.Errorf("%+v", th.seq)
