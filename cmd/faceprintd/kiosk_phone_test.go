@@ -162,7 +162,8 @@ func TestKioskPhone(t *testing.T) {
 	}
 	k.on("granted")
 	k.shows("Alice")
-	if _, err := phone.Kiosk(k.ctx); !isKind(err, client.ProblemLeft) {
+	// Within 10 s of the last it is told that, whoever is there.
+	if _, err := phone.Kiosk(k.ctx); !isKind(err, client.ProblemLeft) && !isKind(err, client.ProblemTooMany) {
 		t.Errorf("while somebody is signed in: %v", err)
 	}
 	k.press("My history")

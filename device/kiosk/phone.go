@@ -265,6 +265,14 @@ func (b *doorbell) ring(phone string) (wait time.Duration) {
 	return 0
 }
 
+// unheard takes back a knock of which the page was told nothing: a phone that asks
+// again learns nothing by whether it has to wait.
+func (b *doorbell) unheard(phone string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.quiet, phone)
+}
+
 // refused has the phone wait longer.
 func (b *doorbell) refused(phone string) {
 	b.mu.Lock()
@@ -287,21 +295,18 @@ func (b *doorbell) hush(phone string, d time.Duration) {
 // one that is under way is waited for. The decision has no grant. An error is
 // ErrNotTaken, a SoonError, or the device's.
 func (s *Server) Begin(ctx context.Context, user, phone string) (d client.Decision, err error) {
-	p := s.pages.current()
-	switch {
-	case s.opts.Phones == nil:
+	if s.opts.Phones == nil {
 		return client.Decision{}, errNoPhones
-	case p == nil, s.opts.Present != nil && !s.opts.Present():
-		return client.Decision{}, ErrNotTaken
 	}
-	if _, taken := p.signedIn(s.opts.Now()); taken {
-		return client.Decision{}, ErrNotTaken
-	}
+	// What has nothing to do with who is there comes first, or a phone that is told
+	// it, and disturbs nobody by asking, would know that somebody is.
 	if wait := s.bell.ring(phone); wait > 0 {
 		return client.Decision{}, SoonError{wait}
 	}
+	began := false
 	defer func() {
-		if err == nil && d.Outcome != client.Granted && d.Outcome != client.Retry {
+		no := err == nil && d.Outcome != client.Granted && d.Outcome != client.Retry
+		if no || began && ctx.Err() != nil { // who hangs up does not escape the no
 			s.bell.refused(phone)
 		}
 	}()
@@ -309,8 +314,14 @@ func (s *Server) Begin(ctx context.Context, user, phone string) (d client.Decisi
 	if barred, err := s.opts.Phones.Barred(user); err != nil || barred != nil {
 		return *cmp.Or(barred, &client.Decision{}), err
 	}
+	p := s.pages.current()
+	if p == nil || s.opts.Present != nil && !s.opts.Present() {
+		s.bell.unheard(phone)
+		return client.Decision{}, ErrNotTaken
+	}
 	k := &knock{ctx: ctx, user: user, phone: phone, answer: make(chan knocked, 1)}
-	if !p.knock(k) {
+	if _, taken := p.signedIn(s.opts.Now()); taken || !p.knock(k) {
+		s.bell.unheard(phone)
 		return client.Decision{}, ErrNotTaken
 	}
 	begun := time.Now()
@@ -335,10 +346,12 @@ func (s *Server) Begin(ctx context.Context, user, phone string) (d client.Decisi
 				return client.Decision{}, ctx.Err()
 			}
 		case a := <-k.answer:
+			began = true
 			return a.decision, a.err
 		}
 	}
-	a := <-k.answer // the attempt began, and ends with ctx and the page
+	began = true
+	a := <-k.answer // the attempt ends with ctx and the page
 	return a.decision, a.err
 }
 

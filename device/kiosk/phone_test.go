@@ -155,10 +155,13 @@ func TestAPhoneBeginsWhereItsPersonStands(t *testing.T) {
 	p := &pockets{}
 	there := true
 	s, _, url := open(t, Options{Phones: p, Present: func() bool { return there }})
-	begins := func(ctx context.Context, user, phone string) <-chan knocked {
+	later := func() {
 		s.bell.mu.Lock()
-		clear(s.bell.quiet) // a while later
-		s.bell.mu.Unlock()
+		defer s.bell.mu.Unlock()
+		clear(s.bell.quiet)
+	}
+	begins := func(ctx context.Context, user, phone string) <-chan knocked {
+		later()
 		done := make(chan knocked, 1)
 		go func() {
 			d, err := s.Begin(ctx, user, phone)
@@ -168,6 +171,7 @@ func TestAPhoneBeginsWhereItsPersonStands(t *testing.T) {
 	}
 	refused := func(name string, want error) {
 		t.Helper()
+		later()
 		if d, err := s.Begin(t.Context(), "u1", "p1"); err != want {
 			t.Errorf("%s: %+v, %v", name, d, err)
 		}
@@ -328,6 +332,53 @@ func TestAKnockDisturbsNobody(t *testing.T) {
 			b.x.leave()
 			if _, err := b.s.Begin(t.Context(), "u1", "p1"); err != (SoonError{knockEvery - 4*time.Second}) {
 				t.Errorf("after a yes: %v", err)
+			}
+		},
+		"and hangs up": func(t *testing.T, b *bench) {
+			ctx, hangUp := context.WithCancel(t.Context())
+			b.p.during = func(ctx context.Context) { hangUp(); <-ctx.Done() }
+			done := make(chan error, 1)
+			go func() {
+				_, err := b.s.Begin(ctx, "u2", "p2")
+				done <- err
+			}()
+			synctest.Wait()
+			if _, err := b.s.begin(b.x.ctx, b.x, forLogin{}); err == nil {
+				t.Error("the look went on")
+			}
+			if err := <-done; err == nil {
+				t.Error("no end")
+			}
+			b.x.leave()
+			time.Sleep(knockEvery)
+			b.told()
+			if _, err := b.s.Begin(t.Context(), "u2", "p2"); err != (SoonError{knockAfterNo - knockEvery}) || len(b.told()) != 0 {
+				t.Errorf("soon after it hung up: %v", err)
+			}
+		},
+		"whoever is there": func(t *testing.T, b *bench) {
+			there := false
+			b.s.opts.Present = func() bool { return there }
+			for range 3 { // and it may ask again, wherever nobody heard it
+				if _, err := b.s.Begin(t.Context(), "u1", "p1"); err != ErrNotTaken {
+					t.Errorf("nobody there: %v", err)
+				}
+			}
+			b.s.bell.refused("p2") // a moment ago
+			for _, there = range []bool{false, true} {
+				if _, err := b.s.Begin(t.Context(), "u2", "p2"); err != (SoonError{knockAfterNo}) {
+					t.Errorf("soon after a no, somebody there %v: %v", there, err)
+				}
+			}
+			b.p.barred = &client.Decision{Outcome: client.Refused, Reasons: []string{"locked-out"}}
+			for phone, is := range map[string]bool{"p3": false, "p4": true} {
+				there = is
+				if d, err := b.s.Begin(t.Context(), "u3", phone); err != nil || !slices.Equal(d.Reasons, []string{"locked-out"}) {
+					t.Errorf("locked out, somebody there %v: %+v, %v", is, d, err)
+				}
+			}
+			if told := b.told(); len(told) != 0 {
+				t.Errorf("the page was told %q", told)
 			}
 		},
 		"while somebody is looked at": func(t *testing.T, b *bench) {
