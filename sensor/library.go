@@ -25,9 +25,8 @@ import (
 // read before the search, and what lies in a few random ones after it. Decoys lie
 // there as well; the name of one is an *AttackError like any match of one.
 //
-// Where the context's time does not suffice to store all of them, those that are
-// there are searched; a finger of none of these is a *RetryError with HintWait then:
-// it may be one of the rest. What is there stays, so that the next one goes on where
+// Where the context's time does not suffice to store all of them, nobody is looked for:
+// a *RetryError with HintWait. What is there stays, so that the next one goes on where
 // this one stopped; Stock does that meanwhile.
 //
 // Those beyond the library's room, MaxBeyond at most, are compared one by one, the
@@ -191,7 +190,7 @@ func (m *Module) stockOne(ctx context.Context, w *wanted) (done bool, err error)
 	if err := m.ascertain(ctx); err != nil {
 		return false, err
 	}
-	if missing := m.missing(w, len(w.all)); len(missing) > 0 {
+	if missing := m.missing(w); len(missing) > 0 {
 		return false, m.stock(ctx, w, missing[0])
 	}
 	unread := m.unread(w)
@@ -253,7 +252,7 @@ type hash [sha256.Size]byte
 
 // wanted is what is to lie in the library: people's templates and decoys.
 type wanted struct {
-	all []hash          // without doubles; the decoys are the last ones
+	all []hash          // without doubles
 	of  map[hash][]byte // the templates
 	at  map[hash]int    // where each of people is in the list
 }
@@ -277,42 +276,25 @@ func (m *Module) wants(templates [][]byte) (*wanted, error) {
 	return w, nil
 }
 
-// missing are those that are not in the library, in random order, in which the decoys
-// are among the first n: whoever searches before all are there finds them there.
-func (m *Module) missing(w *wanted, n int) []hash {
+// missing are those that are not in the library, in random order. Decoys are not
+// preferred: whatever is stored by then, and wherever that was cut off, the share of them
+// among it is a matter of chance alone.
+func (m *Module) missing(w *wanted) []hash {
 	there := make(map[hash]bool, len(m.library.slots))
 	for _, s := range m.library.slots {
 		there[s.hash] = true
 	}
 	missing := slices.DeleteFunc(slices.Clone(w.all), func(h hash) bool { return there[h] })
-	decoys := 0
-	for _, h := range missing {
-		if w.decoy(h) {
-			decoys++
-		}
-	}
-	people := len(missing) - decoys
 	shuffled := make([]hash, 0, len(missing))
-	for _, i := range order(people) {
+	for _, i := range order(len(missing)) {
 		shuffled = append(shuffled, missing[i])
 	}
-	first := slices.Concat(shuffled[:min(max(n-decoys, 0), people)], missing[people:])
-	rest := shuffled[len(first)-decoys:]
-	out := make([]hash, 0, len(missing))
-	for _, i := range order(len(first)) {
-		out = append(out, first[i])
-	}
-	return append(out, rest...)
+	return shuffled
 }
 
-// decoy tells whether it is one.
-func (w *wanted) decoy(h hash) bool {
-	_, person := w.at[h]
-	return !person
-}
-
-// search is the library's proposal and its slot, -1 for none. A *RetryError says that
-// it is none of those that are there, which are not all.
+// search is the library's proposal and its slot, -1 for none. It is not asked before all
+// are there, which is a *RetryError: a search as soon as the decoys are would tell that
+// the last one that was stored is one of them, and one without them is no test.
 func (m *Module) search(ctx context.Context, probe Print, w *wanted) (index, slot int, err error) {
 	release, err := m.take(ctx)
 	if err != nil {
@@ -322,31 +304,17 @@ func (m *Module) search(ctx context.Context, probe Print, w *wanted) (index, slo
 	if err := m.ascertain(ctx); err != nil {
 		return -1, -1, err
 	}
-	missing := m.missing(w, len(w.all))
-	n := m.affords(ctx, w)
-	if n < len(missing) {
-		missing = m.missing(w, n)
-		if !slices.ContainsFunc(missing, w.decoy) && len(missing) < len(w.all)-len(m.guard.mixed()) {
-			// Whoever is there already need not wait for the others.
-			if index, slot, err = m.ask(ctx, probe, w); err != nil || slot >= 0 {
-				return index, slot, err
-			}
-			n = m.affords(ctx, w)
-		}
-	}
-	for ; n > 0 && len(missing) > 0; n-- {
+	missing := m.missing(w)
+	for range min(m.affords(ctx, w), len(missing)) {
 		if err := m.stock(ctx, w, missing[0]); err != nil {
 			return -1, -1, err
 		}
 		missing = missing[1:]
 	}
-	if slices.ContainsFunc(missing, w.decoy) {
+	if len(missing) > 0 {
 		return -1, -1, m.wait(w, missing)
 	}
-	if index, slot, err = m.ask(ctx, probe, w); err == nil && slot < 0 && len(missing) > 0 {
-		err = m.wait(w, missing)
-	}
-	return index, slot, err
+	return m.ask(ctx, probe, w)
 }
 
 // wait says that the library is being filled.
