@@ -47,6 +47,7 @@ type Sequence struct {
 	aside    time.Time // of the last frame that was compared and not kept
 	box      Box       // of the subject, in the last frame that showed them
 	at       time.Time // of that frame; zero = there is no subject
+	outdone  int       // frames in a row in which somebody else was far more prominent
 	any      bool      // a frame showed somebody
 	last     uint64    // hash of the last one that did
 	own      Memory    // of this sequence
@@ -181,7 +182,8 @@ func (s *Sequence) same(m Looker, f *Frame, face *Face) (bool, error) {
 }
 
 // follow finds the subject: at first the most prominent face, then the one that
-// is where they were. Two that could equally be meant are nobody.
+// is where they were, and nobody where only somebody lesser is left for a moment.
+// Two that could equally be meant are nobody.
 func (s *Sequence) follow(f *Frame, faces []Face) (Face, Seen) {
 	if len(faces) == 0 {
 		return Face{}, Seen{Hint: HintNoFace, At: f.At}
@@ -195,13 +197,23 @@ func (s *Sequence) follow(f *Frame, faces []Face) (Face, Seen) {
 				k, best = i, o
 			}
 		}
-		if gap := f.At.Sub(s.at); best < followOverlap || gap > followGap || gap < 0 {
-			k = 0
+		before := Face{Box: s.box}.prominence(f.Width, f.Height)
+		switch gap := f.At.Sub(s.at); {
+		case gap > followGap, gap < 0, s.outdone > outdoneFrames,
+			best < followOverlap && faces[0].prominence(f.Width, f.Height) >= rivalSize*before:
+			k, s.outdone = 0, 0
 			s.restart()
 			seen.Restarted = true
+		case best < followOverlap: // they were missed, and somebody behind them was not
+			return Face{}, Seen{Hint: HintNoFace, At: f.At}
 		}
 	}
 	s.box, s.at = faces[k].Box, f.At
+	if faces[k].prominence(f.Width, f.Height) >= rivalSize*faces[0].prominence(f.Width, f.Height) {
+		s.outdone = 0
+	} else {
+		s.outdone++ // who stays before them is meant, and not who was seen first
+	}
 	for i := range faces {
 		if i != k && faces[i].prominence(f.Width, f.Height) >= rivalSize*faces[k].prominence(f.Width, f.Height) {
 			seen.Hint = HintOnePerson

@@ -107,7 +107,7 @@ func TestTheSubjectIsFollowed(t *testing.T) {
 
 func TestAnotherPersonRestarts(t *testing.T) {
 	for name, second := range map[string]func(th *theatre) Seen{
-		"elsewhere":           func(th *theatre) Seen { return th.show(t, 3*frame, somebody(2, 560, 150)) },
+		"elsewhere":           func(th *theatre) Seen { return th.show(t, 3*frame, somebody(2, 520, 260)) },
 		"in their very place": func(th *theatre) Seen { return th.show(t, 3*frame, somebody(2, 320, 200)) },
 		"after a while":       func(th *theatre) Seen { return th.show(t, 2*time.Second, somebody(1, 320, 200)) },
 		"time goes back":      func(th *theatre) Seen { return th.show(t, -time.Hour, somebody(1, 320, 200)) },
@@ -121,6 +121,49 @@ func TestAnotherPersonRestarts(t *testing.T) {
 		}
 		if th.seq.Cues()["restarts"] != 1 {
 			t.Errorf("%s: cues %v", name, th.seq.Cues())
+		}
+	}
+}
+
+// One frame in which the subject is missed does not make a subject of who stands
+// behind; a second without them does.
+func TestAMissedFrameIsNoOtherSubject(t *testing.T) {
+	th := newTheatre()
+	for i := range 30 {
+		faces := []Face{somebody(1, 320, 200), somebody(2, 560, 80)}
+		if i%4 == 3 {
+			faces = faces[1:]
+		}
+		if seen := th.show(t, frame, faces...); seen.Restarted || (seen.Hint == HintNoFace) != (i%4 == 3) {
+			t.Fatalf("frame %d: %+v", i, seen)
+		}
+	}
+	if th.seq.Len() < 5 {
+		t.Errorf("%d frames kept", th.seq.Len())
+	}
+	restarts := 0
+	for range int(2 * followGap / frame) {
+		if th.show(t, frame, somebody(2, 560, 80)).Restarted {
+			restarts++
+		}
+	}
+	if restarts != 1 {
+		t.Errorf("%d restarts", restarts)
+	}
+}
+
+// Who was there first is not the subject for good: somebody who steps up and stays
+// before them is. Who only passes is not.
+func TestWhoStepsUpIsMeant(t *testing.T) {
+	for frames, want := range map[int]bool{5: false, 40: true} {
+		th := newTheatre()
+		th.show(t, frame, somebody(2, 560, 80))
+		restarted := false
+		for range frames {
+			restarted = th.show(t, frame, somebody(1, 320, 200), somebody(2, 560, 80)).Restarted || restarted
+		}
+		if restarted != want || want && (th.seq.Len() < 5 || !(Cosine(th.seq.Embeddings()[0], th.people[1]) > 0.999)) {
+			t.Errorf("%d frames: restarted %v, %d kept", frames, restarted, th.seq.Len())
 		}
 	}
 }

@@ -60,6 +60,7 @@ const (
 	followOverlap = 0.3
 	followGap     = time.Second
 	rivalSize     = 0.8
+	outdoneFrames = 10 // in a row until the subject is who was more prominent in all of them: 0.7 s at 15 frames a second
 
 	// Tracking. The points' extents of one person overlap by more than trackOverlap
 	// from frame to frame (all frames of the demo's clips but cuts); after
