@@ -748,6 +748,19 @@ func succeeded(tx *store.Tx, user store.UserID, before lockouts) error {
 	return takeBack(tx, "", before.device)
 }
 
+// byPhoneAlone tells whether nobody was measured for the yes: whoever holds the
+// phone may be anywhere.
+func (dec *Decision) byPhoneAlone() bool {
+	passed := false
+	for _, r := range dec.Results {
+		if r.Passed && r.Factor != Phone {
+			return false
+		}
+		passed = passed || r.Passed
+	}
+	return passed
+}
+
 // Unlock ends the lock-out of a person, and the delay of the device with it,
 // because an administrator says so. The audit chain records it.
 func (d *Device) Unlock(user store.UserID) error {
@@ -816,7 +829,12 @@ func (d *Device) record(kind string, r Request, before lockouts, dec *Decision, 
 		}
 		if dec.Granted {
 			outcome = "granted"
-			if err := succeeded(tx, dec.User, before); err != nil {
+			settle := succeeded
+			if r.Scope != Enter && dec.byPhoneAlone() {
+				// A phone that may open no door clears no failures of who tries to.
+				settle = uncount
+			}
+			if err := settle(tx, dec.User, before); err != nil {
 				return err
 			}
 			p, err := tx.Person(dec.User)

@@ -142,6 +142,44 @@ func TestAPhoneThatRingsInVainIsRecorded(t *testing.T) {
 	}
 }
 
+// A phone that only vouches clears nobody's failures: who has a copy of its key, and
+// stands at the door, would never be slowed.
+func TestAPhoneThatVouchesClearsNoFailures(t *testing.T) {
+	for name, tt := range map[string]struct {
+		scope Scope
+		want  int
+	}{
+		"a door, which it may open anyway": {Enter, 0},
+		"a word for the person":            {Vouch, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, DefaultPolicy())
+			bob := w.enrol("Bob", 2, "bob")
+			w.pose(3, "") // a stranger is at the device
+			w.d.policy.Phone = PhoneAlone
+			failures := store.Lockout{Failures: 3}
+			if err := w.vault.Update(func(tx *store.Tx) error { return tx.SetLockout(bob, failures) }); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if d, err := w.d.Authenticate(t.Context(), Request{Who: bob, Phone: "p1", Scope: tt.scope}); err != nil || !d.Granted {
+					t.Fatalf("%+v, %v", d, err)
+				}
+			}
+			err := w.vault.View(func(tx *store.Tx) error {
+				l, err := tx.Lockout(bob)
+				if l.Failures != tt.want {
+					t.Errorf("%d failures are left, want %d", l.Failures, tt.want)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
 // A fault of the phones refuses, whatever the face says.
 func TestAPhoneThatFailsIsAFault(t *testing.T) {
 	w := newWorld(t, DefaultPolicy())
