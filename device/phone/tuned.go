@@ -71,7 +71,8 @@ type Limits struct {
 	Attempts    Rate // attempts of one phone, of those; default one in 5 s, 5 at once
 	// Person is the rate of attempts by all phones of one person; default one a
 	// minute, 60 at once. Each may be an entry of the audit chain, which keeps
-	// 200,000 as shipped: one person's phones take 138 days to wash it out. Half of
+	// 200,000 as shipped: one person's phones take 138 days to wash it out, or
+	// 69 with the entries about what they were refused (settleEvery). Half of
 	// it is shared by phone, so that one that asks and asks keeps no other out.
 	Person  Rate
 	History Rate // pages of the history by one phone; default one in 2 s, 10 at once
