@@ -336,7 +336,7 @@ func TestFaultsAndPoorFramesAddNothing(t *testing.T) {
 	for _, tt := range []struct {
 		faces []Face
 		want  Hint
-	}{{nil, HintNoFace}, {[]Face{somebody(1, 320, 30)}, HintCloser}, {[]Face{dark}, HintTooDark}, {[]Face{{}}, HintCloser}} {
+	}{{nil, HintNoFace}, {[]Face{{}}, HintCloser}, {[]Face{somebody(1, 320, 30)}, HintCloser}, {[]Face{dark}, HintTooDark}, {[]Face{{}}, HintNoFace}} {
 		if seen := th.show(t, frame, tt.faces...); seen.Hint != tt.want || seen.Kept || th.seq.Len() != 0 {
 			t.Errorf("%+v, want %v", seen, tt.want)
 		}
