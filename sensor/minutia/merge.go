@@ -149,7 +149,42 @@ func (mo *mosaic) template() *Template {
 		t.Minutiae = append(t.Minutiae, m)
 	}
 	t.sortAndLimit()
+	t.Minutiae = t.Minutiae[:min(len(t.Minutiae), mergedMinutiae)]
+	t.crop()
 	return t
+}
+
+// crop cuts what has neither ridges nor minutiae off the sides, in whole patches: a
+// mosaic grows with the pictures, and empty patches take room too. A record that has
+// no ridges stays as large as it says.
+func (t *Template) crop() {
+	r := &t.Ridges
+	if r.bare() {
+		return
+	}
+	x0, y0, x1, y1 := r.Width, r.Height, 0, 0
+	see := func(px, py int) {
+		x0, y0, x1, y1 = min(x0, px), min(y0, py), max(x1, px+1), max(y1, py+1)
+	}
+	for i, p := range r.Patches {
+		if p.On {
+			see(i%r.Width, i/r.Width)
+		}
+	}
+	for _, m := range t.Minutiae {
+		see(int(m.X)/patchSize, int(m.Y)/patchSize)
+	}
+	cut := Ridges{x1 - x0, y1 - y0, make([]Patch, 0, (x1-x0)*(y1-y0))}
+	for y := y0; y < y1; y++ {
+		cut.Patches = append(cut.Patches, r.Patches[y*r.Width+x0:y*r.Width+x1]...)
+	}
+	// The last patch of a picture may be cut.
+	t.Width, t.Height = min(t.Width, x1*patchSize)-x0*patchSize, min(t.Height, y1*patchSize)-y0*patchSize
+	t.Ridges = cut
+	for i := range t.Minutiae {
+		t.Minutiae[i].X -= int16(x0 * patchSize)
+		t.Minutiae[i].Y -= int16(y0 * patchSize)
+	}
 }
 
 // add lays an impression upon the mosaic, where the matcher's last comparison,

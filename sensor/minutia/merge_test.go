@@ -72,3 +72,57 @@ func TestVotesWeighMinutiae(t *testing.T) {
 		}
 	}
 }
+
+// A merged template has the ground of a finger and no more: not the pictures' empty
+// sides, nor all that one of many touches saw.
+func TestMergedTemplatesKeepWhatTheyNeed(t *testing.T) {
+	f := ridge.New(7)
+	var ts []*Template
+	for i, at := range [][2]int{{500, 500}, {800, 520}, {540, 900}, {860, 860}} {
+		finger := f.Impression(ridge.ImpressionOptions{Seed: uint64(i), Width: 300, Height: 300, Distortion: 0.3})
+		tm, err := Extract(atEdge(finger, at[0], at[1]), 500)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// More than any finger shows, of the lowest quality.
+		for n := len(tm.Minutiae); n < maxMinutiae; n++ {
+			tm.Minutiae = append(tm.Minutiae, Minutia{X: int16(at[0] - 40 - 2*n), Y: int16(at[1] - 150), Angle: uint8(64 * i)})
+		}
+		ts = append(ts, tm)
+	}
+	merged := Merge(ts...)
+	if len(merged) != 1 {
+		t.Fatalf("%d templates", len(merged))
+	}
+	tm := merged[0]
+	if err := tm.check(); err != nil {
+		t.Fatal(err)
+	}
+	if len(tm.Minutiae) != mergedMinutiae {
+		t.Errorf("%d minutiae, want the clearest %d", len(tm.Minutiae), mergedMinutiae)
+	}
+	used := func(from, to, step int) bool {
+		for i := from; i < to; i += step {
+			if tm.Ridges.Patches[i].On {
+				return true
+			}
+			for _, m := range tm.Minutiae {
+				if int(m.Y)/patchSize*tm.Ridges.Width+int(m.X)/patchSize == i {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	n, w := len(tm.Ridges.Patches), tm.Ridges.Width
+	if !used(0, w, 1) || !used(n-w, n, 1) || !used(0, n, w) || !used(w-1, n, w) {
+		t.Errorf("%d x %d px with an empty side", tm.Width, tm.Height)
+	}
+	// Where what is common lies is all that changed.
+	var m Matcher
+	for i, one := range ts {
+		if s := m.Match(Prepare(one), Prepare(tm)); FMR(s) > 1e-4 {
+			t.Errorf("impression %d scores %.2f with what it is merged into", i, s)
+		}
+	}
+}
