@@ -170,7 +170,7 @@ func TestExplainInAWindow(t *testing.T) {
 	}
 
 	out.Reset()
-	printEvidence(&out, &minutia.Evidence{Relaxed: 0.3})
+	printEvidence(&out, &minutia.Evidence{Relaxed: 0.3}, 1)
 	if !strings.Contains(out.String(), "not aligned") || strings.Contains(out.String(), "phase") {
 		t.Error(out.String())
 	}

@@ -49,14 +49,14 @@ func explain(w io.Writer, o fingerOptions, paths []string) error {
 			return fmt.Errorf("%s: %w", paths[k], err)
 		}
 	}
-	s, e, err := minutia.ExplainMatch(a, b, dpi)
+	s, e, fmr, err := minutia.ExplainMatch(a, b, dpi)
 	if err != nil {
 		return err
 	}
 	if err := writeStage(w, o.out, s); err != nil {
 		return err
 	}
-	printEvidence(w, &e)
+	printEvidence(w, &e, fmr)
 	return nil
 }
 
@@ -74,7 +74,9 @@ func writeStage(w io.Writer, dir string, s minutia.Stage) error {
 	return f.Close()
 }
 
-func printEvidence(w io.Writer, e *minutia.Evidence) {
+// printEvidence says what two have in common, and the rate that the daemon takes the
+// score for.
+func printEvidence(w io.Writer, e *minutia.Evidence, fmr float64) {
 	switch {
 	case e.Relaxed == 0:
 		fmt.Fprintln(w, "not aligned: no minutia's neighbourhood is like any other's")
@@ -83,7 +85,7 @@ func printEvidence(w io.Writer, e *minutia.Evidence) {
 	default:
 		fmt.Fprintf(w, "%d minutiae coincide, common ground %.0f patches, ridge phase %.2f\n", e.Matched, e.Area, e.Phase)
 	}
-	fmt.Fprintf(w, "score %.2f, false match rate %.2g\n", e.Score(), minutia.FMR(e.Score()))
+	fmt.Fprintf(w, "score %.2f, false match rate %.2g\n", e.Score(), fmr)
 }
 
 // recordNames are the values of --to.
@@ -161,7 +163,7 @@ func compareTemplates(w io.Writer, a, b []*minutia.Template) {
 	if len(a)*len(b) > 1 {
 		fmt.Fprintf(w, "the most alike of %d and %d views: %d and %d\n", len(a), len(b), bi+1, bj+1)
 	}
-	printEvidence(w, &best)
+	printEvidence(w, &best, minutia.FMROf(best.Score(), minutia.Prepare(a...), minutia.Prepare(b...)))
 }
 
 func encodeTemplate(t *minutia.Template, to string) ([]byte, error) {

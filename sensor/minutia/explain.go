@@ -39,18 +39,19 @@ func Explain(img *image.Gray, dpi float64) ([]Stage, error) {
 }
 
 // ExplainMatch draws two pictures side by side with the minutiae that the
-// comparison paired, and returns its evidence.
-func ExplainMatch(a, b *image.Gray, dpi float64) (Stage, Evidence, error) {
+// comparison paired, and returns its evidence and the false match rate of its score.
+func ExplainMatch(a, b *image.Gray, dpi float64) (Stage, Evidence, float64, error) {
 	ta, err := Extract(a, dpi)
 	if err != nil {
-		return Stage{}, Evidence{}, err
+		return Stage{}, Evidence{}, 1, err
 	}
 	tb, err := Extract(b, dpi)
 	if err != nil {
-		return Stage{}, Evidence{}, err
+		return Stage{}, Evidence{}, 1, err
 	}
 	var m Matcher
-	e := m.Compare(Prepare(ta), Prepare(tb))
+	pa, pb := Prepare(ta), Prepare(tb)
+	e := m.Compare(pa, pb)
 	left, right := drawMinutiae(atWorkDPI(a, dpi), ta.Minutiae), drawMinutiae(atWorkDPI(b, dpi), tb.Minutiae)
 	w, h := left.Rect.Dx(), max(left.Rect.Dy(), right.Rect.Dy())
 	out := image.NewRGBA(image.Rect(0, 0, w+right.Rect.Dx(), h))
@@ -58,10 +59,10 @@ func ExplainMatch(a, b *image.Gray, dpi float64) (Stage, Evidence, error) {
 	copyInto(out, right, w)
 	for i, p := range m.best {
 		c := hue(float64(i) / float64(len(m.best)))
-		pa, pb := ta.Minutiae[p.a], tb.Minutiae[p.b]
-		drawLine(out, float64(pa.X), float64(pa.Y), float64(pb.X)+float64(w), float64(pb.Y), c)
+		from, to := ta.Minutiae[p.a], tb.Minutiae[p.b]
+		drawLine(out, float64(from.X), float64(from.Y), float64(to.X)+float64(w), float64(to.Y), c)
 	}
-	return Stage{"6-pairs", out}, e, nil
+	return Stage{"6-pairs", out}, e, FMROf(e.Score(), pa, pb), nil
 }
 
 // gray maps -top..top to black..white: ridges are dark, as on paper.
