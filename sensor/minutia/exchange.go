@@ -38,6 +38,13 @@ const (
 	recordMinutia  = 6
 	recordsPerInch = 2.54 // px a centimetre to px an inch
 	maxRecordViews = 16
+
+	lastFinger = 10 // the left little one; 0 is unknown
+
+	// Impression types: 0 to 3 are live and not, plain and rolled.
+	nonLiveRolled = 3
+	swipe         = 8
+	contactless   = 9 // of ANSI INCITS 378 alone
 )
 
 // Export writes the minutiae of a template as a standard record of one view.
@@ -72,7 +79,7 @@ func (t *Template) Export(x Exchange) ([]byte, error) {
 		if x == ANSI378 {
 			a = uint8((int(a)*180 + 128) / 256 % 180) // of two degrees
 		}
-		b = append(b, a, uint8((int(m.Quality)*100+7)/15))
+		b = append(b, a, max(uint8((int(m.Quality)*100+7)/15), 1)) // 0 is: not reported
 	}
 	return append(b, 0, 0), nil // no extended data
 }
@@ -97,11 +104,13 @@ func Import(data []byte) ([]*Template, Exchange, error) {
 	}
 	r.take(2)
 	w, h, rx, ry := int(r.u16()), int(r.u16()), float64(r.u16()), float64(r.u16())
-	views := int(r.u8())
-	r.take(1)
+	views, reserved := int(r.u8()), r.u8()
 	dx, dy := rx*recordsPerInch, ry*recordsPerInch
 	if r.short || !(dx >= minDPI && dx <= maxDPI && dy >= minDPI && dy <= maxDPI) {
 		return nil, x, fmt.Errorf("minutia: %w: %g x %g px/cm", ErrRecord, rx, ry)
+	}
+	if reserved != 0 {
+		return nil, x, fmt.Errorf("minutia: %w: the reserved byte behind the views is %d, want 0", ErrRecord, reserved)
 	}
 	sx, sy := scaleOf(dx), scaleOf(dy)
 	if views < 1 || views > maxRecordViews {
@@ -131,7 +140,13 @@ func scaleOf(dpi float64) float64 {
 }
 
 func (r *recordReader) view(x Exchange, w, h int, sx, sy float64) (*Template, error) {
-	r.take(2) // finger position, impression
+	finger, impression := r.u8(), r.u8()&0x0F // above it the view's number
+	if finger > lastFinger {
+		return nil, fmt.Errorf("finger position %d, want 0 to %d", finger, lastFinger)
+	}
+	if impression > nonLiveRolled && impression != swipe && (x != ANSI378 || impression != contactless) {
+		return nil, fmt.Errorf("impression type %d", impression)
+	}
 	t := &Template{Width: int(float64(w) * sx), Height: int(float64(h) * sy), Quality: r.u8()}
 	n := int(r.u8())
 	if t.Width < 1 || t.Height < 1 || t.Width > maxSide || t.Height > maxSide {
@@ -149,7 +164,10 @@ func (r *recordReader) view(x Exchange, w, h int, sx, sy float64) (*Template, er
 		if kx>>14 > uint16(Bifurcation) || q > 100 || x == ANSI378 && a >= 180 {
 			return nil, fmt.Errorf("minutia %d: type %d, angle %d, quality %d", i+1, kx>>14, a, q)
 		}
-		px, py := int(kx&0x3FFF), int(y&0x3FFF)
+		if y>>14 != 0 {
+			return nil, fmt.Errorf("minutia %d: its reserved bits are %d, want 0", i+1, y>>14)
+		}
+		px, py := int(kx&0x3FFF), int(y)
 		if px >= w || py >= h {
 			return nil, fmt.Errorf("minutia %d lies off the picture", i+1)
 		}
@@ -164,13 +182,30 @@ func (r *recordReader) view(x Exchange, w, h int, sx, sy float64) (*Template, er
 			Angle: -a, Quality: uint8((int(q)*15 + 50) / 100), Kind: Kind(kx >> 14),
 		})
 	}
-	if ext := r.u16(); r.take(int(ext)) == nil && ext > 0 {
-		return nil, errors.New("extended data are cut short")
+	if err := r.extended(); err != nil {
+		return nil, err
 	}
 	t.sortAndLimit()
 	t.Ridges.Width, t.Ridges.Height = patchesFor(t.Width), patchesFor(t.Height)
 	t.Ridges.Patches = make([]Patch, t.Ridges.Width*t.Ridges.Height)
 	return t, nil
+}
+
+// extended passes over the extended data of a view: areas of a type, their length,
+// which counts these four bytes as well, and what is in them.
+func (r *recordReader) extended() error {
+	size := int(r.u16())
+	areas := recordReader{b: r.take(size)}
+	if r.short {
+		return errors.New("extended data are cut short")
+	}
+	for len(areas.b) > 0 {
+		kind, n := areas.u16(), int(areas.u16())
+		if areas.take(n - 4); kind == 0 || areas.short {
+			return fmt.Errorf("extended data of type %d and %d bytes do not fit the %d there", kind, n, size)
+		}
+	}
+	return nil
 }
 
 // recordReader takes fields off the front.
@@ -180,7 +215,7 @@ type recordReader struct {
 }
 
 func (r *recordReader) take(n int) []byte {
-	if n > len(r.b) {
+	if n < 0 || n > len(r.b) {
 		r.short, r.b = true, nil
 		return nil
 	}

@@ -67,6 +67,78 @@ func TestRecordsMatch(t *testing.T) {
 	}
 }
 
+// What the standards fix is held to them.
+func TestRecordsAreReadStrictly(t *testing.T) {
+	own := &Template{Width: 300, Height: 400, Quality: 77, Minutiae: []Minutia{{X: 5, Y: 260, Angle: 64, Quality: 15, Kind: Bifurcation}}}
+	for _, x := range []Exchange{ISO19794_2, ANSI378} {
+		header, length := isoHeader, 11 // the length's low byte
+		if x == ANSI378 {
+			header, length = ansiHeader, 9
+		}
+		// with is the record with a byte of it changed and extended data.
+		with := func(at int, to byte, ext string) []byte {
+			data, err := own.Export(x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data[at] = to
+			data[len(data)-1] = byte(len(ext))
+			data = append(data, ext...)
+			data[length] = byte(len(data))
+			return data
+		}
+		for name, data := range map[string][]byte{
+			"a reserved byte":            with(header-1, 1, ""),
+			"finger 11":                  with(header, 11, ""),
+			"impression 4":               with(header+1, 4, ""),
+			"impression 10":              with(header+1, 10, ""),
+			"a reserved bit of y":        with(header+viewHeader+2, 0x41, ""),
+			"the other":                  with(header+viewHeader+2, 0x81, ""),
+			"extended data of no length": with(header, 0, "\x00\x01"),
+			"of length 0":                with(header, 0, "\x00\x01\x00\x00"),
+			"of length 3":                with(header, 0, "\x00\x01\x00\x03"),
+			"longer than they are":       with(header, 0, "\x00\x01\x00\x06a"),
+			"of type 0":                  with(header, 0, "\x00\x00\x00\x05a"),
+			"with a rest":                with(header, 0, "\x00\x01\x00\x05ab"),
+		} {
+			if _, _, err := Import(data); !errors.Is(err, ErrRecord) {
+				t.Errorf("%v: %s: %v", x, name, err)
+			}
+		}
+		for name, data := range map[string][]byte{
+			"as it is":             with(header, 0, ""),
+			"finger 10":            with(header, 10, ""),
+			"a swipe, view 2":      with(header+1, 0x28, ""),
+			"two of extended data": with(header, 0, "\x00\x01\x00\x05a\x01\x00\x00\x04"),
+		} {
+			if ts, _, err := Import(data); err != nil || len(ts) != 1 || len(ts[0].Minutiae) != 1 {
+				t.Errorf("%v: %s: %v", x, name, err)
+			}
+		}
+		if _, _, err := Import(with(header+1, 9, "")); (err == nil) != (x == ANSI378) {
+			t.Errorf("%v: contactless: %v", x, err)
+		}
+	}
+}
+
+// A minutia comes back as clear as it was: the worst too, whose quality of 0 would
+// say that none is reported.
+func TestRecordsKeepEveryQuality(t *testing.T) {
+	for q := range uint8(16) {
+		own := &Template{Width: 300, Height: 400, Minutiae: []Minutia{{X: 10, Y: 10, Quality: q, Kind: Ending}}}
+		for _, x := range []Exchange{ISO19794_2, ANSI378} {
+			data, err := own.Export(x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ts, _, err := Import(data)
+			if err != nil || ts[0].Minutiae[0].Quality != q {
+				t.Errorf("%v: quality %d: %v, %v", x, q, ts, err)
+			}
+		}
+	}
+}
+
 func FuzzImport(f *testing.F) {
 	for _, x := range []Exchange{ISO19794_2, ANSI378} {
 		data, err := print1(f, 1, 1).Export(x)
