@@ -364,7 +364,12 @@ that was over by the wrong time lives again, so look at 'faceprint phone list'.`
 			if err != nil {
 				return err
 			}
-			return t.print(p, func(w io.Writer) { printClock(w, p) })
+			return t.print(p, func(w io.Writer) {
+				if accept {
+					fmt.Fprintln(w, "taken for right, which the audit records:")
+				}
+				printClock(w, p)
+			})
 		},
 	}
 	c.Flags().BoolVar(&accept, "accept", false, "take the device's clock for right, though it was later before")
