@@ -45,6 +45,7 @@ type Sequence struct {
 	motion   motion
 	tracked  int       // frames since all of one was looked at
 	aside    time.Time // of the last frame that was compared and not kept
+	others   int       // frames aside in a row that showed somebody else
 	box      Box       // of the subject, in the last frame that showed them
 	at       time.Time // of that frame; zero = there is no subject
 	outdone  int       // frames in a row in which somebody else was far more prominent
@@ -86,6 +87,10 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 		if !again && s.compares(f, subject.Quality) {
 			s.aside = f.At
 			seen.Same, err = s.same(m, f, &subject)
+			if s.others >= othersAside {
+				s.restart()
+				seen.Restarted = true
+			}
 		}
 		return seen, err
 	}
@@ -117,6 +122,7 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 		live = float64(subject.Live)
 	}
 	s.shots = append(s.shots, shot{subject.Embedding, f.At, subject.Quality.Yaw, subject.Quality.Pitch, live})
+	s.others = 0
 	seen.Kept, seen.Same = true, true
 	return seen, nil
 }
@@ -178,7 +184,12 @@ func (s *Sequence) same(m Looker, f *Frame, face *Face) (bool, error) {
 	}
 	defer face.Embedding.Wipe()
 	s.relief.add(face)
-	return Cosine(mean, face.Embedding) >= s.SameTurned, nil
+	if same := Cosine(mean, face.Embedding) >= s.SameTurned; !same {
+		s.others++
+		return false, nil
+	}
+	s.others = 0
+	return true, nil
 }
 
 // follow finds the subject: at first the most prominent face, then the one that
@@ -258,6 +269,7 @@ func (s *Sequence) restart() {
 	s.shots = s.shots[:0]
 	s.relief.wipe()
 	s.motion.wipe()
+	s.others = 0
 }
 
 // Wipe overwrites what is kept of the person.

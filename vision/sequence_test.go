@@ -168,6 +168,47 @@ func TestWhoStepsUpIsMeant(t *testing.T) {
 	}
 }
 
+// Somebody else who looks aside in the person's place, while a move is asked for, is
+// another person, unless it was one unlucky frame.
+func TestAnotherPersonAsideRestarts(t *testing.T) {
+	aside := func(who int) Face {
+		f := somebody(who, 320, 200)
+		f.Quality.Yaw = maxYaw + 5
+		return f
+	}
+	for name, tt := range map[string]struct {
+		shown    []Face // after three good frames of the first
+		restarts float64
+	}{
+		"the person turns":                   {[]Face{aside(1), aside(1), aside(1), aside(1)}, 0},
+		"one frame does not look like them":  {[]Face{aside(1), aside(2), aside(1), aside(2), aside(1)}, 0},
+		"one does not, and they look back":   {[]Face{aside(2), somebody(1, 320, 200), aside(2), aside(1)}, 0},
+		"somebody else":                      {[]Face{aside(2), aside(2)}, 1},
+		"somebody else, after they turned":   {[]Face{aside(1), aside(1), aside(2), aside(2)}, 1},
+		"somebody else, and one who is both": {[]Face{aside(2), aside(1), aside(2), aside(2)}, 1},
+		"somebody else for long":             {[]Face{aside(2), aside(2), aside(2), aside(2), aside(2), aside(2)}, 1}, // then there is nobody to be compared with
+	} {
+		th := newTheatre()
+		th.seq.Turning, th.seq.SameTurned = true, 0.25
+		for range 3 {
+			th.show(t, apart, somebody(1, 320, 200))
+		}
+		told := 0.0
+		for _, f := range tt.shown {
+			seen := th.show(t, apart, f)
+			if seen.Restarted {
+				told++
+			}
+			if seen.Same != (f.Score == 1) {
+				t.Errorf("%s: same %v", name, seen.Same)
+			}
+		}
+		if n := th.seq.Cues()["restarts"]; n != tt.restarts || told != n || (n > 0) != (th.seq.Len() == 0) {
+			t.Errorf("%s: %g restarts, %g told, %d frames kept", name, n, told, th.seq.Len())
+		}
+	}
+}
+
 func TestTwoThatCouldBeMeantAreNobody(t *testing.T) {
 	th := newTheatre()
 	if seen := th.show(t, frame, somebody(1, 200, 150), somebody(2, 440, 150)); seen.Hint != HintOnePerson || th.describes != 0 {

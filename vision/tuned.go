@@ -59,6 +59,7 @@ const (
 	apart         = 150 * time.Millisecond
 	followOverlap = 0.3
 	followGap     = time.Second
+	othersAside   = 2 // frames: looking aside costs likeness, and one may be blurred by the turn
 	rivalSize     = 0.8
 	outdoneFrames = 10 // in a row until the subject is who was more prominent in all of them: 0.7 s at 15 frames a second
 
