@@ -212,7 +212,8 @@ func (r *Reader) Family() string { return Family }
 
 // Enrol takes captures of one finger, which is lifted in between; 0 means
 // Captures.
-// One that is not of the same finger as the first is asked for again.
+// One that is not of the same finger as those before, the most alike of which
+// counts, is asked for again.
 func (r *Reader) Enrol(ctx context.Context, n int, progress func(sensor.EnrolStep)) ([]byte, error) {
 	if n <= 0 {
 		n = Captures
