@@ -192,6 +192,18 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// A comparison allocates nothing once the matcher has grown: searches make thousands.
+func TestMatchAllocatesNothing(t *testing.T) {
+	own, same, other := Prepare(print1(t, 1, 1)), Prepare(print1(t, 1, 2)), Prepare(print1(t, 2, 1))
+	var m Matcher
+	if n := testing.AllocsPerRun(20, func() {
+		m.Match(own, same)
+		m.Match(own, other)
+	}); n != 0 {
+		t.Errorf("%g allocations", n)
+	}
+}
+
 func BenchmarkExtract(b *testing.B) {
 	f := ridge.New(1)
 	img := f.Impression(ridge.ImpressionOptions{Width: 388, Height: 374})
