@@ -167,21 +167,24 @@ func (m *Module) Retain(ctx context.Context, templates [][]byte) error {
 // it, and reads what was put there (where Keeps), for a template may be lost on its
 // way. It gives way to whoever scans or compares, from one template to the next, each
 // of which takes 0.3 s at 57600 baud. Those beyond the library's room are left out.
+// ErrDoubt: what is read is not what was stored, time after time; it ends then, for each
+// time writes flash.
 func (m *Module) Stock(ctx context.Context, templates [][]byte) error {
 	w, err := m.wants(templates[:min(len(templates), m.Room())])
 	if err != nil {
 		return err
 	}
-	for {
-		done, err := m.stockOne(ctx, w)
+	for doubts := 0; ; {
+		done, err := m.stockOne(ctx, w, &doubts)
 		if err != nil || done {
 			return err
 		}
 	}
 }
 
-// stockOne does one thing of Stock's, and tells whether there is nothing left.
-func (m *Module) stockOne(ctx context.Context, w *wanted) (done bool, err error) {
+// stockOne does one thing of Stock's, and tells whether there is nothing left. It counts
+// the slots in a row that hold something else.
+func (m *Module) stockOne(ctx context.Context, w *wanted, doubts *int) (done bool, err error) {
 	release, err := m.takeIdle(ctx, idleAfter)
 	if err != nil {
 		return false, err
@@ -205,8 +208,14 @@ func (m *Module) stockOne(ctx context.Context, w *wanted) (done bool, err error)
 		return false, err
 	}
 	slot := unread[random(len(unread))]
-	if err = m.checkSlot(ctx, slot, w.of[m.library.slots[slot].hash]); errors.Is(err, ErrDoubt) {
-		err = nil // it is stored anew
+	err = m.checkSlot(ctx, slot, w.of[m.library.slots[slot].hash])
+	if err == nil {
+		*doubts = 0
+	}
+	if errors.Is(err, ErrDoubt) {
+		if *doubts++; *doubts < patience {
+			err = nil // it is stored anew
+		}
 	}
 	return false, err
 }

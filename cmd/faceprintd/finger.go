@@ -598,10 +598,12 @@ func (f *finger) rest(ctx context.Context) {
 		}
 		if err.Error() != said {
 			said = err.Error()
-			f.trust.log.Warn("the finger module was not made ready for the next search; it will be tried again", "err", err)
+			f.trust.log.Warn("the finger module was not made ready for the next search", "err", err)
 		}
 		_ = f.noted(gen, err)
-		again = time.After(restAgain)
+		if !errors.Is(err, sensor.ErrDoubt) { // each try at that wears its flash
+			again = time.After(restAgain)
+		}
 	}
 }
 

@@ -172,5 +172,19 @@ func TestModuleAtRestGoesOn(t *testing.T) {
 		if gen := filled("it was silent"); gen == first {
 			t.Error("a silent module was not opened anew")
 		}
+
+		// One that does not return what was stored is not written to for ever.
+		m, _ = opened()
+		if err := m.Purge(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.do("quirk blank")
+		f.rests()
+		time.Sleep(2 * time.Minute)
+		before := m.Stats()
+		time.Sleep(time.Hour)
+		if after := m.Stats(); before.Doubts == 0 || after.Commands != before.Commands {
+			t.Errorf("%d doubts, and %d instructions in the hour after them", before.Doubts, after.Commands-before.Commands)
+		}
 	})
 }
