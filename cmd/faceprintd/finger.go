@@ -545,7 +545,12 @@ func (f *finger) Purge(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	err = f.trust.templates(m.Family(), func(ts [][]byte) error { return m.Retain(ctx, ts) })
+	err = f.trust.templates(m.Family(), func(ts [][]byte) error {
+		if len(ts) < device.ManyFingers {
+			return m.Purge(ctx) // they are compared one by one
+		}
+		return m.Retain(ctx, ts)
+	})
 	if err != nil {
 		err = errors.Join(err, m.Purge(ctx))
 	}

@@ -110,6 +110,8 @@ func TestModuleAtRest(t *testing.T) {
 		if n := m.Stats().Commands - before; err != nil || n > 40 {
 			t.Errorf("a search took %d instructions, %v", n, err)
 		}
+		forget(2)
+		count("too few to be searched are left", 0)
 		if _, _, err := f.part.get(); err != nil {
 			t.Error(err)
 		}
