@@ -220,6 +220,7 @@ func TestSilenceIsAStateAndNotAHang(t *testing.T) {
 			t.Fatalf("state %+v", s)
 		}
 		time.Sleep(time.Minute - defaultPatience) // virtual: the source comes back by itself
+		synctest.Wait()
 		if f, err := cam.Frame(t.Context()); err != nil || f.Pix[0] != 2 {
 			t.Errorf("after the silence: %v, %v", f, err)
 		}
