@@ -1152,9 +1152,9 @@ func TestCopiedKeysAreToldOf(t *testing.T) {
 		b := serve(t, newMemory("alice"), Options{Limits: many})
 		_, c := b.pair(t, wire.Invite{User: "alice"})
 		var asking sync.WaitGroup
-		for range 8 {
+		for range 6 { // 48 in all: on a busy machine one may wait until all others were answered
 			asking.Go(func() {
-				for range 10 {
+				for range 8 {
 					var e *wire.Error
 					if _, err := c.Me(t.Context()); errors.As(err, &e) && e.Problem() != wire.ProblemStale || errors.Is(err, client.ErrCopied) {
 						t.Error(err)
