@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -47,7 +48,7 @@ func FuzzSigned(f *testing.F) {
 	}
 	session := p.sessions.open(p.tick())
 	var counter atomic.Uint64
-	l := &listener{count: map[netip.Prefix]int{}}
+	l := &listener{count: map[netip.Prefix]int{}, refused: func(reason) {}}
 
 	for _, s := range [][3]string{
 		{"POST", "/v1/unlock", `{"audience":"door","nonce":"n","timeout_ms":120000}`},
@@ -99,7 +100,9 @@ func FuzzSigned(f *testing.F) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		w := httptest.NewRecorder()
-		p.ServeHTTP(w, r.WithContext(context.WithValue(ctx, boundKey{}, &bound{link: &link{l: l}})))
+		conn, far := net.Pipe() // the oldest of a phone's connections gives way, and is closed
+		defer far.Close()
+		p.ServeHTTP(w, r.WithContext(context.WithValue(ctx, boundKey{}, &bound{link: &link{Conn: conn, l: l}})))
 
 		head := w.Header()
 		if w.Code == http.StatusUnauthorized && r.URL.Path != "/v1/pair" {
