@@ -575,9 +575,21 @@ func (k *kioskBench) leaving() {
 	k.do(chromedp.Reload())
 	k.on("idle")
 	k.camera(clipStranger)
+	k.do(chromedp.Evaluate[chromedp.Void](`{ // seconds go by fast
+		window.said = [];
+		new MutationObserver(() => said.push(document.querySelector('#say').textContent)).observe(document.querySelector('#say'), { childList: true });
+		const real = setInterval;
+		window.setInterval = (f, ms) => real(f, ms / 20);
+	}`))
 	k.sim("touch franck " + aliceFinger)
 	k.on("refused")
+	k.until("said.some((s) => s.startsWith('This closes in '))") // and whoever does not see it hears it, once
+	k.until("document.body.dataset.screen !== 'refused'")
+	if heard := js[[]string](k, "said.filter((s) => s.startsWith('This closes in '))"); !slices.Equal(heard, []string{"This closes in 15 seconds. Touch the screen to stay."}) {
+		k.t.Errorf("of a screen that closes is heard: %q", heard)
+	}
 	k.camera("off")
+	k.do(chromedp.Reload())
 	k.on("idle")
 	k.sim("lift")
 	k.camera(clipAgain)

@@ -378,6 +378,7 @@ function closing(of) {
   (of.view.querySelector('.words') ?? of.view).append(left);
   let seconds = stay;
   const more = () => {
+    if (!left.hidden) announce('');
     seconds = stay;
     left.hidden = true;
   };
@@ -386,6 +387,7 @@ function closing(of) {
     else seconds -= 1;
     left.hidden = seconds > 15;
     left.textContent = say('closing', { seconds });
+    if (seconds === 15) announce(left.textContent); // once: every second would be read out
     if (seconds > 0) return;
     home();
     if (!here) anew();
