@@ -220,6 +220,9 @@ type browserKey struct{}
 // that began in another.
 func (p *Provider) inBrowser(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/userinfo" {
+			w = bearer{w, r.Header.Get("Authorization") != ""}
+		}
 		name := ""
 		if c, err := r.Cookie(cookie); err == nil && len(c.Value) == len(random()) {
 			name = c.Value
@@ -247,6 +250,26 @@ func (p *Provider) inBrowser(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), browserKey{}, hash(name))))
 	})
+}
+
+// bearer answers who comes without a token, or with one that is over, as RFC 6750
+// 3.1 has it, so that an application asks for another: the library says 403 to the
+// second and challenges neither.
+type bearer struct {
+	http.ResponseWriter
+	came bool // whether there was a token
+}
+
+func (b bearer) WriteHeader(status int) {
+	if status == http.StatusForbidden || status == http.StatusUnauthorized {
+		status = http.StatusUnauthorized
+		challenge := "Bearer"
+		if b.came {
+			challenge += ` error="invalid_token"`
+		}
+		b.Header().Set("WWW-Authenticate", challenge)
+	}
+	b.ResponseWriter.WriteHeader(status)
 }
 
 // Asked tells which application asks in a login that waits for its answer.

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -225,6 +226,17 @@ func TestAnApplicationLearnsWhoStandsThere(t *testing.T) {
 		b.p.Leave()
 		if _, err := a.provider.UserInfo(t.Context(), oauth2.StaticTokenSource(tokens)); err == nil {
 			t.Errorf("%s: the token outlived the person's stay", c.id)
+		}
+		ask, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, b.url+"/userinfo", nil)
+		tokens.SetAuthHeader(ask)
+		resp, err := http.DefaultClient.Do(ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusUnauthorized || resp.Header.Get("WWW-Authenticate") != `Bearer error="invalid_token"` || !strings.Contains(string(said), "invalid_token") || err != nil {
+			t.Errorf("%s: a token that is over: %s, %q, %s, %v", c.id, resp.Status, resp.Header.Get("WWW-Authenticate"), said, err)
 		}
 	}
 }

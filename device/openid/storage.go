@@ -150,7 +150,7 @@ func (s storage) token(id string) (token, bool) {
 func (s storage) SetUserinfoFromToken(ctx context.Context, info *oidc.UserInfo, id, subject, _ string) error {
 	t, ok := s.token(id)
 	if !ok || t.user != subject {
-		return oidc.ErrInvalidRequest().WithDescription("the token is over")
+		return &oidc.Error{ErrorType: "invalid_token", Description: "the token is over"}
 	}
 	return s.fill(ctx, info, t.user, t.scopes)
 }
