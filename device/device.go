@@ -71,8 +71,10 @@ type FingerEnroller interface {
 // FingerComparer is a FingerEnroller that can tell whether a finger is enrolled
 // already.
 type FingerComparer interface {
-	// Same tells which of the templates is of the same finger, -1 for none.
-	Same(ctx context.Context, template []byte, others [][]byte) (int, error)
+	// Same tells which of the templates is of the same finger, -1 for none. Where it
+	// was interrupted it goes on with the same check; sensor.ErrStale: not before the
+	// finger was scanned once more.
+	Same(ctx context.Context, template []byte, others [][]byte, check *sensor.Check) (int, error)
 }
 
 // Lock is a door. Open opens it and returns; it shuts when d or the context
@@ -229,6 +231,7 @@ type Device struct {
 	turn    chan struct{}          // holds a token while nobody authenticates or enrols
 	give    atomic.Pointer[holder] // of the turn, where it gives way
 	next    atomic.Int32           // those who were given way to, and wait for the turn
+	owed    atomic.Int32           // those who lent it and wait for it to come back
 	hashing chan struct{}          // holds one while a PIN is hashed
 	cost    hashCost               // of a PIN
 	eyes    sync.Mutex             // the face model is used by one goroutine at a time
@@ -320,12 +323,30 @@ const (
 	// patient waits for the device as long as it takes, and gives way to the
 	// others; of two patient ones to the later.
 	patient
+	// enrolling is urgent, but leaves alone an enrolment that is checking: neither would
+	// know of the other.
+	enrolling
+	// checking is an enrolment's whose captures are done and compared with everybody's,
+	// which takes minutes among many. It lends the device to urgent ones, and goes on
+	// when it gets it back.
+	checking
 	// far is a phone's, whose owner may be anywhere. It takes the device from a
 	// patient one, as whoever asks by phone does want something now, and gives way
 	// to everybody who is there: at once to urgent ones, and to patient ones when
 	// it has had the time of an attempt. It never waits.
 	far
 )
+
+// takes tells whether one may have the device of another that gives way.
+func (m manner) takes(from manner) bool {
+	switch from {
+	case checking:
+		return m == urgent
+	case far:
+		return m != far
+	}
+	return true
+}
 
 func (r Request) manner() manner {
 	switch {
@@ -346,8 +367,23 @@ type holder struct {
 
 // begin takes the device for one attempt, which ends with the device.
 func (d *Device) begin(ctx context.Context, timeout time.Duration, m manner) (context.Context, func(), error) {
+	ctx, t, err := d.take(ctx, timeout, m)
+	if err != nil {
+		return nil, nil, err
+	}
+	return ctx, t.end, nil
+}
+
+// tenure is an attempt's time with the device.
+type tenure struct {
+	d    *Device
+	stop func()
+	away bool // it gave the device to another and did not get it back
+}
+
+func (d *Device) take(ctx context.Context, timeout time.Duration, m manner) (context.Context, *tenure, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
-	fail := func(err error) (context.Context, func(), error) {
+	fail := func(err error) (context.Context, *tenure, error) {
 		cancel()
 		return nil, nil, err
 	}
@@ -359,25 +395,76 @@ func (d *Device) begin(ctx context.Context, timeout time.Duration, m manner) (co
 		return fail(fmt.Errorf("device: closed: %w", ErrPart))
 	}
 	ctx, yield := context.WithCancelCause(ctx)
-	if m != urgent {
+	if m == patient || m == far {
 		d.give.Store(&holder{m, yield, time.Now().Add(d.opts.Timeout)})
 	}
 	unhook := context.AfterFunc(d.ctx, cancel)
-	return ctx, func() {
-		d.keep()
+	return ctx, &tenure{d: d, stop: func() {
 		unhook()
 		yield(nil)
 		cancel()
-		d.send(Event{Kind: "ended"})
-		d.turn <- struct{}{}
-	}, nil
+	}}, nil
 }
+
+// end gives the device back.
+func (t *tenure) end() {
+	if t.away {
+		t.stop()
+		return
+	}
+	t.d.keep()
+	t.stop()
+	t.d.send(Event{Kind: "ended"})
+	t.d.turn <- struct{}{}
+}
+
+// lending runs what may be interrupted: where somebody else wants the device its
+// context is canceled, and it is run again when they are done.
+func (t *tenure) lending(ctx context.Context, run func(context.Context) error) error {
+	for {
+		c, yield := context.WithCancelCause(ctx)
+		t.d.give.Store(&holder{manner: checking, yield: yield})
+		err := run(c)
+		t.d.keep()
+		lent := errors.Is(context.Cause(c), errYield)
+		yield(nil)
+		if !lent || !errors.Is(err, context.Canceled) {
+			return err // whoever asked gets it soon
+		}
+		if err := t.lend(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// lend gives the device away and waits until it gets it back: behind who was given way
+// to, and before those who wait with patience.
+func (t *tenure) lend(ctx context.Context) error {
+	d := t.d
+	d.owed.Add(1)
+	defer d.owed.Add(-1)
+	t.away = true
+	d.turn <- struct{}{}
+	for {
+		if _, err := d.queue(ctx, nil); err != nil {
+			return err
+		}
+		if d.next.Load() == 0 {
+			t.away = false
+			return nil
+		}
+		d.turn <- struct{}{}
+	}
+}
+
+// unclaimed tells whether nobody is to have the turn before those who wait for it.
+func (d *Device) unclaimed() bool { return d.next.Load() == 0 && d.owed.Load() == 0 }
 
 // await takes the turn. Where it is somebody's it asks them to give way, and waits
 // where the manner may.
 func (d *Device) await(ctx context.Context, m manner) error {
 	for {
-		if m == urgent || d.next.Load() == 0 {
+		if m == urgent || d.unclaimed() {
 			select {
 			case <-d.turn:
 				return nil
@@ -386,7 +473,7 @@ func (d *Device) await(ctx context.Context, m manner) error {
 		}
 		var soon <-chan time.Time
 		asked := false
-		if h := d.give.Load(); h != nil && (m != far || h.manner != far) {
+		if h := d.give.Load(); h != nil && m.takes(h.manner) {
 			left := time.Until(h.until)
 			if m == patient && h.manner == far && left > 0 {
 				soon = time.After(left)
@@ -402,7 +489,7 @@ func (d *Device) await(ctx context.Context, m manner) error {
 		if asked {
 			d.next.Add(-1)
 		}
-		if err != nil || got && (asked || d.next.Load() == 0) {
+		if err != nil || got && (asked || d.unclaimed()) {
 			return err
 		}
 		if got { // it was given for somebody else's sake, who is the next in the queue

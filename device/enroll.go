@@ -55,11 +55,11 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 	if r.Timeout <= 0 {
 		r.Timeout = enrolTimeout
 	}
-	ctx, end, err := d.begin(ctx, r.Timeout+duplicateMost, urgent)
+	ctx, turn, err := d.take(ctx, r.Timeout+duplicateMost, enrolling)
 	if err != nil {
 		return Enrollment{}, err
 	}
-	defer end()
+	defer turn.end()
 	until := time.Now().Add(r.Timeout)
 
 	var made []store.Template
@@ -83,6 +83,9 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 			t, err = d.enrollFinger(ctx, r, until)
 			return err
 		})
+		if err == nil { // who agreed may leave: nobody is captured any more
+			err = d.checkFinger(ctx, t, r, turn)
+		}
 		if err != nil {
 			t.Wipe()
 			return Enrollment{}, errors.Join(err, d.refuseEnrolment(r, Finger, err, scores))
@@ -331,15 +334,14 @@ func (d *Device) checkRoom(who store.UserID) error {
 	return nil
 }
 
-// enrollFinger takes the captures until then, and has the time that it takes for what
-// follows: how long that is depends on how many are enrolled.
+// enrollFinger takes the captures, until then.
 func (d *Device) enrollFinger(ctx context.Context, r EnrollRequest, until time.Time) (store.Template, error) {
 	if d.hw.Enrol == nil || d.hw.Match == nil {
 		return store.Template{}, fmt.Errorf("device: finger reader: %w", ErrPart)
 	}
-	capture, cancel := context.WithDeadline(ctx, until)
+	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	template, err := d.hw.Enrol.Enrol(capture, d.opts.Captures, func(s sensor.EnrolStep) {
+	template, err := d.hw.Enrol.Enrol(ctx, d.opts.Captures, func(s sensor.EnrolStep) {
 		e := Event{Kind: "progress", Step: Finger, Done: s.Done, Of: s.Of}
 		if s.Coverage != nil {
 			e.Coverage, e.Detail = s.Coverage.Seen, s.Coverage.String()
@@ -355,21 +357,65 @@ func (d *Device) enrollFinger(ctx context.Context, r EnrollRequest, until time.T
 	if err != nil {
 		return store.Template{}, fmt.Errorf("device: finger: %w", err)
 	}
-	t := store.Template{Kind: d.hw.Prints, Model: d.hw.Match.Family(), Label: r.Finger, Data: template}
-	if err := d.checkFinger(ctx, t, r); err != nil {
-		t.Wipe()
-		return store.Template{}, err
-	}
-	return t, nil
+	return store.Template{Kind: d.hw.Prints, Model: d.hw.Match.Family(), Label: r.Finger, Data: template}, nil
 }
 
 // checkFinger refuses a finger that is enrolled already: one's own again is a
-// hint to use another, anybody else's is ErrDuplicate.
-func (d *Device) checkFinger(ctx context.Context, t store.Template, r EnrollRequest) error {
+// hint to use another, anybody else's is ErrDuplicate. How long it takes depends on how
+// many are enrolled; who stands there and wants in is let in between.
+func (d *Device) checkFinger(ctx context.Context, t store.Template, r EnrollRequest, turn *tenure) error {
 	c, ok := d.hw.Enrol.(FingerComparer)
 	if !ok {
 		return nil
 	}
+	told := -1
+	check := sensor.Check{Tell: func(done, of int) {
+		if of == 0 || done*100/of == told {
+			return
+		}
+		told = done * 100 / of
+		d.tell(r.Notify, Event{Kind: "check", Step: Finger, Done: done, Of: of})
+	}}
+	return turn.lending(ctx, func(ctx context.Context) error {
+		err := d.compareOthers(ctx, c, t, r, &check)
+		until := time.Now().Add(r.Timeout)
+		hint := sensor.HintNoFinger
+		for errors.Is(err, sensor.ErrStale) { // somebody else's finger was captured meanwhile
+			if err = d.again(ctx, r, hint, until); err == nil {
+				err = d.compareOthers(ctx, c, t, r, &check)
+			}
+			hint = sensor.HintSame
+		}
+		return err
+	})
+}
+
+// again has the finger that is being enrolled scanned once more.
+func (d *Device) again(ctx context.Context, r EnrollRequest, hint sensor.Hint, until time.Time) error {
+	if d.hw.Finger == nil {
+		return fmt.Errorf("device: finger reader: %w", ErrPart)
+	}
+	c, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	for {
+		d.tell(r.Notify, Event{Kind: "hint", Step: Finger, Hint: string(hint)})
+		_, err := d.hw.Finger.Scan(c)
+		retry := (*sensor.RetryError)(nil)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.As(err, &retry):
+			return fmt.Errorf("device: finger: %w", err)
+		case c.Err() != nil:
+			return &RetryError{Hints: []string{string(hint)}}
+		}
+		hint = retry.Hint
+	}
+}
+
+// compareOthers is checkFinger until it is interrupted. Those who are enrolled are read
+// anew each time: whoever came first may have enrolled somebody, or forgotten them.
+func (d *Device) compareOthers(ctx context.Context, c FingerComparer, t store.Template, r EnrollRequest, check *sensor.Check) error {
 	var ts []store.Template
 	defer func() { wipe(ts) }()
 	err := d.vault.View(func(tx *store.Tx) (err error) {
@@ -389,7 +435,7 @@ func (d *Device) checkFinger(ctx context.Context, t store.Template, r EnrollRequ
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(duplicateLeast+duplicateEach*time.Duration(len(others)), duplicateMost))
 	defer cancel()
-	switch at, err := c.Same(ctx, t.Data, others); {
+	switch at, err := c.Same(ctx, t.Data, others, check); {
 	case err != nil:
 		return fmt.Errorf("device: finger: %w", err)
 	case at < 0:

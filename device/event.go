@@ -12,7 +12,7 @@ import (
 type Event struct {
 	Seq      uint64
 	At       time.Time
-	Kind     string // progress, hint, decision, fault (a part ended an attempt), ended (of whatever it was), attack, door, guard (what the board saw), presence, lamp (the finger reader's shows Outcome), enrolled, forgotten
+	Kind     string // progress, check (an enrolment's finger is compared with Done of Of others), hint, decision, fault (a part ended an attempt), ended (of whatever it was), attack, door, guard (what the board saw), presence, lamp (the finger reader's shows Outcome), enrolled, forgotten
 	Step     Factor
 	Done     int
 	Of       int

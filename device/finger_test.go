@@ -18,6 +18,9 @@ type searcher struct {
 	searched int
 	wait     error         // of a search
 	checks   time.Duration // what the newest duplicates' check was given
+
+	// check, where it is not nil, is the duplicates' check.
+	check func(ctx context.Context, others [][]byte, c *sensor.Check) (int, error)
 }
 
 func (s *searcher) Identify(_ context.Context, _ sensor.Print, templates [][]byte) (int, float64, error) {
@@ -32,7 +35,10 @@ func (s *searcher) Identify(_ context.Context, _ sensor.Print, templates [][]byt
 	return at, 200, nil
 }
 
-func (s *searcher) Same(ctx context.Context, template []byte, others [][]byte) (int, error) {
+func (s *searcher) Same(ctx context.Context, template []byte, others [][]byte, c *sensor.Check) (int, error) {
+	if s.check != nil {
+		return s.check(ctx, others, c)
+	}
 	if until, ok := ctx.Deadline(); ok {
 		s.checks = time.Until(until)
 	}
@@ -124,5 +130,144 @@ func TestDuplicatesAreNotLookedForInTheCapturesTime(t *testing.T) {
 	_, err := s.d.Enroll(t.Context(), EnrollRequest{Name: "New", Consent: store.Consent{At: s.clock(), TextVersion: "1"}, Factors: []Factor{Finger}, Timeout: time.Second})
 	if least := 3 * duplicateEach; err != nil || s.checks < least {
 		t.Errorf("of 3 others: %v, want %v at least; %v", s.checks, least, err)
+	}
+}
+
+// While a finger is compared with everybody's, which may take minutes, whoever stands
+// there is let in, and what an enrolment has captured is not lost by it. Who was enrolled
+// or forgotten meanwhile is known when it goes on; another enrolment would not know of
+// this one.
+func TestCheckLendsTheDevice(t *testing.T) {
+	s, first := searching(t, 3)
+	begun, calls := make(chan bool, 1), 0
+	var asked []int
+	s.check = func(ctx context.Context, others [][]byte, c *sensor.Check) (int, error) {
+		asked = append(asked, len(others))
+		switch calls++; calls {
+		case 1:
+			c.Tell(0, 3)
+			c.Tell(1, 3)
+			c.Tell(1, 3)
+			begun <- true
+			<-ctx.Done()
+			return -1, fmt.Errorf("in the middle: %w", ctx.Err())
+		case 2, 3: // the finger that was let in is not the one that is compared
+			return -1, fmt.Errorf("%w", sensor.ErrStale)
+		}
+		c.Tell(2, 2)
+		return -1, nil
+	}
+	s.pose(0, "new")
+	var told []string
+	done := make(chan error, 1)
+	r := EnrollRequest{Name: "New", Consent: store.Consent{At: s.clock(), TextVersion: "1"}, Factors: []Factor{Finger}, Finger: "right-thumb"}
+	r.Notify = func(e Event) {
+		if e.Kind == "check" || e.Kind == "hint" && len(asked) > 0 {
+			told = append(told, fmt.Sprint(e.Kind, " ", e.Hint, e.Done, "/", e.Of))
+		}
+	}
+	go func() {
+		_, err := s.d.Enroll(context.WithoutCancel(t.Context()), r)
+		done <- err
+	}()
+	<-begun
+	other := r
+	other.Name, other.Notify = "Other", nil
+	if _, err := s.d.Enroll(t.Context(), other); !errors.Is(err, ErrBusy) {
+		t.Errorf("another enrolment meanwhile: %v", err)
+	}
+	s.pose(0, "finger 0")
+	if d := s.try(first); !d.Granted {
+		t.Errorf("whoever wanted in meanwhile: %+v", d)
+	}
+	if err := <-done; err != nil {
+		t.Fatalf("the enrolment that lent the device: %v", err)
+	}
+	if want := []string{"check 0/3", "check 1/3", "hint press-finger0/0", "hint use-same-finger0/0", "check 2/2"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+	if len(asked) != 4 || s.d.Busy() {
+		t.Errorf("%d were asked about, busy %v", asked, s.d.Busy())
+	}
+	s.pose(0, "new")
+	if d, err := s.d.Identify(t.Context(), Request{}); err != nil || !d.Granted {
+		t.Errorf("whoever was enrolled: %+v, %v", d, err)
+	}
+}
+
+// An enrolment that is canceled while its finger is compared, or while the device is
+// lent, leaves nothing behind; one that goes on behind whoever forgets somebody does not
+// compare with them.
+func TestCheckIsCanceled(t *testing.T) {
+	s, first := searching(t, 3)
+	begun := make(chan bool, 1)
+	var asked []int
+	s.check = func(ctx context.Context, others [][]byte, c *sensor.Check) (int, error) {
+		if asked = append(asked, len(others)); len(asked) > 1 {
+			return -1, nil
+		}
+		begun <- true
+		<-ctx.Done()
+		return -1, fmt.Errorf("in the middle: %w", ctx.Err())
+	}
+	enrol := func(ctx context.Context) chan error {
+		asked = nil
+		s.pose(0, "new")
+		done := make(chan error, 1)
+		go func() {
+			_, err := s.d.Enroll(ctx, EnrollRequest{Name: "New", Consent: store.Consent{At: s.clock(), TextVersion: "1"}, Factors: []Factor{Finger}})
+			done <- err
+		}()
+		<-begun
+		return done
+	}
+	people := func() (n int) {
+		err := s.vault.View(func(tx *store.Tx) error {
+			ps, err := tx.People()
+			n = len(ps)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := enrol(ctx)
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) || people() != 3 || s.d.Busy() {
+		t.Errorf("while it compares: %v, %d people, busy %v", err, people(), s.d.Busy())
+	}
+
+	ctx, cancel = context.WithCancel(t.Context())
+	done = enrol(ctx)
+	s.pose(0, "") // nobody comes
+	attempt, leave := context.WithCancel(t.Context())
+	tried, left := make(chan bool, 1), make(chan error, 1)
+	go func() {
+		_, err := s.d.Authenticate(attempt, Request{Who: first, Notify: func(Event) {
+			select {
+			case tried <- true:
+			default:
+			}
+		}})
+		left <- err
+	}()
+	<-tried
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) || people() != 3 || len(asked) != 1 || !s.d.Busy() {
+		t.Errorf("while another is let in: %v, %d people, asked %d times, busy %v", err, people(), len(asked), s.d.Busy())
+	}
+	leave()
+	if err := <-left; s.d.Busy() {
+		t.Errorf("busy behind both: %v", err)
+	}
+
+	done = enrol(t.Context())
+	if _, err := s.d.Forget(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil || people() != 3 || !slices.Equal(asked, []int{3, 2}) || s.d.Busy() {
+		t.Errorf("behind who forgets: %v, %d people, asked about %d, busy %v", err, people(), asked, s.d.Busy())
 	}
 }

@@ -456,13 +456,13 @@ func TestSameFingerIsFoundOnABadWire(t *testing.T) {
 				own, again := enrol(t, m, s, "alice", "thumb"), enrol(t, m, s, "alice", "thumb")
 				for at := 0; at < 9*len(own); at += 97 {
 					do(t, s, "fault clear", fmt.Sprintf("fault in flip %d 255", at))
-					got, err := m.Same(t.Context(), again, [][]byte{other, own})
+					got, err := m.Same(t.Context(), again, [][]byte{other, own}, new(sensor.Check))
 					if got != 1 && err == nil {
 						t.Fatalf("byte %d: the finger is %d, want 1", at, got)
 					}
 				}
 				do(t, s, "fault clear")
-				if got, err := m.Same(t.Context(), again, [][]byte{other, own}); got != 1 || err != nil {
+				if got, err := m.Same(t.Context(), again, [][]byte{other, own}, new(sensor.Check)); got != 1 || err != nil {
 					t.Errorf("on a good wire: %d, %v", got, err)
 				}
 			})

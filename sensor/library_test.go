@@ -362,7 +362,7 @@ func TestLyingDuplicateCheck(t *testing.T) {
 		do(t, s, "lie yes")
 		caught, found := 0, 0
 		for range 80 {
-			at, err := m.Same(t.Context(), again, templates)
+			at, err := m.Same(t.Context(), again, templates, new(sensor.Check))
 			if attack := (*sensor.AttackError)(nil); errors.As(err, &attack) {
 				caught++
 			} else if at >= 0 && err == nil {

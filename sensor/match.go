@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"slices"
 	"time"
 )
 
@@ -186,73 +185,6 @@ func (m *Module) hasty(took time.Duration) bool { return took < m.guard.fastest 
 
 func (m *Module) haste(took time.Duration) error {
 	return &AttackError{AttackHaste, fmt.Sprintf("answered in %v beyond the wire's time, %v is the least", took, m.guard.fastest)}
-}
-
-// Same tells which of the templates is of the same finger as a new one, -1 for
-// none (DownChar, manual p. 19, Match, p. 22). It is asked right after the
-// enrolment: an R503 compares the newest capture. The new one must match itself first, and either answer counts when it
-// comes twice: were a template lost on the wire, the one before would be compared.
-// ErrDoubt: the new one does not match itself.
-//
-// Decoys are among the others, in random order: a match of one is an *AttackError,
-// and who had seen the others without them would tell them apart ever after.
-func (m *Module) Same(ctx context.Context, template []byte, others [][]byte) (int, error) {
-	defer m.compares()()
-	release, err := m.take(ctx)
-	if err != nil {
-		return -1, err
-	}
-	defer release()
-	m.spend()
-	m.loaded = true
-	for try := 0; ; try++ {
-		if err := m.put(ctx, 1, template); err != nil {
-			return -1, err
-		}
-		same, err := m.sure(ctx, template)
-		if err != nil {
-			return -1, err
-		}
-		if same {
-			break
-		}
-		if try > 0 {
-			return -1, m.doubt("a new template does not match itself")
-		}
-	}
-	all := slices.Concat(others, m.guard.mixed())
-	for _, i := range order(len(all)) {
-		if checkTemplate(all[i]) != nil {
-			continue // nothing of this family, which no finger matches
-		}
-		same, err := m.sure(ctx, all[i])
-		switch {
-		case err != nil:
-			return -1, err
-		case same && i >= len(others):
-			return -1, &AttackError{AttackDecoy, "a new finger's template matched a decoy, twice"}
-		case same:
-			return i, nil
-		}
-	}
-	return -1, nil
-}
-
-// sure compares a template with the first buffer until two answers agree.
-func (m *Module) sure(ctx context.Context, template []byte) (bool, error) {
-	yes := 0
-	for n := 1; ; n++ {
-		score, _, err := m.compare(ctx, template)
-		if err != nil {
-			return false, err
-		}
-		if score > 0 {
-			yes++
-		}
-		if yes == 2 || n-yes == 2 {
-			return yes == 2, nil
-		}
-	}
 }
 
 // lineup is the template and those of the decoys that go with it. The last decoy

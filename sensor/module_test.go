@@ -393,7 +393,7 @@ func TestSameFingerIsFound(t *testing.T) {
 		other := enrol(t, m, s, "bob", "thumb")
 		again := enrol(t, m, s, "alice", "index")
 		for want, others := range map[int][][]byte{2: {thumb, other, index}, 0: {index}, -1: {thumb, other, nil}} {
-			if got, err := m.Same(t.Context(), again, others); err != nil || got != want {
+			if got, err := m.Same(t.Context(), again, others, new(sensor.Check)); err != nil || got != want {
 				t.Errorf("%d, %v, want %d", got, err, want)
 			}
 		}

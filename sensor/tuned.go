@@ -35,6 +35,10 @@ const (
 	// again. It must be longer than the answer's own, or no silence would be seen as one.
 	storeMost = 3*answerTimeout + time.Second
 
+	// What comparing one template two or three times may take whatever happens, at 9600
+	// baud 5 s on a sound line.
+	sureMost = 20 * time.Second
+
 	dataTimeout   = answerTimeout / 3 // between two data packets, the largest of which takes 0.28 s at 9600 baud
 	searchTimeout = 3 * time.Second   // 1000 templates take a second on optical units, 200 take 2 s on the R503
 	flashTimeout  = 5 * time.Second   // erasing a whole library

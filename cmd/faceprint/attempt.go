@@ -145,10 +145,17 @@ func (t *tool) watch(ctx context.Context, cl *client.Client, f func(context.Cont
 	subscribed := make(chan struct{})
 	var once sync.Once
 	var wg sync.WaitGroup
+	compared := &bar{w: t.err, terminal: isTerminal(t.err), counts: true, now: time.Now}
 	wg.Go(func() {
+		defer compared.end()
 		ready := func() { once.Do(func() { close(subscribed) }) }
 		defer ready()
 		_ = cl.Events(events, ready, func(e client.Event) error {
+			if e.Kind == "check" {
+				compared.draw("  compared with the enrolled", e.Done, e.Of)
+				return nil
+			}
+			compared.end()
 			t.show(e)
 			return nil
 		})

@@ -229,6 +229,7 @@ func explainBoard(err error) error {
 type bar struct {
 	w        io.Writer
 	terminal bool
+	counts   bool // things, not bytes
 	start    time.Time
 	now      func() time.Time
 	drawn    bool
@@ -252,7 +253,9 @@ func (b *bar) draw(what string, done, total int) {
 	text := fmt.Sprintf("%s [%-*s] %3d %%", what, barWidth, strings.Repeat("=", done*barWidth/total), percent)
 	if took := b.now().Sub(b.start); done > 0 && took > 0 {
 		rate := float64(done) / took.Seconds()
-		text += fmt.Sprintf("  %.1f kB/s", rate/1000)
+		if !b.counts {
+			text += fmt.Sprintf("  %.1f kB/s", rate/1000)
+		}
 		if left := time.Duration(float64(total-done) / rate * float64(time.Second)); done < total {
 			text += fmt.Sprintf("  %s left", left.Round(time.Second))
 		}

@@ -629,12 +629,12 @@ func (f *finger) tidy(ctx context.Context, m *sensor.Module) error {
 	})
 }
 
-func (f *finger) Same(ctx context.Context, template []byte, others [][]byte) (int, error) {
+func (f *finger) Same(ctx context.Context, template []byte, others [][]byte, check *sensor.Check) (int, error) {
 	m, gen, err := f.part.get()
 	if err != nil {
 		return -1, err
 	}
-	at, err := m.Same(ctx, template, others)
+	at, err := m.Same(ctx, template, others, check)
 	f.rests()
 	return at, f.noted(gen, err)
 }

@@ -83,19 +83,26 @@ func (s *Server) round(ctx context.Context, c *claim, j *job, finger string, not
 	return d, err, slept && err != nil
 }
 
-// enrolling follows an enrolment: a stage for every capture that came out.
+// enrolling follows an enrolment: a stage for every capture that came out. That the
+// finger is compared with others' then, fprintd has no word for; only that it is wanted
+// once more behind the last stage.
 func (s *Server) enrolling(ctx context.Context, c *claim) func(device.Event) {
-	done := 0
+	done, of := 0, 0
 	return func(e device.Event) {
 		if e.Step != device.Finger {
 			return
 		}
 		switch {
 		case e.Kind == "progress" && e.Done > done:
-			done = e.Done
+			done, of = e.Done, e.Of
 			s.status(ctx, c, "EnrollStatus", "enroll-stage-passed", false)
+		case e.Kind == "check":
+			s.set("finger-needed", false)
 		case e.Hint == "press-finger":
 			s.set("finger-needed", true)
+			if done > 0 && done == of {
+				s.status(ctx, c, "EnrollStatus", "enroll-retry-scan", false)
+			}
 		case e.Hint == "lift-finger":
 			s.set("finger-needed", false)
 		default:

@@ -16,7 +16,7 @@ type Module interface {
 	Match(ctx context.Context, probe sensor.Print, template []byte) (float64, error)
 	// EnrolSeen is Enrol, with the picture of each capture shown.
 	EnrolSeen(ctx context.Context, captures int, progress func(sensor.EnrolStep), see func(done int, p sensor.Picture) error) ([]byte, error)
-	Same(ctx context.Context, template []byte, others [][]byte) (int, error)
+	Same(ctx context.Context, template []byte, others [][]byte, check *sensor.Check) (int, error)
 	Family() string
 }
 
@@ -175,7 +175,7 @@ func (b *Both) Enrol(ctx context.Context, n int, progress func(sensor.EnrolStep)
 // Same tells which of the templates is of the same finger as a new one, for the
 // host or for the module, -1 for none. The module is asked only about those that the
 // host does not take for another finger's: each takes it half a second and more.
-func (b *Both) Same(ctx context.Context, template []byte, others [][]byte) (int, error) {
+func (b *Both) Same(ctx context.Context, template []byte, others [][]byte, check *sensor.Check) (int, error) {
 	theirs, ours, err := split(template)
 	if err != nil {
 		return -1, err
@@ -188,7 +188,7 @@ func (b *Both) Same(ctx context.Context, template []byte, others [][]byte) (int,
 		}
 		module, host = append(module, t), append(host, h)
 	}
-	at, fmrs, err := b.host.same(ctx, ours, host)
+	at, fmrs, err := b.host.same(ctx, ours, host, nil)
 	if err != nil || at >= 0 {
 		return at, err
 	}
@@ -199,7 +199,7 @@ func (b *Both) Same(ctx context.Context, template []byte, others [][]byte) (int,
 			asked, about = append(asked, i), append(about, module[i])
 		}
 	}
-	if at, err = b.module.Same(ctx, theirs, about); err != nil || at < 0 || at >= len(asked) {
+	if at, err = b.module.Same(ctx, theirs, about, check); err != nil || at < 0 || at >= len(asked) {
 		return -1, err
 	}
 	return asked[at], nil

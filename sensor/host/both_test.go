@@ -25,7 +25,7 @@ func (m *module) Match(_ context.Context, _ sensor.Print, template []byte) (floa
 	return m.says(template)
 }
 
-func (m *module) Same(_ context.Context, template []byte, others [][]byte) (int, error) {
+func (m *module) Same(_ context.Context, template []byte, others [][]byte, _ *sensor.Check) (int, error) {
 	return slices.IndexFunc(others, func(o []byte) bool { return bytes.Equal(o, template) }), nil
 }
 
@@ -211,7 +211,7 @@ func TestBothEnrol(t *testing.T) {
 	if !slices.ContainsFunc(steps, func(s sensor.EnrolStep) bool { return s.Hint == sensor.HintSame }) || ends != 1 {
 		t.Errorf("the steps were %+v", steps)
 	}
-	if at, err := b.Same(t.Context(), template, [][]byte{template}); err != nil || at != 0 {
+	if at, err := b.Same(t.Context(), template, [][]byte{template}, new(sensor.Check)); err != nil || at != 0 {
 		t.Errorf("the same finger: %d, %v", at, err)
 	}
 	if b.Family() != "r307+"+Family {
@@ -325,10 +325,10 @@ func TestDuplicatesAreLookedForOnTheHostFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The module would take it for the same finger, whose picture is another's.
-	if at, err := b.Same(t.Context(), template, [][]byte{join(theirs, ours)}); err != nil || at != -1 {
+	if at, err := b.Same(t.Context(), template, [][]byte{join(theirs, ours)}, new(sensor.Check)); err != nil || at != -1 {
 		t.Errorf("another finger for the host: %d, %v", at, err)
 	}
-	if at, err := b.Same(t.Context(), template, [][]byte{other, template}); err != nil || at != 1 {
+	if at, err := b.Same(t.Context(), template, [][]byte{other, template}, new(sensor.Check)); err != nil || at != 1 {
 		t.Errorf("the same finger: %d, %v", at, err)
 	}
 }

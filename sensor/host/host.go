@@ -334,14 +334,14 @@ func (r *Reader) collect(ctx context.Context, c *collection, n int, progress fun
 
 // Same tells which of the templates is of the same finger as a new one, -1 for
 // none: the most alike, where a stranger is as like to any of them once in
-// 1/sameFMR.
-func (r *Reader) Same(ctx context.Context, template []byte, others [][]byte) (int, error) {
-	at, _, err := r.same(ctx, template, others)
+// 1/sameFMR. One that was interrupted begins anew, for it has all it needs and is soon done.
+func (r *Reader) Same(ctx context.Context, template []byte, others [][]byte, check *sensor.Check) (int, error) {
+	at, _, err := r.same(ctx, template, others, check.Tell)
 	return at, err
 }
 
 // same is Same, with the rate at which a stranger is as like to each of them.
-func (r *Reader) same(ctx context.Context, template []byte, others [][]byte) (at int, fmrs []float64, err error) {
+func (r *Reader) same(ctx context.Context, template []byte, others [][]byte, tell func(done, of int)) (at int, fmrs []float64, err error) {
 	probe, err := prepare(template)
 	if err != nil {
 		return -1, nil, err
@@ -350,6 +350,9 @@ func (r *Reader) same(ctx context.Context, template []byte, others [][]byte) (at
 	var m minutia.Matcher
 	best, at := 0.0, -1
 	for i, o := range others {
+		if tell != nil {
+			tell(i, len(others))
+		}
 		if err := ctx.Err(); err != nil {
 			return -1, nil, fmt.Errorf("host: %w", err)
 		}
@@ -363,6 +366,9 @@ func (r *Reader) same(ctx context.Context, template []byte, others [][]byte) (at
 		}
 		fmrs = append(fmrs, r.FMR(s))
 		other.Wipe()
+	}
+	if tell != nil {
+		tell(len(others), len(others))
 	}
 	if r.FMR(best)*float64(len(others)) > sameFMR {
 		at = -1

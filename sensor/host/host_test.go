@@ -180,10 +180,10 @@ func TestSameFindsTheFinger(t *testing.T) {
 		return b
 	}
 	second, again := other(2), other(1)
-	if at, err := r.Same(t.Context(), again, [][]byte{second, first}); err != nil || at != 1 {
+	if at, err := r.Same(t.Context(), again, [][]byte{second, first}, new(sensor.Check)); err != nil || at != 1 {
 		t.Errorf("the same finger: %d, %v", at, err)
 	}
-	if at, err := r.Same(t.Context(), other(3), [][]byte{second, first}); err != nil || at != -1 {
+	if at, err := r.Same(t.Context(), other(3), [][]byte{second, first}, new(sensor.Check)); err != nil || at != -1 {
 		t.Errorf("another finger: %d, %v", at, err)
 	}
 }
@@ -283,7 +283,7 @@ func TestSameAmongManyImpressions(t *testing.T) {
 	eight := make([]float64, maxImpressions)
 	old, again, other := p.grow(t, r, 1, eight...), p.grow(t, r, 1, eight...), p.grow(t, r, 2, 0)
 	others := [][]byte{other, old}
-	if at, err := r.Same(t.Context(), again, others); err != nil || at != 1 {
+	if at, err := r.Same(t.Context(), again, others, new(sensor.Check)); err != nil || at != 1 {
 		t.Errorf("%d, %v", at, err)
 	}
 }

@@ -333,7 +333,7 @@ type JWK struct {
 type Event struct {
 	Seq      uint64    `json:"seq"`
 	At       time.Time `json:"at"`
-	Kind     string    `json:"kind" doc:"Such as progress, hint, decision, fault (a part of the device ended the attempt), ended (the device is free again), door, guard (what the guard board saw of the door), presence, lamp (what the finger reader's shows), part, enrolled, forgotten."`
+	Kind     string    `json:"kind" doc:"Such as progress, check (the finger of an enrolment is compared with those who are enrolled, done of of), hint, decision, fault (a part of the device ended the attempt), ended (the device is free again), door, guard (what the guard board saw of the door), presence, lamp (what the finger reader's shows), part, enrolled, forgotten."`
 	Step     string    `json:"step,omitempty" doc:"What the device is doing, such as face or finger."`
 	Done     int       `json:"done,omitempty" doc:"How much of the step is done, of Of."`
 	Of       int       `json:"of,omitempty"`

@@ -126,6 +126,7 @@ export function look(state, factors, heading, announce) {
         eye.turn(sides[e.hint] ?? '');
       }
       if (e.kind === 'progress') progress(e);
+      if (e.kind === 'check' && e.of) tell(say('scan.check', { done: e.done ?? 0, of: e.of }));
     },
     leave() {
       clearTimeout(later);
