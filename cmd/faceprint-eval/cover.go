@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -17,9 +18,10 @@ import (
 // coverReport is what the cover subcommand prints: how often a face is taken for
 // covered as it is in the pictures, and with something plain drawn before it.
 type coverReport struct {
-	Pictures int     `json:"pictures"` // with a face good enough to be recognised
-	Covered  int     `json:"covered"`  // of them, as they are; some wear dark glasses
-	Covers   []cover `json:"covers"`
+	Pictures   int      `json:"pictures"` // with a face good enough to be recognised
+	Covered    int      `json:"covered"`  // of them, as they are; some wear dark glasses
+	Covers     []cover  `json:"covers"`
+	Unreadable []string `json:"unreadable,omitempty"` // files that are damaged or no pictures, and why
 }
 
 // cover is one thing that is drawn: where, in distances of the eyes from the
@@ -54,7 +56,7 @@ func coverCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "cover --dir DIR",
 		Short:         "Measure how covered faces are told from others",
-		Long:          "Draws dark glasses, masks and hands on the first picture of every person in\nDIR/NAME/NAME_0001.jpg and counts those of whom the hint uncover-face would speak.",
+		Long:          "Draws dark glasses, masks and hands on the first picture of every person in\nDIR/NAME/NAME_0001.jpg and counts those of whom the hint uncover-face would speak. A file that is damaged or no picture is named and left out.",
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -72,7 +74,10 @@ func coverCommand() *cobra.Command {
 			done := newProgress(cmd.ErrOrStderr(), "pictures", len(files))
 			for i, file := range files {
 				if i%every == 0 {
-					if err := r.picture(models[0], file, uint64(i)); err != nil {
+					switch err := r.picture(models[0], file, uint64(i)); {
+					case errors.Is(err, vision.ErrFrame):
+						r.Unreadable = append(r.Unreadable, err.Error())
+					case err != nil:
 						return err
 					}
 				}
@@ -107,8 +112,11 @@ func (r *coverReport) picture(m *vision.Model, file string, seed uint64) error {
 	}
 	defer f.Wipe()
 	faces, err := m.Detect(f)
-	if err != nil || len(faces) == 0 || faces[0].Quality.Hint() != vision.HintNone {
-		return err
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if len(faces) == 0 || faces[0].Quality.Hint() != vision.HintNone {
+		return nil
 	}
 	r.Pictures++
 	if faces[0].Quality.Covered() {
@@ -164,6 +172,12 @@ func (c *cover) draw(f *vision.Frame, points [5]vision.Point, rng *rand.Rand) {
 }
 
 func (r *coverReport) print(w io.Writer) {
+	if len(r.Unreadable) > 0 {
+		fmt.Fprintf(w, "left out, damaged or no pictures: %d\n", len(r.Unreadable))
+	}
+	for _, u := range r.Unreadable {
+		fmt.Fprintf(w, "  %s\n", u)
+	}
 	fmt.Fprintf(w, "%d of %d faces are covered as they are\n", r.Covered, r.Pictures)
 	for _, c := range r.Covers {
 		fmt.Fprintf(w, "  %-24s %d of %d are noticed (%.1f %%)\n", c.Name, c.Covered, c.Faces, percent(c.Covered, c.Faces))

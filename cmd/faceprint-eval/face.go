@@ -80,8 +80,8 @@ different names. The subject of a picture is the face nearest its centre; a
 picture without a face matches nobody, nor does a file that is damaged or no
 picture, which is named.
 
-FILE: a first line "FOLDS N", then for every fold N lines "NAME I J" and N lines
-"NAME I NAME J".`,
+FILE: a first line "FOLDS PAIRS", at least 2 folds, then for every fold PAIRS lines
+"NAME I J" and PAIRS lines "NAME I NAME J".`,
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -204,8 +204,11 @@ func readPairs(r io.Reader, dir string) (*pairList, error) {
 		case each == 0 && len(word) == 2:
 			l.folds, err = strconv.Atoi(word[0])
 			each, err2 = strconv.Atoi(word[1])
-			if err != nil || err2 != nil || l.folds < 2 || each < 1 {
-				return nil, fmt.Errorf("line %d: %q is not \"FOLDS PAIRS\"", line, s.Text())
+			switch {
+			case err != nil || err2 != nil || each < 1:
+				return nil, fmt.Errorf("line %d: %q is not \"FOLDS PAIRS\", two whole numbers", line, s.Text())
+			case l.folds < 2:
+				return nil, fmt.Errorf("line %d: %d folds: a threshold is learnt on all folds but one and tested on that, which takes at least 2 folds", line, l.folds)
 			}
 			continue
 		case each > 0 && len(word) == 3:

@@ -78,3 +78,16 @@ func TestPicturesThatAreNotThereAreToldFirst(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What is wrong with a first line is said of it: one fold is well written and
+// cannot be cross-validated.
+func TestTheFirstLineOfAPairsFile(t *testing.T) {
+	for first, want := range map[string]string{
+		"1\t1": "line 1: 1 folds: ", "0 3": "at least 2 folds", "-1 3": "at least 2 folds",
+		"two 1": `line 1: "two 1" is not "FOLDS PAIRS"`, "2 0": `is not "FOLDS PAIRS"`,
+	} {
+		if _, err := readPairs(strings.NewReader(first+"\na 1 2\na 1 b 1\n"), "d"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", first, err, want)
+		}
+	}
+}
