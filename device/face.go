@@ -232,7 +232,7 @@ func (a *faceAttempt) saw(seen vision.Seen) (done bool, err error) {
 		return false, nil
 	}
 	still, decided := a.s.Still()
-	a.suspect = a.suspect || a.s.Flat()
+	a.suspect = a.suspect || a.s.Flat() || a.s.Framed()
 	face.Suspect = a.suspect || still
 	a.d.keep()
 	if err := a.c.compareFace(a.s, a.refs, a.table); err != nil {

@@ -43,6 +43,7 @@ type Sequence struct {
 	alone    bool
 	relief   relief
 	motion   motion
+	bezel    bezel
 	tracked  int       // frames since all of one was looked at
 	aside    time.Time // of the last frame that was compared and not kept
 	others   int       // frames aside in a row that showed somebody else
@@ -116,6 +117,7 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 		}
 	}
 	s.relief.add(&subject)
+	s.bezel.add(f, &subject)
 	s.motion.add(&subject, f.At) // only of frames whose points were found alike: tracked ones depend on those before
 	live := math.NaN()
 	if q := subject.Quality; within(q.Yaw, liveYaw) && q.Pitch >= -liveDown {
@@ -269,6 +271,7 @@ func (s *Sequence) restart() {
 	s.shots = s.shots[:0]
 	s.relief.wipe()
 	s.motion.wipe()
+	s.bezel.wipe()
 	s.others = 0
 }
 
@@ -350,6 +353,12 @@ func (s *Sequence) Replayed() bool { return s.repeats > 0 }
 // does. It is a reason to doubt, and none to refuse.
 func (s *Sequence) Flat() bool { return s.relief.flat() }
 
+// Framed tells whether long straight edges on two sides of the face moved with it,
+// as those of a phone or of a sheet that is held up do, and of nothing that stays
+// where it is behind a person. It is a reason to doubt, and none to refuse: a camera
+// that shakes takes the edges of a room with the face as well.
+func (s *Sequence) Framed() bool { return s.bezel.framed() }
+
 // Still tells whether the points of the face moved no more than noise moves them,
 // as those of one picture do: a reason to doubt. decided is false while a calm
 // person may have done no more. A profile without points never tells.
@@ -372,6 +381,9 @@ func (s *Sequence) Cues() map[string]float64 {
 	c["live-frames"] = float64(n)
 	if depth, foreshortened := s.relief.measure(); !math.IsNaN(depth) {
 		c["relief"], c["foreshortened"] = depth, foreshortened
+	}
+	if edges := s.bezel.measure(); !math.IsNaN(edges) {
+		c["bezel"] = edges
 	}
 	if moved := s.motion.measure(); !math.IsNaN(moved) {
 		c["motion"] = moved

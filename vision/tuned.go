@@ -1,6 +1,9 @@
 package vision
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Every tuned number of this package that is not part of a profile, each with
 // its source.
@@ -134,6 +137,28 @@ const (
 	motionFrames = 3
 	stillMotion  = 0.0046
 	motionTime   = 1500 * time.Millisecond
+
+	// Edges about a face, in heights of its box. What is straight for a whole height
+	// and more beside a face is nothing that people wear; those of a phone that shows
+	// all of itself lie 0.7 to 1.4 from the face's middle. Where nothing moves, the
+	// points lie about by 0.003, and edges behind a person by less than 0.001.
+	edgeLength   = 1.0
+	edgeMost     = 2.0 // more says no more
+	edgeNearest  = 0.55
+	edgeFarthest = 1.4
+	edgeMiddle   = 0.8
+	edgeMoved    = 0.006
+	edgeContrast = 4    // grey levels a pixel of the patch
+	edgeAlong    = 0.45 // of the gradient across, at most along
+	edgeWhole    = 0.85 // of its length, at least, is there
+	edgeGap      = 2    // pixels of the patch in a row that are not
+	edgeLike     = 0.6  // least likeness of an edge to what it was
+	edgeBetter   = 0.02 // an edge that fits as well where it was has stayed
+	edgeMissed   = 2    // frames in a row after which it is lost
+	edgeFrames   = 3    // least that it was found in
+	edgeSearch   = 4    // every so many kept frames lost ones are looked for anew
+	edgeAngles   = 29   // steps from 21 degrees one way to 21 the other
+	edgeAngle    = 1.5 * math.Pi / 180
 
 	// Frames remembered against replays: a quarter of an hour of attempts at
 	// 15 a second.
