@@ -29,6 +29,7 @@ type livenessOptions struct {
 	paper        bool
 	still        bool
 	challenge    bool
+	spans        bool
 	model        modelOptions
 }
 
@@ -64,6 +65,7 @@ type livenessReport struct {
 	// for one: median and 90th percentile.
 	Took [2]float64 `json:"took_live"`
 
+	Spans      *spanReport      `json:"spans,omitempty"`
 	Paper      *sheetReport     `json:"paper,omitempty"`
 	Stills     *stillReport     `json:"stills,omitempty"`
 	Recordings *recordingReport `json:"recordings,omitempty"`
@@ -81,6 +83,14 @@ type livenessClip struct {
 	Retries  int    `json:"retries"`
 	Frames   int    `json:"frames"` // with a face good enough to be recognised
 	Passed   int    `json:"passed"` // of them, judged alone, above the threshold
+
+	// Of an attack with a bystander, who is a living person: faces larger than so
+	// many pixels were passed over, in so many of all frames of the clip, and what
+	// the clip comes to where they are not.
+	Bystander  int           `json:"bystander,omitempty"`
+	PassedOver int           `json:"passed_over,omitempty"`
+	All        int           `json:"all_frames"`
+	With       *livenessClip `json:"with_bystander,omitempty"`
 
 	scores []float64
 	took   []float64    // seconds, of the accepted
@@ -135,6 +145,7 @@ wider in truth. The rates by frame judge every good frame alone.`,
 	f.BoolVar(&o.paper, "paper", false, "also turn sheets of paper, made of the living people's faces, before the camera")
 	f.BoolVar(&o.still, "still", false, "also show single pictures of the living people, with noise and moved about")
 	f.BoolVar(&o.challenge, "challenge", false, "also play all clips to challenges, which a recording answers by chance alone")
+	f.BoolVar(&o.spans, "spans", false, "also watch everybody for all of the time, and tell attacks by the edges about the face alone")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	f.StringVar(&o.plot, "plot", "", "draw the DET curve, by frame, into `FILE.png`")
 	o.model.flags(f)
@@ -185,18 +196,28 @@ func evaluateLiveness(ctx context.Context, o livenessOptions, progress io.Writer
 	done := newProgress(progress, "clips", len(o.live)+len(o.attack))
 	for i, file := range slices.Concat(o.live, o.attack) {
 		c := livenessClip{File: filepath.Base(file), Attack: i >= len(o.live)}
-		looker := &witness{Looker: m}
 		if c.Attack {
-			looker.bystander = float32(o.bystanders[c.File])
+			c.Bystander = o.bystanders[c.File]
 		}
-		if err := c.play(ctx, file, looker, same, o.threshold); err != nil {
+		if err := c.play(ctx, file, &witness{Looker: m, bystander: float32(c.Bystander)}, same, o.threshold); err != nil {
 			return nil, err
+		}
+		if c.Bystander > 0 {
+			c.With = &livenessClip{File: c.File, Attack: true}
+			if err := c.With.play(ctx, file, &witness{Looker: m}, same, o.threshold); err != nil {
+				return nil, err
+			}
 		}
 		r.Clips = append(r.Clips, c)
 		done.step()
 	}
 	done.end()
 	r.sum()
+	if o.spans {
+		if err := r.playSpans(ctx, o, m, same); err != nil {
+			return nil, err
+		}
+	}
 	if o.paper {
 		if len(o.live) == 0 {
 			return nil, errSheets
@@ -222,11 +243,15 @@ func evaluateLiveness(ctx context.Context, o livenessOptions, progress io.Writer
 type witness struct {
 	vision.Looker
 	bystander float32 // 0 = nobody is one
+	over      bool    // the last frame looked through had one
 }
 
 func (w *witness) Detect(f *vision.Frame) ([]vision.Face, error) {
 	faces, err := w.Looker.Detect(f)
-	return slices.DeleteFunc(faces, func(x vision.Face) bool { return w.bystander > 0 && x.Box.Height() > w.bystander }), err
+	all := len(faces)
+	faces = slices.DeleteFunc(faces, func(x vision.Face) bool { return w.bystander > 0 && x.Box.Height() > w.bystander })
+	w.over = len(faces) < all
+	return faces, err
 }
 
 // Track where nobody is to be passed over.
@@ -259,7 +284,7 @@ func (c *livenessClip) play(ctx context.Context, file string, w *witness, same, 
 		case decided:
 			p, _ := s.Live()
 			still, told := s.Still()
-			doubt := p < clearlyLive || s.Flat()
+			doubt := p < clearlyLive || s.Flat() || s.Framed()
 			if !doubt && still && !told && f.At.Sub(began) < attemptTime {
 				return nil // as the device does: they move in a moment
 			}
@@ -285,6 +310,9 @@ func (c *livenessClip) play(ctx context.Context, file string, w *witness, same, 
 // frame judges the subject of one frame alone.
 func (c *livenessClip) frame(w *witness, f *vision.Frame, threshold float64) error {
 	faces, err := w.Detect(f)
+	if c.All++; w.over {
+		c.PassedOver++
+	}
 	if err != nil || len(faces) == 0 || faces[0].Quality.Hint() != vision.HintNone {
 		return err
 	}
@@ -441,6 +469,10 @@ func (r *livenessReport) print(w io.Writer) {
 			kind = "attack"
 		}
 		fmt.Fprintf(w, "  %-7s %-24s %3d accepted, %3d refused, %3d retries; %d of %d good frames above\n", kind, c.File, c.Accepted, c.Rejected, c.Retries, c.Passed, c.Frames)
+		if c.With != nil {
+			fmt.Fprintf(w, "          living faces of more than %d pixels were passed over, in %d of %d frames; with them: %d accepted, %d refused, %d retries\n",
+				c.Bystander, c.PassedOver, c.All, c.With.Accepted, c.With.Rejected, c.With.Retries)
+		}
 	}
 	fmt.Fprintf(w, "  APCER %.1f %% of %d decisions (95 %%: %.1f to %.1f), BPCER %.1f %% of %d (95 %%: %.1f to %.1f)\n",
 		r.APCER, r.DecisionsAttack, r.APCER95[0], r.APCER95[1], r.BPCER, r.DecisionsLive, r.BPCER95[0], r.BPCER95[1])
@@ -448,6 +480,9 @@ func (r *livenessReport) print(w io.Writer) {
 	fmt.Fprintf(w, "  decided after %.1f s in the median, %.1f s in 90 %%, of the video's time\n", r.Took[0], r.Took[1])
 	fmt.Fprintf(w, "  by frame: APCER %.1f %%, BPCER %.1f %%, EER %.1f %%\n", r.APCERFrame, r.BPCERFrame, r.EERFrame)
 	fmt.Fprintf(w, "  detect %.1f + landmarks %.1f + embed %.1f + liveness %.1f ms a good frame\n", r.MsDetect, r.MsLandmark, r.MsEmbed, r.MsLiveness)
+	if r.Spans != nil {
+		r.Spans.print(w)
+	}
 	if r.Paper != nil {
 		r.Paper.print(w)
 	}

@@ -64,7 +64,7 @@ func report(ctx context.Context, o reportOptions, out, progress io.Writer) error
 	}
 	text := string(doc)
 	o.liveness.model, o.liveness.threshold = o.face.model, shippedLive
-	o.liveness.paper, o.liveness.still, o.liveness.challenge = len(o.liveness.live) > 0, true, true
+	o.liveness.paper, o.liveness.still, o.liveness.challenge, o.liveness.spans = len(o.liveness.live) > 0, true, true, true
 	clips := len(o.liveness.live) + len(o.liveness.attack)
 	if o.face.dir == "" && clips == 0 {
 		return errors.New("report: nothing to measure on: name pictures with --dir and --pairs, clips with --live and --attack")
@@ -147,33 +147,55 @@ func (r *faceReport) line(what string) string {
 }
 
 func (r *livenessReport) lines() []string {
-	accepted, refused := 0, 0
+	accepted, refused, alive, kinds := 0, 0, 0, [2]int{}
 	for _, c := range r.Clips {
 		if c.Attack {
 			accepted += c.Accepted
+			kinds[1]++
 		} else {
 			refused += c.Rejected
+			alive += c.Accepted
+			kinds[0]++
 		}
 	}
-	lines := []string{fmt.Sprintf("- Attacks: %d of %d decisions accepted (95 %%: up to %.0f %%); living people: %d of %d refused (up to %.1f %%; %d clips).",
-		accepted, r.DecisionsAttack, r.APCER95[1], refused, r.DecisionsLive, r.BPCER95[1], len(r.Clips))}
+	lines := []string{
+		fmt.Sprintf("- Attacks (%d clips): %d of %d decisions accepted, so an APCER of up to %.0f %% (exact 95 %% interval, as if decisions of one clip were independent).",
+			kinds[1], accepted, r.DecisionsAttack, r.APCER95[1]),
+		fmt.Sprintf("- Living people (%d clips): %d of %d decisions refused, a BPCER of %.1f to %.1f %%; of the %d accepted, %d would be asked to move (%s).",
+			kinds[0], refused, r.DecisionsLive, r.BPCER95[0], r.BPCER95[1], alive, r.Asked, interval(r.Asked, alive)),
+	}
+	for _, c := range r.Clips {
+		if c.With != nil {
+			lines = append(lines, fmt.Sprintf("- In %s, faces of more than %d pixels are living people beside the attack and were passed over, in %d of %d frames (`--bystander %s=%d`); taken for the attack, as without that flag, %d of the clip's %d decisions are accepted.",
+				c.File, c.Bystander, c.PassedOver, c.All, c.File, c.Bystander, c.With.Accepted, c.With.Accepted+c.With.Rejected))
+		}
+	}
+	if r.Spans != nil {
+		lines = append(lines, r.Spans.line())
+	}
 	if r.Paper != nil {
 		flat, doubted, answered := r.Paper.sum()
-		lines = append(lines, fmt.Sprintf("- Their faces on sheets of paper, turned by arithmetic: %d of %d flat ones are in doubt, as are %d of %d spans of the living people; %d of %d, flat or bent, turn far enough for a challenge.",
-			doubted, flat, r.Paper.Flat, r.Paper.Spans, answered, len(r.Paper.Sheets)))
+		lines = append(lines, fmt.Sprintf("- Their faces on sheets of paper, turned by arithmetic: %d of %d flat ones are in doubt, as are %d of %d spans of the living people (%s); %d of %d, flat or bent, turn far enough for a challenge.",
+			doubted, flat, r.Paper.Flat, r.Paper.Spans, interval(r.Paper.Flat, r.Paper.Spans), answered, len(r.Paper.Sheets)))
 	}
 	if r.Stills != nil {
 		passed, pictures := 0, 0
 		for _, k := range r.Stills.Kinds {
 			passed, pictures = passed+k.Passed, pictures+k.Pictures
 		}
-		lines = append(lines, fmt.Sprintf("- One picture of theirs that the liveness score is sure of, with noise, held or moved about: %d of %d are taken for moving; %d of %d spans of the living people are not, and are asked to move.",
-			passed, pictures, r.Stills.Shipped, r.Stills.Living))
+		lines = append(lines, fmt.Sprintf("- One picture of theirs that the liveness score is sure of, with noise, held or moved about: %d of %d are taken for moving (%s); %d of %d spans of the living people are not (%s), and are asked to move.",
+			passed, pictures, interval(passed, pictures), r.Stills.Shipped, r.Stills.Living, interval(r.Stills.Shipped, r.Stills.Living)))
 	}
 	if r.Recordings != nil {
-		lines = append(lines, fmt.Sprintf("- The clips as recordings, which hear no question: %d of %d challenges answered by chance.", r.Recordings.Passed, r.Recordings.Challenges))
+		lines = append(lines, fmt.Sprintf("- The clips as recordings, which hear no question: %d of %d challenges answered by chance (%s).", r.Recordings.Passed, r.Recordings.Challenges, interval(r.Recordings.Passed, r.Recordings.Challenges)))
 	}
 	return lines
+}
+
+// interval is the exact one of k of n, for people.
+func interval(k, n int) string {
+	in := exact95(k, n)
+	return fmt.Sprintf("%.2g to %.2g %%", in[0], in[1])
 }
 
 // between puts lines between the line <!-- name --> and the next <!-- end -->.

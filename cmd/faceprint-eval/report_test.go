@@ -52,3 +52,27 @@ func TestReportsGoIntoAFileThatHasAPlace(t *testing.T) {
 		t.Errorf("%q, %v", after, err)
 	}
 }
+
+// Who was passed over is said, with what the clip comes to otherwise, and no rate
+// stands without its interval.
+func TestTheReportTellsWhoWasPassedOver(t *testing.T) {
+	r := &livenessReport{Clips: []livenessClip{
+		{File: "a.mp4", Accepted: 19, Rejected: 1, Asked: 2},
+		{File: "b.mp4", Attack: true, Rejected: 8, Bystander: 150, PassedOver: 30, All: 90, With: &livenessClip{Accepted: 2, Rejected: 7}},
+	}}
+	r.sum()
+	text := strings.Join(r.lines(), "\n")
+	for _, want := range []string{
+		"0 of 8 decisions accepted, so an APCER of up to 37 %", "1 of 20 decisions refused, a BPCER of 0.1 to 24.9 %", "2 would be asked to move (1.3 to 33 %)",
+		"In b.mp4, faces of more than 150 pixels", "in 30 of 90 frames (`--bystander b.mp4=150`)", "2 of the clip's 9 decisions are accepted",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in:\n%s", want, text)
+		}
+	}
+	var b strings.Builder
+	r.print(&b)
+	if want := "passed over, in 30 of 90 frames; with them: 2 accepted, 7 refused"; !strings.Contains(b.String(), want) {
+		t.Errorf("no %q in:\n%s", want, b.String())
+	}
+}
