@@ -22,10 +22,7 @@ func TestARecordingDoesNotHearAChallenge(t *testing.T) {
 	t.Parallel()
 	d := startDaemon(t, fmt.Sprintf("[camera]\nsource = %q\n[face]\nmodels = %q\n[policy]\nmode = \"face\"\nchallenge = \"on\"\n", filepath.Join(clips, clipAlice), models))
 	d.ready(t, "camera", "faces")
-	alice, err := d.client.Enroll(t.Context(), client.Enrolment{Name: "Alice", Factors: []string{"face"}, Consent: client.Consent{Given: true, TextVersion: "test"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := d.enrol(t.Context(), t, client.Enrolment{Name: "Alice", Factors: []string{"face"}, Consent: client.Consent{Given: true, TextVersion: "test"}})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	ready := make(chan struct{})

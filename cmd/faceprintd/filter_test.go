@@ -27,6 +27,7 @@ func TestTheUnitAllowsWhatTheDaemonCalls(t *testing.T) {
 	if !ok {
 		t.Skip("no models, clips or OpenCV: 'make fetch'")
 	}
+	t.Parallel()
 	unit, err := os.ReadFile(filepath.Join("..", "..", "packaging", "systemd", "faceprintd.service"))
 	if err != nil {
 		t.Fatal(err)

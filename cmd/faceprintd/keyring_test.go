@@ -56,13 +56,9 @@ func startKeyrings(t *testing.T) *keyrings {
 	}
 	k.ready(t, "camera", "faces", "finger")
 	k.sim(t, "touch alice right-index-finger")
-	done, err := k.client.Enroll(t.Context(), client.Enrolment{
+	k.user = k.enrol(t.Context(), t, client.Enrolment{
 		Name: "Alice", Factors: []string{"face", "finger"}, Finger: "right-index-finger", Consent: client.Consent{Given: true, TextVersion: "test"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	k.user = done.User
+	}).User
 	if _, err := k.client.AllowLogin(t.Context(), "alice", k.user); err != nil {
 		t.Fatal(err)
 	}

@@ -140,6 +140,24 @@ func startTerminal(t testing.TB, login ...string) *terminal {
 	return m
 }
 
+// enrol enrols somebody who stands before a clip. A cut of it looks like somebody
+// else coming, and a page may be looking at them: then they try again.
+func (d *daemon) enrol(ctx context.Context, t testing.TB, who client.Enrolment) client.Enrolled {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		made, err := d.client.Enroll(ctx, who)
+		if p := (*client.Error)(nil); errors.As(err, &p) && (p.Problem() == client.ProblemRetry || p.Problem() == client.ProblemBusy) && ctx.Err() == nil {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made
+	}
+}
+
 // ready waits until the parts are there.
 func (d *daemon) ready(t testing.TB, parts ...string) {
 	t.Helper()

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -48,8 +51,23 @@ func buildAndRun(m *testing.M) int {
 			return 1
 		}
 	}
+	// Most of these tests wait, for a program, a clip or a page: with one a core
+	// the cores idle.
+	flag.Parse()
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })
+	if !asked {
+		if err := flag.Set("test.parallel", strconv.Itoa(max(atOnce, runtime.GOMAXPROCS(0)))); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	return m.Run()
 }
+
+// atOnce is how many of the parallel tests run at a time where -parallel does not
+// say: on two cores, with their daemons and browsers, they then use one and a half.
+const atOnce = 4
 
 // real tells whether this machine has what a run with a real camera picture
 // needs: the models, the clips and a daemon with OpenCV.
@@ -104,6 +122,7 @@ func becomes(ctx context.Context, socket, part string, there bool) error {
 }
 
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	models, clips, ok := real()
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
