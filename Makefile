@@ -98,12 +98,8 @@ lint: deps ## vet, staticcheck, gofumpt
 	$(GO) run $(STATICCHECK) ./...
 	@bad=$$($(GO) run $(GOFUMPT) -l cmd device vision sensor store firmware); [ -z "$$bad" ] || { echo "not gofumpt-clean:"; echo "$$bad"; exit 1; }
 
-# The tests of cmd and of the emulated board start programs, which are built
-# without the detector.
-# Without the programs' own tests, which start the programs as they are built,
-# and without what starts no goroutine and computes for long.
-race: deps fetch ## the tests under the race detector
-	$(GO) test -race -timeout $(PATIENCE) $$($(GO) list ./... | grep -v -e /cmd/ -e /firmware/qemu -e /sensor/minutia -e /sensor/ridge)
+race: deps fetch ## the tests under the race detector, where goroutines are
+	$(GO) test -race -short -timeout $(PATIENCE) $$(packaging/race.sh $(GO))
 
 cross: deps ## everything but the OpenCV and ONNX rooms builds without cgo for the Pi's processors
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build ./...

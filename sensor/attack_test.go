@@ -29,9 +29,9 @@ func guarded(t *testing.T, model string) (*modsim.Sim, *sensor.Module, []byte) {
 // same score. One that says yes to the second comparison of each scan is right once
 // in three times, as chance has it, and caught in every other.
 func TestLyingModule(t *testing.T) {
-	const tries = 1500
+	tries := fewer(1500, 300)
 	// Chance of one in three, and five standard deviations.
-	chance := tries/3 + int(5*math.Sqrt(tries/3.0*2/3))
+	chance := tries/3 + int(5*math.Sqrt(float64(tries)/3*2/3))
 	for _, c := range []struct {
 		lie                 string
 		mostIn, leastCaught int

@@ -11,6 +11,9 @@ import (
 // The overlap that is shown against the true one, which is known of synthetic
 // fingers: where each block of skin lay in the other touch.
 func TestCoverage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("draws fingers for long and starts no goroutine: run without -short")
+	}
 	for _, window := range [][2]int{{192, 192}, {256, 288}} {
 		var off []int
 		for seed := range uint64(4) {

@@ -40,12 +40,24 @@ func decoys(t testing.TB, m *sensor.Module, n int) sensor.Decoys {
 	return d
 }
 
+// fewer is how often something is done that computes for long: whole, or under
+// -short, which is the race detector's run, short. What the tests show by number
+// they show without it; there the same goroutines only have to meet.
+func fewer(whole, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return whole
+}
+
 // scripts are the seeds of the fault scripts to run, from <= seed < to: the
-// first few thousand, or those that FACEPRINT_SCRIPTS names, "N" for the first N
+// first few thousand (others, and fewer, under -short), or those that FACEPRINT_SCRIPTS names, "N" for the first N
 // (the nightly target's million) or "FROM-TO" for a piece of them.
 func scripts(t *testing.T) (from, to int) {
 	text := os.Getenv("FACEPRINT_SCRIPTS")
-	if text == "" {
+	if text == "" && testing.Short() {
+		return 4000, 5500 // each model has a batch
+	} else if text == "" {
 		return 0, 4000
 	}
 	first, last, piece := strings.Cut(text, "-")
