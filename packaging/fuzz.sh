@@ -5,8 +5,12 @@
 #
 #   packaging/fuzz.sh GO DURATION [SECONDS TARGET...]
 #
-# The targets that are named get at least so many seconds.
+# The targets that are named get at least so many seconds. In the end it says what
+# went into fuzzing and what into building the tests.
 set -eu
+begun=$(date +%s)
+fuzzed=0
+count=0
 go=$1
 duration=$2
 shift 2
@@ -36,6 +40,8 @@ while read -r package dir; do
 		*" $target "*) [ "$(seconds "$duration")" -ge "$least" ] || time=${least}s ;;
 		esac
 		echo "fuzz: $package $target for $time"
+		fuzzed=$((fuzzed + $(seconds "$time")))
+		count=$((count + 1))
 		if (cd "$dir" && "$scratch/test" -test.run '^$' -test.fuzz "^$target\$" -test.fuzztime "$time" \
 			-test.fuzzcachedir "$cache/$package" -test.timeout 0) >"$log" 2>&1 </dev/null; then
 			tail -n 2 "$log" | head -n 1
@@ -48,3 +54,4 @@ while read -r package dir; do
 		echo "fuzz: the time was over in the middle of an input; nothing was found"
 	done
 done <"$scratch/packages"
+echo "fuzz: $count targets, $fuzzed s of fuzzing and $(($(date +%s) - begun - fuzzed)) s of building and starting"
