@@ -222,6 +222,10 @@ func TestOnlyThePageItselfIsServed(t *testing.T) {
 	_, _, url := open(t, Options{Enrol: EnrolOpen})
 	token := load(t, url)
 	use(t, url, token)
+	madeUp := "x" + token[1:]
+	if token[0] == 'x' { // as one in so many is
+		madeUp = "y" + token[1:]
+	}
 	host := strings.TrimPrefix(url, "http://")
 	for name, c := range map[string]struct {
 		method, path, token, body string
@@ -232,7 +236,7 @@ func TestOnlyThePageItselfIsServed(t *testing.T) {
 		"its state":                  {"GET", "/state", token, "", nil, 200},
 		"its own origin":             {"POST", "/identify", token, "{}", map[string]string{"Origin": "http://" + host, "Sec-Fetch-Site": "same-origin"}, 200},
 		"no token":                   {"GET", "/state", "", "", nil, 401},
-		"a made-up token":            {"POST", "/identify", "x" + token[1:], "{}", nil, 401},
+		"a made-up token":            {"POST", "/identify", madeUp, "{}", nil, 401},
 		"another site's request":     {"POST", "/identify", token, "{}", map[string]string{"Origin": "http://evil.example"}, 403},
 		"no origin to speak of":      {"POST", "/identify", token, "{}", map[string]string{"Origin": "null"}, 403},
 		"another site's script":      {"GET", "/web/main.js", "", "", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403},
