@@ -83,12 +83,12 @@ install: build ## programs, models, the systemd unit and its account's groups, b
 	@echo "install: set /etc/faceprint/faceprint.toml to what is there, then 'systemctl enable --now faceprintd' and 'faceprint doctor'"
 
 test: build deps-test firmware ## set up, then every test
-	$(MAKE) -s -C firmware GO=$(GO) test
+	$(MAKE) -s -j$$(nproc) -C firmware GO=$(GO) test
 	$(GO) test -timeout $(PATIENCE) ./...
 
 firmware: ## loader and application of the guard board, for microbit, pico and host
 	@packaging/deps.sh $(VAR)/go firmware
-	@$(MAKE) -s -C firmware GO=$(GO)
+	@$(MAKE) -s -j$$(nproc) -C firmware GO=$(GO)
 
 bench: build ## speed, as ratios of both sides in one run
 	$(GO) test -run '^$$' -bench . -benchmem ./...
@@ -124,7 +124,7 @@ report: build ## measure again on your data and write the README's figures and d
 
 nightly: ## what is too long for CI: long fuzzing, full fault and power-cut sweeps
 	$(MAKE) test
-	GUARD_UPGRADE_BYTES=61184 GUARD_FRAMES=1000000 $(MAKE) -s -C firmware GO=$(GO) test
+	GUARD_UPGRADE_BYTES=61184 GUARD_FRAMES=1000000 $(MAKE) -s -j$$(nproc) -C firmware GO=$(GO) test
 	GUARD_CUTS=60 $(GO) test -timeout 60m -v -run PowerCut ./firmware/qemu
 	$(MAKE) pico
 	FACEPRINT_TORTURE=10000,5000 $(GO) test -timeout 90m -v -run 'Killed|PowerCut' ./store | grep -v event=
