@@ -14,7 +14,7 @@ import (
 // The search for a new finger's duplicates tells how far it is, and how long it takes:
 // TestDuplicatesTime -v prints it.
 func TestDuplicatesTime(t *testing.T) {
-	for _, c := range sizes {
+	for _, c := range sizes[:fewer(len(sizes), 2)] {
 		synctest.Test(t, func(t *testing.T) {
 			s, m, templates := library(t, c.model, c.baud, c.people)
 			again := enrol(t, m, s, "newcomer", "thumb")
