@@ -51,8 +51,12 @@ func FormatRecording(events []Event) []byte {
 	return b.Bytes()
 }
 
-// ParseRecording reads one; errors name the line.
+// ParseRecording reads one; errors name the line. One without an event is refused.
 func ParseRecording(text []byte) ([]Event, error) {
+	text = bytes.TrimPrefix(text, []byte("\uFEFF")) // what some editors begin a text with
+	if err := isRecording(text); err != nil {
+		return nil, fmt.Errorf("sensor: %w: %w", err, ErrRecording)
+	}
 	var events []Event
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	lines.Buffer(nil, 2*maxEvent+16)
@@ -60,9 +64,6 @@ func ParseRecording(text []byte) ([]Event, error) {
 	for lines.Scan() {
 		n++
 		line := strings.TrimSpace(lines.Text())
-		if n == 1 && line != recordingHeader {
-			return nil, fmt.Errorf("sensor: line 1: no recording begins with %.40q: %w", line, ErrRecording)
-		}
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
@@ -77,10 +78,33 @@ func ParseRecording(text []byte) ([]Event, error) {
 		}
 		events = append(events, Event{way == ">", data})
 	}
-	if err := lines.Err(); err != nil || n == 0 {
-		return nil, fmt.Errorf("sensor: line %d: %w", n+1, errors.Join(ErrRecording, err))
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return nil, fmt.Errorf("sensor: line %d: longer than the %d bytes of an event: %w", n+1, maxEvent, ErrRecording)
+	case err != nil:
+		return nil, fmt.Errorf("sensor: line %d: %w: %w", n+1, err, ErrRecording)
+	case len(events) == 0:
+		return nil, fmt.Errorf("sensor: nothing was recorded in it: %w", ErrRecording)
 	}
 	return events, nil
+}
+
+// isRecording tells by its beginning what text is, if it is no recording.
+func isRecording(text []byte) error {
+	const before = len("# faceprint recording ")
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	line = bytes.TrimSpace(line)
+	switch {
+	case string(line) == recordingHeader:
+		return nil
+	case len(text) == 0:
+		return errors.New("it is empty")
+	case bytes.HasPrefix(text, []byte{0xFF, 0xFE}), bytes.HasPrefix(text, []byte{0xFE, 0xFF}):
+		return errors.New("it is text in UTF-16, which an editor or a shell made of it; save it as UTF-8")
+	case bytes.HasPrefix(line, []byte(recordingHeader[:before])):
+		return fmt.Errorf("line 1: version %.20q, this program reads version %s", line[before:], recordingHeader[before:])
+	}
+	return fmt.Errorf("line 1: a recording begins with %q, this with %.40q", recordingHeader, line)
 }
 
 // Recorder is a Line that keeps what passes through it.
@@ -158,7 +182,7 @@ func (r *Replay) Write(b []byte) (int, error) {
 		r.at++ // nobody read it then either
 	}
 	if r.at == len(r.events) {
-		return 0, fmt.Errorf("sensor: replay: %X is sent after the end: %w", b, ErrRecording)
+		return 0, fmt.Errorf("sensor: replay: it ends after %d events, where %X is sent: %w", len(r.events), b, ErrRecording)
 	}
 	if want := r.events[r.at].Data; !bytes.Equal(b, want) {
 		return 0, fmt.Errorf("sensor: replay: event %d: %X is sent, %X was: %w", r.at+1, b, want, ErrRecording)

@@ -164,6 +164,37 @@ func TestReplayOfAnotherTalk(t *testing.T) {
 	}
 }
 
+// What is no recording is told for what it is.
+func TestWhatIsNoRecording(t *testing.T) {
+	const header = "# faceprint recording 1\n"
+	for text, want := range map[string]string{
+		"":                          "it is empty",
+		"\xff\xfe#\x00 \x00":        "UTF-16",
+		"# faceprint recording 2\n": `version "2"`,
+		"\n" + header:               "line 1: a recording begins with",
+		"\x1f\x8b\b":                "line 1: a recording begins with",
+		header:                      "nothing was recorded",
+		header + "# a note\n\n":     "nothing was recorded",
+		header + "> EF0\n":          `line 2: "> EF0" is no event`,
+		header + "\n&gt; EF01\n":    `line 3: "&gt; EF01" is no event`,
+		header + ">\n":              "line 2",
+		header + "> 00\n= 00\n":     "line 3",
+		header + "> 00\n< " + strings.Repeat("00", 9000): "line 3: longer than",
+		header + "< " + strings.Repeat("00", 4097):       "line 2",
+	} {
+		_, err := sensor.ParseRecording([]byte(text))
+		if !errors.Is(err, sensor.ErrRecording) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40q: %v, want %q", text, err, want)
+		}
+	}
+	for _, begin := range []string{"", "\uFEFF"} { // an editor's mark, and its ends of lines
+		events, err := sensor.ParseRecording([]byte(begin + strings.ReplaceAll(header+"> EF01\n-\n", "\n", "\r\n")))
+		if err != nil || len(events) != 2 {
+			t.Errorf("%q: %d events, %v", begin, len(events), err)
+		}
+	}
+}
+
 func FuzzParseRecording(f *testing.F) {
 	f.Add([]byte("# faceprint recording 1\n> EF01\n# note\n< 55\n"))
 	f.Add([]byte("# faceprint recording 1\r\n>  00"))

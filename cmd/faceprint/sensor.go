@@ -9,6 +9,7 @@ import (
 	"image"
 	"image/png"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 	"periph.io/x/conn/v3/uart/uartreg"
 
 	"github.com/faceprint/faceprint/sensor"
@@ -450,26 +452,46 @@ func (t *tool) sensorReplay() *cobra.Command {
 		Short: "Let the driver talk to a recording",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			text, err := os.ReadFile(args[0])
-			if err != nil {
-				return fmt.Errorf("replay: %w", err)
-			}
-			events, err := sensor.ParseRecording(text)
-			if err != nil {
-				return fmt.Errorf("%s: %w", filepath.Base(args[0]), err)
-			}
-			r := sensor.NewReplay(events)
-			m, err := sensor.New(cmd.Context(), r, sensor.Config{Port: filepath.Base(args[0]), Address: r.Address()})
+			events, err := readRecording(args[0])
 			if err != nil {
 				return err
 			}
+			r := sensor.NewReplay(events)
+			m, err := sensor.New(cmd.Context(), r, sensor.Config{Port: filepath.Base(args[0]), Address: r.Address()})
 			var report bytes.Buffer
-			if err := errors.Join(m.Survey(cmd.Context(), &report), r.Done()); err != nil {
+			if err == nil {
+				err = errors.Join(m.Survey(cmd.Context(), &report), r.Done())
+			}
+			if errors.Is(err, sensor.ErrRecording) {
+				return fmt.Errorf("%w; it is cut off or changed, or was made by another version of this program", err)
+			}
+			if err != nil {
 				return err
 			}
 			return t.print(m.Info(), func(w io.Writer) { _, _ = report.WriteTo(w) })
 		},
 	}
+}
+
+// recordingMost is far more than a talk: record makes 4 KB.
+const recordingMost = 16 << 20
+
+func readRecording(file string) ([]sensor.Event, error) {
+	const cure = "name a file that 'faceprint sensor record PORT FILE' wrote"
+	text, err := readAtMost(file, recordingMost)
+	switch {
+	case errors.Is(err, unix.EISDIR):
+		return nil, fmt.Errorf("%s is a directory; %s", file, cure)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s: there is no such file; %s", file, cure)
+	case err != nil:
+		return nil, fmt.Errorf("replay: %w", err)
+	}
+	events, err := sensor.ParseRecording(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; %s", file, err, cure)
+	}
+	return events, nil
 }
 
 func (t *tool) sensorTrust() *cobra.Command {
