@@ -172,6 +172,58 @@ func points(f *vision.Face, by float32) {
 	f.Points = [5]vision.Point{{X: 290, Y: 200}, {X: 350, Y: 200}, {X: 320, Y: 240}, {X: 300, Y: 280}, {X: 340, Y: 280}}
 }
 
+// Edges that move with a face are a phone's or a sheet's, and whoever shows one is
+// asked to move; those that stay are the room's.
+func TestWhoIsFramedIsInDoubt(t *testing.T) {
+	// A dark frame of 240x300 pixels whose middle is at 320 or at the face.
+	edges := func(x, y int, middle float32) byte {
+		if dx, dy := float32(x)-middle, float32(y)-240; dx > -120 && dx < 120 && dy > -150 && dy < 150 {
+			return 60
+		}
+		return 170
+	}
+	for name, tt := range map[string]struct {
+		policy  Challenge
+		draw    func(x, y int, face float32) byte
+		granted bool
+		least   float64 // of the edges' length
+	}{
+		"a phone":                        {draw: edges, least: 2},
+		"a phone, and nothing is asked":  {policy: ChallengeOff, draw: edges, granted: true, least: 2},
+		"a person before a picture":      {draw: func(x, y int, _ float32) byte { return edges(x, y, 320) }, granted: true},
+		"a person before an empty wall":  {draw: func(int, int, float32) byte { return 170 }, granted: true},
+		"a person who sits very quietly": {draw: func(x, y int, _ float32) byte { return edges(x, y, 320) }, granted: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, th, user := stage(t, Options{})
+			d.policy.Challenge = tt.policy
+			th.draw, th.pose = tt.draw, func(f *vision.Face) {
+				points(f, 0)
+				f.Inner = nil // who is still is another matter
+				for i := range f.Points {
+					f.Points[i].X += f.Box.X0 - 220
+				}
+			}
+			var play [][]actor
+			for i := range 60 {
+				x := float32(320)
+				if !strings.Contains(name, "quietly") {
+					x += float32(10 * (i / 3 % 3)) // from each frame that is kept to the next
+				}
+				play = append(play, []actor{{who: 0, x: x, live: 0.95}})
+			}
+			dec, err := th.shows(t, d, user, play)
+			if err != nil || dec.Granted != tt.granted || !tt.granted && !slices.Equal(dec.Reasons, []Reason{FaceNoAnswer}) {
+				t.Fatalf("%+v, %v", dec, err)
+			}
+			c := scores(t, d, dec.Audit)
+			if edges, ok := c["face-bezel"]; !ok || tt.least == 0 && edges != 0 || edges < tt.least {
+				t.Errorf("face-bezel %.2f of %v", edges, c)
+			}
+		})
+	}
+}
+
 // One picture that liveness takes for alive is asked to move, since nothing in it
 // does; a person who is calm is waited for.
 func TestAStillPictureIsInDoubt(t *testing.T) {

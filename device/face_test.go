@@ -33,7 +33,8 @@ type theatre struct {
 	noise  uint64 // of the next frame; the same noise is the same frame
 	people []vision.Embedding
 	table  vision.Table
-	pose   func(*vision.Face) // moves whoever is there; nil: they do not move
+	pose   func(*vision.Face)                // moves whoever is there; nil: they do not move
+	draw   func(x, y int, face float32) byte // the grey level of a pixel where the face's middle is at face; nil: black
 
 	digest  string // of the file that makes the embeddings
 	missing bool   // the face model
@@ -50,6 +51,11 @@ func (th *theatre) Frame(ctx context.Context) (*vision.Frame, error) {
 	th.noise++
 	th.now = th.now.Add(66 * time.Millisecond)
 	f := &vision.Frame{Width: 640, Height: 480, Pix: make([]byte, 3*640*480), Seq: th.seq, At: th.now}
+	if th.draw != nil {
+		for i := range f.Pix {
+			f.Pix[i] = th.draw(i/3%640, i/3/640, th.play[th.seq-1][0].x)
+		}
+	}
 	rng := rand.New(rand.NewPCG(th.noise, 0))
 	for i := 0; i < len(f.Pix); i += 997 {
 		f.Pix[i] = byte(rng.Uint32())
