@@ -78,8 +78,9 @@ type livenessClip struct {
 	Attack   bool   `json:"attack"`
 	Accepted int    `json:"accepted"` // decisions that somebody lives
 	Rejected int    `json:"rejected"`
-	Asked    int    `json:"asked"` // of the accepted, whom policy.challenge = auto asks to move
-	Still    int    `json:"still"` // of them, because they are as still as a picture
+	Asked    int    `json:"asked"`  // of the accepted, whom policy.challenge = auto asks to move
+	Still    int    `json:"still"`  // of them, because they are as still as a picture
+	Framed   int    `json:"framed"` // decisions until which edges on two sides went with the face
 	Retries  int    `json:"retries"`
 	Frames   int    `json:"frames"` // with a face good enough to be recognised
 	Passed   int    `json:"passed"` // of them, judged alone, above the threshold
@@ -301,6 +302,9 @@ func (c *livenessClip) play(ctx context.Context, file string, w *witness, same, 
 		default:
 			return nil
 		}
+		if decided && s.Framed() {
+			c.Framed++
+		}
 		s.Wipe()
 		began = time.Time{}
 		return nil
@@ -482,6 +486,15 @@ func (r *livenessReport) print(w io.Writer) {
 	fmt.Fprintf(w, "  detect %.1f + landmarks %.1f + embed %.1f + liveness %.1f ms a good frame\n", r.MsDetect, r.MsLandmark, r.MsEmbed, r.MsLiveness)
 	if r.Spans != nil {
 		r.Spans.print(w)
+		framed := [2]int{}
+		for _, c := range r.Clips {
+			if c.Attack {
+				framed[1] += c.Framed
+			} else {
+				framed[0] += c.Framed
+			}
+		}
+		fmt.Fprintf(w, "  edges on two sides as early as at the decision on liveness: %d of %d attacks, %d of %d living people\n", framed[1], r.DecisionsAttack, framed[0], r.DecisionsLive)
 	}
 	if r.Paper != nil {
 		r.Paper.print(w)

@@ -57,8 +57,8 @@ func TestReportsGoIntoAFileThatHasAPlace(t *testing.T) {
 // stands without its interval.
 func TestTheReportTellsWhoWasPassedOver(t *testing.T) {
 	r := &livenessReport{Clips: []livenessClip{
-		{File: "a.mp4", Accepted: 19, Rejected: 1, Asked: 2},
-		{File: "b.mp4", Attack: true, Rejected: 8, Bystander: 150, PassedOver: 30, All: 90, With: &livenessClip{Accepted: 2, Rejected: 7}},
+		{File: "a.mp4", Accepted: 19, Rejected: 1, Asked: 2, Framed: 1},
+		{File: "b.mp4", Attack: true, Rejected: 8, Framed: 6, Bystander: 150, PassedOver: 30, All: 90, With: &livenessClip{Accepted: 2, Rejected: 7}},
 	}}
 	r.sum()
 	text := strings.Join(r.lines(), "\n")
@@ -71,8 +71,11 @@ func TestTheReportTellsWhoWasPassedOver(t *testing.T) {
 		}
 	}
 	var b strings.Builder
+	r.Spans = &spanReport{}
 	r.print(&b)
-	if want := "passed over, in 30 of 90 frames; with them: 2 accepted, 7 refused"; !strings.Contains(b.String(), want) {
-		t.Errorf("no %q in:\n%s", want, b.String())
+	for _, want := range []string{"passed over, in 30 of 90 frames; with them: 2 accepted, 7 refused", "at the decision on liveness: 6 of 8 attacks, 1 of 20 living people"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in:\n%s", want, b.String())
+		}
 	}
 }
