@@ -258,3 +258,24 @@ func TestAClosedModelAnswersNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestOneNumberThatIsNoneIsFound(t *testing.T) {
+	for n := range 13 {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = math.MaxFloat32
+		}
+		if !allFinite(v) {
+			t.Errorf("%d numbers are refused", n)
+		}
+		for i := range v {
+			for _, x := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+				v[i] = float32(x)
+				if allFinite(v) {
+					t.Errorf("%g at %d of %d is taken", x, i, n)
+				}
+			}
+			v[i] = 1
+		}
+	}
+}

@@ -128,21 +128,28 @@ func (p picture) patch(b Box, out *[patch * patch]float32) (clipped, cast float3
 	const inner = 0.7
 	c, side := b.Center(), inner*b.Height()
 	left, top, step := c.X-side/2, c.Y-side/2, side/patch
+	var columns [2 * patch]int // byte offsets in a row
+	for i := range columns {
+		columns[i] = 3 * min(max(int(left+(float32(i)/2+0.25)*step), 0), p.w-1)
+	}
+	row := func(i int) []byte {
+		return p.pix[min(max(int(top+(float32(i)/2+0.25)*step), 0), p.h-1)*p.stride:]
+	}
 	var blue, green, red, ends int
 	for y := range patch {
+		upper, lower := row(2*y), row(2*y+1)
 		for x := range patch {
-			var sum float32
-			for _, o := range [4][2]float32{{0.25, 0.25}, {0.75, 0.25}, {0.25, 0.75}, {0.75, 0.75}} {
-				px := min(max(int(left+(float32(x)+o[0])*step), 0), p.w-1)
-				py := min(max(int(top+(float32(y)+o[1])*step), 0), p.h-1)
-				at := p.pix[py*p.stride+3*px:][:3]
-				sum += weightB*float32(at[0]) + weightG*float32(at[1]) + weightR*float32(at[2])
-				blue, green, red = blue+int(at[0]), green+int(at[1]), red+int(at[2])
-				if max(at[0], at[1], at[2]) == 255 {
-					ends++
+			var b, g, r int
+			for _, at := range columns[2*x:][:2] {
+				for _, px := range [2][]byte{upper[at:][:3], lower[at:][:3]} {
+					b, g, r = b+int(px[0]), g+int(px[1]), r+int(px[2])
+					if max(px[0], px[1], px[2]) == 255 {
+						ends++
+					}
 				}
 			}
-			out[y*patch+x] = sum / 4
+			out[y*patch+x] = (weightB*float32(b) + weightG*float32(g) + weightR*float32(r)) / 4
+			blue, green, red = blue+b, green+g, red+r
 		}
 	}
 	return float32(ends) / (4 * patch * patch), float32(max(blue, green)) / float32(max(red, 1))

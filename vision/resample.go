@@ -40,7 +40,7 @@ func (p picture) crop(x0, y0, x1, y1 int) picture {
 type feeder struct {
 	Input
 	small  []byte      // a picture after reduction by whole numbers
-	sums   []uint16    // of the columns of some of its rows
+	sums   []byte      // of the columns of some of its rows; see columns
 	column []tap       // horizontal taps
 	rows   [2][]uint64 // two source rows, stretched; see lanes
 	out    []float32   // the network's input
@@ -80,86 +80,123 @@ func (f *feeder) wipe() {
 }
 
 // reduce averages blocks of kx times ky pixels, so that what follows skips no
-// pixel. Columns are summed first, sixteen bytes at once in words of four lanes
-// of 16 bits, which holds the 128 rows that the largest frame has for the
-// smallest input; then the sums of kx columns.
+// pixel. Columns are summed first, then the sums of kx columns.
 func (f *feeder) reduce(p picture, kx, ky int) picture {
 	w, h := p.w/kx, p.h/ky
-	if n := 3 * w * h; cap(f.small) < n {
+	if n := 3*w*h + 8; cap(f.small) < n {
 		f.small = make([]byte, n)
 	}
-	if n := 3 * w * kx; cap(f.sums) < n {
-		f.sums = make([]uint16, n)
+	// The sums of the bytes at even places, then those at odd ones, each with what is
+	// loaded beyond its end.
+	half := (3*w*kx + 15) / 16 * 16
+	if n := 2 * (half + 16); cap(f.sums) < n {
+		f.sums = make([]byte, n)
 	}
-	out, sums := f.small[:3*w*h], f.sums[:3*w*kx]
-	n := uint64(kx * ky)
-	divide := (1<<32 + n - 1) / n // times this and >> 32 is the division, for sums below 2^21
+	out, even, odd := f.small[:3*w*h+8], f.sums[:half+16], f.sums[half+16:2*(half+16)]
 	for y := range h {
-		p.columns(y*ky, ky, sums)
-		across(sums, kx, out[3*w*y:][:3*w], n/2, divide)
+		p.columns(y*ky, ky, even[:half], odd[:half], 3*w*kx)
+		across(even, odd, kx, kx*ky, out[3*w*y:][:3*w+8])
 	}
-	return picture{pix: out, stride: 3 * w, w: w, h: h}
+	return picture{pix: out[:3*w*h], stride: 3 * w, w: w, h: h}
 }
 
-// across averages every k pixels of a row of sums: half is added before the
-// division, which is a multiplication.
-func across(sums []uint16, k int, out []byte, half, divide uint64) {
-	switch k { // of most faces
-	case 2:
-		for ; len(out) >= 3 && len(sums) >= 6; out, sums = out[3:], sums[6:] {
-			out[0] = byte((half + uint64(sums[0]) + uint64(sums[3])) * divide >> 32)
-			out[1] = byte((half + uint64(sums[1]) + uint64(sums[4])) * divide >> 32)
-			out[2] = byte((half + uint64(sums[2]) + uint64(sums[5])) * divide >> 32)
-		}
-		return
-	case 3:
-		for ; len(out) >= 3 && len(sums) >= 9; out, sums = out[3:], sums[9:] {
-			out[0] = byte((half + uint64(sums[0]) + uint64(sums[3]) + uint64(sums[6])) * divide >> 32)
-			out[1] = byte((half + uint64(sums[1]) + uint64(sums[4]) + uint64(sums[7])) * divide >> 32)
-			out[2] = byte((half + uint64(sums[2]) + uint64(sums[5]) + uint64(sums[8])) * divide >> 32)
-		}
-		return
-	}
-	for len(out) >= 3 && len(sums) >= 3*k {
-		s0, s1, s2 := half, half, half
-		for t := sums[:3*k]; len(t) >= 3; t = t[3:] {
-			s0 += uint64(t[0])
-			s1 += uint64(t[1])
-			s2 += uint64(t[2])
-		}
-		out[0], out[1], out[2] = byte(s0*divide>>32), byte(s1*divide>>32), byte(s2*divide>>32)
-		out, sums = out[3:], sums[3*k:]
-	}
-}
-
-// columns sums n rows from y on, byte by byte of a row.
-func (p picture) columns(y, n int, sums []uint16) {
-	const even = 0x00ff_00ff_00ff_00ff
+// columns sums rows y to y+rows-1, n bytes of each: eight at once, as two words of
+// four lanes of 16 bits, which holds the 128 rows that the largest frame has for the
+// smallest input. Even gets the lanes of bytes 0, 2, 4, ..., odd those of 1, 3, 5, ...
+func (p picture) columns(y, rows int, even, odd []byte, n int) {
+	const low = 0x00ff_00ff_00ff_00ff
 	pix := p.pix[y*p.stride:]
-	spread := func(s []uint16, a, b uint64) {
-		s = s[:8]
-		s[0], s[1], s[2], s[3] = uint16(a), uint16(b), uint16(a>>16), uint16(b>>16)
-		s[4], s[5], s[6], s[7] = uint16(a>>32), uint16(b>>32), uint16(a>>48), uint16(b>>48)
-	}
 	x := 0
-	for ; x+16 <= len(sums); x += 16 {
+	for ; x+16 <= n; x += 16 {
 		var a, b, c, d uint64
-		for at, left := x, n; left > 0; at, left = at+p.stride, left-1 {
+		for at, left := x, rows; left > 0; at, left = at+p.stride, left-1 {
 			px := pix[at:][:16]
 			v, w := binary.LittleEndian.Uint64(px), binary.LittleEndian.Uint64(px[8:])
-			a += v & even
-			b += v >> 8 & even
-			c += w & even
-			d += w >> 8 & even
+			a += v & low
+			b += v >> 8 & low
+			c += w & low
+			d += w >> 8 & low
 		}
-		spread(sums[x:], a, b)
-		spread(sums[x+8:], c, d)
+		e, o := even[x:][:16], odd[x:][:16]
+		binary.LittleEndian.PutUint64(e, a)
+		binary.LittleEndian.PutUint64(e[8:], c)
+		binary.LittleEndian.PutUint64(o, b)
+		binary.LittleEndian.PutUint64(o[8:], d)
 	}
-	for ; x < len(sums); x++ {
-		sums[x] = 0
-		for j := range n {
-			sums[x] += uint16(pix[j*p.stride+x])
+	for ; x < n; x++ {
+		sum := uint16(0)
+		for j := range rows {
+			sum += uint16(pix[j*p.stride+x])
 		}
+		to := even
+		if x%2 != 0 {
+			to = odd
+		}
+		binary.LittleEndian.PutUint16(to[x&^1:], sum)
+	}
+}
+
+// across averages every k pixels of a row of sums, of which n pixels went into each
+// mean. Two pixels are six bytes, of which even and odd hold three lanes each, B0 R0 G1
+// and G0 B1 R1; the same of several are added in one word. out is 8 bytes longer than
+// what is written.
+func across(even, odd []byte, k, n int, out []byte) {
+	if n > 256 {
+		acrossMany(even, odd, k, n, out[:len(out)-8])
+		return
+	}
+	// The division is a multiplication: times this and >> 32, for sums below 2^21.
+	half, divide := uint64(n/2), (1<<32+uint64(n)-1)/uint64(n)
+	mean := func(br, g uint64) uint64 {
+		b, r := (br&0xffff+half)*divide>>32, (br>>16&0xffff+half)*divide>>32
+		return b | (g&0xffff+half)*divide>>32<<8 | r<<16
+	}
+	if k == 2 { // of most faces
+		for ; len(out) >= 11 && len(even) >= 8 && len(odd) >= 8; out, even, odd = out[3:], even[6:], odd[6:] {
+			e, o := binary.LittleEndian.Uint64(even), binary.LittleEndian.Uint64(odd)
+			binary.LittleEndian.PutUint64(out, mean(e+o>>16, o+e>>32))
+		}
+		return
+	}
+	sum := func(pairs int) (e, o uint64) {
+		for ; pairs > 0 && len(even) >= 8 && len(odd) >= 8; pairs-- {
+			e += binary.LittleEndian.Uint64(even)
+			o += binary.LittleEndian.Uint64(odd)
+			even, odd = even[6:], odd[6:]
+		}
+		return e, o
+	}
+	for ; len(out) >= 11; out = out[3:] {
+		e, o := sum(k / 2)
+		if k%2 == 0 {
+			binary.LittleEndian.PutUint64(out, mean(e+o>>16, o+e>>32))
+			continue
+		}
+		// Of an odd number, the next mean begins in the middle of two pixels.
+		e1, o1 := sum(1)
+		binary.LittleEndian.PutUint64(out, mean(e+o>>16+e1&0xffff_ffff, o+e>>32+o1&0xffff))
+		if out = out[3:]; len(out) < 11 {
+			return
+		}
+		e, o = sum(k / 2)
+		binary.LittleEndian.PutUint64(out, mean(e+o>>16+o1>>16, o+e>>32+e1>>32))
+	}
+}
+
+// acrossMany is across where a sum may not fit into its lane: a frame of several
+// thousand pixels for a small input.
+func acrossMany(even, odd []byte, k, n int, out []byte) {
+	for i := range out {
+		sum := n / 2
+		for j := range k {
+			at := 3*(i/3*k+j) + i%3
+			from := even
+			if at%2 != 0 {
+				from = odd
+			}
+			sum += int(binary.LittleEndian.Uint16(from[at&^1:]))
+		}
+		out[i] = byte(sum / n)
 	}
 }
 

@@ -1,6 +1,7 @@
 package vision
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -135,6 +136,50 @@ func TestResizeAgreesWithDoublePrecision(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Reduction rounds to whole grey levels, and so has to be right to the last of them.
+func TestReductionIsExact(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 9))
+	for _, tt := range []struct{ w, h, kx, ky int }{
+		{640, 480, 2, 2},
+		{641, 483, 2, 2},
+		{719, 719, 5, 5},
+		{1280, 720, 4, 3},
+		{95, 40, 3, 1},
+		{31, 64, 1, 64},
+		{16, 16, 16, 16},
+		{17, 17, 16, 16},
+		{130, 70, 17, 16},
+		{520, 260, 128, 128},
+		{9, 9, 9, 9},
+		{2, 2, 2, 2},
+		{3, 1, 3, 1},
+	} {
+		for name, p := range map[string]picture{"noise": noise(rng, tt.w, tt.h), "white": white(tt.w, tt.h)} {
+			f := feederOf(Input{Size: [2]int{16, 16}, Order: orderBGR, Scale: 1})
+			for range 2 { // the second time on buffers that are full
+				got, want := f.reduce(p, tt.kx, tt.ky), p.reduced(tt.kx, tt.ky)
+				if got.w != want.w || got.h != want.h || got.stride != want.stride || !bytes.Equal(got.pix, want.pix) {
+					t.Fatalf("%s of %dx%d by %dx%d: %dx%d, not the means", name, tt.w, tt.h, tt.kx, tt.ky, got.w, got.h)
+				}
+			}
+			f.wipe()
+			for _, b := range [][]byte{f.small[:cap(f.small)], f.sums[:cap(f.sums)]} {
+				if len(bytes.Trim(b, "\x00")) != 0 {
+					t.Fatalf("%s of %dx%d by %dx%d is left after a wipe", name, tt.w, tt.h, tt.kx, tt.ky)
+				}
+			}
+		}
+	}
+}
+
+func white(w, h int) picture {
+	p := picture{pix: make([]byte, 3*w*h), stride: 3 * w, w: w, h: h}
+	for i := range p.pix {
+		p.pix[i] = 255
+	}
+	return p
 }
 
 func TestWarpAgreesWithDoublePrecision(t *testing.T) {
