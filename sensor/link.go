@@ -88,7 +88,7 @@ func (l *link) resync(ctx context.Context) error {
 	l.meter.count(&l.meter.s.Resyncs, 1)
 	l.resyncing = true
 	defer func() { l.resyncing = false }()
-	for range resyncTries {
+	for try := 1; ; try++ {
 		err = l.verify(ctx, probeTimeout)
 		if over(ctx) != nil || errors.Is(err, ErrPassword) || errors.Is(err, ErrGone) {
 			return err
@@ -102,6 +102,15 @@ func (l *link) resync(ctx context.Context) error {
 		if err == nil && more == 0 {
 			l.owed = 0
 			return nil
+		}
+		if try > resyncTries || try == resyncTries && more == 0 && errors.Is(err, ErrTimeout) {
+			break
+		}
+		if try == resyncTries { // it is there, but late: what it still has to say is heard out, and it is asked once more
+			l.careful = true
+			if _, err := l.drain(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	if err == nil {
@@ -122,7 +131,7 @@ func (l *link) drain(ctx context.Context) (heard int, err error) {
 	end := time.Now().Add(drainCap + l.wireTime(l.owed))
 	var first []byte // all that was heard, while that is little
 	wait := quiet
-	if l.careful { // more answers may come, each after its silicon's time
+	if l.careful || l.owed > 0 { // more may come, each after its silicon's time, or where a transfer stood still
 		wait = longQuiet
 	}
 	for {
@@ -505,6 +514,8 @@ func (l *link) fetch(ctx context.Context, limit int, whole func(int) bool, i Ins
 			if data, err = l.download(ctx, i, limit, whole); err == nil {
 				return data, nil
 			}
+		} else if damaged(err) {
+			l.owed = 2 * limit // it may come all the same, behind an answer that was late
 		}
 		if try > 0 || over(ctx) != nil || !damaged(err) {
 			return nil, err
