@@ -46,12 +46,14 @@ type guard struct {
 }
 
 // Doubts counts the attempts in a row in which a decoy matched that may have been
-// lost on the wire. Whoever opens a module again hands them on (Config), or one that
+// lost on the wire, and the stored templates in a row that did not come back. Whoever
+// opens a module again hands them on (Config), or one that
 // drops off the line would begin anew. The zero Doubts is none; one module at a time
 // has it.
 type Doubts struct {
-	all   int
-	sound int // of them, on a line that showed no damage
+	all    int
+	sound  int // of them, on a line that showed no damage
+	stored int // templates, each on a line that was sound behind it (carries)
 }
 
 // Guard makes Match mix the decoys in. Fewer than MinDecoys are refused.
@@ -96,6 +98,49 @@ func (m *Module) weigh(damage uint64, doubt error) error {
 		return doubt
 	}
 	return errors.Join(&AttackError{AttackDecoy, fmt.Sprintf("what is nobody's matched, which the wire may explain, in %d attempts in a row, %d of them on a sound one", n.all, n.sound)}, doubt)
+}
+
+// weighStored counts a template of so many bytes that was stored and is not what comes
+// back, which the wire may explain: it is an attack when it is the eighth in a row
+// (patience) behind which the line carries twice as much without damage.
+//
+// That is so for an honest module once in four million, whatever share of bytes the
+// wire damages, and whichever way: where a template is lost with probability p, and
+// twice as much passes with (1-p)², both happen with p(1-p)², 4/27 at most, and eight
+// times in a row with (4/27)⁸.
+func (m *Module) weighStored(ctx context.Context, size int, doubt error) error {
+	n := &m.guard.doubts.stored
+	switch sound := m.carries(ctx, 2*m.packed(size)); {
+	case sound:
+		*n++
+	case over(ctx) == nil:
+		*n = 0
+	}
+	if *n < patience {
+		return doubt
+	}
+	return errors.Join(&AttackError{AttackLibrary, fmt.Sprintf("%d templates in a row were stored and do not come back, and the line is sound", *n)}, doubt)
+}
+
+// packed is how many bytes a template of that size takes on the wire (DownChar).
+func (m *Module) packed(size int) int {
+	const rest = headerSize + sumSize
+	packet := m.info.PacketSize
+	return size + rest*((size+packet-1)/packet) + rest + 2
+}
+
+// carries tells whether the line carries so many bytes to the module without damage,
+// in instructions that the module answers (VfyPwd, manual p. 11): of what a template is
+// sent in nothing is acknowledged, of them each.
+func (m *Module) carries(ctx context.Context, bytes int) bool {
+	const each = headerSize + 1 + 4 + sumSize
+	damage := m.link.meter.damage()
+	for ; bytes > 0; bytes -= each {
+		if _, err := m.link.command(ctx, VfyPwd, word(m.link.password)...); err != nil || m.link.meter.damage() != damage {
+			return false
+		}
+	}
+	return true
 }
 
 // Guarded tells whether Match mixes decoys in.

@@ -212,7 +212,7 @@ func (m *Module) stockOne(ctx context.Context, w *wanted, doubts *int) (done boo
 	if err == nil {
 		*doubts = 0
 	}
-	if errors.Is(err, ErrDoubt) {
+	if attack := (*AttackError)(nil); errors.Is(err, ErrDoubt) && !errors.As(err, &attack) {
 		if *doubts++; *doubts < patience {
 			err = nil // it is stored anew
 		}
@@ -571,36 +571,55 @@ func (m *Module) readBack(ctx context.Context, w *wanted, named int, found bool)
 }
 
 // checkSlot compares a slot with the template that was stored there. One that may
-// have been lost on its way is ErrDoubt, and stored anew.
+// have been lost on its way is ErrDoubt, and stored anew; what cannot be read twice
+// alike is ErrSum. Either is weighed.
 func (m *Module) checkSlot(ctx context.Context, slot int, want []byte) error {
 	s := m.library.slots[slot]
-	got, err := m.loadSlot(ctx, slot)
+	got, err := m.readSlot(ctx, slot)
 	if err != nil {
 		return err
 	}
 	defer clear(got)
 	if subtle.ConstantTimeCompare(got, want) == 1 {
-		s.read = true
+		m.returned(s)
 		return nil
 	}
 	// Was it the wire? Then it is another way the second time, or well.
 	m.link.dirty = true
-	again, err := m.loadSlot(ctx, slot)
+	again, err := m.readSlot(ctx, slot)
 	if err != nil {
 		return err
 	}
 	defer clear(again)
 	switch {
 	case subtle.ConstantTimeCompare(again, want) == 1:
-		s.read = true
+		m.returned(s)
 		return nil
-	case !bytes.Equal(again, got), bytes.HasPrefix(want, got):
-		return fmt.Errorf("sensor: %s: slot %d was read twice and differs: %w", m.info.Port, slot, ErrSum)
-	case !s.read:
+	case !bytes.Equal(again, got), len(got) > 0 && bytes.HasPrefix(want, got):
+		return m.weighStored(ctx, len(want), fmt.Errorf("sensor: %s: slot %d was read twice and differs: %w", m.info.Port, slot, ErrSum))
+	case !s.read, got == nil: // a part that fails says no as well
 		m.library.forget(slot)
-		return m.doubt("slot %d does not hold what was put there", slot)
+		return m.weighStored(ctx, len(want), m.doubt("slot %d does not hold what was put there", slot))
 	}
 	return &AttackError{AttackLibrary, fmt.Sprintf("slot %d of its library holds another template than the one put there", slot)}
+}
+
+// returned takes note of a slot that holds what was put there.
+func (m *Module) returned(s *stored) {
+	if !s.read { // one that altered only what comes new could clear itself with the rest
+		m.guard.doubts.stored = 0
+	}
+	s.read = true
+}
+
+// readSlot is loadSlot of a slot that holds a template: a module that says it holds
+// none (0C, 0D, or any other no) withholds it, which is nothing read.
+func (m *Module) readSlot(ctx context.Context, slot int) ([]byte, error) {
+	got, err := m.loadSlot(ctx, slot)
+	if no := (*CodeError)(nil); errors.As(err, &no) && no.Code != PacketError && no.Code != VerifyFirst {
+		return nil, nil
+	}
+	return got, err
 }
 
 // loadSlot reads the template in a slot (LoadChar, UpChar).

@@ -220,24 +220,6 @@ func TestFillingTellsNoDecoys(t *testing.T) {
 	}
 }
 
-// A module that does not return what was stored is not written to for ever.
-func TestStockOfAnother(t *testing.T) {
-	for _, quirk := range []string{"blank", "shortlast"} {
-		synctest.Test(t, func(t *testing.T) {
-			s, m, templates := library(t, "r503", 57600, 6)
-			do(t, s, "quirk "+quirk)
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-			defer cancel()
-			if err := m.Stock(ctx, templates); !errors.Is(err, sensor.ErrDoubt) {
-				t.Errorf("%s: %v after %d instructions, %d doubts", quirk, err, m.Stats().Commands, m.Stats().Doubts)
-			}
-			if n := m.Stats().Doubts; n > 8 {
-				t.Errorf("%s: %d slots were stored anew", quirk, n)
-			}
-		})
-	}
-}
-
 // A module that falls silent at any moment of the filling, as while it stores a template,
 // did not answer: that is no matter of the asker's patience.
 func TestSilentWhileFilling(t *testing.T) {

@@ -68,7 +68,7 @@ func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float
 		// has guessed all the same.
 		err = m.weigh(damage, errors.Join(m.doubt("a decoy matched"), err))
 	case err == nil:
-		*m.guard.doubts = Doubts{}
+		*m.guard.doubts = Doubts{stored: m.guard.doubts.stored} // who compares well may store badly
 	}
 	if err != nil {
 		return 0, err

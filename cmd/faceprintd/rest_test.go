@@ -175,7 +175,7 @@ func TestModuleAtRestGoesOn(t *testing.T) {
 			t.Error("a silent module was not opened anew")
 		}
 
-		// One that does not return what was stored is not written to for ever.
+		// One that does not return what was stored is an attacker, and not written to for ever.
 		m, _ = opened()
 		if err := m.Purge(t.Context()); err != nil {
 			t.Fatal(err)
@@ -185,6 +185,9 @@ func TestModuleAtRestGoesOn(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		before := m.Stats()
 		time.Sleep(time.Hour)
+		if attack := (*sensor.AttackError)(nil); !errors.As(w.refused(), &attack) || attack.Kind != sensor.AttackLibrary {
+			t.Errorf("it is trusted: %v", attack)
+		}
 		if after := m.Stats(); before.Doubts == 0 || after.Commands != before.Commands {
 			t.Errorf("%d doubts, and %d instructions in the hour after them", before.Doubts, after.Commands-before.Commands)
 		}

@@ -14,7 +14,8 @@ mute, unmute                 hear nothing, or hear again, without losing power
 garble PERCENT               damage that share of the bytes both ways; 0 stops it
 quirk NAME [off|N]           a habit of bad units; "quirk" alone lists them
 fault in|out KIND AT [N]     something that happens to the line once; "fault" alone lists it
-lie HOW                      a malicious module: yes, fast, same, second, guess, stored, sticks, knows; honest ends it
+lie HOW                      a malicious module: yes, fast, same, second, guess, stored, sticks, knows, alters,
+                             withholds, noisy; honest ends it
 hang                         hear nothing until the power is cut: unplug, plug
 plant SLOT PERSON FINGER     put a template into the library behind the host's back
 swap [MODEL]                 exchange the module for a factory-new one: r503, r307, as608

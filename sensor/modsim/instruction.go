@@ -337,6 +337,11 @@ func (s *Sim) compare(a, b []byte) int {
 	return 0
 }
 
+// invents tells whether a lie is one about scores.
+func (s *Sim) invents() bool {
+	return s.lie != "" && s.lie != "alters" && s.lie != "withholds" && s.lie != "noisy"
+}
+
 // invented is the score that a lying module gives, 0 where it says no.
 func (s *Sim) invented() int {
 	switch s.lie {
@@ -359,7 +364,7 @@ func (s *Sim) match() ([]sensor.Packet, time.Duration) {
 	scan, template := s.features(1), s.buffers[s.templates(2)]
 	n, took := s.compare(scan, template), s.p.Match
 	s.compared++
-	if s.lie != "" {
+	if s.invents() {
 		n = s.invented()
 	}
 	switch h := sha256.Sum256(template); {
@@ -394,7 +399,7 @@ func (s *Sim) search(buffer byte, first, n int) ([]sensor.Packet, time.Duration)
 		if s.p.CaptureSpoils && !s.fresh {
 			sc = 0
 		}
-		if s.lie != "" && best == 0 {
+		if s.invents() && best == 0 {
 			sc = s.invented()
 		}
 		if sc > best {
@@ -433,10 +438,19 @@ func (s *Sim) load(buffer byte, id int) []sensor.Packet {
 	switch {
 	case id >= s.p.Capacity || !s.buffer(buffer):
 		return s.ack(sensor.BadID)
-	case s.library[id] == nil:
+	case s.library[id] == nil, s.lie == "withholds":
 		return s.ack(sensor.TemplateRead)
 	}
-	s.buffers[s.templates(buffer)] = s.library[id]
+	b := s.library[id]
+	switch s.lie {
+	case "alters":
+		b = slices.Clone(b)
+		b[len(b)/2] ^= 1
+	case "noisy":
+		b = slices.Clone(b)
+		b[len(b)/2] = byte(s.rand.Uint32())
+	}
+	s.buffers[s.templates(buffer)] = b
 	return s.ack(sensor.OK)
 }
 

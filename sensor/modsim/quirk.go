@@ -38,15 +38,18 @@ var quirkText = map[string]string{
 
 // lieText says how a malicious module answers.
 var lieText = map[string]string{
-	"honest": "as it should",
-	"yes":    "every comparison matches",
-	"fast":   "every comparison matches, before it could have been made",
-	"same":   "every comparison matches, always with the same score",
-	"second": "the second comparison of each scan matches, always with the same score",
-	"guess":  "one comparison in three matches",
-	"stored": "a search finds somebody at random, and whatever was stored in the library matches",
-	"sticks": "a search finds somebody at random, and that one alone matches then",
-	"knows":  "every comparison matches, but with what it made of the host's pictures: it knows its decoys",
+	"honest":    "as it should",
+	"yes":       "every comparison matches",
+	"fast":      "every comparison matches, before it could have been made",
+	"same":      "every comparison matches, always with the same score",
+	"second":    "the second comparison of each scan matches, always with the same score",
+	"guess":     "one comparison in three matches",
+	"stored":    "a search finds somebody at random, and whatever was stored in the library matches",
+	"sticks":    "a search finds somebody at random, and that one alone matches then",
+	"alters":    "honest comparisons, but what is read from the library is not what was stored",
+	"withholds": "honest comparisons, but what was stored in the library cannot be read (0C)",
+	"noisy":     "honest comparisons, but what is read from the library is another each time",
+	"knows":     "every comparison matches, but with what it made of the host's pictures: it knows its decoys",
 }
 
 func (s *Sim) setQuirk(args []string) error {
@@ -77,7 +80,7 @@ func (s *Sim) setQuirk(args []string) error {
 
 func (s *Sim) setLie(args []string) error {
 	if len(args) != 1 || lieText[args[0]] == "" {
-		return fmt.Errorf("modsim: lie HOW, with HOW one of honest, yes, fast, same, second, guess, stored, sticks, knows")
+		return fmt.Errorf("modsim: lie HOW, with HOW one of honest, yes, fast, same, second, guess, stored, sticks, knows, alters, withholds, noisy")
 	}
 	s.lie = args[0]
 	if s.lie == "honest" {

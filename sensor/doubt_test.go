@@ -1,0 +1,254 @@
+package sensor_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/sensor/modsim"
+)
+
+// badWire is the module's end of a cable that damages bytes.
+type badWire struct {
+	far
+	r       *rand.Rand
+	in, out float64 // share of the bytes to the module and from it
+	lose    bool    // they are lost, not changed
+	burst   int     // bytes that follow one that is damaged are too, one in two: so many on average
+	left    int
+}
+
+func (w *badWire) damage(b []byte, share float64) []byte {
+	kept := b[:0]
+	for _, x := range b {
+		hit := w.r.Float64() < share
+		if hit && w.burst > 0 {
+			w.left = w.r.IntN(2 * w.burst)
+		}
+		if w.left > 0 {
+			w.left--
+			hit = hit || w.r.IntN(2) == 0
+		}
+		switch {
+		case hit && w.lose:
+			continue
+		case hit:
+			x ^= byte(1 + w.r.IntN(255))
+		}
+		kept = append(kept, x)
+	}
+	return kept
+}
+
+func (w *badWire) Read(b []byte) (int, error) {
+	for {
+		n, err := w.far.Read(b)
+		if n = len(w.damage(b[:n], w.in)); n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+func (w *badWire) Write(b []byte) (int, error) {
+	_, err := w.far.Write(w.damage(slices.Clone(b), w.out))
+	return len(b), err
+}
+
+// wiredBadly connects a driver to a module by such a wire, which is none before the
+// module is open: share is set by the caller.
+func wiredBadly(t *testing.T, s *modsim.Sim, seed uint64, c sensor.Config) (*sensor.Module, *badWire) {
+	t.Helper()
+	line := newCable()
+	w := &badWire{far: far{line}, r: rand.New(rand.NewPCG(seed, 11))}
+	background(t, func(ctx context.Context) error { return s.Serve(ctx, w) })
+	t.Cleanup(func() { line.Close() })
+	m, err := sensor.New(t.Context(), line, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, w
+}
+
+// An honest module is called no attacker for what its wire loses of the templates that
+// are stored in it, whatever share of bytes is damaged and whichever way.
+func TestHonestModuleOnABadWire(t *testing.T) {
+	const people = 12
+	rounds, shares := 1, []float64{5e-5, 2e-4, 4e-4, 1.6e-3}
+	if from, to := scripts(t); to-from > 4000 { // make nightly
+		rounds, shares = min((to-from)/4000, 50), []float64{1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 4e-4, 8e-4, 1.6e-3, 3e-3}
+	}
+	for _, kind := range []string{"both ways", "to the module", "to the host", "lost to the module", "in bursts"} {
+		for _, share := range shares {
+			filled, doubts, attacks, runs := 0, uint64(0), 0, 0
+			for _, model := range []string{"r503", "r307", "as608"} {
+				synctest.Test(t, func(t *testing.T) {
+					s := newSim(t, model)
+					m, w := wiredBadly(t, s, uint64(share*1e6), sensor.Config{Baud: 57600})
+					d := decoys(t, m, 5)
+					d.Keeps = true
+					if err := m.Guard(t.Context(), d); err != nil {
+						t.Fatal(err)
+					}
+					var templates [][]byte
+					for i := range people {
+						templates = append(templates, enrol(t, m, s, fmt.Sprint(i), "thumb"))
+					}
+					do(t, s, "lift")
+					switch kind {
+					case "both ways":
+						w.in, w.out = share, share
+					case "to the module":
+						w.in = share
+					case "to the host":
+						w.out = share
+					case "lost to the module":
+						w.in, w.lose = share, true
+					case "in bursts":
+						w.in, w.out, w.burst = share/10, share/10, 50
+					}
+					for range rounds {
+						runs++
+						ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+						for ctx.Err() == nil {
+							err := m.Stock(ctx, templates)
+							if err == nil {
+								filled++
+								break
+							}
+							if attack := (*sensor.AttackError)(nil); errors.As(err, &attack) {
+								attacks++
+								t.Errorf("%s, %g of the bytes %s: an honest module is called an attacker: %v", model, share, kind, err)
+							}
+							time.Sleep(5 * time.Second) // of the bubble
+						}
+						cancel()
+						share := [2]float64{w.in, w.out}
+						w.in, w.out, w.left = 0, 0, 0
+						if err := m.Purge(t.Context()); err != nil {
+							t.Fatal(err)
+						}
+						w.in, w.out = share[0], share[1]
+					}
+					doubts += m.Stats().Doubts
+				})
+			}
+			t.Logf("%g of the bytes %s: %d of %d libraries of %d were filled, %d templates did not come back, %d called an attack", share, kind, filled, runs, people+4, doubts, attacks)
+		}
+	}
+}
+
+// stores is what a module may do with what is stored in it, by command.
+var stores = []string{"quirk blank", "quirk shortlast", "lie alters", "lie withholds", "lie noisy"}
+
+// A module that does not return what was stored in it is called an attacker, by filling
+// its library alone as by searching it alone, and is not written to for ever. That it compares
+// honestly is no excuse, nor is that it is opened anew.
+func TestModuleThatStoresAnother(t *testing.T) {
+	for _, model := range []string{"r503", "r307", "as608"} {
+		for _, how := range stores {
+			synctest.Test(t, func(t *testing.T) {
+				s, m, templates := library(t, model, 57600, 6)
+				do(t, s, how)
+				start, before := time.Now(), m.Stats().Commands
+				tries, err := 0, error(nil)
+				attack := (*sensor.AttackError)(nil)
+				for ; tries < 8 && attack == nil; tries++ {
+					err = m.Stock(t.Context(), templates)
+					errors.As(err, &attack)
+					time.Sleep(5 * time.Second) // of the bubble, as the daemon does
+				}
+				if attack == nil || attack.Kind != sensor.AttackLibrary {
+					t.Errorf("%s, %s: %v", model, how, err)
+				}
+				if n := m.Stats().Doubts; n > 8 {
+					t.Errorf("%s, %s: %d templates were stored anew", model, how, n)
+				}
+				t.Logf("%s, %s: called an attacker while its library was filled, after %v and %d instructions", model, how, time.Since(start).Round(time.Second), m.Stats().Commands-before)
+			})
+			synctest.Test(t, func(t *testing.T) {
+				s, m, templates := library(t, model, 57600, 6)
+				do(t, s, how)
+				err := error(nil)
+				attack := (*sensor.AttackError)(nil)
+				tries := 0
+				for ; tries < 20 && attack == nil; tries++ {
+					at := -1
+					if at, _, err = search(t, s, m, fmt.Sprint(tries%6), templates); at >= 0 || err == nil {
+						t.Errorf("%s, %s: search %d: %d, %v", model, how, tries, at, err)
+					}
+					errors.As(err, &attack)
+					do(t, s, fmt.Sprintf("touch %d thumb", tries%6))
+					if ok, err := attempt(t, m, templates[tries%6], time.Minute); !ok {
+						t.Errorf("%s, %s: %d is refused: %v", model, how, tries%6, err)
+					}
+					do(t, s, "lift")
+				}
+				if attack == nil || attack.Kind != sensor.AttackLibrary {
+					t.Errorf("%s, %s: after %d searches: %v", model, how, tries, err)
+				}
+				t.Logf("%s, %s: called an attacker at search %d", model, how, tries)
+			})
+		}
+	}
+}
+
+// Also one that is opened anew before each search: what is counted is handed on.
+func TestDoubtsOfTheLibraryAreHandedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, m, templates := library(t, "r503", 57600, 6)
+		d := decoys(t, m, 5)
+		d.Keeps = true
+		do(t, s, "lie alters")
+		c := sensor.Config{Baud: 57600, Doubts: new(sensor.Doubts)}
+		attack := (*sensor.AttackError)(nil)
+		for try := 1; attack == nil; try++ {
+			m := wiredAs(t, s, c)
+			if err := m.Guard(t.Context(), d); err != nil {
+				t.Fatal(err)
+			}
+			at, _, err := search(t, s, m, "0", templates)
+			if at >= 0 || !errors.As(err, &attack) && try == 10 {
+				t.Fatalf("search %d: %d, %v", try, at, err)
+			}
+			if err := m.Purge(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// One template that does not come back, wherever it is altered, is no attack, and one
+// that does clears what was counted before.
+func TestFewDoubtsAreNoAttack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, m, templates := library(t, "r307", 57600, 6)
+		for range 6 {
+			do(t, s, "lie alters")
+			most := m.Stats().Doubts + 7
+			honest := make(chan struct{})
+			go func() {
+				defer close(honest)
+				for m.Stats().Doubts < most {
+					time.Sleep(10 * time.Millisecond) // of the bubble
+				}
+				do(t, s, "lie honest")
+			}()
+			if err := m.Stock(t.Context(), templates); err != nil {
+				t.Error(err)
+			}
+			<-honest
+			if err := m.Purge(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := m.Stats().Doubts; n != 42 {
+			t.Errorf("%d doubts", n)
+		}
+	})
+}
