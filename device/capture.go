@@ -453,9 +453,13 @@ func (d *Device) bestFinger(ctx context.Context, print sensor.Print, ts []store.
 		return score, ts[i].User, nil
 	}
 	best = -1
-	var doubt error
+	var doubt, spoilt error
 	for _, t := range ts {
 		score, err := d.hw.Match.Match(ctx, print, t.Data)
+		if errors.Is(err, sensor.ErrTemplate) {
+			spoilt = err // no finger matches it, and those of the others are no worse for it
+			continue
+		}
 		if errors.Is(err, sensor.ErrDoubt) {
 			score, doubt, err = 0, err, nil
 		}
@@ -468,6 +472,9 @@ func (d *Device) bestFinger(ctx context.Context, print sensor.Print, ts []store.
 		if oneByOne && d.policy.finger(Measure{Enrolled: true, Compared: true, Score: best, FMR: d.hw.Match.FMR(best)}, float64(max(prints, 1))) == "" {
 			break
 		}
+	}
+	if best < 0 {
+		return best, user, spoilt // there was no other
 	}
 	return best, user, doubt
 }

@@ -128,8 +128,11 @@ func (w *world) Scan(ctx context.Context) (sensor.Print, error) {
 }
 
 func (w *world) Match(_ context.Context, _ sensor.Print, template []byte) (float64, error) {
-	if string(template) == w.finger {
+	switch string(template) {
+	case w.finger:
 		return 200, nil
+	case "spoilt":
+		return 0, sensor.ErrTemplate
 	}
 	return 0, nil
 }

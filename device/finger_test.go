@@ -271,3 +271,22 @@ func TestCheckIsCanceled(t *testing.T) {
 		t.Errorf("behind who forgets: %v, %d people, asked about %d, busy %v", err, people(), asked, s.d.Busy())
 	}
 }
+
+// A record that is no template keeps nobody out but whom nothing else is enrolled of.
+func TestSpoiltFinger(t *testing.T) {
+	s, first := searching(t, 1)
+	s.pose(0, "spoilt")
+	alone := s.enrolFinger("", "right-thumb")
+	s.pose(0, "another")
+	s.enrolFinger(alone, "left-thumb")
+	for finger, want := range map[string]store.UserID{"finger 0": first, "another": alone} {
+		s.pose(0, finger)
+		if d, err := s.d.Identify(t.Context(), Request{}); err != nil || !d.Granted || d.User != want {
+			t.Errorf("%s: %+v, %v", finger, d, err)
+		}
+	}
+	s.pose(0, "mallory")
+	if d, err := s.d.Identify(t.Context(), Request{}); err != nil || d.Granted {
+		t.Errorf("mallory: %+v, %v", d, err)
+	}
+}

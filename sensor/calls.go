@@ -272,7 +272,7 @@ func (m *Module) slot(n int) ([]byte, error) {
 func (m *Module) StoreTemplate(ctx context.Context, slot int, template []byte) error {
 	at, err := m.slot(slot)
 	if err == nil {
-		err = checkTemplate(template)
+		err = CheckTemplate(template)
 	}
 	if err != nil {
 		return err

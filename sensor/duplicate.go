@@ -60,7 +60,7 @@ func (m *Module) Same(ctx context.Context, template []byte, others [][]byte, che
 	of := make([]hash, len(all))
 	var left []int
 	for i, t := range all {
-		if of[i] = sha256.Sum256(t); checkTemplate(t) != nil {
+		if of[i] = sha256.Sum256(t); CheckTemplate(t) != nil {
 			check.other[of[i]] = true // nothing of this family, which no finger matches
 		}
 		if !check.other[of[i]] {

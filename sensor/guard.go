@@ -64,7 +64,7 @@ func (m *Module) Guard(ctx context.Context, d Decoys) error {
 	}
 	defer release()
 	for _, t := range d.Templates {
-		if err := checkTemplate(t); err != nil {
+		if err := CheckTemplate(t); err != nil {
 			return err
 		}
 	}

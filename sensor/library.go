@@ -30,7 +30,8 @@ import (
 // this one stopped; Stock does that meanwhile.
 //
 // Those beyond the library's room, MaxBeyond at most, are compared one by one, the
-// last ones of the list; where there are more it is ErrTemplate.
+// last ones of the list; where there are more it is ErrTemplate. What cannot be a
+// template (CheckTemplate) is nobody.
 //
 // Whoever calls it sees to it that Retain follows when a person is forgotten, and
 // Purge before the module is closed.
@@ -40,10 +41,7 @@ func (m *Module) Identify(ctx context.Context, probe Print, templates [][]byte) 
 	if err != nil {
 		return -1, 0, err
 	}
-	w, err := m.wants(resident)
-	if err != nil {
-		return -1, 0, err
-	}
+	w := m.wants(resident)
 	index, slot, err := m.search(ctx, probe, w)
 	wait := (*RetryError)(nil)
 	if errors.As(err, &wait) {
@@ -94,11 +92,6 @@ func (m *Module) resident(templates [][]byte) (resident, rest [][]byte, err erro
 // propose compares the scan with templates one by one, decoys among them, in random
 // order, as a search does with those in the library: a yes is a proposal. -1 is none.
 func (m *Module) propose(ctx context.Context, probe Print, templates [][]byte) (int, error) {
-	for _, t := range templates {
-		if err := checkTemplate(t); err != nil {
-			return -1, err
-		}
-	}
 	release, err := m.take(ctx)
 	if err != nil {
 		return -1, err
@@ -111,6 +104,9 @@ func (m *Module) propose(ctx context.Context, probe Print, templates [][]byte) (
 	all := slices.Concat(templates, m.guard.mixed())
 	damage := m.link.meter.damage()
 	for _, i := range order(len(all)) {
+		if CheckTemplate(all[i]) != nil {
+			continue // nobody's finger matches it
+		}
 		score, _, err := m.compare(ctx, all[i])
 		if err != nil {
 			return -1, err
@@ -143,10 +139,7 @@ func (m *Module) Purge(ctx context.Context) error {
 // these templates (DeletChar, manual p. 21; codes 10, 18). It asks the module nothing
 // where that is nothing.
 func (m *Module) Retain(ctx context.Context, templates [][]byte) error {
-	w, err := m.wants(templates)
-	if err != nil {
-		return err
-	}
+	w := m.wants(templates)
 	release, err := m.take(ctx)
 	if err != nil {
 		return err
@@ -170,10 +163,7 @@ func (m *Module) Retain(ctx context.Context, templates [][]byte) error {
 // ErrDoubt: what is read is not what was stored, time after time; it ends then, for each
 // time writes flash.
 func (m *Module) Stock(ctx context.Context, templates [][]byte) error {
-	w, err := m.wants(templates[:min(len(templates), m.Room())])
-	if err != nil {
-		return err
-	}
+	w := m.wants(templates[:min(len(templates), m.Room())])
 	for doubts := 0; ; {
 		done, err := m.stockOne(ctx, w, &doubts)
 		if err != nil || done {
@@ -266,12 +256,13 @@ type wanted struct {
 	at  map[hash]int    // where each of people is in the list
 }
 
-// wants is the people's templates and the decoys.
-func (m *Module) wants(templates [][]byte) (*wanted, error) {
+// wants is the people's templates and the decoys. What cannot be a template is left out:
+// one bad record must not keep all the others from being found.
+func (m *Module) wants(templates [][]byte) *wanted {
 	w := &wanted{of: make(map[hash][]byte), at: make(map[hash]int, len(templates))}
 	for i, t := range slices.Concat(templates, m.guard.mixed()) {
-		if err := checkTemplate(t); err != nil {
-			return nil, err
+		if CheckTemplate(t) != nil {
+			continue
 		}
 		h := hash(sha256.Sum256(t))
 		if i < len(templates) {
@@ -282,7 +273,7 @@ func (m *Module) wants(templates [][]byte) (*wanted, error) {
 		}
 		w.of[h] = t
 	}
-	return w, nil
+	return w
 }
 
 // missing are those that are not in the library, in random order. Decoys are not

@@ -220,6 +220,42 @@ func TestFillingTellsNoDecoys(t *testing.T) {
 	}
 }
 
+// One record that cannot be a template keeps nobody else from being found, and is nobody,
+// in the library and beyond it.
+func TestOneBadRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const people = 7 // the last three find no room
+		s, m, made := library(t, "r503", 57600, people)
+		templates := slices.Clone(made[:4])
+		for len(templates) < m.Room()-1 { // what else is enrolled matches nobody
+			templates = append(templates, bytes.Repeat([]byte{byte(len(templates)), 1}, 768))
+		}
+		templates = slices.Insert(templates, 2, bytes.Repeat([]byte{0xFF}, 1536))
+		templates = append(append(templates, nil), made[4:]...)
+		stock := func() {
+			t.Helper()
+			if err := m.Stock(t.Context(), templates); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stock()
+		for who := range people + 1 { // the last is nobody
+			at, _, err := search(t, s, m, fmt.Sprint(who), templates)
+			if who == people && at != -1 || who < people && (at < 0 || !bytes.Equal(templates[at], made[who])) || err != nil {
+				t.Errorf("%d is %d, %v", who, at, err)
+			}
+		}
+		if err := m.Retain(t.Context(), templates[2:]); err != nil {
+			t.Error(err)
+		}
+		templates = templates[2:]
+		stock()
+		if at, _, err := search(t, s, m, "2", templates); at != 1 || err != nil {
+			t.Errorf("2 is %d, %v", at, err)
+		}
+	})
+}
+
 // A module that falls silent at any moment of the filling, as while it stores a template,
 // did not answer: that is no matter of the asker's patience.
 func TestSilentWhileFilling(t *testing.T) {

@@ -27,7 +27,7 @@ import (
 // was compared twice, it is ErrDoubt, but for the third attempt in a row on a sound
 // line. Both count as failures.
 func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float64, error) {
-	if err := checkTemplate(template); err != nil {
+	if err := CheckTemplate(template); err != nil {
 		return 0, err
 	}
 	defer m.compares()()

@@ -205,8 +205,8 @@ func (m *Module) rest(ctx context.Context, poll time.Duration, touched bool) err
 	return nil
 }
 
-// checkTemplate refuses what cannot be a template.
-func checkTemplate(t []byte) error {
+// CheckTemplate refuses what cannot be a template (ErrTemplate).
+func CheckTemplate(t []byte) error {
 	if len(t) < leastTemplate || len(t) > maxTemplate {
 		return fmt.Errorf("sensor: %d bytes, %d to %d are possible: %w", len(t), leastTemplate, maxTemplate, ErrTemplate)
 	}
@@ -382,7 +382,7 @@ func (k *memory) read(ctx context.Context, buffer byte) (held *hash, told bool, 
 	defer clear(b)
 	e := (*CodeError)(nil)
 	switch {
-	case errors.As(err, &e), err == nil && checkTemplate(b) != nil:
+	case errors.As(err, &e), err == nil && CheckTemplate(b) != nil:
 		return nil, true, nil
 	case err != nil && ctx.Err() == nil && damaged(err):
 		return nil, false, nil
@@ -456,7 +456,7 @@ func (m *Module) merge(ctx context.Context) ([]byte, error) {
 	second, err := m.link.fetch(ctx, maxTemplate, anySize, UpChar, 1)
 	defer clear(second)
 	if err == nil {
-		err = checkTemplate(first)
+		err = CheckTemplate(first)
 	}
 	if err == nil && subtle.ConstantTimeCompare(first, second) != 1 {
 		err = fmt.Errorf("sensor: %s: the template was read twice, %d and %d bytes, and differs: %w", m.info.Port, len(first), len(second), ErrSum)

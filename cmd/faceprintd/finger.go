@@ -265,10 +265,16 @@ type room struct {
 	family string
 	audit  uint64
 	n      int
+	spoilt []string // the names of those that cannot be templates (sensor.CheckTemplate)
 }
 
-// count is that number.
-func (r *room) count(v *store.Store, family string) (n int, err error) {
+const spoiltAdvice = "the record is damaged: forget that person and enrol them anew"
+
+// templateName is a template's for logs and status: its ID is its person's alone.
+func templateName(t *store.Template) string { return string(t.User) + "/" + t.ID }
+
+// count is that number, and what cannot be found by.
+func (r *room) count(v *store.Store, family string) (n int, spoilt []string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	err = v.View(func(tx *store.Tx) error {
@@ -280,16 +286,19 @@ func (r *room) count(v *store.Store, family string) (n int, err error) {
 		if err != nil {
 			return err
 		}
-		r.family, r.audit, r.n = family, audit, 0
+		r.family, r.audit, r.n, r.spoilt = family, audit, 0, nil
 		for i := range ts {
 			if ts[i].Model == family {
 				r.n++
+				if sensor.CheckTemplate(ts[i].Data) != nil {
+					r.spoilt = append(r.spoilt, templateName(&ts[i]))
+				}
 			}
 			ts[i].Wipe()
 		}
 		return nil
 	})
-	return r.n, err
+	return r.n, r.spoilt, err
 }
 
 // checkRoom is checkRoom of the module that is there, where it is what compares.
@@ -299,9 +308,12 @@ func (b *backend) checkRoom(add addCheck) error {
 		return nil
 	}
 	i := m.Info()
-	n, err := b.room.count(b.vault, i.Family)
+	n, spoilt, err := b.room.count(b.vault, i.Family)
 	if err == nil {
 		checkRoom(add, m.Room(), n)
+	}
+	if len(spoilt) > 0 {
+		add("finger templates", "warn", "nobody is found by "+strings.Join(spoilt, ", ")+": no template of this module", spoiltAdvice)
 	}
 	return err
 }

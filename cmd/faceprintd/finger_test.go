@@ -36,7 +36,7 @@ func newTrust(t *testing.T) trust {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { v.Close() })
-	return trust{v, slog.New(slog.DiscardHandler), benchDecoys, new(sensor.Doubts)}
+	return trust{v, slog.New(slog.DiscardHandler), benchDecoys, new(sensor.Doubts), new(sync.Map)}
 }
 
 // switched is a pin that switches a simulated module's power.

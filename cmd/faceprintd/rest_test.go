@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -190,6 +193,44 @@ func TestModuleAtRestGoesOn(t *testing.T) {
 		}
 		if after := m.Stats(); before.Doubts == 0 || after.Commands != before.Commands {
 			t.Errorf("%d doubts, and %d instructions in the hour after them", before.Doubts, after.Commands-before.Commands)
+		}
+	})
+}
+
+// A record that cannot be a template is left out, the others are not, and the log says it
+// once, by name.
+func TestSpoiltTemplateIsSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTrusted(t, "r503")
+		m, err := w.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		user, _, _ := w.people(m, 2)
+		if err := w.vault.Update(func(tx *store.Tx) (err error) {
+			_, err = tx.AddTemplate(store.Template{User: user, Kind: store.KindModule, Model: m.Family(), ID: "spoilt", Created: time.Now(), Data: bytes.Repeat([]byte{0xFF}, 1536)})
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		var said bytes.Buffer
+		w.log = slog.New(slog.NewTextHandler(&said, nil))
+		name := string(user) + "/spoilt"
+		for range 3 {
+			if err := w.templates(m.Family(), func(ts [][]byte) error {
+				if len(ts) != 2 {
+					t.Errorf("%d templates", len(ts))
+				}
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if strings.Count(said.String(), name) != 1 {
+			t.Errorf("the log says %q", said.String())
+		}
+		if n, spoilt, err := new(room).count(w.vault, m.Family()); n != 3 || !slices.Equal(spoilt, []string{name}) || err != nil {
+			t.Errorf("%d, %v, %v", n, spoilt, err)
 		}
 	})
 }

@@ -60,7 +60,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	if c.Bench.Enabled {
 		decoys = benchDecoys
 	}
-	reader := &finger{trust: trust{vault, log, decoys, new(sensor.Doubts)}, moved: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
+	reader := &finger{trust: trust{vault, log, decoys, new(sensor.Doubts), new(sync.Map)}, moved: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
 	mode := device.Mode(c.Policy.Mode)
 	reader.searches.Store(c.Finger.Match == matchModule && (mode == device.FingerOnly || mode == device.Either))
 	pins := &fingerPins{}

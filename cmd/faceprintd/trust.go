@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/faceprint/faceprint/sensor"
@@ -49,6 +50,7 @@ type trust struct {
 	log    *slog.Logger
 	decoys int // to make for a module that is set up
 	doubts *sensor.Doubts
+	spoilt *sync.Map // names of templates that the log tells of already
 }
 
 // load returns nil where no module was set up yet.
@@ -230,7 +232,8 @@ func (t trust) others(template []byte) (others [][]byte, err error) {
 	return others, nil
 }
 
-// templates gives those of a family, of everybody, for as long as use runs.
+// templates gives those of a family, of everybody, for as long as use runs. What cannot be
+// a template is left out, and the log says so once.
 func (t trust) templates(family string, use func([][]byte) error) error {
 	var all []store.Template
 	err := t.vault.View(func(tx *store.Tx) (err error) {
@@ -247,9 +250,17 @@ func (t trust) templates(family string, use func([][]byte) error) error {
 	}
 	var data [][]byte
 	for _, o := range all {
-		if o.Model == family {
-			data = append(data, o.Data)
+		if o.Model != family {
+			continue
 		}
+		if err := sensor.CheckTemplate(o.Data); err != nil {
+			name := templateName(&o)
+			if _, said := t.spoilt.LoadOrStore(name, true); !said {
+				t.log.Warn("nobody is found by a finger's template that is none", "template", name, "err", err, "advice", spoiltAdvice)
+			}
+			continue
+		}
+		data = append(data, o.Data)
 	}
 	return use(data)
 }
