@@ -122,7 +122,7 @@ func (m *Module) propose(ctx context.Context, probe Print, templates [][]byte) (
 }
 
 // Purge removes what Identify and Stock left in the library (Empty, manual p. 21). It
-// asks the module nothing where that is nothing.
+// asks the module nothing where that is nothing. Its error says how much that is.
 func (m *Module) Purge(ctx context.Context) error {
 	release, err := m.take(ctx)
 	if err != nil {
@@ -132,7 +132,10 @@ func (m *Module) Purge(ctx context.Context) error {
 	if !m.library.used {
 		return nil
 	}
-	return m.emptyLibrary(ctx)
+	if err := m.emptyLibrary(ctx); err != nil {
+		return fmt.Errorf("%d slots of its library hold templates of people or decoys: %w", len(m.library.slots)+len(m.library.open), err)
+	}
+	return nil
 }
 
 // Retain removes from the library what Identify and Stock put there and is none of

@@ -542,11 +542,32 @@ func (f *finger) Identify(ctx context.Context, probe sensor.Print, templates [][
 	return at, score, f.noted(gen, err)
 }
 
-// closeModule leaves nothing of anybody's in the module.
-func closeModule(m *sensor.Module) error {
-	ctx, cancel := context.WithTimeout(context.Background(), checkTime)
+// purgeTries is how often a module is asked to empty its library when the daemon stops,
+// in stopTime at most: erasing takes up to 5 s, and systemd waits for 90 s.
+const (
+	purgeTries = 3
+	stopTime   = 15 * time.Second
+)
+
+// closeModule leaves nothing of anybody's in the module. One that does not obey is
+// emptied when it is opened next; where nobody will, since the daemon stops, it is
+// asked again, and what stays is said.
+func closeModule(m *sensor.Module, stops bool, log *slog.Logger) error {
+	tries, most := 1, checkTime
+	if stops {
+		tries, most = purgeTries, stopTime
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), most)
 	defer cancel()
-	return errors.Join(m.Purge(ctx), m.Close())
+	err := m.Purge(ctx)
+	for ; err != nil && tries > 1; tries-- {
+		err = m.Purge(ctx)
+	}
+	if err != nil && stops {
+		log.Warn("the finger module keeps templates, which it could not be made to delete; it is emptied when the daemon starts next, before it is used", "err", err,
+			"advice", "start the daemon once before the module leaves the device, or 'faceprint sensor set --empty-library'")
+	}
+	return errors.Join(err, m.Close())
 }
 
 // Purge takes what a search stored of people who are gone out of the module. One that

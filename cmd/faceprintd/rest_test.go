@@ -128,7 +128,9 @@ func TestModuleAtRestGoesOn(t *testing.T) {
 		const people = 6
 		w := newTrusted(t, "r503")
 		f := &finger{trust: w.trust, moved: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
-		f.part = newPart("finger", w.log, func(context.Context) (*sensor.Module, error) { return w.open() }, closeModule)
+		f.part = newPart("finger", w.log, func(context.Context) (*sensor.Module, error) { return w.open() }, func(m *sensor.Module) error {
+			return closeModule(m, false, w.log)
+		})
 		var running sync.WaitGroup
 		defer running.Wait()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -195,6 +197,36 @@ func TestModuleAtRestGoesOn(t *testing.T) {
 			t.Errorf("%d doubts, and %d instructions in the hour after them", before.Doubts, after.Commands-before.Commands)
 		}
 	})
+}
+
+// A module that does not empty its library when the daemon stops is asked again, and what
+// stays in it is said, with what to do.
+func TestLibraryThatStays(t *testing.T) {
+	for name, silent := range map[string]time.Duration{"for a moment": 6 * time.Second, "for good": time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			const people = 4
+			w := newTrusted(t, "r503")
+			m, err := w.open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _, made := w.people(m, people)
+			if err := m.Stock(t.Context(), made); err != nil {
+				t.Fatal(err)
+			}
+			var said bytes.Buffer
+			w.do("mute")
+			time.AfterFunc(silent, func() { w.do("unmute") })
+			start := time.Now()
+			err = closeModule(m, true, slog.New(slog.NewTextHandler(&said, nil)))
+			if took := time.Since(start); took > stopTime+time.Second {
+				t.Errorf("silent %s: closing took %v", name, took)
+			}
+			if stays := silent == time.Hour; stays != (err != nil) || stays != strings.Contains(said.String(), "6 slots") {
+				t.Errorf("silent %s: %v; the log says %q", name, err, said.String())
+			}
+		})
+	}
 }
 
 // A record that cannot be a template is left out, the others are not, and the log says it

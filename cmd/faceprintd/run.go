@@ -68,7 +68,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 		return openModule(ctx, c.Finger, pins, reader.trust)
 	}, func(m *sensor.Module) error {
 		reader.stop()
-		return closeModule(m)
+		return closeModule(m, ctx.Err() != nil, log)
 	})
 	module.check, module.detail, module.advice, module.numbers = checkModule, moduleDetail, moduleAdvice, moduleNumbers
 	switch c.Finger.Match {
