@@ -79,7 +79,7 @@ func wiredBadly(t *testing.T, s *modsim.Sim, seed uint64, c sensor.Config) (*sen
 // are stored in it, whatever share of bytes is damaged and whichever way.
 func TestHonestModuleOnABadWire(t *testing.T) {
 	const people = 12
-	rounds, shares := 1, []float64{5e-5, 2e-4, 4e-4, 1.6e-3}
+	rounds, shares := 1, []float64{2e-4, 5e-5, 4e-4, 1.6e-3}[:fewer(4, 1)]
 	if from, to := scripts(t); to-from > 4000 { // make nightly
 		rounds, shares = min((to-from)/4000, 50), []float64{1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 4e-4, 8e-4, 1.6e-3, 3e-3}
 	}
@@ -150,7 +150,7 @@ var stores = []string{"quirk blank", "quirk shortlast", "lie alters", "lie withh
 // its library alone as by searching it alone, and is not written to for ever. That it compares
 // honestly is no excuse, nor is that it is opened anew.
 func TestModuleThatStoresAnother(t *testing.T) {
-	for _, model := range []string{"r503", "r307", "as608"} {
+	for _, model := range []string{"as608", "r503", "r307"}[:fewer(3, 1)] {
 		for _, how := range stores {
 			synctest.Test(t, func(t *testing.T) {
 				s, m, templates := library(t, model, 57600, 6)
