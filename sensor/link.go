@@ -423,7 +423,7 @@ func (l *link) answer(ctx context.Context, timeout time.Duration, i Instruction)
 	}
 	if p.PID == PIDCommand {
 		l.dirty = true
-		return nil, &stranger{"what is sent comes back", "TX and RX are joined, or a terminal echoes: part them", fmt.Errorf("sensor: %s echoes what is sent: %w", l.name, ErrProtocol)}
+		return nil, &stranger{"what is sent comes back", "TX and RX are joined, or it is a modem or a terminal, which echo: part them, or name another port", fmt.Errorf("sensor: %s echoes what is sent: %w", l.name, ErrProtocol)}
 	}
 	if p.PID != PIDAck || len(p.Content) == 0 {
 		l.dirty = true

@@ -61,7 +61,11 @@ func openModule(ctx context.Context, c sensor.Config) (*sensor.Module, error) {
 	if err := tty.Register(c.Port); err != nil {
 		return nil, err
 	}
-	return sensor.Open(ctx, c)
+	m, err := sensor.Open(ctx, c)
+	if errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EISDIR) {
+		err = fmt.Errorf("%w; a port is named like /dev/serial0 or /dev/ttyUSB0, and 'faceprint sensor find' looks at all", err)
+	}
+	return m, err
 }
 
 func (t *tool) sensor() *cobra.Command {
@@ -221,7 +225,13 @@ func numberList(flag, file string) ([]uint32, error) {
 		}
 		all = append(all, p)
 	}
-	return all, lines.Err()
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", flag, file, err)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s: %s: there is no number in it; one a line is tried", flag, file)
+	}
+	return all, nil
 }
 
 // withModule makes a command of what is done with an open module.
@@ -338,7 +348,11 @@ module that differs is another one.`,
 			if err := m.SetPassword(ctx, n); err != nil {
 				return err
 			}
-			t.progress("the password is 0x%08X now; write it down, it cannot be read or reset. The daemon: a file that holds it, named in finger.password_file until it has opened the module", n)
+			if n == 0 {
+				t.progress("the module has no password now; nothing needs finger.password_file any more")
+			} else {
+				t.progress("the password is 0x%08X now; write it down, it cannot be read or reset. The daemon: a file that holds it, named in finger.password_file until it has opened the module", n)
+			}
 		}
 		if address != "" {
 			if err := m.SetAddress(ctx, at); err != nil {
@@ -404,6 +418,10 @@ and no password is in it; a module with a password is refused.`,
 			conf, err := f.config(args[0])
 			if err != nil {
 				return err
+			}
+			port, _ := os.Stat(args[0])
+			if file, err := os.Stat(args[1]); err == nil && os.SameFile(port, file) {
+				return usage("%s is the port: name a file to write into", args[1])
 			}
 			if conf.Password != 0 {
 				return usage("the password would be in the file; set it to 0 first: faceprint sensor set %s --password ... --new-password 0", args[0])

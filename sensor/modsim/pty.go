@@ -118,7 +118,7 @@ var bauds = map[uint32]int{
 
 // Close takes the terminal and the link away.
 func (p *PTY) Close() error {
-	if p.link != "" {
+	if to, err := os.Readlink(p.link); err == nil && to == p.slave.Name() { // no other has taken it
 		_ = os.Remove(p.link)
 	}
 	err := p.slave.Close()
