@@ -328,6 +328,7 @@ func (m *Model) refine(p picture, face *Face) error {
 		return err
 	}
 	face.Landmarks, face.Points, face.Rigid, face.Inner = marks, m.profile.Points.five(marks), m.profile.Points.rigid(marks), m.profile.Points.inner(marks)
+	face.Quality.Open = m.profile.Points.open(marks, face.Points)
 	return nil
 }
 

@@ -33,6 +33,33 @@ func openFake(t testing.TB, profile string) (*Model, Profile, *fakeEngine) {
 	return m, p, e
 }
 
+// How far eyes are open is of a second look at the points: a first one, in the
+// detector's box, says up to a tenth less, which is half of a blink.
+func TestEyesAreMeasuredAtASecondLook(t *testing.T) {
+	m, p, e := openFake(t, DefaultProfile)
+	look := e.answer[p.Points.File.File]
+	e.answer[p.Points.File.File] = func(in []float32) [][]float32 {
+		out := look(in)
+		for _, lid := range p.Points.Lids {
+			out[0][2*lid[0]+1] -= 0.02
+			out[0][2*lid[1]+1] += 0.02
+		}
+		return out
+	}
+	f := grey(640, 480)
+	faces, err := m.Detect(f)
+	if err != nil || len(faces) != 1 || faces[0].Quality.Open != 0 {
+		t.Fatalf("%d faces, %v: open %g at the first look", len(faces), err, faces[0].Quality.Open)
+	}
+	tracked := faces[0]
+	if err := m.Describe(f, &faces[0]); err != nil || !(faces[0].Quality.Open > 0.05) {
+		t.Errorf("described: open %g, %v", faces[0].Quality.Open, err)
+	}
+	if ok, err := m.Track(f, &tracked); err != nil || ok && !(tracked.Quality.Open > 0.05) {
+		t.Errorf("tracked: %v, open %g, %v", ok, tracked.Quality.Open, err)
+	}
+}
+
 func TestAFaceIsFoundAndDescribed(t *testing.T) {
 	m, _, _ := openFake(t, DefaultProfile)
 	f := grey(640, 480)

@@ -75,6 +75,9 @@ type Pointer struct {
 	// Outline is how many points, the net's first, lie on the edge of the face,
 	// wherever light and pose put it; 0 = none do.
 	Outline int `toml:"outline"`
+	// Lids are pairs of points across the eyes' openings, the upper lid first;
+	// empty = not known.
+	Lids [][2]int `toml:"lids"`
 	// Again is the side of the crop for a second look at the points of the face
 	// that is embedded, over the larger extent of the first look's points, 1 to
 	// 2; 0 = no second look.
@@ -91,6 +94,24 @@ func (p *Pointer) rigid(marks []Point) []Point {
 		out[i] = marks[k]
 	}
 	return out
+}
+
+// open is how far the eyes are open: the mean distance of the lids over that from
+// the eyes to the mouth, which a plane keeps however it is tilted, or over that of the
+// eyes, where a hand before the mouth moves it down; 0 = not known.
+func (p *Pointer) open(marks []Point, five [5]Point) float32 {
+	if len(p.Lids) == 0 {
+		return 0
+	}
+	var sum float32
+	for _, lid := range p.Lids {
+		sum += apartBy(marks[lid[0]], marks[lid[1]])
+	}
+	down := min(apartBy(between(five[LeftEye], five[RightEye]), between(five[LeftMouth], five[RightMouth])), faceLength*apartBy(five[LeftEye], five[RightEye]))
+	if !(down > 0) {
+		return 0
+	}
+	return sum / float32(len(p.Lids)) / down
 }
 
 // inner are the landmarks inside the outline.
@@ -263,6 +284,14 @@ func (p Profile) check() error {
 		}
 		if n := p.Points.Outline; n < 0 || n > 0 && (len(p.Points.Output) == 0 || 2*n >= p.Points.Output[0].Len) {
 			return fail("points.outline must be fewer points than the net has")
+		}
+		if len(p.Points.Lids) > 32 {
+			return fail("points.lids names %d pairs, more than 32", len(p.Points.Lids))
+		}
+		for _, lid := range p.Points.Lids {
+			if len(p.Points.Output) == 0 || min(lid[0], lid[1]) < 0 || 2*max(lid[0], lid[1])+1 >= p.Points.Output[0].Len || lid[0] == lid[1] {
+				return fail("points.lids must name pairs of points that the net has")
+			}
 		}
 		for _, five := range p.Points.Five {
 			if len(five) == 0 || len(p.Points.Output) == 0 || slices.Min(five) < 0 || 2*slices.Max(five)+1 >= p.Points.Output[0].Len {

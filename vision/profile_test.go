@@ -63,6 +63,8 @@ func TestBrokenProfilesAreRefusedByName(t *testing.T) {
 		"is neither":              {`decode = "boxes"`, `decode = "ssd"`},
 		"score and overlap":       {`score = 0.65`, `score = 1.5`},
 		"points.five":             {`[30]`, `[68]`},
+		"points.lids":             {`[43, 47]`, `[43, 68]`},
+		"lids must name pairs":    {`[43, 47]`, `[43, 43]`},
 		"embed.template":          {`[38.295, 51.696]`, `[138.295, 51.696]`},
 		"liveness: crop":          {`crop = 2.7`, `crop = 0.5`},
 		"crop must be 1 to 8 and": {`live = 0`, `live = 3`},

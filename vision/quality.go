@@ -18,6 +18,7 @@ type Quality struct {
 	Cast       float32 // the stronger of blue and green over red, in the inner face; skin in white light has less than 1
 	Eyes       float32 // contrast of the eye that has less, over that of the face; 0 = none, as of dark glasses
 	Mouth      float32 // the same of the mouth
+	Open       float32 // distance of the lids over that from the eyes to the mouth, of both eyes, after Describe or Track; 0 = not measured
 }
 
 // Hint is the one thing a person can do to be recognised. Its names are part
@@ -41,12 +42,14 @@ const (
 	HintLookStraight // good, but another view of the face is wanted now
 	HintTurnLeft     // by a little; left is the person's own
 	HintTurnRight
-	HintNearer  // what a challenge asks for, when nothing is wrong with the distance
-	HintUncover // good, but dark glasses, a mask or a hand are before it
-	hints       // their number
+	HintNearer   // what a challenge asks for, when nothing is wrong with the distance
+	HintUncover  // good, but dark glasses, a mask or a hand are before it
+	HintOpenEyes // good, but the eyes have been shut for a while
+	HintBlink    // what a challenge asks for: to shut both eyes and open them
+	hints        // their number
 )
 
-var hintNames = [hints]string{"none", "no-face", "one-person", "closer", "farther", "move-to-centre", "too-dark", "too-bright", "turn-to-camera", "hold-still", "backlit", "colour-cast", "look-straight", "turn-left", "turn-right", "nearer", "uncover-face"}
+var hintNames = [hints]string{"none", "no-face", "one-person", "closer", "farther", "move-to-centre", "too-dark", "too-bright", "turn-to-camera", "hold-still", "backlit", "colour-cast", "look-straight", "turn-left", "turn-right", "nearer", "uncover-face", "open-eyes", "blink"}
 
 // String is the stable name of the hint.
 func (h Hint) String() string {
@@ -254,5 +257,7 @@ func pose(points [5]Point) (yaw, pitch, roll float32) {
 	pitch = degrees(math.Asin(min(max((noseDown-along)/noseTilt, -1), 1)))
 	return yaw, pitch, degrees(angle)
 }
+
+func apartBy(a, b Point) float32 { return float32(math.Hypot(float64(a.X-b.X), float64(a.Y-b.Y))) }
 
 func between(a, b Point) Point { return Point{(a.X + b.X) / 2, (a.Y + b.Y) / 2} }

@@ -44,6 +44,8 @@ type Sequence struct {
 	relief   relief
 	motion   motion
 	bezel    bezel
+	eyes     eyes
+	blinked  time.Time // the last frame that was described and not kept, for shut eyes
 	tracked  int       // frames since all of one was looked at
 	aside    time.Time // of the last frame that was compared and not kept
 	others   int       // frames aside in a row that showed somebody else
@@ -72,6 +74,7 @@ type Seen struct {
 	Hint      Hint      // what the person can do; HintNone: the frame is good
 	Kept      bool      // it is good and independent of those before
 	Same      bool      // it was compared and shows the person of the frames before
+	Blinked   bool      // a blink of theirs is over with this frame
 	Restarted bool      // this is somebody else: what was kept before is gone
 	Quality   Quality   // of the one who is meant, good or not; the zero one where there is nobody
 	At        time.Time // of the frame
@@ -84,10 +87,13 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 		return seen, err
 	}
 	again := s.repeated(f)
+	shut, blink := s.eyes.look(f.At, subject.Quality)
+	seen.Blinked = !blink.IsZero()
 	if seen.Hint = subject.Quality.Hint(); seen.Hint != HintNone {
 		if !again && s.compares(f, subject.Quality) {
 			s.aside = f.At
 			seen.Same, err = s.same(m, f, &subject)
+			seen.Quality.Open = subject.Quality.Open
 			if s.others >= othersAside {
 				s.restart()
 				seen.Restarted = true
@@ -96,6 +102,10 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 		return seen, err
 	}
 	if again {
+		return seen, nil
+	}
+	if shut > 0 && seen.Quality.Open > 0 { // they are in this frame
+		seen.Hint = openHint(shut)
 		return seen, nil
 	}
 	if s.Want != nil {
@@ -108,6 +118,15 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 	}
 	if err := m.Describe(f, &subject); err != nil {
 		return Seen{Hint: HintNoFace, Restarted: seen.Restarted}, err
+	}
+	if seen.Quality.Open == 0 { // a face that was found anew has its points looked at once more by now
+		seen.Quality.Open = subject.Quality.Open
+		shut, blink = s.eyes.look(f.At, subject.Quality)
+		if seen.Blinked = !blink.IsZero(); shut > 0 {
+			s.blinked, seen.Hint = f.At, openHint(shut)
+			subject.Embedding.Wipe()
+			return seen, nil
+		}
 	}
 	for _, x := range s.shots {
 		if c := Cosine(x.embedding, subject.Embedding); !(c >= s.Same) {
@@ -165,7 +184,7 @@ func (s *Sequence) find(m Looker, f *Frame) (Face, Seen, error) {
 // anything new.
 func (s *Sequence) keeps(f *Frame) bool {
 	n := len(s.shots)
-	return n == 0 || f.At.Sub(s.shots[n-1].at) >= max(s.Apart, apart)
+	return (n == 0 || f.At.Sub(s.shots[n-1].at) >= max(s.Apart, apart)) && (s.blinked.IsZero() || f.At.Sub(s.blinked) >= apart)
 }
 
 // compares tells whether a frame that is not good would be compared.
@@ -272,6 +291,7 @@ func (s *Sequence) restart() {
 	s.relief.wipe()
 	s.motion.wipe()
 	s.bezel.wipe()
+	s.eyes, s.blinked = eyes{}, time.Time{}
 	s.others = 0
 }
 
@@ -370,6 +390,9 @@ func (s *Sequence) Cues() map[string]float64 {
 	c := map[string]float64{
 		"frames": float64(len(s.shots)), "span-ms": float64(s.Span().Milliseconds()),
 		"restarts": float64(s.restarts), "repeats": float64(s.repeats), "copies": float64(s.copies),
+	}
+	if s.eyes.frames > 0 {
+		c["blinks"] = float64(s.eyes.blinks)
 	}
 	least := math.Inf(1)
 	p, n := s.Live()

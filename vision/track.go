@@ -46,6 +46,7 @@ func (m *Model) Track(f *Frame, face *Face) (bool, error) {
 		Score: face.Score, Points: m.profile.Points.five(marks), Landmarks: marks, Rigid: m.profile.Points.rigid(marks), Inner: m.profile.Points.inner(marks), Live: NotMeasured,
 	}
 	face.Quality = m.quality(p, face)
+	face.Quality.Open = m.profile.Points.open(marks, face.Points)
 	return true, nil
 }
 

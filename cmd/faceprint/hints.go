@@ -22,6 +22,8 @@ var hintWords = map[string]string{
 	"use-same-finger": "that is another finger; use the one that is being enrolled",
 	"lift-finger":     "take the finger away",
 	"uncover-face":    "take off what covers the face",
+	"open-eyes":       "open your eyes",
+	"blink":           "shut both eyes for a moment",
 }
 
 // hint is a hint with its words.

@@ -399,6 +399,8 @@ static const struct {
 	{"backlit", "There is too much light behind you."},
 	{"colour-cast", "The light is too coloured."},
 	{"uncover-face", "Take off what covers your face."},
+	{"open-eyes", "Open your eyes."},
+	{"blink", "Shut both eyes for a moment."},
 	{"press-finger", "Place your finger on the reader."},
 	{"press-again", "Place your finger on the reader again."},
 	{"press-flat", "Place your finger flat, in the middle of the reader."},

@@ -36,7 +36,7 @@ type Decision struct {
 	Outcome     Outcome    `json:"outcome" enum:"granted,refused,retry" doc:"How the attempt ended."`
 	User        string     `json:"user,omitempty" doc:"The person: claimed, or found by identification. Never set on a refused identification."`
 	Reasons     []string   `json:"reasons" doc:"Stable words, such as face-no-match, finger-no-match, not-live, locked-out."`
-	Hints       []string   `json:"hints" doc:"What the person can do, such as closer, too-dark, press-finger." enum:"no-face,one-person,closer,farther,move-to-centre,too-dark,too-bright,turn-to-camera,hold-still,backlit,colour-cast,look-straight,turn-left,turn-right,nearer,uncover-face,press-finger,press-again,clean-finger,press-flat,lift-finger,use-same-finger,press-longer,use-other-finger,start-again,wait,approve-on-phone,give-way"`
+	Hints       []string   `json:"hints" doc:"What the person can do, such as closer, too-dark, press-finger." enum:"no-face,one-person,closer,farther,move-to-centre,too-dark,too-bright,turn-to-camera,hold-still,backlit,colour-cast,look-straight,turn-left,turn-right,nearer,uncover-face,open-eyes,blink,press-finger,press-again,clean-finger,press-flat,lift-finger,use-same-finger,press-longer,use-other-finger,start-again,wait,approve-on-phone,give-way"`
 	Factors     []Factor   `json:"factors" doc:"What was measured, one entry a factor."`
 	FMR         float64    `json:"fmr" doc:"False match rate of the whole evidence, 0 to 1; 1 when nothing matched." minimum:"0" maximum:"1"`
 	LockedUntil *time.Time `json:"locked_until,omitempty" doc:"Set when the person or the device is locked out."`
@@ -338,7 +338,7 @@ type Event struct {
 	Done     int       `json:"done,omitempty" doc:"How much of the step is done, of Of."`
 	Of       int       `json:"of,omitempty"`
 	Coverage int       `json:"coverage,omitempty" doc:"How much of the finger an enrolment saw so far, percent of the reader's window; told by readers that can."`
-	Hint     string    `json:"hint,omitempty" doc:"What the person can do." enum:"no-face,one-person,closer,farther,move-to-centre,too-dark,too-bright,turn-to-camera,hold-still,backlit,colour-cast,look-straight,turn-left,turn-right,nearer,uncover-face,press-finger,press-again,clean-finger,press-flat,lift-finger,use-same-finger,press-longer,use-other-finger,start-again,wait,approve-on-phone,give-way"`
+	Hint     string    `json:"hint,omitempty" doc:"What the person can do." enum:"no-face,one-person,closer,farther,move-to-centre,too-dark,too-bright,turn-to-camera,hold-still,backlit,colour-cast,look-straight,turn-left,turn-right,nearer,uncover-face,open-eyes,blink,press-finger,press-again,clean-finger,press-flat,lift-finger,use-same-finger,press-longer,use-other-finger,start-again,wait,approve-on-phone,give-way"`
 	User     string    `json:"user,omitempty" doc:"Only admins see it."`
 	Outcome  string    `json:"outcome,omitempty"`
 	Reasons  []string  `json:"reasons,omitempty"`
@@ -365,7 +365,7 @@ type LoginAttempt struct {
 type LoginLine struct {
 	Nonce   string `json:"nonce" doc:"The asker's."`
 	Account string `json:"account" doc:"The one that was asked for."`
-	Hint    string `json:"hint,omitempty" doc:"What the person can do, such as closer or press-finger." enum:"no-face,one-person,closer,farther,move-to-centre,too-dark,too-bright,turn-to-camera,hold-still,backlit,colour-cast,look-straight,turn-left,turn-right,nearer,uncover-face,press-finger,press-again,clean-finger,press-flat,lift-finger,use-same-finger,press-longer,use-other-finger,start-again,wait,approve-on-phone,give-way"`
+	Hint    string `json:"hint,omitempty" doc:"What the person can do, such as closer or press-finger." enum:"no-face,one-person,closer,farther,move-to-centre,too-dark,too-bright,turn-to-camera,hold-still,backlit,colour-cast,look-straight,turn-left,turn-right,nearer,uncover-face,open-eyes,blink,press-finger,press-again,clean-finger,press-flat,lift-finger,use-same-finger,press-longer,use-other-finger,start-again,wait,approve-on-phone,give-way"`
 	Outcome string `json:"outcome,omitempty" enum:"granted,refused,retry,busy,fault" doc:"How it ended. Only granted is a yes."`
 	Reason  string `json:"reason,omitempty" doc:"Of a refusal, such as locked-out."`
 	Keyring string `json:"keyring,omitempty" doc:"Of a yes, the password of the account's keyring, where it was asked for and the device keeps one."`
