@@ -19,7 +19,7 @@ type pupil struct {
 }
 
 func (p *pupil) hears(e Event) {
-	for _, h := range []vision.Hint{vision.HintLookStraight, vision.HintTurnLeft, vision.HintTurnRight, vision.HintNearer} {
+	for _, h := range []vision.Hint{vision.HintLookStraight, vision.HintTurnLeft, vision.HintTurnRight, vision.HintNearer, vision.HintBlink} {
 		if e.Kind == "hint" && e.Hint == h.String() {
 			p.hint, p.i = h, 0
 		}
@@ -107,6 +107,63 @@ func TestChallenge(t *testing.T) {
 			}
 			if want := tt.policy == ChallengeOn && tt.granted; want && asked < 2 {
 				t.Errorf("the audit knows of %d moves", asked)
+			}
+		})
+	}
+}
+
+// A blink is asked for besides the moves: who blinks passes, who is not seen to makes
+// one move more, and a recording of the moves alone, or where it is off, is as before.
+func TestAskedToBlink(t *testing.T) {
+	for name, tt := range map[string]struct {
+		off     bool
+		blinks  bool
+		moves   bool
+		granted bool
+	}{
+		"they blink":             {blinks: true, moves: true, granted: true},
+		"glasses hide it":        {moves: true, granted: true},
+		"they blink and no more": {blinks: true},
+		"it is off":              {off: true, moves: true, granted: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked, missed := 0, 0
+			for range 12 { // whether, and before which move, is drawn
+				d, th, user := stage(t, Options{})
+				d.policy.Challenge, d.policy.Blink = ChallengeOn, !tt.off
+				p := &pupil{do: func(ask vision.Hint, i int, f *vision.Face) {
+					if f.Quality.Open, f.Quality.Eyes = 0.11, 0.8; tt.blinks && ask == vision.HintBlink && i > 8 && i < 12 {
+						f.Quality.Open = 0.06
+					}
+					if tt.moves {
+						obey(ask, i, f)
+					}
+				}}
+				th.pose = p.pose
+				th.play, th.seq, th.now = repeat(400, actor{who: 0, x: 320, live: 0.9}), 0, th.now.Add(time.Hour)
+				dec, err := d.Authenticate(t.Context(), Request{Who: user, Timeout: time.Second, Notify: p.hears})
+				if err != nil || dec.Granted != tt.granted {
+					t.Fatalf("%+v, %v", dec, err)
+				}
+				blinks, moves := 0, 0
+				for cue, ms := range scores(t, d, dec.Audit) {
+					switch {
+					case strings.HasSuffix(cue, "-blink"):
+						blinks++
+						if ms == 0 {
+							missed++
+						}
+					case strings.HasPrefix(cue, "face-move-"):
+						moves++
+					}
+				}
+				if want := 2 + missed; tt.granted && (blinks > 1 || moves < 2 || missed == 0 && moves != want) {
+					t.Errorf("%d blinks and %d moves", blinks, moves)
+				}
+				asked += blinks
+			}
+			if (asked == 0) != tt.off || tt.granted && (missed == 0) != (tt.blinks || tt.off) {
+				t.Errorf("asked %d times, missed %d times", asked, missed)
 			}
 		})
 	}

@@ -116,6 +116,7 @@ type Policy struct {
 	FingerFMR float64 // the same of a finger
 	Live      float64 // least probability that the face is live, (0, 1]
 	Challenge Challenge
+	Blink     bool // a challenge may ask for a blink as well
 	Adapt     bool // a template follows the person's look, after two factors
 	PIN       bool // a PIN alone will do, for the day on which nothing can be measured
 	Keyring   bool // a login by face and finger opens the person's keyring

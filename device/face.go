@@ -253,7 +253,7 @@ func (a *faceAttempt) saw(seen vision.Seen) (done bool, err error) {
 			}
 		}
 		if a.challenge == nil {
-			a.challenge, face.Answer, a.s.Turning = &vision.Challenge{Mirrored: a.d.opts.Mirrored}, AnswerNone, true
+			a.challenge, face.Answer, a.s.Turning = &vision.Challenge{Mirrored: a.d.opts.Mirrored, Blink: a.d.policy.Blink}, AnswerNone, true
 		}
 		return false, nil
 	case FaceNotLive:

@@ -15,11 +15,18 @@ import (
 // asked for, costs one more; the second wrong one, and a move that does not come,
 // end it.
 //
+// Before one of the moves a blink may be asked for besides. A recording blinks by
+// chance every few seconds, so a blink takes the place of no move; it is asked for
+// once at most, of those whose eyes the rest showed plainly, and who is not seen to
+// blink, for glasses or otherwise, makes one move more instead.
+//
 // The zero value asks for two moves. Whoever moves at random at every ask, and
 // rests whenever they must, passes one challenge in six.
 type Challenge struct {
 	// Mirrored: the camera's picture is exchanged left and right.
 	Mirrored bool
+	// Blink: a blink may be asked for besides.
+	Blink bool
 	// Draw returns a number from 0 to n-1 that nobody can foresee; nil =
 	// crypto/rand.
 	Draw func(n int) int
@@ -32,6 +39,10 @@ type Challenge struct {
 	pause   time.Duration
 	yaw     mean     // while resting
 	size    mean     // the same
+	eyes    eyes     // since they began to rest
+	blinked bool     // they blinked as asked
+	blink   bool     // one was asked for
+	missed  int      // blinks that were asked for and did not come
 	turned  bool     // one of the moves was a turn
 	right   int      // moves that came as asked
 	wrong   int      // and that did not
@@ -85,7 +96,8 @@ func (c *Challenge) State() ChallengeState { return c.state }
 // them.
 func (c *Challenge) Look(at time.Time, q Quality, same bool) Hint {
 	if !c.began {
-		c.began, c.right, c.turned, c.wanted = true, 0, false, challengeMoves+c.wrong
+		c.began, c.right, c.turned, c.wanted = true, 0, false, challengeMoves+c.wrong+c.missed
+		c.blink = c.missed > 0
 		c.rest(at)
 	}
 	if c.state != ChallengeOpen {
@@ -129,11 +141,12 @@ func (c *Challenge) prepare(at time.Time, q Quality) Hint {
 		return HintLookStraight
 	}
 	if !c.resting {
-		c.resting, c.since, c.yaw, c.size = true, at, mean{}, mean{}
+		c.resting, c.since, c.yaw, c.size, c.eyes = true, at, mean{}, mean{}, eyes{}
 		c.pause = pauseLeast + time.Duration(c.draw(int((pauseMost-pauseLeast)/time.Millisecond)))*time.Millisecond
 	}
 	c.yaw.add(q.Yaw)
 	c.size.add(q.Size)
+	c.eyes.look(at, q)
 	if c.yaw.most-c.yaw.least > stillYaw || c.size.most > stillSize*c.size.least {
 		c.resting = false
 		return HintLookStraight
@@ -145,6 +158,10 @@ func (c *Challenge) prepare(at time.Time, q Quality) Hint {
 	if c.right+1 == c.wanted && !c.turned {
 		moves = moves[:2] // a picture comes nearer as well; it does not turn
 	}
+	if c.blinked = false; c.Blink && !c.blink && c.eyes.plain(at) && c.draw(2) == 0 {
+		moves, c.blink = []Hint{HintBlink}, true
+		c.wanted++
+	}
 	c.asked, c.since = moves[c.draw(len(moves))], at
 	return c.asked
 }
@@ -152,10 +169,19 @@ func (c *Challenge) prepare(at time.Time, q Quality) Hint {
 // judge tells whether they moved as asked.
 func (c *Challenge) judge(at time.Time, q Quality, same bool) Hint {
 	after := at.Sub(c.since)
+	if c.asked == HintBlink && after > blinkPatience {
+		c.answers = append(c.answers, answer{move: c.asked})
+		c.missed++
+		c.rest(at)
+		return HintLookStraight
+	}
 	if after > challengePatience {
 		c.answers = append(c.answers, answer{move: c.asked})
 		c.state = ChallengeUnanswered
 		return HintNone
+	}
+	if _, began := c.eyes.look(at, q); !began.IsZero() && began.Sub(c.since) >= soonest {
+		c.blinked = true
 	}
 	yaw := q.Yaw - c.yaw.value()
 	if c.Mirrored {
@@ -173,6 +199,8 @@ func (c *Challenge) judge(at time.Time, q Quality, same bool) Hint {
 		did = HintTurnRight
 	case q.Size >= nearer*c.size.value():
 		did = HintNearer
+	case c.asked == HintBlink && c.blinked:
+		did = HintBlink
 	default:
 		return c.asked
 	}
@@ -183,7 +211,7 @@ func (c *Challenge) judge(at time.Time, q Quality, same bool) Hint {
 	c.answers = append(c.answers, answer{c.asked, after, right})
 	if right {
 		c.right++
-		c.turned = c.turned || did != HintNearer
+		c.turned = c.turned || did == HintTurnLeft || did == HintTurnRight
 	} else {
 		c.wrong++
 		c.wanted++

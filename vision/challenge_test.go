@@ -16,6 +16,7 @@ type mover struct {
 	asks []Hint // as they came
 	yaw  float32
 	size float32
+	open float32
 }
 
 // newMover stands before a challenge that draws these numbers, in turn: for every
@@ -35,7 +36,7 @@ func newMover(t *testing.T, draws ...int) *mover {
 
 func (m *mover) frame(same bool) {
 	m.now = m.now.Add(66 * time.Millisecond)
-	hint := m.c.Look(m.now, Quality{Yaw: m.yaw, Size: m.size}, same)
+	hint := m.c.Look(m.now, Quality{Yaw: m.yaw, Size: m.size, Open: m.open}, same)
 	if hint != m.hint && hint != HintNone && hint != HintLookStraight {
 		m.asks = append(m.asks, hint)
 	}
@@ -80,6 +81,136 @@ func (m *mover) do(h Hint) {
 		m.turn(-30)
 	case HintNearer:
 		m.nearer()
+	case HintBlink:
+		m.blink(6, true)
+	}
+}
+
+// blink after so many frames, for 200 ms.
+func (m *mover) blink(after int, same bool) {
+	was := m.open
+	for i := range after + 5 {
+		if m.open = was; i >= after && i < after+3 {
+			m.open = 0.6 * was
+		}
+		m.frame(same)
+	}
+}
+
+// newBlinker has eyes, and may be asked to blink. The pauses are of half a second;
+// whether they blink, and the moves, are drawn in this order; then the first of each.
+func newBlinker(t *testing.T, moves ...int) *mover {
+	m := newMover(t)
+	m.c.Blink, m.open = true, 0.11
+	m.c.Draw = func(n int) int {
+		if n > 4 {
+			return 200
+		}
+		if len(moves) == 0 {
+			return 0
+		}
+		k := moves[0]
+		moves = moves[1:]
+		return k % n
+	}
+	return m
+}
+
+func TestWhoBlinksAsAskedPasses(t *testing.T) {
+	for _, draws := range [][]int{{0, 0, 0, 0}, {1, 1, 0, 0, 0}} { // at first; after a turn
+		m := newBlinker(t, draws...)
+		for m.c.State() == ChallengeOpen {
+			m.do(m.rest())
+		}
+		if m.c.State() != ChallengePassed || len(m.asks) != 3 || m.asks[0] != HintBlink && m.asks[1] != HintBlink || m.c.Cues()["moves-wrong"] != 0 {
+			t.Errorf("%v: state %v after %v: %v", draws, m.c.State(), m.asks, m.c.Cues())
+		}
+	}
+}
+
+// Who is not seen to blink is asked for one move more, once, and is let pass with
+// it: what hides their eyes is no attack. It makes nothing easier for a picture.
+func TestABlinkThatDoesNotComeCostsAMove(t *testing.T) {
+	for name, ask := range map[string]func(m *mover){
+		"glasses that hide it":         func(m *mover) { m.still() },
+		"another's blink":              func(m *mover) { m.blink(6, false); m.strangerStays() },
+		"one that began before it":     func(m *mover) { m.blink(0, true); m.still() },
+		"it stays shut":                func(m *mover) { m.open = 0.06; m.still(); m.open = 0.11 },
+		"it is shut by a little":       func(m *mover) { m.open = 0.095; m.still(); m.open = 0.11 },
+		"one frame says so, of noise":  func(m *mover) { m.still() },
+		"the eyes are not to be found": func(m *mover) { m.open = 0; m.still(); m.open = 0.11 },
+	} {
+		m := newBlinker(t)
+		if h := m.rest(); h != HintBlink {
+			t.Fatalf("%s: asked for %v", name, h)
+		}
+		ask(m)
+		if n := m.c.Cues()["moves-right"]; n != 0 || m.c.State() != ChallengeOpen {
+			t.Errorf("%s: %g moves right, state %v", name, n, m.c.State())
+		}
+		for m.c.State() == ChallengeOpen && len(m.asks) < 9 {
+			m.do(m.rest())
+		}
+		blinks := 0
+		for _, h := range m.asks {
+			if h == HintBlink {
+				blinks++
+			}
+		}
+		if m.c.State() != ChallengePassed || len(m.asks) != 4 || blinks != 1 {
+			t.Errorf("%s: state %v after %v", name, m.c.State(), m.asks)
+		}
+	}
+}
+
+func (m *mover) strangerStays() {
+	for range 50 {
+		m.frame(false)
+	}
+}
+
+// A blink is asked for only where it would be seen and not be had by chance.
+func TestWhoIsNotAskedToBlink(t *testing.T) {
+	for name, tt := range map[string]func(m *mover) Hint{
+		"it is off":                      func(m *mover) Hint { m.c.Blink = false; return m.rest() },
+		"their eyes are not to be found": func(m *mover) Hint { m.open = 0; return m.rest() },
+		"they blink all the time": func(m *mover) Hint {
+			for i := range 60 {
+				if m.open = 0.11; i%6 > 3 {
+					m.open = 0.06
+				}
+				if m.frame(true); m.hint != HintLookStraight {
+					break
+				}
+			}
+			return m.hint
+		},
+		"their glasses glitter": func(m *mover) Hint {
+			for i := range 60 {
+				if m.open = 0.11; i%2 == 1 {
+					m.open = 0.09
+				}
+				if m.frame(true); m.hint != HintLookStraight {
+					break
+				}
+			}
+			return m.hint
+		},
+		"the camera is slow": func(m *mover) Hint {
+			for range 60 {
+				m.now = m.now.Add(100 * time.Millisecond)
+				if m.frame(true); m.hint != HintLookStraight {
+					break
+				}
+			}
+			return m.hint
+		},
+		"they were asked already": func(m *mover) Hint { m.do(m.rest()); return m.rest() },
+	} {
+		m := newBlinker(t)
+		if h := tt(m); h == HintBlink || h == HintLookStraight || h == HintNone {
+			t.Errorf("%s: asked for %v", name, h)
+		}
 	}
 }
 

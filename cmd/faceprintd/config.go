@@ -107,6 +107,7 @@ type policyConfig struct {
 	FingerFMR float64  `toml:"finger_fmr" comment:"The same of a finger, of all who are compared together; modules claim 1e-5."`
 	Live      float64  `toml:"live" comment:"Least probability that the face is live, 0 to 1."`
 	Challenge string   `toml:"challenge" comment:"Who is asked to turn the head or come nearer, at random: auto (whom their picture leaves in doubt, and everybody for 10 minutes after an attack), on (everybody) or off."`
+	Blink     bool     `toml:"blink" comment:"A challenge may ask for a blink besides its moves, of those whose eyes are plain to see; who is not seen to blink makes one move more."`
 	Adapt     bool     `toml:"adapt" comment:"After face and finger both passed, a second face template slowly follows the person's look; 'faceprint people restore-template' goes back to the enrolled one."`
 	PIN       bool     `toml:"pin" comment:"A PIN alone lets its person in, under the same lock-out: for the day on which nothing can be measured."`
 	Timeout   duration `toml:"timeout" comment:"How long an attempt may take."`

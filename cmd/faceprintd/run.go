@@ -102,7 +102,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	authenticator, err = device.New(device.Hardware{
 		Camera: camera, Faces: faces{models}, Finger: fingers, Match: fingers, Enrol: fingers, Prints: prints, Lock: entrance.lock, Phones: ask,
 	}, vault, device.Policy{
-		Mode: mode, Phone: device.PhoneWeight(c.Policy.Phone), FaceFMR: c.Policy.FaceFMR, FingerFMR: c.Policy.FingerFMR, Live: c.Policy.Live, Challenge: device.Challenge(c.Policy.Challenge), Adapt: c.Policy.Adapt, PIN: c.Policy.PIN, Keyring: c.Login.Keyring,
+		Mode: mode, Phone: device.PhoneWeight(c.Policy.Phone), FaceFMR: c.Policy.FaceFMR, FingerFMR: c.Policy.FingerFMR, Live: c.Policy.Live, Challenge: device.Challenge(c.Policy.Challenge), Blink: c.Policy.Blink, Adapt: c.Policy.Adapt, PIN: c.Policy.PIN, Keyring: c.Login.Keyring,
 	}, device.Options{Timeout: c.Policy.Timeout.Duration, OpenFor: c.Door.Open.Duration, Recorded: c.recorded(), Mirrored: c.Camera.Mirror, Log: log})
 	if err != nil {
 		return err
