@@ -14,7 +14,7 @@ func main() {
 		Use:   "faceprint-eval",
 		Short: "Measure accuracy and speed",
 	}
-	root.AddCommand(fingerCommand(), templateCommand(), faceCommand(), livenessCommand(), coverCommand(), reportCommand())
+	root.AddCommand(fingerCommand(), templateCommand(), faceCommand(), livenessCommand(), coverCommand(), blinkCommand(), reportCommand())
 	if err := root.Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "faceprint-eval:", err)
 		os.Exit(1)
