@@ -26,7 +26,9 @@ type Profile struct {
 	Points   *Pointer   `toml:"points"`   // points of a face; nil when the detector gives five itself
 	Embed    Embedder   `toml:"embed"`    // the comparable vector
 	Liveness *Liveliner `toml:"liveness"` // P(live) of one frame; nil = never measured
-	Table    Table      `toml:"table"`    // cosine to false match rate; without one nobody matches
+	Table    Table      `toml:"table"`    // cosine of two pictures to false match rate; without one nobody matches
+	// Templates is the same of a picture with a template, which is a mean; see Match.
+	Templates Table `toml:"templates,omitempty"`
 }
 
 // File is a model file as the profile knows it.
@@ -237,6 +239,17 @@ func (p Profile) Files() []File {
 // the table can be measured.
 func (p Profile) Measured() bool { return p.Table.Source != "" || len(p.Table.Points) > 0 }
 
+// Match is the table for the score of a probe with a template. The noise of single
+// pictures cancels out in a template, and what it has in common with strangers does
+// not: the table of two pictures would be too lax. A profile that was not measured
+// with templates has ten times the rates of two pictures.
+func (p Profile) Match() Table {
+	if len(p.Templates.Points) > 0 {
+		return p.Templates
+	}
+	return p.Table.laxer(templateLax)
+}
+
 func (p Profile) check() error {
 	fail := func(format string, a ...any) error {
 		return fmt.Errorf("vision: profile %q: %s: %w", p.Name, fmt.Sprintf(format, a...), ErrProfile)
@@ -343,6 +356,26 @@ func (p Profile) check() error {
 	if p.Measured() {
 		if err := p.Table.check(); err != nil {
 			return fail("%v", err)
+		}
+	}
+	return p.checkTemplates()
+}
+
+func (p Profile) checkTemplates() error {
+	fail := func(err error) error { return fmt.Errorf("vision: profile %q: templates: %w", p.Name, err) }
+	t := p.Templates
+	if t.Source == "" && len(t.Points) == 0 && t.Measured == 0 {
+		return nil
+	}
+	if err := t.check(); err != nil {
+		return fail(err)
+	}
+	if !p.Measured() {
+		return fail(fmt.Errorf("a table of templates stands beside one of two pictures, and there is none: %w", ErrProfile))
+	}
+	for _, o := range p.Table.Points {
+		if o.FMR <= templateFrom && t.FMR(o.Cosine) < o.FMR {
+			return fail(fmt.Errorf("FMR %.2g at cosine %g, where two pictures have %g: %w", t.FMR(o.Cosine), o.Cosine, o.FMR, ErrProfile))
 		}
 	}
 	return nil

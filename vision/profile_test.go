@@ -20,8 +20,13 @@ func TestBuiltInProfilesAreSound(t *testing.T) {
 			t.Errorf("%s calls itself %s", name, p.Name)
 		}
 	}
-	if p := builtIn(t, DefaultProfile); !p.Measured() {
-		t.Error("the default has no threshold table")
+	p := builtIn(t, DefaultProfile)
+	if !p.Measured() || len(p.Templates.Points) == 0 {
+		t.Error("the default has no threshold tables")
+	}
+	// A policy of 1e-4 is of what was counted, and a search of what was fitted.
+	if m := p.Match(); !(m.Measured > 0 && m.Measured <= 1e-4 && m.Least() < m.Measured) {
+		t.Errorf("counted down to %g, the table to %g", m.Measured, m.Least())
 	}
 	for _, name := range []string{"", "nobody", "../profile", "profiles/faceplugin.toml"} {
 		if _, err := BuiltIn(name); !errors.Is(err, ErrProfile) {
@@ -69,6 +74,11 @@ func TestBrokenProfilesAreRefusedByName(t *testing.T) {
 		"liveness: crop":          {`crop = 2.7`, `crop = 0.5`},
 		"crop must be 1 to 8 and": {`live = 0`, `live = 3`},
 		"threshold table":         {`source = "`, `#source = "`},
+		"templates: vision: a threshold table needs": {"[templates]\nsource = \"", "[templates]\n#source = \""},
+		"cosine must rise":                           {`fmr = 1e-06, cosine`, `fmr = 1e-04, cosine`},
+		"FMR 0 at":                                   {`fmr = 1e-07, cosine`, `fmr = 0.0, cosine`},
+		"measured down to":                           {`measured = 0.0001`, `measured = -0.0001`},
+		"where two pictures have":                    {`{ fmr = 0.0001, cosine = 0.4`, `{ fmr = 0.0001, cosine = 0.37 }, # `},
 	} {
 		broken := strings.Replace(string(b), edit[0], edit[1], 1)
 		if broken == string(b) {
@@ -78,6 +88,36 @@ func TestBrokenProfilesAreRefusedByName(t *testing.T) {
 		if !errors.Is(err, ErrProfile) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A profile that was not measured with templates is held to ten times the rates of
+// two pictures, never to these.
+func TestAProfileWithoutATableOfTemplatesIsStricter(t *testing.T) {
+	p := builtIn(t, DefaultProfile)
+	measured := p.Match()
+	p.Templates = Table{}
+	m := p.Match()
+	if m.Least() != 10*p.Table.Least() {
+		t.Errorf("it reaches %g", m.Least())
+	}
+	for _, fmr := range []float64{1e-2, 1e-3, 1e-4} {
+		c, err := m.Threshold(fmr)
+		one, err2 := p.Table.Threshold(fmr)
+		with, err3 := measured.Threshold(fmr)
+		if err != nil || err2 != nil || err3 != nil || !(c > one) || !(c > with-0.002) {
+			t.Errorf("%g at cosine %.3f; two pictures %.3f, templates %.3f", fmr, c, one, with)
+		}
+	}
+	if got := m.FMR(0.005); got != 1 {
+		t.Errorf("below what is known: %g", got)
+	}
+	if p.Table = (Table{}); p.Match().FMR(1) != 1 {
+		t.Error("without any table somebody matches")
+	}
+	p.Templates = measured
+	if err := p.check(); !errors.Is(err, ErrProfile) {
+		t.Errorf("a table of templates alone: %v", err)
 	}
 }
 

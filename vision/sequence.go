@@ -318,6 +318,9 @@ func (s *Sequence) Embeddings() []Embedding {
 // Mean is the fused embedding of the good frames.
 func (s *Sequence) Mean() (Embedding, error) { return Mean(s.Embeddings()) }
 
+// Fuse is the same with how well they agree.
+func (s *Sequence) Fuse() (mean Embedding, agreement float64, err error) { return Fuse(s.Embeddings()) }
+
 // Span is the time between the first and the last good frame.
 func (s *Sequence) Span() time.Duration {
 	if len(s.shots) == 0 {

@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// Operating is one measured point: at this cosine and above, this share of
-// comparisons of two different people is accepted.
+// Operating is one point: at this cosine and above, this share of comparisons of
+// two different people is accepted.
 type Operating struct {
 	FMR    float64 `toml:"fmr"`    // false match rate, (0, 1]
 	Cosine float64 `toml:"cosine"` // -1 to 1
@@ -15,8 +15,11 @@ type Operating struct {
 // Table turns the cosine of one model set into a false match rate, so that
 // policies and fusion never see a cosine.
 type Table struct {
-	Source string      `toml:"source"` // what it was measured on and with how many comparisons
-	Points []Operating `toml:"points"` // ascending in cosine, descending in FMR
+	Source string `toml:"source"` // what it was measured on and with how many comparisons
+	// Measured is the least rate that comparisons were counted for; the points of
+	// lesser ones are of a tail that was fitted to the highest. 0: all were counted.
+	Measured float64     `toml:"measured,omitempty"`
+	Points   []Operating `toml:"points"` // ascending in cosine, descending in FMR
 }
 
 // FMR is the rate at which two different people reach the cosine. Between
@@ -69,6 +72,17 @@ func (t Table) Least() float64 {
 	return t.Points[len(t.Points)-1].FMR
 }
 
+// laxer is the table of a comparison that strangers pass so many times as often.
+func (t Table) laxer(times float64) Table {
+	out := Table{Source: fmt.Sprintf("%g times the rates of: %s", times, t.Source), Measured: t.Measured * times}
+	for _, p := range t.Points {
+		if p.FMR *= times; p.FMR < 1 { // below the first point the rate is 1
+			out.Points = append(out.Points, p)
+		}
+	}
+	return out
+}
+
 func (t Table) check() error {
 	if t.Source == "" || len(t.Points) < 2 {
 		return fmt.Errorf("vision: a threshold table needs its source and two points: %w", ErrProfile)
@@ -80,6 +94,9 @@ func (t Table) check() error {
 		if i > 0 && !(p.Cosine > t.Points[i-1].Cosine && p.FMR < t.Points[i-1].FMR) {
 			return fmt.Errorf("vision: threshold table, point %d: cosine must rise and FMR fall: %w", i+1, ErrProfile)
 		}
+	}
+	if !(t.Measured >= 0 && t.Measured <= 1) {
+		return fmt.Errorf("vision: threshold table: measured down to an FMR of %g: %w", t.Measured, ErrProfile)
 	}
 	return nil
 }

@@ -11,6 +11,14 @@ const (
 	// ChallengeTurn is by how many degrees a head has to turn for a challenge.
 	ChallengeTurn = 15
 
+	// Templates. Of the profile faceplugin, a template of five LFW pictures is reached
+	// by strangers' pictures 2 to 4 times as often as one picture is, and by the upper
+	// end of its interval 5 times (faceprint-eval face --enroll 5 --probe 1): a profile
+	// without a table of its own has twice that. From a rate of templateFrom down no
+	// table of templates is laxer than that of two pictures.
+	templateLax  = 10
+	templateFrom = 1e-2
+
 	maxFaces = 16 // looked at in one frame; each costs a run of the points net
 
 	// Quality. The embedding takes 112x112 pixels; a face of 70 still keeps
