@@ -45,14 +45,15 @@ func (p Policy) mayAdapt(v Verdict, e Evidence) bool {
 		p.face(e.Face, 1) == "" && e.Finger.Attack == "" && p.finger(e.Finger, 1) == ""
 }
 
-// adapt moves the template that follows the person's look. It does nothing where
-// the day's step was made, or the look is not clearly theirs.
-func (d *Device) adapt(user store.UserID, probe vision.Embedding) error {
+// adapt moves the template that follows the person's look, a probe whose frames
+// agree so well. It does nothing where the day's step was made, or the look is not
+// clearly theirs.
+func (d *Device) adapt(user store.UserID, probe vision.Embedding, agreement float64) error {
 	profile, err := d.hw.Faces.Profile()
 	if err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
-	least, err := profile.Table.Threshold(adaptFMR)
+	least, err := profile.Match().Threshold(adaptFMR)
 	if err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
@@ -62,7 +63,7 @@ func (d *Device) adapt(user store.UserID, probe vision.Embedding) error {
 		if err != nil {
 			return err
 		}
-		step, err := follow(ts, profile, probe, least, d.hw.Now())
+		step, err := follow(ts, profile, probe, least/agreement, d.hw.Now())
 		if err != nil || step == nil {
 			return err
 		}

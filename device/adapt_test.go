@@ -67,7 +67,7 @@ func TestATemplateFollowsSlowlyAndNotFar(t *testing.T) {
 	var last vision.Embedding
 	for day := range 365 {
 		th.now = th.now.Add(25 * time.Hour)
-		if err := d.adapt(user, aged(enrolled[0], 50)); err != nil {
+		if err := d.adapt(user, aged(enrolled[0], 50), 1); err != nil {
 			t.Fatal(err)
 		}
 		after, following := faceTemplates(t, d, user)
@@ -97,7 +97,7 @@ func TestATemplateFollowsNobodyElse(t *testing.T) {
 	d, th, user := stage(t, Options{})
 	enrolled, _ := faceTemplates(t, d, user)
 	for name, look := range map[string]vision.Embedding{"somebody else": th.people[1], "hardly them": aged(enrolled[0], 65)} {
-		if err := d.adapt(user, look); err != nil {
+		if err := d.adapt(user, look, 1); err != nil {
 			t.Fatal(err)
 		}
 		if _, following := faceTemplates(t, d, user); len(following) != 0 {
@@ -106,7 +106,7 @@ func TestATemplateFollowsNobodyElse(t *testing.T) {
 	}
 	for range 2 { // a day's second try moves nothing
 		th.now = th.now.Add(time.Minute)
-		if err := d.adapt(user, aged(enrolled[0], 30)); err != nil {
+		if err := d.adapt(user, aged(enrolled[0], 30), 1); err != nil {
 			t.Fatal(err)
 		}
 	}

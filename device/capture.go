@@ -29,6 +29,7 @@ type captured struct {
 	gallery, prints      int              // templates with which a face, fingers with which a finger was compared
 	user                 store.UserID     // whom a 1:N search found
 	look                 vision.Embedding // of the face that was compared last
+	agreement            float64          // of the frames that it is the mean of
 	hints                []string
 	notify               func(Event) // the asker's
 }
@@ -288,7 +289,7 @@ type gallery struct {
 // times in an attempt, and each time all of them would have to be unsealed, which
 // is most of the work (BenchmarkGallery). Nor are they kept between attempts, so
 // that a device that nobody uses holds nobody's; the false match rate bounds a
-// search to a hundred people at the defaults, long before the time does.
+// search to a thousand templates at the defaults.
 func unseal(ts []store.Template, profile vision.Profile) (*gallery, error) {
 	g := &gallery{}
 	for _, t := range ts {

@@ -666,7 +666,7 @@ func (d *Device) conclude(kind string, r Request, before lockouts, verdict Verdi
 			d.open(decision.User)
 		}
 		if d.policy.mayAdapt(verdict, ev.evidence()) {
-			if err := d.adapt(decision.User, ev.look); err != nil {
+			if err := d.adapt(decision.User, ev.look, ev.agreement); err != nil {
 				d.opts.Log.Warn("the template that follows the person stays as it was", "err", err)
 			}
 		}

@@ -116,7 +116,8 @@ func (w *world) Describe(_ *vision.Frame, f *vision.Face) error {
 }
 
 func (w *world) Profile() (vision.Profile, error) {
-	return vision.Profile{Name: model, Table: vision.Table{Source: "made up", Points: []vision.Operating{{FMR: 1e-3, Cosine: 0.3}, {FMR: 1e-5, Cosine: 0.5}}}}, nil
+	table := vision.Table{Source: "made up", Points: []vision.Operating{{FMR: 1e-3, Cosine: 0.3}, {FMR: 1e-5, Cosine: 0.5}}}
+	return vision.Profile{Name: model, Table: table, Templates: table}, nil
 }
 
 func (w *world) Scan(ctx context.Context) (sensor.Print, error) {

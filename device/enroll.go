@@ -232,20 +232,20 @@ func factorWords(fs []Factor) []string {
 
 // checkDuplicateOf checks what was seen so far.
 func (d *Device) checkDuplicateOf(s *vision.Sequence, who store.UserID, profile vision.Profile) error {
-	mean, err := s.Mean()
+	mean, agreement, err := s.Fuse()
 	if err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
 	defer mean.Wipe()
-	return d.checkDuplicate(mean, who, profile)
+	return d.checkDuplicate(mean, agreement, who, profile)
 }
 
 // checkDuplicate refuses a face that is somebody else's, and, for a person who
 // has templates, one that is not theirs: a second template is for another light
 // or for glasses, and whoever is no longer like their first is forgotten and enrolled
 // anew. Like any of theirs would not do: many small steps are a long way.
-func (d *Device) checkDuplicate(mean vision.Embedding, who store.UserID, profile vision.Profile) error {
-	same, err := profile.Table.Threshold(duplicateFMR)
+func (d *Device) checkDuplicate(mean vision.Embedding, agreement float64, who store.UserID, profile vision.Profile) error {
+	same, err := profile.Match().Threshold(duplicateFMR)
 	if err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
@@ -271,16 +271,17 @@ func (d *Device) checkDuplicate(mean vision.Embedding, who store.UserID, profile
 	if err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
-	theirs, err := profile.Table.Threshold(samePersonFMR)
+	theirs, err := profile.Match().Threshold(samePersonFMR)
 	if err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
 	alike := first == ""
 	for _, m := range best {
+		score := agreement * m.Cosine
 		switch {
 		case refs.users[m.Index] == who:
-			alike = alike || refs.ids[m.Index] == first && m.Cosine >= theirs
-		case m.Cosine >= same:
+			alike = alike || refs.ids[m.Index] == first && score >= theirs
+		case score >= same:
 			return fmt.Errorf("device: %w", ErrDuplicate)
 		}
 	}

@@ -59,7 +59,7 @@ func (d *Device) sequence(profile vision.Profile) (*vision.Sequence, error) {
 	if err != nil {
 		return nil, fmt.Errorf("device: %w", err)
 	}
-	turned, err := profile.Table.Threshold(turnedFMR)
+	turned, err := profile.Match().Threshold(turnedFMR) // it is compared with a mean
 	if err != nil {
 		return nil, fmt.Errorf("device: %w", err)
 	}
@@ -112,8 +112,8 @@ func (d *Device) suspect() bool {
 // faceAttempt is the face's part of an attempt: looking at one person until the
 // policy is satisfied, or enough was seen for a no.
 //
-// First at least three good frames are compared; their embeddings are averaged,
-// which fuses their scores, and so is liveness. Where the policy wants more, the
+// First at least three good frames are compared; their scores are averaged, and so
+// is liveness. Where the policy wants more, the
 // person is asked to move, and has to be seen well once more when they did, so
 // that who moved is who was compared. A change of person starts all of it again
 // before anybody was compared, which costs nothing; afterwards it ends the attempt
@@ -168,7 +168,7 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 	}
 	defer s.Wipe()
 	defer d.watched.begin()()
-	a := &faceAttempt{suspect: d.suspect(), d: d, c: c, s: s, refs: refs, table: profile.Table, hints: hinter{d: d, asker: c.notify}}
+	a := &faceAttempt{suspect: d.suspect(), d: d, c: c, s: s, refs: refs, table: profile.Match(), hints: hinter{d: d, asker: c.notify}}
 	for {
 		seen, err := d.look(ctx, s)
 		if err != nil {
@@ -323,19 +323,20 @@ func (a *faceAttempt) cues() map[string]float64 {
 	return cues
 }
 
-// compareFace scores the good frames against every reference.
+// compareFace scores the good frames against every reference: the mean of their
+// cosines with it.
 func (c *captured) compareFace(s *vision.Sequence, refs *gallery, table vision.Table) error {
-	probe, err := s.Mean()
+	probe, agreement, err := s.Fuse()
 	if err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
 	c.look.Wipe()
-	c.look = probe
+	c.look, c.agreement = probe, agreement
 	best, err := refs.search(probe, 1)
 	if err != nil || len(best) == 0 {
 		return fmt.Errorf("device: the probe compares with no template: %w", errors.Join(err, vision.ErrEmbedding))
 	}
-	score := best[0].Cosine
+	score := agreement * best[0].Cosine
 	c.face.Compared, c.face.Score, c.face.FMR, c.user = true, score, table.FMR(score), refs.users[best[0].Index]
 	c.face.Live, _ = s.Live()
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -86,7 +87,7 @@ func (th *theatre) Profile() (vision.Profile, error) {
 	if th.missing {
 		return vision.Profile{}, fmt.Errorf("face model: %w", ErrPart)
 	}
-	p := vision.Profile{Name: "theatre", Table: th.table, Liveness: &vision.Liveliner{}}
+	p := vision.Profile{Name: "theatre", Table: th.table, Templates: th.table, Liveness: &vision.Liveliner{}}
 	p.Embed.SHA256 = th.digest
 	return p, nil
 }
@@ -331,5 +332,60 @@ func TestWhoIsCoveredIsTold(t *testing.T) {
 				t.Errorf("covered %v, somebody else %v: told %v", covered, who != 0, told)
 			}
 		}
+	}
+}
+
+// Frames that differ have a mean that is more like a stranger's template than any
+// of them: they are scored one by one.
+func TestAStrangerGainsNothingByShowingManyFaces(t *testing.T) {
+	d, th, user := stage(t, Options{})
+	ada := th.people[0]
+	// Frames of cosine c with Ada, and of 0.42 with one another: one person's.
+	const c, rest = 0.42, 0.3
+	rng := rand.New(rand.NewPCG(7, 7))
+	var axes []vision.Embedding // of length 1, at right angles to Ada and to one another
+	for len(axes) < 4 {
+		v := make([]float32, len(ada))
+		for i := range v {
+			v[i] = float32(rng.NormFloat64())
+		}
+		for _, a := range append([]vision.Embedding{ada}, axes...) {
+			k := 0.0
+			for i := range v {
+				k += float64(v[i]) * float64(a[i])
+			}
+			for i := range v {
+				v[i] -= float32(k) * a[i]
+			}
+		}
+		e, err := vision.Normalise(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		axes = append(axes, e)
+	}
+	var scene [][]actor
+	for k := range 3 {
+		v := make(vision.Embedding, len(ada))
+		for i := range v {
+			v[i] = float32(c)*ada[i] + float32(math.Sqrt(1-c*c))*(float32(math.Sqrt(rest))*axes[3][i]+float32(math.Sqrt(1-rest))*axes[k][i])
+		}
+		th.people = append(th.people, v)
+		scene = append(scene, repeat(3, actor{who: len(th.people) - 1, x: 320, live: 0.95})...) // 200 ms
+	}
+	three := th.people[len(th.people)-3:]
+	mean, err := vision.Mean(three)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fmr := th.table.FMR(vision.Cosine(mean, ada)); fmr > 1e-5 || vision.Cosine(three[0], three[1]) < 0.4 {
+		t.Fatalf("the mean has FMR %g, frames have %g", fmr, vision.Cosine(three[0], three[1]))
+	}
+	dec, err := th.shows(t, d, user, scene, scene, scene, scene)
+	if err != nil || dec.Granted || !slices.Contains(dec.Reasons, FaceNoMatch) {
+		t.Errorf("%+v, %v", dec, err)
+	}
+	if score := dec.Results[0].Score; math.Abs(score-c) > 0.01 {
+		t.Errorf("score %.3f, the frames have %.2f", score, c)
 	}
 }

@@ -70,7 +70,8 @@ func (h *hall) Describe(_ *vision.Frame, f *vision.Face) error {
 }
 
 func (h *hall) Profile() (vision.Profile, error) {
-	return vision.Profile{Name: "hall", Table: vision.Table{Source: "made up", Points: []vision.Operating{{FMR: 1e-3, Cosine: 0.3}, {FMR: 1e-7, Cosine: 0.5}}}}, nil
+	table := vision.Table{Source: "made up", Points: []vision.Operating{{FMR: 1e-3, Cosine: 0.3}, {FMR: 1e-7, Cosine: 0.5}}}
+	return vision.Profile{Name: "hall", Table: table, Templates: table}, nil
 }
 
 func (h *hall) Enrol(ctx context.Context, _ int, _ func(sensor.EnrolStep)) ([]byte, error) {
