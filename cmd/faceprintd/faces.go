@@ -33,8 +33,8 @@ func openModel(c Config, log *slog.Logger) (*vision.Model, error) {
 	if !p.Measured() {
 		return nil, fmt.Errorf("face profile %s: %w", c.Face.Profile, errUnmeasured)
 	}
-	if reach(p.Table, c.Policy.FaceFMR) < 1 {
-		return nil, fmt.Errorf("face profile %s: its table ends at 1 in %.0f: %w", c.Face.Profile, 1/p.Table.Least(), errTooStrict)
+	if reach(p.Match(), c.Policy.FaceFMR) < 1 {
+		return nil, fmt.Errorf("face profile %s: its table ends at 1 in %.0f: %w", c.Face.Profile, 1/p.Match().Least(), errTooStrict)
 	}
 	engine, err := openEngine(c.Face, log)
 	if err != nil {
@@ -73,8 +73,11 @@ func (b *backend) checkReach(add addCheck) {
 		add("search by face", "fail", err.Error(), "")
 		return
 	}
-	most, fmr := reach(p.Table, b.config.Policy.FaceFMR), b.config.Policy.FaceFMR
+	most, fmr := reach(p.Match(), b.config.Policy.FaceFMR), b.config.Policy.FaceFMR
 	detail := fmt.Sprintf("%d of at most %d templates at policy.face_fmr = %g", n, most, fmr)
+	if counted := p.Match().Measured; counted > 0 && fmr/float64(max(n, 1)) < counted {
+		detail += fmt.Sprintf("; their share of it is below 1 in %.0f, what was counted, and by a fitted tail", 1/counted)
+	}
 	const advice = "'identify' by face refuses everybody beyond that; ask people who they are ('verify'), measure a longer table, or raise policy.face_fmr"
 	switch {
 	case n > most:
@@ -159,7 +162,7 @@ func (f faces) Profile() (vision.Profile, error) {
 }
 
 func modelDetail(m *vision.Model, p policyConfig) string {
-	return fmt.Sprintf("%s on %s, finds a face among at most %d templates", m.Profile().Name, m.Engine(), reach(m.Profile().Table, p.FaceFMR))
+	return fmt.Sprintf("%s on %s, finds a face among at most %d templates", m.Profile().Name, m.Engine(), reach(m.Profile().Match(), p.FaceFMR))
 }
 
 func modelAdvice(err error) string {
@@ -169,9 +172,9 @@ func modelAdvice(err error) string {
 	case errors.Is(err, vision.ErrNoEngine):
 		return "build faceprintd with cgo and libopencv-dev ('make build')"
 	case errors.Is(err, errTooStrict):
-		return "raise policy.face_fmr to what the table reaches, or measure a longer one with 'faceprint-eval face --profile FILE.toml --table'"
+		return "raise policy.face_fmr to what the table reaches, or measure a longer one with 'faceprint-eval face --profile FILE.toml --enroll 5 --probe 1 --table'"
 	case errors.Is(err, errUnmeasured):
-		return "measure the table with 'faceprint-eval face --profile FILE.toml --table' and append it to the file"
+		return "measure the tables with 'faceprint-eval face --profile FILE.toml --table', once so and once with --enroll 5 --probe 1, and append both to the file"
 	case errors.Is(err, vision.ErrProfile):
 		return "set face.profile to a built-in profile or to a sound file"
 	case errors.Is(err, vision.ErrModel):

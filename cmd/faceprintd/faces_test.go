@@ -76,7 +76,7 @@ func TestProfilesOfTheSite(t *testing.T) {
 func TestAPolicyBeyondTheTableIsRefused(t *testing.T) {
 	c := defaults()
 	c.Face.Models = t.TempDir()
-	for fmr, want := range map[float64]error{1e-7: errTooStrict, 1e-6: vision.ErrModel, 1e-4: vision.ErrModel} {
+	for fmr, want := range map[float64]error{1e-8: errTooStrict, 1e-7: vision.ErrModel, 1e-4: vision.ErrModel} {
 		c.Policy.FaceFMR = fmr
 		_, err := openModel(c, slog.New(slog.DiscardHandler))
 		if !errors.Is(err, want) || modelAdvice(err) == "" {
@@ -87,8 +87,8 @@ func TestAPolicyBeyondTheTableIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for fmr, want := range map[float64]int{1e-7: 0, 1e-6: 1, 1e-5: 10, 1e-4: 100, 3e-4: 300} {
-		if got := reach(p.Table, fmr); got != want {
+	for fmr, want := range map[float64]int{1e-8: 0, 1e-7: 1, 1e-6: 10, 1e-5: 100, 1e-4: 1000, 3e-4: 3000} {
+		if got := reach(p.Match(), fmr); got != want {
 			t.Errorf("at %g a face is found among %d, want %d", fmr, got, want)
 		}
 	}
@@ -106,7 +106,7 @@ func TestTheDoctorCountsWhomASearchCanTellApart(t *testing.T) {
 	}
 	defer v.Close()
 	b := &backend{vault: v, config: defaults()}
-	b.config.Policy.FaceFMR = 2e-6 // two people
+	b.config.Policy.FaceFMR = 2e-7 // two people
 	check := func() (state, detail string) {
 		b.checkReach(func(_, s, d, _ string) { state, detail = s, d })
 		return state, detail

@@ -97,7 +97,8 @@ func (c *corridor) Describe(f *vision.Frame, face *vision.Face) error {
 }
 
 func (c *corridor) Profile() (vision.Profile, error) {
-	return vision.Profile{Name: "corridor", Liveness: &vision.Liveliner{}, Table: vision.Table{Source: "made up", Points: []vision.Operating{{FMR: 1e-3, Cosine: 0.3}, {FMR: 1e-7, Cosine: 0.5}}}}, nil
+	table := vision.Table{Source: "made up", Points: []vision.Operating{{FMR: 1e-3, Cosine: 0.3}, {FMR: 1e-7, Cosine: 0.5}}}
+	return vision.Profile{Name: "corridor", Liveness: &vision.Liveliner{}, Table: table, Templates: table}, nil
 }
 
 func (c *corridor) Scan(ctx context.Context) (sensor.Print, error) {
