@@ -26,6 +26,7 @@ type faceOptions struct {
 	dir     string
 	pairs   string
 	enroll  int
+	probe   probeSize
 	jobs    int
 	json    bool
 	plot    string
@@ -46,6 +47,9 @@ type faceReport struct {
 	Failures    int        `json:"failures"`             // pictures without a face
 	Unreadable  []string   `json:"unreadable,omitempty"` // those of them that are no pictures, and why
 	Enroll      int        `json:"enroll,omitempty"`
+	Probe       *probeSize `json:"probe,omitempty"`
+	Enrolled    int        `json:"enrolled,omitempty"` // people with a template, with probe
+	Draws       int        `json:"draws,omitempty"`    // of pictures, with probe
 	Accuracy    float64    `json:"accuracy"`
 	AccuracyStd float64    `json:"accuracy_std"`
 	Accuracy95  [2]float64 `json:"accuracy_95"`
@@ -66,7 +70,10 @@ type faceReport struct {
 	MsLiveness  float64    `json:"ms_liveness"`
 	MsTotal     float64    `json:"ms_total"` // detect, landmarks, embedding
 
+	Shipped   []shippedPoint   `json:"shipped,omitempty"` // with probe
 	Protected *protectedReport `json:"protected,omitempty"`
+
+	profile vision.Profile
 }
 
 func faceCommand() *cobra.Command {
@@ -79,6 +86,16 @@ pairs of FILE, cross-validated over its folds, and every two pictures of
 different names. The subject of a picture is the face nearest its centre; a
 picture without a face matches nobody, nor does a file that is damaged or no
 picture, which is named.
+
+With --enroll K --probe M, as a device compares: templates are means of K pictures
+of a person, probes M others, or somebody else's, all drawn at random and often;
+the score is the mean of the M cosines with the template. With M-N it is the best of
+the means of the first M, M+1 ... N, each of which a device may say yes to. It tells
+how often strangers reach the scores by which the profile says 1e-3 to 1e-6.
+
+--table prints the profile's table of two pictures; with --enroll K --probe 1 that
+of templates, by the upper ends of the intervals, and below what could be counted
+by a generalised Pareto distribution fitted to the highest three thousandths.
 
 FILE: a first line "FOLDS PAIRS", at least 2 folds, then for every fold PAIRS lines
 "NAME I J" and PAIRS lines "NAME I NAME J".`,
@@ -95,6 +112,10 @@ FILE: a first line "FOLDS PAIRS", at least 2 folds, then for every fold PAIRS li
 					return err
 				}
 			}
+			if o.table && o.enroll > 0 {
+				run.printTemplates(cmd.OutOrStdout(), r, o.pairs)
+				return nil
+			}
 			if o.table {
 				run.printTable(cmd.OutOrStdout(), o.pairs)
 				return nil
@@ -110,6 +131,7 @@ FILE: a first line "FOLDS PAIRS", at least 2 folds, then for every fold PAIRS li
 	f.StringVar(&o.dir, "dir", "", "folder of pictures NAME/NAME_0001.jpg")
 	f.StringVar(&o.pairs, "pairs", "", "pairs `FILE`")
 	f.IntVar(&o.enroll, "enroll", 0, "make a template of the first `K` pictures of a person, probe with the rest")
+	f.Var(&o.probe, "probe", "with --enroll, probes of `M` pictures, or of M to N (M-N), drawn at random")
 	f.IntVar(&o.jobs, "jobs", 1, "threads; times are honest with 1 only")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	f.StringVar(&o.plot, "plot", "", "draw the DET curve into `FILE.png`")
@@ -128,7 +150,10 @@ func (r *faceReport) print(w io.Writer) {
 		fmt.Fprintf(w, "  %s\n", why)
 	}
 	if r.Enroll > 0 {
-		fmt.Fprintf(w, "  templates of %d pictures each\n", r.Enroll)
+		if fmt.Fprintf(w, "  templates of %d pictures each", r.Enroll); r.Probe != nil {
+			fmt.Fprintf(w, ", %d people, probes of %v; pictures drawn %d times", r.Enrolled, r.Probe, r.Draws)
+		}
+		fmt.Fprintln(w)
 	} else {
 		fmt.Fprintf(w, "  accuracy     %6.2f %% +- %.2f  (95 %%: %.2f to %.2f), %d pairs\n", r.Accuracy, r.AccuracyStd, r.Accuracy95[0], r.Accuracy95[1], r.Pairs)
 	}
@@ -137,6 +162,9 @@ func (r *faceReport) print(w io.Writer) {
 	fmt.Fprintf(w, "  TAR @ 1e-4   %6.2f %%  (95 %%: %.2f to %.2f) at cosine %.3f\n", r.TAR4, r.TAR4_95[0], r.TAR4_95[1], r.Threshold4)
 	fmt.Fprintf(w, "  TAR @ 1e-5   %6.2f %%  (95 %%: %.2f to %.2f) at cosine %.3f\n", r.TAR5, r.TAR5_95[0], r.TAR5_95[1], r.Threshold5)
 	fmt.Fprintf(w, "  detect %.1f + landmarks %.1f + embed %.1f = %.1f ms, liveness %.1f ms\n", r.MsDetect, r.MsLandmark, r.MsEmbed, r.MsTotal, r.MsLiveness)
+	for _, s := range r.Shipped {
+		s.print(w)
+	}
 	if r.Protected != nil {
 		r.Protected.print(w)
 	}
@@ -254,6 +282,9 @@ func (p facePair) genuine(l *pairList) bool {
 	return l.portraits[p.a].name == l.portraits[p.b].name
 }
 
+// errTooFew: nothing can be said of what was not compared.
+var errTooFew = errors.New("want some of both")
+
 // noMatch is the score of a comparison in which a picture had no face.
 const noMatch = -2
 
@@ -272,6 +303,9 @@ type faceRun struct {
 	weight    []float64   // per person: number of impostor probes
 	against   []float64   // per person: number of impostor references
 	all       []float32   // every impostor score
+	each      bool        // probes and references are the same pictures, and each pair was compared once
+	draws     int         // of pictures, 0 = none were drawn
+	checked   string      // what came of the check of the tail
 }
 
 // topShare of the impostors is kept: well above any error rate of interest.
@@ -281,11 +315,20 @@ func evaluateFaces(o faceOptions, progress io.Writer) (*faceReport, *faceRun, er
 	if o.protect && o.enroll > 0 {
 		return nil, nil, fmt.Errorf("face: --protect compares the pairs of the file, --enroll does not")
 	}
+	switch {
+	case o.probe.least > 0 && o.enroll < 1:
+		return nil, nil, fmt.Errorf("face: --probe compares with templates: name --enroll, too")
+	case o.table && o.enroll > 0 && o.probe != (probeSize{1, 1}):
+		return nil, nil, fmt.Errorf("face: a table of templates is of single pictures, whose scores are the most often high: --enroll %d --probe 1 --table", o.enroll)
+	}
 	l, described, err := describeFaces(o, progress)
 	if err != nil {
 		return nil, nil, err
 	}
-	r, run, err := l.compare(described, o.enroll)
+	r, run, err := l.compare(described, o.enroll, o.probe)
+	if err == nil && o.table && o.enroll > 0 {
+		run.checked, err = l.checkTail(r.Enrolled)
+	}
 	if err == nil && o.protect {
 		if r.Protected, err = evaluateProtected(l); err != nil {
 			err = fmt.Errorf("face: %w", err)
@@ -322,7 +365,8 @@ func describeFaces(o faceOptions, progress io.Writer) (*pairList, faceReport, er
 	})
 	done.end()
 
-	r.Profile, r.Engine, r.Images = models[0].Profile().Name, models[0].Engine(), len(l.portraits)
+	r.profile = models[0].Profile()
+	r.Profile, r.Engine, r.Images = r.profile.Name, models[0].Engine(), len(l.portraits)
 	var t [4][]float64
 	for i := range l.portraits {
 		p := &l.portraits[i]
@@ -346,11 +390,22 @@ func describeFaces(o faceOptions, progress io.Writer) (*pairList, faceReport, er
 }
 
 // compare fills in what the comparisons yield: of single pictures, or with enroll
-// above 0 of templates made of so many.
-func (l *pairList) compare(r faceReport, enroll int) (*faceReport, *faceRun, error) {
+// above 0 of templates made of so many, and with a probe of that many pictures.
+func (l *pairList) compare(r faceReport, enroll int, probe probeSize) (*faceReport, *faceRun, error) {
 	r.Enroll = enroll
 	var run *faceRun
-	if enroll > 0 {
+	if enroll > 0 && probe.least > 0 {
+		var err error
+		if run, err = l.compareMeans(enroll, probe); err != nil {
+			return nil, nil, err
+		}
+		r.Probe, r.Draws = &probe, run.draws
+		for _, n := range run.against {
+			if n > 0 {
+				r.Enrolled++
+			}
+		}
+	} else if enroll > 0 {
 		var err error
 		if run, err = l.compareTemplates(enroll); err != nil {
 			return nil, nil, err
@@ -362,13 +417,16 @@ func (l *pairList) compare(r faceReport, enroll int) (*faceReport, *faceRun, err
 		r.Accuracy95 = l.accuracyInterval()
 	}
 	if len(run.genuine) == 0 || run.impostors == 0 {
-		return nil, nil, fmt.Errorf("face: %d genuine and %d impostor comparisons, want some of both", len(run.genuine), run.impostors)
+		return nil, nil, fmt.Errorf("face: %d genuine and %d impostor comparisons: %w", len(run.genuine), run.impostors, errTooFew)
 	}
 	r.Genuine, r.Impostor = len(run.genuine), run.impostors
 	f := run.figures(nil)
 	r.EER, r.TAR3, r.TAR4, r.TAR5 = f.eer, f.tar[0], f.tar[1], f.tar[2]
 	r.Threshold3, r.Threshold4, r.Threshold5 = f.threshold[0], f.threshold[1], f.threshold[2]
 	r.EER95, r.TAR3_95, r.TAR4_95, r.TAR5_95 = run.intervals(len(l.people))
+	if r.Probe != nil {
+		r.Shipped = run.shipped(r.profile, len(l.people))
+	}
 	return &r, run, nil
 }
 
@@ -417,7 +475,7 @@ func similarity(a, b vision.Embedding) float32 {
 // compareAll compares the genuine pairs of the file, and all pictures of
 // different people.
 func (l *pairList) compareAll() *faceRun {
-	run := &faceRun{weight: make([]float64, len(l.people)), against: make([]float64, len(l.people))}
+	run := &faceRun{weight: make([]float64, len(l.people)), against: make([]float64, len(l.people)), each: true}
 	for _, p := range l.pairs {
 		if p.genuine(l) {
 			a := &l.portraits[p.a]
@@ -617,7 +675,7 @@ func (r *faceRun) drawnImpostors(draws []float64) float64 {
 		own += d * d * r.weight[i] * r.against[i]
 	}
 	n := probes*references - own
-	if slices.Equal(r.weight, r.against) {
+	if r.each {
 		n /= 2
 	}
 	return n

@@ -111,7 +111,7 @@ func reportFaces(o faceOptions, progress io.Writer) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	single, run, err := l.compare(base, 0)
+	single, run, err := l.compare(base, 0, probeSize{})
 	if err != nil {
 		return nil, err
 	}
@@ -128,11 +128,18 @@ func reportFaces(o faceOptions, progress io.Writer) ([]string, error) {
 		single.line(fmt.Sprintf("one picture with one, %d genuine and %d impostor comparisons", single.Genuine, single.Impostor)),
 	}
 	if o.enroll > 0 {
-		several, _, err := l.compare(base, o.enroll)
+		several, _, err := l.compare(base, o.enroll, probeSize{})
 		if err != nil {
 			return nil, err
 		}
 		lines = append(lines, several.line(fmt.Sprintf("one picture with a template of %d, %d genuine and %d impostor comparisons", o.enroll, several.Genuine, several.Impostor)))
+	}
+	switch device, _, err := l.compare(base, deviceEnrols, deviceProbes); {
+	case errors.Is(err, errTooFew): // nobody has so many pictures
+	case err != nil:
+		return nil, err
+	default:
+		lines = append(lines, device.shippedLines()...)
 	}
 	return lines, nil
 }
