@@ -77,7 +77,7 @@ func wiredBadly(t *testing.T, s *modsim.Sim, seed uint64, c sensor.Config) (*sen
 
 // An honest module is called no attacker for what its wire loses of the templates that
 // are stored in it, whatever share of bytes is damaged and whichever way.
-func TestHonestModuleOnABadWire(t *testing.T) {
+func TestHonestModuleFaultScripts(t *testing.T) {
 	const people = 12
 	rounds, shares := 1, []float64{2e-4, 5e-5, 4e-4, 1.6e-3}[:fewer(4, 1)]
 	if from, to := scripts(t); to-from > 4000 { // make nightly
