@@ -158,6 +158,15 @@ func across(even, odd []byte, k, n int, out []byte) {
 		}
 		return
 	}
+	if k == 3 {
+		for ; len(out) >= 14 && len(even) >= 20 && len(odd) >= 20; out, even, odd = out[6:], even[18:], odd[18:] {
+			e, o := binary.LittleEndian.Uint64(even), binary.LittleEndian.Uint64(odd)
+			e1, o1 := binary.LittleEndian.Uint64(even[6:]), binary.LittleEndian.Uint64(odd[6:])
+			e2, o2 := binary.LittleEndian.Uint64(even[12:]), binary.LittleEndian.Uint64(odd[12:])
+			binary.LittleEndian.PutUint64(out, mean(e+o>>16+e1&0xffff_ffff, o+e>>32+o1&0xffff))
+			binary.LittleEndian.PutUint64(out[3:], mean(e2+o2>>16+o1>>16, o2+e2>>32+e1>>32))
+		}
+	}
 	sum := func(pairs int) (e, o uint64) {
 		for ; pairs > 0 && len(even) >= 8 && len(odd) >= 8; pairs-- {
 			e += binary.LittleEndian.Uint64(even)
