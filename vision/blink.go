@@ -7,8 +7,9 @@ import (
 
 // eyes tell whether a person's eyes are shut, from how far they were open in the
 // moments before: so those who have narrow ones, or glasses, are as good as others.
-// Whoever keeps them shut is taken as they are after a while; and where they were
-// shut from the beginning nobody can tell. The zero value has seen nothing.
+// Only those of a face that looks ahead count: seen from the side they are another
+// measure. Whoever keeps them shut is taken as they are after a while; and where they
+// were shut from the beginning nobody can tell. The zero value has seen nothing.
 type eyes struct {
 	before   []float32 // Quality.Open of the latest frames in which they were not shut
 	contrast []float32 // Quality.Eyes of the same
@@ -25,6 +26,9 @@ type eyes struct {
 // much contrast as an open eye; a finger that wipes over a picture's eyes has none.
 func (e *eyes) look(at time.Time, q Quality) (shut time.Duration, blinked time.Time) {
 	open := q.Open
+	if !within(q.Yaw, restYaw) {
+		return 0, time.Time{}
+	}
 	if !(open > 0) {
 		if !e.since.IsZero() {
 			shut = max(at.Sub(e.since), 1)

@@ -70,48 +70,119 @@ func TestBlinks(t *testing.T) {
 	}
 }
 
-// Whoever keeps their eyes shut is asked to open them, and is then taken as they
-// are: nobody is locked out for their eyes.
+// lidded is somebody whose eyes are so far open.
+func lidded(open, yaw float32) Face {
+	f := somebody(1, 320, 200)
+	f.Quality.Open, f.Quality.Yaw = open, yaw
+	return f
+}
+
+// Whoever keeps their eyes shut is told to open them, and is taken as they are
+// meanwhile: nobody waits for their eyes.
 func TestShutEyes(t *testing.T) {
 	th := newTheatre()
-	who := func(open float32) Face {
-		f := somebody(1, 320, 200)
-		f.Quality.Open = open
-		return f
-	}
 	for range 15 {
-		th.show(t, frame, who(0.11))
+		th.show(t, frame, lidded(0.11, 0))
 	}
 	before := th.seq.Len()
 	if before < 5 {
 		t.Fatalf("%d frames are kept of open eyes", before)
 	}
 	for range 3 { // a blink
-		if seen := th.show(t, frame, who(0.07)); seen.Kept || seen.Hint != HintNone {
+		if seen := th.show(t, frame, lidded(0.07, 0)); seen.Kept || !seen.Withheld || seen.Hint != HintNone {
 			t.Errorf("a blink: %+v", seen)
 		}
 	}
-	if seen := th.show(t, frame, who(0.11)); !seen.Kept || !seen.Blinked {
+	if seen := th.show(t, frame, lidded(0.11, 0)); !seen.Kept || !seen.Blinked {
 		t.Errorf("after the blink: %+v", seen)
 	}
 	if n := th.seq.Cues()["blinks"]; n != 1 {
 		t.Errorf("%g blinks in the audit, want 1", n)
 	}
-	hinted, kept := time.Duration(0), time.Duration(0)
+	for range 50 {
+		th.show(t, frame, lidded(0.11, 0))
+	}
+	hinted, kept, withheld := time.Duration(0), time.Duration(0), 0
 	for i := range 60 {
-		seen := th.show(t, frame, who(0.06))
+		seen := th.show(t, frame, lidded(0.06, 0))
 		if seen.Hint == HintOpenEyes && hinted == 0 {
 			hinted = time.Duration(i+1) * frame
 		}
 		if seen.Kept && kept == 0 {
 			kept = time.Duration(i+1) * frame
 		}
+		if seen.Kept && seen.Hint != HintNone {
+			t.Errorf("a frame that is kept has the hint %v", seen.Hint)
+		}
+		if seen.Withheld {
+			withheld++
+		}
 	}
 	if hinted < 600*time.Millisecond || hinted > time.Second {
 		t.Errorf("the hint came after %v", hinted)
 	}
-	if kept < 2*time.Second || kept > 3500*time.Millisecond {
-		t.Errorf("whose eyes stay as they are is looked at again after %v", kept)
+	if kept < 400*time.Millisecond || kept > 700*time.Millisecond || withheld == 0 {
+		t.Errorf("whose eyes stay as they are is looked at again after %v, %d frames withheld", kept, withheld)
+	}
+}
+
+// Eyes are another measure from the side than from before: who looked aside, at the
+// finger module or as they were asked to, has open eyes when they look ahead.
+func TestEyesOfWhoLookedAside(t *testing.T) {
+	for name, aside := range map[string]Face{
+		"far":                      lidded(0.20, 60),
+		"by a little, a good face": lidded(0.12, 20),
+		"the other way":            lidded(0.12, -20),
+	} {
+		for _, first := range []int{0, 3, 20} { // frames ahead before
+			th := newTheatre()
+			for range first {
+				th.show(t, frame, lidded(0.083, 3))
+			}
+			for range 20 {
+				th.show(t, frame, aside)
+			}
+			before := th.seq.Len()
+			for i := range 15 {
+				if seen := th.show(t, frame, lidded(0.083, 3)); seen.Withheld || seen.Hint != HintNone || seen.Blinked {
+					t.Errorf("%s, after %d frames: frame %d ahead: %+v", name, first, i, seen)
+				}
+			}
+			if n := th.seq.Len() - before; n < 5 {
+				t.Errorf("%s, after %d frames: %d frames of a second are kept, want 5", name, first, n)
+			}
+		}
+	}
+}
+
+// Whatever eyes seem to do, half a second in three is the most that it costs.
+func TestEyesCostNoTime(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 9))
+	for n := range 20 {
+		th := newTheatre()
+		var last, lost time.Time // of the last frame kept; since when frames are withheld
+		for range 12 {           // of laughing, blinking, squinting
+			open := 0.05 + 0.08*rng.Float32()
+			for range 1 + rng.IntN(20) {
+				seen := th.show(t, frame, lidded(open, 24*rng.Float32()-12))
+				switch {
+				case seen.Kept:
+					if gap := seen.At.Sub(last); !last.IsZero() && gap > apart+withholdMost+2*frame {
+						t.Fatalf("%d: nothing is kept for %v", n, gap)
+					}
+					last = seen.At
+				case seen.Withheld:
+					if since := seen.At.Sub(lost); since > withholdMost && since < withholdEvery {
+						t.Fatalf("%d: withheld again after %v", n, since)
+					} else if since >= withholdEvery {
+						lost = seen.At
+					}
+				}
+			}
+		}
+		if last.IsZero() {
+			t.Fatalf("%d: nothing was kept", n)
+		}
 	}
 }
 

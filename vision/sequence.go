@@ -46,6 +46,7 @@ type Sequence struct {
 	bezel    bezel
 	eyes     eyes
 	blinked  time.Time // the last frame that was described and not kept, for shut eyes
+	withheld time.Time // since when frames are not kept for shut eyes, the latest time
 	tracked  int       // frames since all of one was looked at
 	aside    time.Time // of the last frame that was compared and not kept
 	others   int       // frames aside in a row that showed somebody else
@@ -75,6 +76,7 @@ type Seen struct {
 	Kept      bool      // it is good and independent of those before
 	Same      bool      // it was compared and shows the person of the frames before
 	Blinked   bool      // a blink of theirs is over with this frame
+	Withheld  bool      // it is good, and not kept since the eyes are shut in it
 	Restarted bool      // this is somebody else: what was kept before is gone
 	Quality   Quality   // of the one who is meant, good or not; the zero one where there is nobody
 	At        time.Time // of the frame
@@ -87,8 +89,6 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 		return seen, err
 	}
 	again := s.repeated(f)
-	shut, blink := s.eyes.look(f.At, subject.Quality)
-	seen.Blinked = !blink.IsZero()
 	if seen.Hint = subject.Quality.Hint(); seen.Hint != HintNone {
 		if !again && s.compares(f, subject.Quality) {
 			s.aside = f.At
@@ -104,8 +104,9 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 	if again {
 		return seen, nil
 	}
-	if shut > 0 && seen.Quality.Open > 0 { // they are in this frame
-		seen.Hint = openHint(shut)
+	shut, blink := s.eyes.look(f.At, subject.Quality)
+	seen.Blinked = !blink.IsZero()
+	if seen.Withheld = shut > 0 && seen.Quality.Open > 0 && s.withholds(f.At, shut); seen.Withheld {
 		return seen, nil
 	}
 	if s.Want != nil {
@@ -114,6 +115,7 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 		}
 	}
 	if !s.keeps(f) {
+		seen.Hint = openHint(shut) // between those that are kept: nobody waits for it
 		return seen, nil
 	}
 	if err := m.Describe(f, &subject); err != nil {
@@ -122,8 +124,9 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 	if seen.Quality.Open == 0 { // a face that was found anew has its points looked at once more by now
 		seen.Quality.Open = subject.Quality.Open
 		shut, blink = s.eyes.look(f.At, subject.Quality)
-		if seen.Blinked = !blink.IsZero(); shut > 0 {
-			s.blinked, seen.Hint = f.At, openHint(shut)
+		seen.Blinked = !blink.IsZero()
+		if seen.Withheld = shut > 0 && s.withholds(f.At, shut); seen.Withheld {
+			s.blinked = f.At
 			subject.Embedding.Wipe()
 			return seen, nil
 		}
@@ -185,6 +188,19 @@ func (s *Sequence) find(m Looker, f *Frame) (Face, Seen, error) {
 func (s *Sequence) keeps(f *Frame) bool {
 	n := len(s.shots)
 	return (n == 0 || f.At.Sub(s.shots[n-1].at) >= max(s.Apart, apart)) && (s.blinked.IsZero() || f.At.Sub(s.blinked) >= apart)
+}
+
+// withholds tells whether a good frame is left out for eyes that have been shut for so
+// long: while it may be a blink, and not again for a while, since eyes that laugh or
+// are behind glasses may seem shut, and nobody is to wait for that.
+func (s *Sequence) withholds(at time.Time, shut time.Duration) bool {
+	if shut >= withholdMost {
+		return false
+	}
+	if since := at.Sub(s.withheld); since < 0 || since >= withholdEvery {
+		s.withheld = at
+	}
+	return at.Sub(s.withheld) < withholdMost
 }
 
 // compares tells whether a frame that is not good would be compared.

@@ -39,7 +39,11 @@ type blinkClip struct {
 	Found   int     `json:"found"`  // of them
 	False   int     `json:"false"`  // others; those of clips that nobody has counted are all here
 	Misses  []int   `json:"misses"` // first frames
-	Wrong   []int   `json:"wrong"`  // last frames
+
+	Withheld int     `json:"withheld"` // good frames that were not kept for shut eyes
+	Longest  float64 `json:"longest"`  // seconds from such a frame to the next that was kept, at most
+	Hints    int     `json:"hints"`    // frames with the hint to open the eyes
+	Wrong    []int   `json:"wrong"`    // last frames
 }
 
 //go:embed blinks.txt
@@ -147,6 +151,7 @@ func evaluateBlinks(ctx context.Context, files []string, m *vision.Model, known 
 		for step := 1; step <= 3; step++ {
 			c := blinkClip{File: filepath.Base(file), Step: step}
 			s := &vision.Sequence{}
+			var shut time.Time // since when frames are withheld
 			n, first, last := -1, time.Time{}, time.Time{}
 			var ends []int
 			var at []time.Time
@@ -168,6 +173,17 @@ func evaluateBlinks(ctx context.Context, files []string, m *vision.Model, known 
 				seen, err := s.Look(watcher{m}, f)
 				if seen.Blinked {
 					ends = append(ends, n)
+				}
+				if seen.Withheld {
+					if c.Withheld++; shut.IsZero() {
+						shut = f.At
+					}
+				}
+				if seen.Kept && !shut.IsZero() {
+					c.Longest, shut = max(c.Longest, f.At.Sub(shut).Seconds()), time.Time{}
+				}
+				if seen.Hint == vision.HintOpenEyes {
+					c.Hints++
 				}
 				if seen.Quality.Size > 0 && step == 1 {
 					at, poses = append(at, f.At), append(poses, seen.Quality)
@@ -365,7 +381,7 @@ func (r *blinkReport) print(w io.Writer) {
 		if len(c.Misses)+len(c.Wrong) > 0 {
 			fmt.Fprintf(w, " (missed at %v, more at %v)", c.Misses, c.Wrong)
 		}
-		fmt.Fprintln(w)
+		fmt.Fprintf(w, "; %d frames withheld, nothing kept for %.2f s at most, %d times told to open the eyes\n", c.Withheld, c.Longest, c.Hints)
 	}
 	r.Recordings.print(w)
 	for _, t := range r.Photos {
