@@ -240,6 +240,57 @@ func TestDeadlinesAndCancellation(t *testing.T) {
 	}
 }
 
+// A process that was not scheduled finds its deadline over and the answer there: it
+// counts, once. What goes on talking meets its deadline all the same, and so does one
+// who cancelled.
+func TestAnswerThatIsThereAtALateWaking(t *testing.T) {
+	far, path := line(t)
+	c := connect(t, open(t, path), 57600)
+	arrive := func(n int) {
+		t.Helper()
+		if _, err := far.Write(bytes.Repeat([]byte{'!'}, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// past sets a deadline and returns when it is over.
+	past := func() {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		end, _ := ctx.Deadline()
+		for err := c.SetReadDeadline(end); ctx.Err() == nil; <-ctx.Done() {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b := make([]byte, 4)
+	arrive(6)
+	past()
+	if n, err := c.Read(b); n != 4 || err != nil {
+		t.Errorf("the answer that was there: %d bytes, %v", n, err)
+	}
+	if n, err := c.Read(b); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("what goes on after the deadline: %d bytes, %v", n, err)
+	}
+	past()
+	if n, err := c.Read(b); n != 2 || err != nil {
+		t.Errorf("after a new deadline: %d bytes, %v", n, err)
+	}
+	past()
+	if n, err := c.Read(b); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("nothing was there: %d bytes, %v", n, err)
+	}
+	arrive(1)
+	past()
+	if err := c.SetReadDeadline(time.Unix(1, 0)); err != nil { // as who cancels does
+		t.Fatal(err)
+	}
+	if n, err := c.Read(b); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("after a cancellation: %d bytes, %v", n, err)
+	}
+}
+
 func TestDiscard(t *testing.T) {
 	far, path := line(t)
 	c := connect(t, open(t, path), 57600)
