@@ -2,6 +2,7 @@ package sensor_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"image"
 	"testing"
@@ -71,5 +72,40 @@ func TestStalledTransfer(t *testing.T) {
 				t.Errorf("%d baud: of %d pictures these were lost: %v", baud, tries, failed)
 			}
 		})
+	}
+}
+
+// A machine that wakes the simulator late each time makes no slower module of it: what
+// comes late is made up for, and no answer comes sooner than the wire carries it.
+func TestLatenessDoesNotAddUp(t *testing.T) {
+	capture := func(late time.Duration) (took time.Duration) {
+		synctest.Test(t, func(t *testing.T) {
+			s, err := modsim.New(modsim.Config{Model: "r503", Seed: 1, Sleep: func(_ context.Context, d time.Duration) {
+				if d > 0 {
+					time.Sleep(d + late)
+				}
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := wired(t, s)
+			do(t, s, "touch alice thumb")
+			start := time.Now()
+			if _, err := m.Capture(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			took = time.Since(start)
+			if st := m.Stats(); st.Early > 0 || st.Timeouts > 0 {
+				t.Errorf("each time %v late: %+v", late, st)
+			}
+		})
+		return took
+	}
+	sound := capture(0)
+	for _, late := range []time.Duration{30 * time.Millisecond, 200 * time.Millisecond} {
+		// GenImg and UpImage are two answers.
+		if took := capture(late); took > sound+3*late {
+			t.Errorf("each time %v late: a picture takes %v, %v otherwise", late, took, sound)
+		}
 	}
 }

@@ -519,6 +519,7 @@ func (w *wire) await(ctx context.Context, done func() bool) (code sensor.Code, s
 		w.sim.mu.Lock()
 		ok := done()
 		w.sim.mu.Unlock()
+		w.due = later(w.due, time.Now())
 		if ok {
 			return sensor.OK, false, nil
 		}
@@ -547,9 +548,9 @@ func (w *wire) await(ctx context.Context, done func() bool) (code sensor.Code, s
 // locked runs one step under the lock and paces its answer.
 func (w *wire) locked(ctx context.Context, report bool, f func() ([]sensor.Packet, time.Duration)) (sensor.Code, error) {
 	w.sim.mu.Lock()
-	out, busy := f()
+	out, took := f()
 	w.sim.mu.Unlock()
-	w.sim.sleep(ctx, busy)
+	w.busy(ctx, took)
 	code := sensor.Code(out[len(out)-1].Content[0])
 	if !report {
 		return code, nil
@@ -608,7 +609,7 @@ func (w *wire) autoEnroll(ctx context.Context, a []byte) error {
 		if stop || err != nil {
 			return w.stopped(ctx, c, err, 2*n+1, byte(id))
 		}
-		s.sleep(ctx, s.p.Image+s.p.Features)
+		w.busy(ctx, s.p.Image+s.p.Features)
 		for i, f := range []func() sensor.Code{
 			func() sensor.Code {
 				if s.touch == nil {

@@ -87,6 +87,24 @@ type wire struct {
 	re   sensor.Reassembler
 	last time.Time // when the last byte came in
 	free time.Time // when the wire to the host is free
+	// due is the module's own clock: when what it does now is done. What follows counts
+	// from there, so that a machine that wakes the simulator late makes no slow module
+	// of it: it catches up.
+	due time.Time
+}
+
+// busy lets the silicon's time pass.
+func (w *wire) busy(ctx context.Context, d time.Duration) {
+	w.due = w.due.Add(d)
+	w.sim.sleep(ctx, time.Until(w.due))
+}
+
+// later is the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 // work takes what comes in, in turn.
@@ -130,6 +148,7 @@ func (w *wire) started(ctx context.Context) error {
 		}
 	}
 	w.re.Reset()
+	w.due = later(w.due, time.Now())
 	s.mu.Lock()
 	s.ready = time.Time{}
 	s.mu.Unlock()
@@ -140,6 +159,7 @@ func (w *wire) started(ctx context.Context) error {
 func (w *wire) take(ctx context.Context, h heard) error {
 	s := w.sim
 	s.sleep(ctx, time.Until(h.at))
+	w.due = later(w.due, h.at)
 	if h.at.Sub(w.last) > halfPacket+airtime(len(h.b), 9600) {
 		w.re.Reset()
 	}
@@ -193,7 +213,7 @@ func (w *wire) answer(ctx context.Context, p sensor.Packet, damage error) error 
 	s := w.sim
 	s.mu.Lock()
 	var out []sensor.Packet
-	var busy time.Duration
+	var took time.Duration
 	var auto func(context.Context, *wire) error
 	switch {
 	case damage != nil && s.waitFor != 0:
@@ -210,7 +230,7 @@ func (w *wire) answer(ctx context.Context, p sensor.Packet, damage error) error 
 		i, a := sensor.Instruction(p.Content[0]), p.Content[1:]
 		s.current = i
 		if auto = s.automatic(i, a); auto == nil {
-			out, busy = s.command(i, a)
+			out, took = s.command(i, a)
 		}
 	case p.PID == sensor.PIDData || p.PID == sensor.PIDEndData:
 		s.data(p)
@@ -219,7 +239,7 @@ func (w *wire) answer(ctx context.Context, p sensor.Packet, damage error) error 
 	if auto != nil {
 		return auto(ctx, w)
 	}
-	s.sleep(ctx, busy)
+	w.busy(ctx, took)
 	return w.send(ctx, out)
 }
 
@@ -264,13 +284,11 @@ func (w *wire) say(ctx context.Context, b []byte) error {
 	b, delay := s.disturb(1, b)
 	baud := s.baud()
 	s.mu.Unlock()
-	s.sleep(ctx, delay)
+	w.busy(ctx, delay)
 	for len(b) > 0 { // a flood flows, it does not burst
 		n := min(len(b), headerSpace+sensor.MaxContent)
-		if now := time.Now(); w.free.Before(now) {
-			w.free = now
-		}
-		w.free = w.free.Add(airtime(n, baud))
+		w.free = later(w.free, w.due).Add(airtime(n, baud))
+		w.due = w.free
 		s.sleep(ctx, time.Until(w.free))
 		if _, err := w.line.Write(b[:n]); err != nil {
 			return err
