@@ -27,14 +27,11 @@ func (s *Sim) Command(line string) (string, error) {
 	if len(words) == 0 {
 		return "", fmt.Errorf("modsim: no command; there are:\n%s", Help)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	args := words[1:]
 	bad := func() (string, error) {
 		return "", fmt.Errorf("modsim: %q is not understood; there are:\n%s", line, Help)
 	}
-	switch word := words[0]; {
-	case word == "touch" && (len(args) == 2 || len(args) == 3):
+	if words[0] == "touch" && (len(args) == 2 || len(args) == 3) {
 		press := 1.0
 		if len(args) == 3 {
 			v, err := strconv.ParseFloat(args[2], 64)
@@ -43,12 +40,12 @@ func (s *Sim) Command(line string) (string, error) {
 			}
 			press = v
 		}
-		s.touches++
-		s.touch = &touch{finger: newFinger(args[0], args[1]), number: s.touches, press: press}
-		if ps := s.seen.of(args[0], args[1]); ps != nil {
-			s.touch.shown = ps[s.touches%uint64(len(ps))]
-		}
-		s.wakes()
+		s.lay(args[0], args[1], press)
+		return "", nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch word := words[0]; {
 	case word == "lift" && len(args) == 0:
 		s.touch = nil
 		s.wakes()
@@ -90,6 +87,9 @@ func (s *Sim) Command(line string) (string, error) {
 			}
 		}
 		s.p = p
+		if t := s.touch; t != nil && s.ahead {
+			t.drawn = s.grown.draw(t, p)
+		}
 		s.factory()
 		s.start()
 	case word == "state" && len(args) == 0:

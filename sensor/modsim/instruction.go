@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"image"
 	"maps"
 	"slices"
 	"time"
@@ -467,23 +466,16 @@ func (s *Sim) index(page int) []sensor.Packet {
 	return s.ack(sensor.OK, b...)
 }
 
-// packed is the picture at 4 bits a pixel, the left one in the high nibble.
+// packed is the picture in the image buffer.
 func (s *Sim) packed() []byte {
 	if s.image.sent != nil {
 		return s.image.sent
 	}
 	t := s.image.touch
-	var g *image.Gray
-	if t.shown != nil {
-		g = window(t.shown, s.p.Width, s.p.Height)
-	} else {
-		g = t.finger.picture(t.number, s.p.Width, s.p.Height, s.p.DPI)
+	if len(t.drawn) != s.p.Width*s.p.Height/2 {
+		t.drawn = s.grown.draw(t, s.p)
 	}
-	b := make([]byte, s.p.Width*s.p.Height/2)
-	for i := range b {
-		b[i] = g.Pix[2*i]&0xF0 | g.Pix[2*i+1]>>4
-	}
-	return b
+	return t.drawn
 }
 
 // automatic returns what carries out AutoEnroll or AutoIdentify, nil for every

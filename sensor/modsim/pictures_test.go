@@ -1,13 +1,18 @@
 package modsim
 
 import (
+	"bytes"
+	"context"
 	"image"
 	"image/color"
 	"image/png"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/faceprint/faceprint/sensor"
 )
 
 // put writes a picture of one grey, with a mark in its middle.
@@ -86,5 +91,71 @@ func TestPicturesThatCannotBeRead(t *testing.T) {
 	}
 	if _, err := ReadPictures(filepath.Join(t.TempDir(), "none")); err == nil || strings.Count(err.Error(), "none") != 1 {
 		t.Error(err)
+	}
+}
+
+// On a terminal, where the host's patience is of real time, a finger that the module
+// says is there has its picture: the one that is drawn when it is asked for elsewhere.
+func TestPictureIsThereWithTheFinger(t *testing.T) {
+	seen := image.NewGray(image.Rect(0, 0, 40, 40))
+	for _, finger := range []string{"alice thumb", "given thumb"} {
+		var s [2]*Sim
+		for i := range s {
+			var err error
+			if s[i], err = New(Config{Seed: 1, Pictures: Pictures{"given": {seen}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p, err := OpenPTY("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var serving sync.WaitGroup
+		command := func(text string) {
+			t.Helper()
+			for _, s := range s {
+				if _, err := s.Command(text); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		command("touch " + finger) // before anybody serves
+		s[0].baudN = 38400 / 9600  // a new terminal's
+		serving.Go(func() {
+			if err := p.Serve(ctx, s[0]); err != nil {
+				t.Error(err)
+			}
+		})
+		ask, err := sensor.AppendPacket(nil, sensor.Packet{Address: sensor.DefaultAddress, PID: sensor.PIDCommand, Content: []byte{byte(sensor.ReadSysPara)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.slave.Write(ask); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.slave.Read(make([]byte, 1)); err != nil { // it is served
+			t.Fatal(err)
+		}
+		for _, text := range []string{"state", "touch " + finger, "swap r307", "touch " + finger} {
+			command(text)
+			for _, s := range s {
+				s.mu.Lock()
+				s.capture()
+			}
+			there, want := s[0].touch.drawn, s[1].packed()
+			if !bytes.Equal(there, want) {
+				t.Errorf("%s: a picture of %d bytes, want another of %d", text, len(there), len(want))
+			}
+			for _, s := range s {
+				s.mu.Unlock()
+			}
+		}
+		if s[1].touch.drawn == nil {
+			t.Error("a picture that was asked for is not kept")
+		}
+		cancel()
+		serving.Wait()
+		p.Close()
 	}
 }

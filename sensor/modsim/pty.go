@@ -90,6 +90,7 @@ func (p *PTY) Path() string {
 func (p *PTY) Serve(ctx context.Context, s *Sim) error {
 	stop := context.AfterFunc(ctx, func() { p.master.Close() })
 	defer stop()
+	s.drawAhead()
 	return s.Serve(ctx, ptyLine{p.master})
 }
 

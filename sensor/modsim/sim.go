@@ -33,12 +33,14 @@ type Sim struct {
 	wake  func(touched bool)
 	seen  Pictures
 	boot  chan struct{} // has a token when the module is starting
+	grown grown
 
 	mu       sync.Mutex
 	rand     *rand.Rand
 	p        Personality
 	serial   string
 	touch    *touch // nil when lifted
+	ahead    bool   // touches are drawn before they are there
 	touches  uint64
 	plugged  bool
 	mute     bool
@@ -92,6 +94,38 @@ type touch struct {
 	number uint64
 	press  float64
 	shown  *image.Gray // a picture that was given, nil for a synthetic one
+	drawn  []byte      // what the sensor sees of it, nil until that is drawn
+}
+
+// drawAhead makes it draw each touch before the finger is there. A silicon sensor has its
+// picture within 0.2 s; to draw one takes as long as a busy machine pleases, and the
+// host's patience is of real time.
+func (s *Sim) drawAhead() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ahead = true
+	if t := s.touch; t != nil && t.drawn == nil {
+		t.drawn = s.grown.draw(t, s.p)
+	}
+}
+
+// lay puts a finger on the sensor.
+func (s *Sim) lay(person, name string, press float64) {
+	s.mu.Lock()
+	s.touches++
+	t := &touch{finger: newFinger(person, name), number: s.touches, press: press}
+	if ps := s.seen.of(person, name); ps != nil {
+		t.shown = ps[s.touches%uint64(len(ps))]
+	}
+	p, ahead := s.p, s.ahead
+	s.mu.Unlock()
+	if ahead { // without the lock: the module answers meanwhile
+		t.drawn = s.grown.draw(t, p)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.touch = t
+	s.wakes()
 }
 
 // picture is what lies in the image buffer: a touch, or what the host sent.
