@@ -3,6 +3,7 @@ package sensor
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -33,10 +34,13 @@ func (c *Check) tell(of []hash) {
 }
 
 // Same tells which of the templates is of the same finger as a new one, -1 for
-// none (DownChar, manual p. 19, Match, p. 22). It is asked right after the
-// enrolment: an R503 compares the newest capture. The new one must match itself first,
-// and either answer counts when it comes twice: were a template lost on the wire, the
-// one before would be compared. ErrDoubt: the new one does not match itself.
+// none (DownChar, manual p. 19, Match, p. 22, UpChar, p. 18). It is asked right after
+// the enrolment: an R503 compares the newest capture. The new one must match itself
+// first, and an answer counts where the module gave it before and after it returned what
+// it compared, byte for byte: were a template lost on the wire, the one before would be
+// compared. Of a module that does not return what its buffers hold, an answer counts when
+// it comes twice, and what is nobody's overwrites the new one first. ErrDoubt: the new one
+// does not match itself, or the wire lost a template time after time.
 //
 // The context is heeded between two comparisons, so that the module's buffers and the
 // wire are in order for whoever comes first. Same goes on afterwards with the same
@@ -45,7 +49,7 @@ func (c *Check) tell(of []hash) {
 //
 // Decoys are among the others, in random order: a match of one is an *AttackError,
 // and who had seen the others without them would tell them apart ever after. For the
-// same reason none is compared again when it goes on.
+// same reason none that is known is compared again when it goes on.
 func (m *Module) Same(ctx context.Context, template []byte, others [][]byte, check *Check) (int, error) {
 	defer m.compares()()
 	release, err := m.take(ctx)
@@ -53,7 +57,15 @@ func (m *Module) Same(ctx context.Context, template []byte, others [][]byte, che
 		return -1, err
 	}
 	defer release()
-	if err := m.itself(ctx, template, check); err != nil {
+	damage := m.link.meter.damage()
+	blind, err := m.itself(ctx, template, check)
+	if err == nil && blind {
+		err = m.without(ctx, template)
+	}
+	if errors.Is(err, errNobody) {
+		err = m.weigh(damage, err)
+	}
+	if err != nil {
 		return -1, err
 	}
 	all := slices.Concat(others, m.guard.mixed())
@@ -68,18 +80,28 @@ func (m *Module) Same(ctx context.Context, template []byte, others [][]byte, che
 		}
 	}
 	check.tell(of[:len(others)])
-	var passed []hash
+	var passed []hash // since the new one matched itself
+	defer func() {
+		for _, h := range passed {
+			delete(check.other, h)
+		}
+	}()
 	for _, at := range order(len(left)) {
 		if err = over(ctx); err != nil {
 			break
 		}
 		i := left[at]
-		same, err := m.sure(ctx, all[i])
-		switch {
+		var same bool
+		if same, err = m.sure(ctx, all[i], blind); err != nil && over(ctx) != nil {
+			break
+		}
+		switch decoy := i >= len(others); {
+		case decoy && same && err == nil:
+			return -1, m.weigh(damage, &AttackError{AttackDecoy, "a new finger's template matched a decoy, twice"})
+		case decoy && same && errors.Is(err, ErrDoubt):
+			return -1, m.weigh(damage, err)
 		case err != nil:
 			return -1, err
-		case same && i >= len(others):
-			return -1, &AttackError{AttackDecoy, "a new finger's template matched a decoy, twice"}
 		case same:
 			return i, nil
 		}
@@ -89,63 +111,180 @@ func (m *Module) Same(ctx context.Context, template []byte, others [][]byte, che
 	}
 	// A module that lost its power meanwhile has nothing that could match, and may
 	// not say so.
-	still, e := m.sure(ctx, template)
-	if e != nil || !still {
-		for _, h := range passed {
-			delete(check.other, h)
-		}
-	}
-	switch {
+	switch still, e := m.sure(context.WithoutCancel(ctx), template, blind); {
 	case e != nil:
 		return -1, e
 	case !still:
 		return -1, fmt.Errorf("sensor: %s lost the new finger while it was compared: %w; scan it once more", m.info.Port, ErrStale)
-	case err != nil:
+	}
+	passed = nil
+	if err != nil {
 		return -1, fmt.Errorf("sensor: %s: the search for duplicates: %w", m.info.Port, err)
 	}
 	return -1, nil
 }
 
 // itself puts the new template where it is compared with others, which it must match:
-// an R503 compares the newest capture all the same.
-func (m *Module) itself(ctx context.Context, template []byte, check *Check) error {
+// an R503 compares the newest capture all the same. blind: the module does not return
+// what its buffers hold, or does not compare as before when it did.
+func (m *Module) itself(ctx context.Context, template []byte, check *Check) (blind bool, err error) {
 	goesOn := check.begun
 	if check.begun = true; check.other == nil {
 		check.other = make(map[hash]bool)
 	}
 	m.spend()
 	m.loaded = true
-	for range 2 {
-		if err := m.put(ctx, 1, template); err != nil {
-			return err
+	own, no, last := hash(sha256.Sum256(template)), 0, heard{}
+	for try := 0; try < patience && no < overwrites; try++ {
+		if err := over(ctx); err != nil {
+			return false, fmt.Errorf("sensor: %s: %w", m.info.Port, err)
 		}
-		same, err := m.sure(ctx, template)
-		if err != nil || same {
-			return err
+		var h heard
+		if err = m.put(ctx, 1, template); err == nil {
+			h, err = m.examine(ctx, template)
 		}
+		switch {
+		case lost(err):
+			continue
+		case err != nil:
+			return false, err
+		case h.first && h.second && h.back == own:
+			return false, nil
+		case blind && h.first && h == last:
+			return true, nil
+		case h.first && h == last: // or the wire lost it twice, and what lay there matches
+			if err = m.without(ctx, template); err != nil && !lost(err) {
+				return false, err
+			}
+			blind = err == nil
+			continue
+		case !h.first && !h.second && h.back == own:
+			no++ // by the first buffer, where that was lost
+		}
+		blind, last = false, h
 	}
-	if goesOn {
-		return fmt.Errorf("sensor: %s: another finger was captured meanwhile: %w; scan the new one once more", m.info.Port, ErrStale)
+	switch {
+	case err != nil:
+		return false, err
+	case goesOn:
+		return false, fmt.Errorf("sensor: %s: another finger was captured meanwhile: %w; scan the new one once more", m.info.Port, ErrStale)
 	}
-	return m.doubt("a new template does not match itself")
+	return false, m.doubt("a new template does not match itself")
 }
 
-// sure compares a template with the first buffer until two answers agree. It is not
-// interrupted.
-func (m *Module) sure(ctx context.Context, template []byte) (bool, error) {
+// errNobody: what is nobody's matched the new finger, as often as it was sent.
+var errNobody = errors.New("what is nobody's matches")
+
+// without overwrites the new template in the second buffer with what is nobody's, until
+// the module says no: a yes is then to what was sent since. errNobody: it never did, which
+// is to be weighed.
+func (m *Module) without(ctx context.Context, template []byte) error {
+	nobody := spare(m.guard.decoys, false)
+	if nobody == nil {
+		nobody = complement(template)
+		defer clear(nobody)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sureMost)
+	defer cancel()
+	var why error
+	for {
+		score, took, err := m.compare(ctx, nobody)
+		switch {
+		case over(ctx) != nil && why != nil:
+			return why
+		case over(ctx) != nil:
+			return errors.Join(m.doubt("a new template"), errNobody)
+		case lost(err):
+			why = err
+			continue
+		case err != nil || score == 0:
+			return err
+		case m.hasty(took):
+			return errors.Join(errNobody, m.haste(took))
+		}
+		why = nil
+	}
+}
+
+// heard is what a module said of a template.
+type heard struct {
+	first, second bool // it matches, before and after it was read
+	back          hash // what was read, zero for none
+}
+
+// examine loads a template into the second buffer, compares it with the first, reads it
+// (UpChar, manual p. 18; 0D for no) and compares it once more.
+func (m *Module) examine(ctx context.Context, template []byte) (h heard, err error) {
+	score, _, err := m.compare(ctx, template)
+	if err != nil {
+		return h, err
+	}
+	h.first = score > 0
+	got, err := m.link.fetch(ctx, maxTemplate, anySize, UpChar, 2)
+	defer clear(got)
+	if no := (*CodeError)(nil); err != nil && (lost(err) || !errors.As(err, &no)) {
+		return h, err
+	}
+	if err == nil {
+		h.back = sha256.Sum256(got)
+	}
+	score, _, err = m.match(ctx)
+	h.second = score > 0
+	return h, err
+}
+
+// lost tells whether an exchange failed on the wire, on the way to the module (01) as well.
+func lost(err error) bool { return damaged(err) || isCode(err, PacketError) }
+
+// sure compares a template with the first buffer until the answer counts (Same). The
+// context is heeded where that takes more than once. ErrDoubt: it never did, same is then
+// whether the module said yes.
+func (m *Module) sure(ctx context.Context, template []byte, blind bool) (same bool, err error) {
 	unhurried, cancel := context.WithTimeout(context.WithoutCancel(ctx), sureMost)
 	defer cancel()
-	yes := 0
-	for n := 1; ; n++ {
-		score, _, err := m.compare(unhurried, template)
-		if err != nil {
+	own, no := hash(sha256.Sum256(template)), 0
+	var why error
+	for n := 0; ; n++ {
+		if err := over(ctx); n > 0 && err != nil {
+			return false, fmt.Errorf("sensor: %s: %w", m.info.Port, err)
+		}
+		var h heard
+		if blind {
+			h, err = m.twice(unhurried, template)
+		} else {
+			h, err = m.examine(unhurried, template)
+		}
+		switch {
+		case over(unhurried) != nil && why != nil:
+			return same, why
+		case over(unhurried) != nil:
+			return same, m.doubt("a template is lost on the wire time after time")
+		case lost(err):
+			why = err
+			continue
+		case err != nil:
 			return false, err
 		}
-		if score > 0 {
-			yes++
+		why, same = nil, h.first
+		switch {
+		case h.first != h.second, !blind && h.back != own:
+			continue
+		case !blind || same:
+			return same, nil
 		}
-		if yes == 2 || n-yes == 2 {
-			return yes == 2, nil
+		if no++; no == 2 {
+			return false, nil
 		}
 	}
+}
+
+// twice is examine of a module that returns nothing: a yes is one to what was sent since
+// the last no, a no may be one to what was there before.
+func (m *Module) twice(ctx context.Context, template []byte) (h heard, err error) {
+	score, _, err := m.compare(ctx, template)
+	if h.first = score > 0; err == nil && h.first {
+		score, _, err = m.match(ctx)
+	}
+	h.second = score > 0
+	return h, err
 }

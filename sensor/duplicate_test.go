@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -139,6 +140,142 @@ func TestSameOverAPowerCut(t *testing.T) {
 					}
 				}
 			})
+		})
+	}
+}
+
+// Whatever the wire to an honest module loses, the module is called no attacker for it, and
+// no newcomer another's; no finger that is enrolled passes as new where the module returns
+// what it compared, else (blind) it does where both of its sendings were lost.
+func TestDuplicatesFaultScripts(t *testing.T) {
+	const people = 2
+	runs, shares, kinds := 20, []float64{2e-4}, []string{"to the module"}
+	if from, to := scripts(t); to-from > 4000 { // make nightly
+		runs, shares = min((to-from)/80, 600), []float64{2e-5, 5e-5, 1e-4, 2e-4}
+		kinds = []string{"to the module", "both ways", "lost to the module", "in bursts"}
+	}
+	for _, model := range []string{"r503", "r307", "blind r503", "blind r307"} {
+		for _, kind := range kinds {
+			for _, share := range shares {
+				var asked, right, wrong, attacks, failed [2]int // newcomers, those who are enrolled
+				var why error
+				synctest.Test(t, func(t *testing.T) {
+					model, blind := strings.CutPrefix(model, "blind ")
+					s := newSim(t, model)
+					m, w := wiredBadly(t, s, uint64(share*1e6), sensor.Config{Baud: 57600})
+					if err := m.Guard(t.Context(), decoys(t, m, 5)); err != nil {
+						t.Fatal(err)
+					}
+					var templates [][]byte
+					for i := range people {
+						templates = append(templates, enrol(t, m, s, fmt.Sprint(i), "thumb"))
+					}
+					for known, who := range []string{"newcomer", "0"} {
+						for try := 0; m.HandShake(t.Context()) != nil && try < 3; try++ { // it may wait for the rest of a packet
+						}
+						again := enrol(t, m, s, who, "thumb")
+						if blind {
+							do(t, s, "quirk blank")
+						}
+						for range runs {
+							switch kind {
+							case "to the module":
+								w.in = share
+							case "both ways":
+								w.in, w.out = share, share
+							case "lost to the module":
+								w.in, w.lose = share, true
+							case "in bursts":
+								w.in, w.out, w.burst = share/10, share/10, 50
+							}
+							at, err := m.Same(t.Context(), again, templates, &sensor.Check{})
+							w.in, w.out, w.left = 0, 0, 0
+							asked[known]++
+							attack := (*sensor.AttackError)(nil)
+							switch {
+							case errors.As(err, &attack):
+								attacks[known]++
+								t.Errorf("%s, %g of the bytes %s: an honest module is called an attacker: %v", model, share, kind, err)
+							case err != nil:
+								failed[known]++
+								why = err
+							case at == known-1:
+								right[known]++
+							default:
+								wrong[known]++
+							}
+							if errors.Is(err, sensor.ErrStale) {
+								do(t, s, "touch "+who+" thumb")
+								_, err := m.Scan(t.Context())
+								for try := 0; err != nil && try < 3; try++ { // it may wait for the rest of a packet
+									_, err = m.Scan(t.Context())
+								}
+								if err != nil {
+									t.Fatal(err)
+								}
+							}
+							time.Sleep(time.Second) // of the bubble
+						}
+						do(t, s, "lift", "quirk blank off")
+					}
+					if wrong[0] > 0 || wrong[1] > 0 && !blind {
+						t.Errorf("%s, %g of the bytes %s: %d of %d newcomers are called another's, %d of %d who are enrolled pass", model, share, kind, wrong[0], asked[0], wrong[1], asked[1])
+					}
+				})
+				t.Logf("%s, %g of the bytes %s: of %d newcomers %d passed, %d were called another's; of %d who are enrolled %d were found, %d passed; %d times an attack was called, %d checks ended in an error (%v)",
+					model, share, kind, asked[0], right[0], wrong[0], asked[1], right[1], wrong[1], attacks[0]+attacks[1], failed[0]+failed[1], why)
+			}
+		}
+	}
+}
+
+// Nor is it another's where the power is cut twice, the second time in the middle of a
+// comparison, of which the module says then that it was reset.
+func TestSameOverTwoPowerCuts(t *testing.T) {
+	for _, model := range []string{"r503", "r307"} {
+		synctest.Test(t, func(t *testing.T) {
+			s, m, templates := library(t, model, 57600, 6)
+			if err := m.SetPassword(t.Context(), 0x1234); err != nil {
+				t.Fatal(err)
+			}
+			failed := 0
+			var why error
+			for range 20 {
+				again := enrol(t, m, s, "0", "thumb")
+				first, second := true, true
+				check := sensor.Check{Tell: func(done, _ int) {
+					switch {
+					case first:
+						first = false
+						do(t, s, "unplug", "plug")
+						time.Sleep(time.Second) // of the bubble: it has started
+					case second && done == 4:
+						second = false
+						time.AfterFunc(150*time.Millisecond, func() { do(t, s, "unplug", "plug") })
+					}
+				}}
+				at, err := m.Same(t.Context(), again, templates, &check)
+				for try := 0; errors.Is(err, sensor.ErrStale) && try < 4; try++ { // as the device does
+					check.Tell = nil
+					do(t, s, "touch 0 thumb")
+					if _, err = m.Scan(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					at, err = m.Same(t.Context(), again, templates, &check)
+					do(t, s, "lift")
+				}
+				switch {
+				case err != nil:
+					failed++
+					why = err
+				case at != 0:
+					t.Errorf("%s: a finger that is enrolled is not, %d", model, at)
+				}
+				time.Sleep(5 * time.Second) // of the bubble
+			}
+			if failed > 4 {
+				t.Errorf("%s: %d of 20 checks ended in an error: %v", model, failed, why)
+			}
 		})
 	}
 }

@@ -35,8 +35,8 @@ const (
 	// again. It must be longer than the answer's own, or no silence would be seen as one.
 	storeMost = 3*answerTimeout + time.Second
 
-	// What comparing one template two or three times may take whatever happens, at 9600
-	// baud 5 s on a sound line.
+	// What comparing one template and reading it may take whatever happens, and however
+	// often the wire loses it: at 9600 baud it takes 4 s on a sound line.
 	sureMost = 20 * time.Second
 
 	dataTimeout   = answerTimeout / 3 // between two data packets, the largest of which takes 0.28 s at 9600 baud
