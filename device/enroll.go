@@ -83,7 +83,7 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 			t, err = d.enrollFinger(ctx, r, until)
 			return err
 		})
-		if err == nil { // who agreed may leave: nobody is captured any more
+		if err == nil { // who agreed may leave: nobody is captured any more, or the finger alone once more (again)
 			err = d.checkFinger(ctx, t, r, turn)
 		}
 		if err != nil {

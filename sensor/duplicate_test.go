@@ -279,3 +279,32 @@ func TestSameOverTwoPowerCuts(t *testing.T) {
 		})
 	}
 }
+
+// A module that says yes to all is called an attacker by the check for duplicates: at once
+// where it shows that it had the decoy, at the third check in a row where it shows nothing.
+func TestDuplicatesOfALyingModule(t *testing.T) {
+	for _, model := range []string{"r503", "r307"} {
+		for _, how := range []string{"", "quirk blank"} {
+			synctest.Test(t, func(t *testing.T) {
+				s, m, _ := library(t, model, 57600, 1)
+				again := enrol(t, m, s, "newcomer", "thumb")
+				do(t, s, "lift", "lie yes")
+				if how != "" {
+					do(t, s, how)
+				}
+				for try := 1; ; try++ {
+					at, err := m.Same(t.Context(), again, nil, new(sensor.Check))
+					attack := (*sensor.AttackError)(nil)
+					switch caught := errors.As(err, &attack) && attack.Kind == sensor.AttackDecoy; {
+					case at != -1 || !caught && (how == "" || try == 3 || !errors.Is(err, sensor.ErrDoubt)):
+						t.Fatalf("%s %s, check %d: %d, %v", model, how, try, at, err)
+					case caught && how != "" && try < 3:
+						t.Fatalf("%s %s is called an attacker at check %d", model, how, try)
+					case caught:
+						return
+					}
+				}
+			})
+		}
+	}
+}
