@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -251,4 +252,124 @@ func TestFewDoubtsAreNoAttack(t *testing.T) {
 			t.Errorf("%d doubts", n)
 		}
 	})
+}
+
+// longLoss is the module's end of a cable that loses the 100th byte of whatever is longer,
+// as an overrun does, and nothing of what is short.
+type longLoss struct {
+	far
+	on       atomic.Bool
+	to, from bool // the module
+	run      int
+}
+
+func (w *longLoss) Read(b []byte) (int, error) {
+	for {
+		n, err := w.far.Read(b)
+		kept := b[:0]
+		for _, x := range b[:n] {
+			if w.run++; w.run == 100 && w.to && w.on.Load() {
+				continue
+			}
+			kept = append(kept, x)
+		}
+		if len(kept) > 0 || err != nil {
+			return len(kept), err
+		}
+	}
+}
+
+func (w *longLoss) Write(b []byte) (int, error) {
+	w.run = 0
+	if !w.from || !w.on.Load() || len(b) < 100 {
+		return w.far.Write(b)
+	}
+	n, err := w.far.Write(slices.Concat(b[:99], b[100:]))
+	return n + 1, err
+}
+
+// A line that loses of long runs of bytes alone, where handshakes pass, makes no attacker
+// of an honest module.
+func TestHonestModuleBehindAnOverrun(t *testing.T) {
+	for _, model := range []string{"r503", "r307", "as608"}[:fewer(3, 2)] {
+		for _, way := range []string{"to", "from", "both"} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSim(t, model)
+				line := newCable()
+				w := &longLoss{far: far{line}, to: way != "from", from: way != "to"}
+				background(t, func(ctx context.Context) error { return s.Serve(ctx, w) })
+				t.Cleanup(func() { line.Close() })
+				m, err := sensor.New(t.Context(), line, sensor.Config{Baud: 57600})
+				if err != nil {
+					t.Fatal(err)
+				}
+				d := decoys(t, m, 5)
+				d.Keeps = true
+				if err := m.Guard(t.Context(), d); err != nil {
+					t.Fatal(err)
+				}
+				var templates [][]byte
+				for i := range 6 {
+					templates = append(templates, enrol(t, m, s, fmt.Sprint(i), "thumb"))
+				}
+				do(t, s, "lift")
+				w.on.Store(true)
+				attack := (*sensor.AttackError)(nil)
+				for range 3 {
+					if err := m.Stock(t.Context(), templates); err == nil || errors.As(err, &attack) {
+						t.Errorf("%s, %s the module: %v", model, way, err)
+					}
+					if err := m.HandShake(t.Context()); err != nil {
+						t.Errorf("%s, %s the module: a short talk: %v", model, way, err)
+					}
+					time.Sleep(5 * time.Second) // of the bubble
+				}
+				if n := m.Stats().Doubts; (n >= 16) != (way == "to") {
+					t.Errorf("%s, %s the module: %d templates did not come back", model, way, n)
+				}
+				w.on.Store(false)
+				if err := m.Stock(t.Context(), templates); err != nil {
+					t.Errorf("%s, %s the module: on a line that is well again: %v", model, way, err)
+				}
+			})
+		}
+	}
+}
+
+// Nobody waits for the module longer while a template did not come back than while one is
+// stored and read, and read once more.
+func TestDoubtsGiveWay(t *testing.T) {
+	for _, baud := range []int{57600, 9600} {
+		for _, model := range []string{"r503", "r307"} {
+			synctest.Test(t, func(t *testing.T) {
+				s, m, templates := library(t, model, baud, 6)
+				do(t, s, "lie alters")
+				ended := make(chan error, 1)
+				go func() { ended <- m.Stock(t.Context(), templates) }()
+				var most time.Duration
+				for asked := 0; ; asked++ {
+					select {
+					case err := <-ended:
+						if attack := (*sensor.AttackError)(nil); !errors.As(err, &attack) {
+							t.Errorf("%s at %d baud: %v", model, baud, err)
+						}
+						// Two readings: the bytes with their packets', and 100 ms of talk and silicon.
+						wire := 2 * (time.Duration(len(templates[0])*9/8+80)*10*time.Second/time.Duration(baud) + 50*time.Millisecond)
+						if most > wire || asked == 0 {
+							t.Errorf("%s at %d baud: asked %d times, somebody waited %v; two readings take %v", model, baud, asked, most, wire)
+						}
+						t.Logf("%s at %d baud: nobody waited longer than %v", model, baud, most)
+						return
+					default:
+					}
+					start := time.Now()
+					if err := m.HandShake(t.Context()); err != nil {
+						t.Error(err)
+					}
+					most = max(most, time.Since(start))
+					time.Sleep(50 * time.Millisecond) // of the bubble
+				}
+			})
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package sensor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -53,7 +54,7 @@ type guard struct {
 type Doubts struct {
 	all    int
 	sound  int // of them, on a line that showed no damage
-	stored int // templates, each on a line that was sound behind it (carries)
+	stored int // templates, each on a line that was sound behind it (tryLine)
 }
 
 // Guard makes Match mix the decoys in. Fewer than MinDecoys are refused.
@@ -100,48 +101,129 @@ func (m *Module) weigh(damage uint64, doubt error) error {
 	return errors.Join(&AttackError{AttackDecoy, fmt.Sprintf("what is nobody's matched, which the wire may explain, in %d attempts in a row, %d of them on a sound one", n.all, n.sound)}, doubt)
 }
 
-// weighStored counts a template of so many bytes that was stored and is not what comes
-// back, which the wire may explain: it is an attack when it is the eighth in a row
-// (patience) behind which the line carries twice as much without damage.
+// unreturned is a template that was stored and is not what comes back. The wire may
+// explain it: whoever held the wire lets go of it and has it weighed (weighStored).
+type unreturned struct {
+	template []byte
+	error
+}
+
+func (u *unreturned) Unwrap() error { return u.error }
+
+// weighStored counts what is unreturned in err, which is an attack when it is the eighth
+// in a row (patience) behind which the line carries the same template to the module.
 //
-// That is so for an honest module once in four million, whatever share of bytes the
-// wire damages, and whichever way: where a template is lost with probability p, and
-// twice as much passes with (1-p)², both happen with p(1-p)², 4/27 at most, and eight
-// times in a row with (4/27)⁸.
-func (m *Module) weighStored(ctx context.Context, size int, doubt error) error {
-	n := &m.guard.doubts.stored
-	switch sound := m.carries(ctx, 2*m.packed(size)); {
-	case sound:
-		*n++
-	case over(ctx) == nil:
-		*n = 0
+// That is so for an honest module once in four million, however the loss depends on how
+// much is sent at once: where a template is lost with probability p, each by itself, and
+// the line then carries two of them with (1-p)², both happen with p(1-p)², 4/27 at most,
+// and eight times in a row with (4/27)⁸. A line that loses all of them is never sound.
+//
+// take is how it waits for the wire, which is free for others from one template to the
+// next. Where they use the module's buffers meanwhile, it begins anew.
+func (m *Module) weighStored(ctx context.Context, take func(context.Context) (func(), error), err error) error {
+	u := (*unreturned)(nil)
+	if !errors.As(err, &u) {
+		return err
 	}
-	if *n < patience {
-		return doubt
+	defer func() { u.template = nil }() // it is wiped by whom it belongs to
+	for range disturbances {
+		n, done := m.tryLine(ctx, take, u.template)
+		switch {
+		case !done:
+			continue
+		case n < patience:
+			return err
+		}
+		return errors.Join(&AttackError{AttackLibrary, fmt.Sprintf("%d templates in a row were stored and do not come back, and the line is sound", n)}, err)
 	}
-	return errors.Join(&AttackError{AttackLibrary, fmt.Sprintf("%d templates in a row were stored and do not come back, and the line is sound", *n)}, doubt)
+	return err
 }
 
-// packed is how many bytes a template of that size takes on the wire (DownChar).
-func (m *Module) packed(size int) int {
-	const rest = headerSize + sumSize
-	packet := m.info.PacketSize
-	return size + rest*((size+packet-1)/packet) + rest + 2
-}
-
-// carries tells whether the line carries so many bytes to the module without damage,
-// in instructions that the module answers (VfyPwd, manual p. 11): of what a template is
-// sent in nothing is acknowledged, of them each.
-func (m *Module) carries(ctx context.Context, bytes int) bool {
-	const each = headerSize + 1 + 4 + sumSize
-	damage := m.link.meter.damage()
-	for ; bytes > 0; bytes -= each {
-		if _, err := m.link.command(ctx, VfyPwd, word(m.link.password)...); err != nil || m.link.meter.damage() != damage {
-			return false
+// tryLine tells whether the line carries templates to the module, counts where one did not
+// come back all the same, and says how many are in a row; done is false where others used
+// the module's buffers meanwhile.
+func (m *Module) tryLine(ctx context.Context, take func(context.Context) (func(), error), template []byte) (n int, done bool) {
+	nobody := spare(m.guard.decoys, false) // of which the module knows what it is
+	if bytes.Equal(nobody, template) {
+		nobody = complement(template)
+	}
+	steps := m.lineSteps(template, nobody)
+	var left traces
+	one := func(i int) (ended, disturbed bool) {
+		release, err := take(ctx)
+		if err != nil {
+			return true, false
+		}
+		defer release()
+		n = m.guard.doubts.stored
+		if i > 0 && m.traces() != left {
+			return false, true
+		}
+		damage, used := m.link.meter.damage(), m.used
+		if i == 0 {
+			m.spend()
+		}
+		m.loaded = true
+		sound, err := steps[i](ctx)
+		sound = sound && err == nil && m.link.meter.damage() == damage
+		left, m.used = m.traces(), used // nobody compares who would go on soon
+		switch {
+		case sound && i < len(steps)-1:
+			return false, false
+		case sound:
+			n++
+		case err == nil || over(ctx) == nil:
+			n = 0
+		}
+		m.guard.doubts.stored = n
+		return true, false
+	}
+	for i := range steps {
+		if ended, disturbed := one(i); ended || disturbed {
+			return n, ended
 		}
 	}
-	return true
+	return n, true
 }
+
+// lineSteps show that templates arrive, which nothing acknowledges, one transfer each:
+// all succeed only where two at least did.
+//
+// Whoever compares what lies in two buffers says no to what is nobody's in the second and
+// then yes to the template there, whatever it returns of either. The R503 compares the
+// last capture alone: there they are read from the buffer (UpChar). What is longer than
+// the template, or no template at all, is not what the wire left there.
+func (m *Module) lineSteps(template, nobody []byte) []func(context.Context) (sound bool, err error) {
+	type step = func(context.Context) (bool, error)
+	put := func(buffer byte, t []byte) step {
+		return func(ctx context.Context) (bool, error) { return true, m.put(ctx, buffer, t) }
+	}
+	compare := func(t []byte, want bool) step {
+		return func(ctx context.Context) (bool, error) {
+			score, _, err := m.compare(ctx, t)
+			return score > 0 == want, err
+		}
+	}
+	read := func(t []byte) step {
+		return func(ctx context.Context) (bool, error) {
+			got, err := m.link.fetch(ctx, maxTemplate, anySize, UpChar, 2)
+			defer clear(got)
+			return bytes.HasPrefix(got, t) || len(got) >= len(t) && CheckTemplate(got) != nil, err
+		}
+	}
+	if m.modern {
+		return []step{put(2, template), read(template), put(2, nobody), read(nobody), put(2, template), read(template)}
+	}
+	return []step{put(1, template), compare(nobody, false), compare(template, true)}
+}
+
+// traces tell whether what lies in the module's buffers is what was left there.
+type traces struct {
+	scans, puts uint64
+	starts      int
+}
+
+func (m *Module) traces() traces { return traces{m.scans, m.puts, m.link.starts()} }
 
 // Guarded tells whether Match mixes decoys in.
 func (m *Module) Guarded() bool { return len(m.guard.decoys) > 0 }

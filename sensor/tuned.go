@@ -155,6 +155,9 @@ const (
 	overwrites = 3
 	excuses    = 3
 	patience   = 8
+
+	// How often the line is tried anew because somebody used the module meanwhile.
+	disturbances = 3
 )
 
 // bauds in the order in which they are tried: the factory's, then what people
