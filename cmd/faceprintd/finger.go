@@ -127,6 +127,30 @@ func openModule(ctx context.Context, c fingerConfig, p *fingerPins, t trust) (*s
 	if err := t.refused(); err != nil {
 		return nil, err
 	}
+	rates, err := t.rates()
+	if err != nil {
+		return nil, err
+	}
+	s := sensor.Config{Raise: c.Baud == 0, Rates: &rates, Coverage: c.Coverage, Doubts: t.doubts}
+	m, err := openAny(ctx, &s, c, p, t)
+	if err != nil {
+		return nil, err
+	}
+	if err = t.admit(ctx, m); err == nil {
+		err = errors.Join(t.keepNumber(passwordName, s.Password, "password-sealed"), t.keepNumber(addressName, s.Address, "address-sealed"), t.keepRates(rates))
+	}
+	if err == nil && c.BorrowDecoys && c.Match != matchBoth && !m.Guarded() {
+		err = m.Borrow(ctx, t.others)
+	}
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+// openAny opens whatever module is on the port, which nobody has looked at; s says how
+// then.
+func openAny(ctx context.Context, s *sensor.Config, c fingerConfig, p *fingerPins, t trust) (*sensor.Module, error) {
 	passwords, err := c.passwords(t)
 	if err != nil {
 		return nil, err
@@ -141,31 +165,14 @@ func openModule(ctx context.Context, c fingerConfig, p *fingerPins, t trust) (*s
 	if err != nil {
 		return nil, err
 	}
-	rates, err := t.rates()
-	if err != nil {
-		return nil, err
-	}
-	s := sensor.Config{Port: c.Port, Baud: c.Baud, Raise: c.Baud == 0, Rates: &rates, Coverage: c.Coverage, Doubts: t.doubts}
+	s.Port, s.Baud = c.Port, c.Baud
 	if p.power != nil {
 		s.Power = p.power
 	}
 	if p.wake != nil {
 		s.Wake = p.wake
 	}
-	m, err := openAs(ctx, &s, addresses, passwords)
-	if err != nil {
-		return nil, err
-	}
-	if err = t.admit(ctx, m); err == nil {
-		err = errors.Join(t.keepNumber(passwordName, s.Password, "password-sealed"), t.keepNumber(addressName, s.Address, "address-sealed"), t.keepRates(rates))
-	}
-	if err == nil && c.BorrowDecoys && c.Match != matchBoth && !m.Guarded() {
-		err = m.Borrow(ctx, t.others)
-	}
-	if err != nil {
-		return nil, errors.Join(err, m.Close())
-	}
-	return m, nil
+	return openAs(ctx, s, addresses, passwords)
 }
 
 // openAs opens a module by the first of the addresses at which there is one, with the
@@ -549,9 +556,14 @@ const (
 	stopTime   = 15 * time.Second
 )
 
-// closeModule leaves nothing of anybody's in the module. One that does not obey is
-// emptied when it is opened next; where nobody will, since the daemon stops, it is
-// asked again, and what stays is said.
+// keptError is why a module could not be made to delete what a search stored in it.
+type keptError struct{ error }
+
+func (e *keptError) Unwrap() error { return e.error }
+
+// closeModule leaves nothing of anybody's in the module. One that does not obey
+// (*keptError) is emptied when it is opened next; where nobody will, since the daemon
+// stops, it is asked again, and what stays is said.
 func closeModule(m *sensor.Module, stops bool, log *slog.Logger) error {
 	tries, most := 1, checkTime
 	if stops {
@@ -563,11 +575,39 @@ func closeModule(m *sensor.Module, stops bool, log *slog.Logger) error {
 	for ; err != nil && tries > 1; tries-- {
 		err = m.Purge(ctx)
 	}
-	if err != nil && stops {
-		log.Warn("the finger module keeps templates, which it could not be made to delete; it is emptied when the daemon starts next, before it is used", "err", err,
-			"advice", "start the daemon once before the module leaves the device, or 'faceprint sensor set --empty-library'")
+	if err != nil {
+		if stops {
+			warnOfKept(log, err)
+		}
+		err = &keptError{err}
 	}
 	return errors.Join(err, m.Close())
+}
+
+// emptyLeft is what remains to be done at the stop for a module that was closed with
+// templates in it (left) and not opened again: it is opened, whoever it is by now, for
+// emptying needs no trust, and what stays is said.
+func emptyLeft(left error, open func(context.Context) (*sensor.Module, error), log *slog.Logger) {
+	kept := (*keptError)(nil)
+	if !errors.As(left, &kept) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	m, err := open(ctx)
+	if err == nil {
+		err = errors.Join(m.EmptyLibrary(ctx), m.Close())
+	}
+	if err != nil {
+		warnOfKept(log, errors.Join(kept.error, err))
+		return
+	}
+	log.Info("the finger module, which was closed with templates in it, was emptied")
+}
+
+func warnOfKept(log *slog.Logger, err error) {
+	log.Warn("the finger module keeps templates, which it could not be made to delete; it is emptied when the daemon opens it next, before it is used", "err", err,
+		"advice", "start the daemon once before the module leaves the device, or 'faceprint sensor set PORT --empty-library'")
 }
 
 // Purge takes what a search stored of people who are gone out of the module. One that

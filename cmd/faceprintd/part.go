@@ -38,6 +38,9 @@ type part[T any] struct {
 	advice func(error) string             // what to do about the error; may be nil
 	// numbers that it counts, for status and metrics; may be nil
 	numbers func(T) map[string]float64
+	// stopped does at the stop what the last close could not, where it was not opened
+	// again since; may be nil
+	stopped func(left error)
 	log     *slog.Logger
 	// off says how to switch the part on where the configuration has none; it is
 	// then never opened, and missing to nobody but those who ask for it.
@@ -67,15 +70,23 @@ func (p *part[T]) run(ctx context.Context, changed func()) {
 		return
 	}
 	wait := firstRetry
+	var left error // by the last close, while the daemon ran
+	defer func() {
+		if left != nil && p.stopped != nil {
+			p.stopped(left)
+		}
+	}()
 	for ctx.Err() == nil {
 		v, err := p.open(ctx)
 		if err == nil {
-			wait = firstRetry
+			wait, left = firstRetry, nil
 			p.set(v, true, nil)
 			p.log.Info("part is there", "part", p.name)
 			changed()
 			p.watch(ctx, v)
-			if err := p.close(v); err != nil && ctx.Err() == nil {
+			stops := ctx.Err() != nil
+			if err := p.close(v); err != nil && !stops {
+				left = err
 				p.log.Warn("part did not close", "part", p.name, "err", err)
 			}
 			changed()

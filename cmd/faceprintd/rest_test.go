@@ -266,3 +266,68 @@ func TestSpoiltTemplateIsSaid(t *testing.T) {
 		}
 	})
 }
+
+// A module that was lost, or called an attacker, with templates in it and is not opened
+// again before the daemon stops is emptied then, or it is said that it was not.
+func TestLibraryOfALostModule(t *testing.T) {
+	for _, how := range []string{"lost", "called an attacker", "lost for good"} {
+		synctest.Test(t, func(t *testing.T) {
+			const people = 4
+			w := newTrusted(t, "r503")
+			var said bytes.Buffer
+			w.log = slog.New(slog.NewTextHandler(&said, nil))
+			f := &finger{trust: w.trust, moved: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			opened := 0
+			f.part = newPart("finger", w.log, func(context.Context) (*sensor.Module, error) {
+				if err := w.refused(); err != nil {
+					return nil, err
+				}
+				if opened++; opened > 1 {
+					return nil, sensor.ErrTimeout // still silent
+				}
+				return w.open()
+			}, func(m *sensor.Module) error { return closeModule(m, ctx.Err() != nil, w.log) })
+			f.part.stopped = func(left error) {
+				emptyLeft(left, func(context.Context) (*sensor.Module, error) {
+					if how == "lost for good" {
+						return nil, sensor.ErrNoModule
+					}
+					return w.plugIn(), nil
+				}, w.log)
+			}
+			f.part.check = checkModule
+			var running sync.WaitGroup
+			running.Go(func() { f.part.run(ctx, func() {}) })
+			var m *sensor.Module
+			var gen uint64
+			for err := error(sensor.ErrTimeout); err != nil; m, gen, err = f.part.get() {
+				time.Sleep(time.Millisecond) // of the bubble
+			}
+			_, _, made := w.people(m, people)
+			if err := m.Stock(t.Context(), made); err != nil {
+				t.Fatal(err)
+			}
+			w.do("mute")
+			if how == "called an attacker" {
+				if err := f.noted(gen, &sensor.AttackError{Kind: sensor.AttackLibrary, Detail: "for a test"}); err == nil {
+					t.Error("nothing is noted")
+				}
+			}
+			time.Sleep(40 * time.Second)
+			w.do("unmute")
+			before := said.Len()
+			cancel()
+			running.Wait()
+			n, err := w.plugIn().TemplateCount(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			stop := said.String()[before:]
+			if stays := how == "lost for good"; stays != (n > 0) || stays != strings.Contains(stop, "sensor set PORT --empty-library") || stays != strings.Contains(stop, "6 slots") {
+				t.Errorf("%s: %d templates rest in the module, the log of the stop says %q", how, n, stop)
+			}
+		})
+	}
+}

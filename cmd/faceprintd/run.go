@@ -70,6 +70,11 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 		reader.stop()
 		return closeModule(m, ctx.Err() != nil, log)
 	})
+	module.stopped = func(left error) {
+		emptyLeft(left, func(ctx context.Context) (*sensor.Module, error) {
+			return openAny(ctx, new(sensor.Config), c.Finger, pins, reader.trust)
+		}, log)
+	}
 	module.check, module.detail, module.advice, module.numbers = checkModule, moduleDetail, moduleAdvice, moduleNumbers
 	switch c.Finger.Match {
 	case matchHost:
