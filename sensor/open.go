@@ -110,7 +110,11 @@ func search(ctx context.Context, c Config) (m *Module, hung bool, err error) {
 	if s := (*stranger)(nil); errors.As(err, &s) {
 		return nil, false, &StrangerError{Port: c.Port, What: "no fingerprint module: " + s.what, Cure: s.cure, err: err}
 	}
-	return nil, true, fmt.Errorf("sensor: %s: %w; check power, TX and RX (they cross), and that no console uses the port: %w", c.Port, ErrNoModule, err)
+	rate := ""
+	if c.Baud != 0 {
+		rate = fmt.Sprintf("that its rate is %d baud (without one all are tried), ", c.Baud)
+	}
+	return nil, true, fmt.Errorf("sensor: %s: %w; check %spower, TX and RX (they cross), and that no console uses the port: %w", c.Port, ErrNoModule, rate, err)
 }
 
 // shared says who else has a port open that did not answer properly, nil where
@@ -333,10 +337,13 @@ func (m *Module) unfit(ctx context.Context, at Instruction, err error) error {
 	if ctx.Err() != nil || errors.Is(err, ErrGone) {
 		return err
 	}
+	if what := at.String() + ": "; !strings.HasPrefix(err.Error(), what) { // the link may have named it
+		err = fmt.Errorf("%s%w", what, err)
+	}
 	if m.info.Baud > 0 {
 		err = fmt.Errorf("at %d baud: %w", m.info.Baud, err)
 	}
-	return &unfit{fmt.Errorf("%v %w", at, err)}
+	return &unfit{err}
 }
 
 // Reintroduce asks the module anew what it is. What a wire damaged twice in a row

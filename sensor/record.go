@@ -153,6 +153,7 @@ type Replay struct {
 	mu     sync.Mutex
 	events []Event
 	at     int // events done
+	failed error
 }
 
 // NewReplay makes one.
@@ -174,18 +175,25 @@ func (r *Replay) Address() uint32 {
 	return 0
 }
 
-// Write compares with what was sent then.
-func (r *Replay) Write(b []byte) (int, error) {
+// Write compares with what was sent then. The link names the line in its errors, and may
+// go on to ask something else: until something fits, the first difference is what it says.
+func (r *Replay) Write(b []byte) (n int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	defer func() {
+		if err != nil && r.failed != nil {
+			err = r.failed
+		}
+		r.failed = err
+	}()
 	for r.at < len(r.events) && !r.events[r.at].Sent {
 		r.at++ // nobody read it then either
 	}
 	if r.at == len(r.events) {
-		return 0, fmt.Errorf("sensor: replay: it ends after %d events, where %X is sent: %w", len(r.events), b, ErrRecording)
+		return 0, fmt.Errorf("replay: it ends after %d events, where %X is sent: %w", len(r.events), b, ErrRecording)
 	}
 	if want := r.events[r.at].Data; !bytes.Equal(b, want) {
-		return 0, fmt.Errorf("sensor: replay: event %d: %X is sent, %X was: %w", r.at+1, b, want, ErrRecording)
+		return 0, fmt.Errorf("replay: event %d: %X is sent, %X was: %w", r.at+1, b, want, ErrRecording)
 	}
 	r.at++
 	return len(b), nil

@@ -244,11 +244,25 @@ func (t *tool) withModule(c *cobra.Command, f *moduleFlags, do func(ctx context.
 		}
 		m, err := openModule(cmd.Context(), conf)
 		if err != nil {
-			return err
+			return unopened(conf, err)
 		}
 		return errors.Join(do(cmd.Context(), m, args[1:]), m.Close())
 	}
 	return c
+}
+
+// unopened names what to do about a module that a command could not open.
+func unopened(c sensor.Config, err error) error {
+	address, stranger := (*sensor.AddressError)(nil), (*sensor.StrangerError)(nil)
+	switch {
+	case errors.Is(err, sensor.ErrPassword):
+		return fmt.Errorf("%w; give it with --password, or 'faceprint sensor find %s --password-list FILE' tries those that may be it", err, c.Port)
+	case errors.As(err, &address), errors.As(err, &stranger), !errors.Is(err, sensor.ErrNoModule):
+		return err
+	case c.Baud != 0:
+		return fmt.Errorf("%w; leave --baud out to have every rate tried; one with another address says nothing: 'faceprint sensor find %s --address-list FILE'", err, c.Port)
+	}
+	return fmt.Errorf("%w; one with another address says nothing: 'faceprint sensor find %s --address-list FILE' calls those that may be it", err, c.Port)
 }
 
 func (t *tool) sensorInfo() *cobra.Command {

@@ -103,3 +103,77 @@ func TestRecordingReplays(t *testing.T) {
 		}
 	}
 }
+
+// What cannot be opened is told with what to do about it.
+func TestInfoOfAModuleThatDoesNotOpen(t *testing.T) {
+	for _, c := range []struct {
+		set, with []string
+		want      []string
+	}{
+		{[]string{"--new-password", "7"}, nil, []string{"--password,", "sensor find PORT --password-list FILE"}},
+		{[]string{"--new-address", "0x12345678"}, nil, []string{"--address"}},
+		{[]string{"--new-address", "0x12345678"}, []string{"--address", "0x11111111"}, []string{"--address"}},
+		{nil, []string{"--baud", "9600"}, []string{"its rate is 9600 baud", "leave --baud out", "--address-list"}},
+	} {
+		sim, err := modsim.New(modsim.Config{Model: "r307"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := modsim.OpenPTY("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var serving sync.WaitGroup
+		serving.Go(func() {
+			if err := p.Serve(ctx, sim); err != nil {
+				t.Error(err)
+			}
+		})
+		var out, errout bytes.Buffer
+		if c.set != nil {
+			if code := run(t.Context(), append([]string{"sensor", "set", p.Path()}, c.set...), strings.NewReader(""), &out, &errout); code != 0 {
+				t.Errorf("%q: exit %d, %s", c.set, code, &errout)
+			}
+		}
+		errout.Reset()
+		code := run(t.Context(), append([]string{"sensor", "info", p.Path()}, c.with...), strings.NewReader(""), &out, &errout)
+		said := strings.ReplaceAll(errout.String(), p.Path(), "PORT")
+		t.Logf("%q, %q: %s", c.set, c.with, said)
+		for _, want := range c.want {
+			if code == 0 || !strings.Contains(said, want) {
+				t.Errorf("%q, %q: exit %d, %q is missing in %s", c.set, c.with, code, want, said)
+			}
+		}
+		cancel()
+		p.Close()
+		serving.Wait()
+	}
+}
+
+// A recording that was changed is named once, with the instruction.
+func TestReplayOfAChangedRecording(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "sensor", "testdata", "recordings", "modsim-r503.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(text), "\n")
+	sent := 0
+	for i, line := range lines {
+		if strings.HasPrefix(line, ">") {
+			if sent++; sent == 3 { // ReadProdInfo
+				lines[i] = line[:len(line)-2] + "FF"
+			}
+		}
+	}
+	file := filepath.Join(t.TempDir(), "rec.txt")
+	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, errout bytes.Buffer
+	code := run(t.Context(), []string{"sensor", "replay", file}, strings.NewReader(""), &out, &errout)
+	t.Log(errout.String())
+	if s := errout.String(); code == 0 || strings.Count(s, "sensor: ") != 1 || strings.Count(s, "ReadProdInfo") > 1 || !strings.Contains(s, "event 6: EF01FFFFFFFF0100033C0040 is sent") {
+		t.Errorf("exit %d: %s", code, s)
+	}
+}
