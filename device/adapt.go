@@ -19,7 +19,7 @@ import (
 // before. And it stays near: within adaptNear of the enrolled one, however often
 // it moves, so that many small steps are no long way.
 const (
-	adaptFMR   = 1e-5           // of the face against the enrolled template
+	AdaptFMR   = 1e-5           // false match rate of the face against the enrolled template
 	adaptShare = 0.1            // of the new look in the template
 	adaptNear  = 0.9            // least cosine with the enrolled template: 26 degrees
 	adaptEvery = 24 * time.Hour // at most; a day's tries are one look
@@ -47,13 +47,13 @@ func (p Policy) mayAdapt(v Verdict, e Evidence) bool {
 
 // adapt moves the template that follows the person's look, a probe whose frames
 // agree so well. It does nothing where the day's step was made, or the look is not
-// clearly theirs.
+// clearly theirs, or one template more were one too many.
 func (d *Device) adapt(user store.UserID, probe vision.Embedding, agreement float64) error {
 	profile, err := d.hw.Faces.Profile()
 	if err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
-	least, err := profile.Match().Threshold(adaptFMR)
+	least, err := profile.Match().Threshold(AdaptFMR)
 	if err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
@@ -68,6 +68,9 @@ func (d *Device) adapt(user store.UserID, probe vision.Embedding, agreement floa
 			return err
 		}
 		defer step.made.Wipe()
+		if step.old == "" && compared(ts, profile) >= profile.Match().Reach(d.policy.FaceFMR) {
+			return nil
+		}
 		if step.old != "" {
 			if err := tx.DeleteTemplate(user, step.old); err != nil {
 				return err

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/store"
+	"github.com/faceprint/faceprint/vision"
 )
 
 // heard are the kinds of events that wait in a subscription.
@@ -282,6 +284,45 @@ func TestTemplatesDoNotWanderOff(t *testing.T) {
 	}
 	if err := enrol(0); !errors.Is(err, ErrRequest) {
 		t.Errorf("after %d: %v", facesMost, err)
+	}
+}
+
+// Where the table reaches one template, a second would have the person refused for
+// ever: it is refused, by name, and none follows them.
+func TestATemplateBeyondTheReachIsRefused(t *testing.T) {
+	d, th, ada := stage(t, Options{})
+	th.table.Points = []vision.Operating{{FMR: 1e-1, Cosine: 0.2}, {FMR: 1e-4, Cosine: 0.5}}
+	th.play, th.seq = repeat(60, actor{who: 0, x: 320, live: 0.9}), 0
+	_, err := d.Enroll(t.Context(), EnrollRequest{Who: ada, Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond})
+	if !errors.Is(err, ErrRequest) || !strings.Contains(err.Error(), "at most 1 templates at a rate of 0.0001") {
+		t.Errorf("a second: %v", err)
+	}
+	if v, err := th.shows(t, d, ada, repeat(40, actor{who: 0, x: 320, live: 0.9})); err != nil || !v.Granted {
+		t.Errorf("with the first: %+v, %v", v, err)
+	}
+	th.table.Points[1].FMR = AdaptFMR
+	d.policy.FaceFMR = AdaptFMR
+	enrolled, _ := faceTemplates(t, d, ada)
+	if err := d.adapt(ada, enrolled[0], 1); err != nil {
+		t.Error(err)
+	}
+	if _, following := faceTemplates(t, d, ada); len(following) != 0 {
+		t.Error("a template follows them, with which they are refused")
+	}
+}
+
+// A table that ends before the rate of duplicates finds more of them, and people are
+// enrolled.
+func TestAShortTableEnrols(t *testing.T) {
+	d, th, _ := stage(t, Options{})
+	d.policy.FaceFMR = 1e-3
+	th.table.Points = []vision.Operating{{FMR: 1e-1, Cosine: 0.2}, {FMR: 1e-3, Cosine: 0.5}}
+	for who, want := range map[int]error{0: ErrDuplicate, 1: nil} {
+		th.play, th.seq = repeat(60, actor{who: who, x: 320, live: 0.9}), 0
+		_, err := d.Enroll(t.Context(), EnrollRequest{Name: "Eve", Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond})
+		if !errors.Is(err, want) {
+			t.Errorf("%d: %v, want %v", who, err, want)
+		}
 	}
 }
 

@@ -243,9 +243,10 @@ func (d *Device) checkDuplicateOf(s *vision.Sequence, who store.UserID, profile 
 // checkDuplicate refuses a face that is somebody else's, and, for a person who
 // has templates, one that is not theirs: a second template is for another light
 // or for glasses, and whoever is no longer like their first is forgotten and enrolled
-// anew. Like any of theirs would not do: many small steps are a long way.
+// anew. Like any of theirs would not do: many small steps are a long way. A table that
+// ends before duplicateFMR takes more people for enrolled ones, and nobody for another.
 func (d *Device) checkDuplicate(mean vision.Embedding, agreement float64, who store.UserID, profile vision.Profile) error {
-	same, err := profile.Match().Threshold(duplicateFMR)
+	same, err := profile.Match().Threshold(max(duplicateFMR, profile.Match().Least()))
 	if err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
@@ -306,8 +307,20 @@ func firstFace(ts []store.Template, who store.UserID, profile vision.Profile) st
 	return first.ID
 }
 
-// checkRoom refuses one face too many of a person, before they are looked at.
-func (d *Device) checkRoom(who store.UserID) error {
+// compared is how many of the templates a face is compared with.
+func compared(ts []store.Template, profile vision.Profile) (n int) {
+	for _, t := range ts {
+		if profile.Made(t.Model) {
+			n++
+		}
+	}
+	return n
+}
+
+// checkRoom refuses one face too many of a person, before they are looked at: all of
+// theirs share the rate of the policy, and beyond the reach of the table nobody, and
+// they neither, would be recognised any more.
+func (d *Device) checkRoom(who store.UserID, profile vision.Profile) error {
 	if who == "" {
 		return nil
 	}
@@ -329,7 +342,12 @@ func (d *Device) checkRoom(who store.UserID) error {
 			n++
 		}
 	}
-	if n >= facesMost {
+	most := profile.Match().Reach(d.policy.FaceFMR)
+	switch k := compared(ts, profile); {
+	case k > 0 && k >= most && d.policy.Mode.Wants(Face):
+		return fmt.Errorf("device: the table of profile %s tells a person from others by at most %d templates at a rate of %g, of which they have %d; measure a longer table or raise the rate: %w",
+			profile.Name, most, d.policy.FaceFMR, k, ErrRequest)
+	case n >= facesMost:
 		return fmt.Errorf("device: a person has at most %d face templates; forget them and enrol them anew: %w", facesMost, ErrRequest)
 	}
 	return nil

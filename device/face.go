@@ -372,7 +372,7 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (
 	if err != nil {
 		return store.Template{}, nil, fmt.Errorf("device: %w", err)
 	}
-	if err := d.checkRoom(r.Who); err != nil {
+	if err := d.checkRoom(r.Who, profile); err != nil {
 		return store.Template{}, nil, err
 	}
 	s, err := d.sequence(profile)

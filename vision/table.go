@@ -72,6 +72,15 @@ func (t Table) Least() float64 {
 	return t.Points[len(t.Points)-1].FMR
 }
 
+// Reach is among how many templates one is found at a rate: as many comparisons
+// multiply it, and no cosine of the table is rarer than its last one.
+func (t Table) Reach(fmr float64) int {
+	if !(t.Least() > 0 && fmr > 0) {
+		return 0
+	}
+	return int(min(fmr/t.Least()+1e-9, math.MaxInt32))
+}
+
 // laxer is the table of a comparison that strangers pass so many times as often.
 func (t Table) laxer(times float64) Table {
 	out := Table{Source: fmt.Sprintf("%g times the rates of: %s", times, t.Source), Measured: t.Measured * times}

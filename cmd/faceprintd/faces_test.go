@@ -88,11 +88,11 @@ func TestAPolicyBeyondTheTableIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for fmr, want := range map[float64]int{1e-8: 0, 1e-7: 1, 1e-6: 10, 1e-5: 100, 1e-4: 1000, 3e-4: 3000} {
-		if got := reach(p.Match(), fmr); got != want {
+		if got := p.Match().Reach(fmr); got != want {
 			t.Errorf("at %g a face is found among %d, want %d", fmr, got, want)
 		}
 	}
-	if n := reach(vision.Table{}, 1e-4); n != 0 {
+	if n := (vision.Table{}).Reach(1e-4); n != 0 {
 		t.Errorf("an empty table reaches %d", n)
 	}
 }
@@ -111,12 +111,13 @@ func TestTheDoctorCountsWhomASearchCanTellApart(t *testing.T) {
 		b.checkReach(func(_, s, d, _ string) { state, detail = s, d })
 		return state, detail
 	}
-	for n, want := range []string{"ok", "ok", "warn", "fail"} {
+	var id store.UserID
+	for n, want := range []string{"ok", "warn", "warn", "fail"} {
 		if state, detail := check(); state != want || !strings.Contains(detail, "at most 2 templates") {
 			t.Errorf("%d people: %s, %s", n, state, detail)
 		}
 		err := v.Update(func(tx *store.Tx) error {
-			id := store.NewUserID()
+			id = store.NewUserID()
 			p := store.Person{ID: id, Name: "x", Created: time.Now().UTC(), Consent: store.Consent{At: time.Now().UTC(), TextVersion: "1"}}
 			if err := tx.AddPerson(p); err != nil {
 				return err
@@ -133,6 +134,29 @@ func TestTheDoctorCountsWhomASearchCanTellApart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	// Four people; from a share of 1e-6 down people are missed.
+	for fmr, want := range map[float64]string{3e-6: "warn", 5e-6: "ok"} {
+		b.config.Policy.FaceFMR = fmr
+		if state, detail := check(); state != want || (want == "warn") != strings.Contains(detail, "miss") {
+			t.Errorf("at %g: %s, %s", fmr, state, detail)
+		}
+	}
+	// One of them with three: 'verify' is no way out.
+	err = v.Update(func(tx *store.Tx) error {
+		for range 2 {
+			if _, err := tx.AddTemplate(store.Template{User: id, Kind: store.KindFace, Model: vision.DefaultProfile, Created: time.Now().UTC(), Data: make([]byte, 4*512)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.config.Policy.FaceFMR = 2e-7
+	if state, detail := check(); state != "fail" || !strings.Contains(detail, "somebody has 3") {
+		t.Errorf("three of one person: %s, %s", state, detail)
 	}
 }
 
