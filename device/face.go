@@ -388,7 +388,7 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (
 		}
 	}()
 	defer d.watched.begin()()
-	s.Apart = enrolApart
+	s.Apart, s.EyesOpen = enrolApart, true
 	var views *poses
 	if r.Poses {
 		views = &poses{now: d.hw.Now, mirrored: d.opts.Mirrored}

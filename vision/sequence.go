@@ -35,6 +35,9 @@ type Sequence struct {
 	Turning    bool
 	SameTurned float64
 
+	// EyesOpen: good frames with shut eyes are left out for as long as a blink takes.
+	EyesOpen bool
+
 	// Apart is the least time between frames that are kept; 0 = 150 ms.
 	Apart time.Duration
 
@@ -46,7 +49,7 @@ type Sequence struct {
 	bezel    bezel
 	eyes     eyes
 	blinked  time.Time // the last frame that was described and not kept, for shut eyes
-	withheld time.Time // since when frames are not kept for shut eyes, the latest time
+	withheld time.Time // since when frames are left out for shut eyes, the latest time
 	tracked  int       // frames since all of one was looked at
 	aside    time.Time // of the last frame that was compared and not kept
 	others   int       // frames aside in a row that showed somebody else
@@ -76,7 +79,7 @@ type Seen struct {
 	Kept      bool      // it is good and independent of those before
 	Same      bool      // it was compared and shows the person of the frames before
 	Blinked   bool      // a blink of theirs is over with this frame
-	Withheld  bool      // it is good, and not kept since the eyes are shut in it
+	Withheld  bool      // it is good, and left out since the eyes are shut in it
 	Restarted bool      // this is somebody else: what was kept before is gone
 	Quality   Quality   // of the one who is meant, good or not; the zero one where there is nobody
 	At        time.Time // of the frame
@@ -194,7 +197,7 @@ func (s *Sequence) keeps(f *Frame) bool {
 // long: while it may be a blink, and not again for a while, since eyes that laugh or
 // are behind glasses may seem shut, and nobody is to wait for that.
 func (s *Sequence) withholds(at time.Time, shut time.Duration) bool {
-	if shut >= withholdMost {
+	if !s.EyesOpen || shut >= withholdMost {
 		return false
 	}
 	if since := at.Sub(s.withheld); since < 0 || since >= withholdEvery {
@@ -316,7 +319,7 @@ func (s *Sequence) Wipe() {
 	s.restart()
 	s.face.wipe()
 	clear(s.own.ring)
-	*s = Sequence{Same: s.Same, Before: s.Before, Want: s.Want, Turning: s.Turning, SameTurned: s.SameTurned, Apart: s.Apart}
+	*s = Sequence{Same: s.Same, Before: s.Before, Want: s.Want, Turning: s.Turning, SameTurned: s.SameTurned, EyesOpen: s.EyesOpen, Apart: s.Apart}
 }
 
 // Len is how many good frames are kept.

@@ -143,7 +143,7 @@ const (
 	eyesMost      = 60
 	shutHint      = 700 * time.Millisecond
 	shutMost      = 3 * time.Second
-	withholdMost  = 500 * time.Millisecond // a blink takes 100 to 400 ms
+	withholdMost  = 500 * time.Millisecond // a blink takes 100 to 400 ms; templates are of open eyes
 	withholdEvery = 3 * time.Second
 	blinkLeast    = 50 * time.Millisecond // one frame at 20 a second is noise
 	blinkMost     = 1500 * time.Millisecond

@@ -150,8 +150,8 @@ func evaluateBlinks(ctx context.Context, files []string, m *vision.Model, known 
 	for _, file := range files {
 		for step := 1; step <= 3; step++ {
 			c := blinkClip{File: filepath.Base(file), Step: step}
-			s := &vision.Sequence{}
-			var shut time.Time // since when frames are withheld
+			s := &vision.Sequence{EyesOpen: true} // as an enrolment
+			var shut time.Time                    // since when frames are withheld
 			n, first, last := -1, time.Time{}, time.Time{}
 			var ends []int
 			var at []time.Time

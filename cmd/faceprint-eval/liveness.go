@@ -82,9 +82,8 @@ type livenessClip struct {
 	Still    int    `json:"still"`  // of them, because they are as still as a picture
 	Framed   int    `json:"framed"` // decisions until which edges on two sides went with the face
 	Retries  int    `json:"retries"`
-	Withheld int    `json:"withheld"` // good frames that were not kept for shut eyes
-	Frames   int    `json:"frames"`   // with a face good enough to be recognised
-	Passed   int    `json:"passed"`   // of them, judged alone, above the threshold
+	Frames   int    `json:"frames"` // with a face good enough to be recognised
+	Passed   int    `json:"passed"` // of them, judged alone, above the threshold
 
 	// Of an attack with a bystander, who is a living person: faces larger than so
 	// many pixels were passed over, in so many of all frames of the clip, and what
@@ -276,12 +275,8 @@ func (c *livenessClip) play(ctx context.Context, file string, w *witness, same, 
 		if err := c.frame(w, f, threshold); err != nil {
 			return err
 		}
-		seen, err := s.Look(w, f)
-		if err != nil {
+		if _, err := s.Look(w, f); err != nil {
 			return err
-		}
-		if seen.Withheld {
-			c.Withheld++
 		}
 		alive, decided := s.Alive(threshold)
 		switch {
