@@ -214,7 +214,9 @@ func (c *Challenge) judge(at time.Time, q Quality, same bool) Hint {
 		c.turned = c.turned || did == HintTurnLeft || did == HintTurnRight
 	} else {
 		c.wrong++
-		c.wanted++
+		if c.asked != HintBlink { // in whose place a move more is wanted already
+			c.wanted++
+		}
 	}
 	switch {
 	case c.wrong > challengeWrongs:

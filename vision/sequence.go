@@ -48,17 +48,20 @@ type Sequence struct {
 	motion   motion
 	bezel    bezel
 	eyes     eyes
-	blinked  time.Time // the last frame that was described and not kept, for shut eyes
-	withheld time.Time // since when frames are left out for shut eyes, the latest time
-	tracked  int       // frames since all of one was looked at
-	aside    time.Time // of the last frame that was compared and not kept
-	others   int       // frames aside in a row that showed somebody else
-	box      Box       // of the subject, in the last frame that showed them
-	at       time.Time // of that frame; zero = there is no subject
-	outdone  int       // frames in a row in which somebody else was far more prominent
-	any      bool      // a frame showed somebody
-	last     uint64    // hash of the last one that did
-	own      Memory    // of this sequence
+	blinked  time.Time     // the last frame that was described and not kept, for shut eyes
+	withheld time.Time     // since when frames are left out for shut eyes, the latest time
+	tracked  int           // frames since all of one was looked at
+	aside    time.Time     // of the last frame that was compared and not kept
+	others   int           // frames aside in a row that showed somebody else
+	box      Box           // of the subject, in the last frame that showed them
+	at       time.Time     // of that frame; zero = there is no subject
+	looked   time.Time     // of the last frame
+	pace     time.Duration // from the frame before it
+	lost     time.Duration // who is not seen for longer is somebody else
+	outdone  int           // frames in a row in which somebody else was far more prominent
+	any      bool          // a frame showed somebody
+	last     uint64        // hash of the last one that did
+	own      Memory        // of this sequence
 	restarts int
 	repeats  int
 	copies   int // frames that were the same as the one before
@@ -157,6 +160,7 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 // find finds the subject: near where they were, or, where the frame may be kept
 // or it is time, by looking through all of it.
 func (s *Sequence) find(m Looker, f *Frame) (Face, Seen, error) {
+	s.paced(f.At)
 	t, can := m.(Tracker)
 	gap := f.At.Sub(s.at)
 	if can && s.alone && s.tracked < trackFrames && gap >= 0 && gap < trackGap {
@@ -232,6 +236,21 @@ func (s *Sequence) same(m Looker, f *Frame, face *Face) (bool, error) {
 	return true, nil
 }
 
+// paced takes note of a frame's time: a device that takes a second and more for one
+// loses nobody between two of them. Who they are is compared in every frame that is
+// kept, however long it took.
+func (s *Sequence) paced(at time.Time) {
+	var now time.Duration
+	if !s.looked.IsZero() {
+		now = max(at.Sub(s.looked), 0)
+	}
+	if s.pace == 0 {
+		s.pace = now
+	}
+	s.lost = max(followGap, min(followFrames*s.pace, followMost))
+	s.looked, s.pace = at, now
+}
+
 // follow finds the subject: at first the most prominent face, then the one that
 // is where they were, and nobody where only somebody lesser is left for a moment.
 // Two that could equally be meant are nobody.
@@ -250,7 +269,7 @@ func (s *Sequence) follow(f *Frame, faces []Face) (Face, Seen) {
 		}
 		before := Face{Box: s.box}.prominence(f.Width, f.Height)
 		switch gap := f.At.Sub(s.at); {
-		case gap > followGap, gap < 0, s.outdone > outdoneFrames,
+		case gap > s.lost, gap < 0, s.outdone > outdoneFrames,
 			best < followOverlap && faces[0].prominence(f.Width, f.Height) >= rivalSize*before:
 			k, s.outdone = 0, 0
 			s.restart()

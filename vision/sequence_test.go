@@ -461,3 +461,22 @@ func BenchmarkFingerprint(b *testing.B) {
 	b.ReportMetric(float64(rows)/float64(all), "x-all-bytes")
 	b.ReportMetric(float64(rows.Microseconds())/float64(b.N), "us-frame")
 }
+
+// A device that takes longer for a frame than somebody may be out of sight knows
+// people all the same.
+func TestASlowDeviceLosesNobody(t *testing.T) {
+	for _, every := range []time.Duration{950 * time.Millisecond, 1050 * time.Millisecond, 1500 * time.Millisecond, 3 * time.Second} {
+		th := newTheatre()
+		for range 5 {
+			if seen := th.show(t, every, somebody(1, 320, 200)); !seen.Kept || seen.Restarted {
+				t.Errorf("every %v: %+v", every, seen)
+			}
+		}
+		if seen := th.show(t, every, somebody(2, 320, 200)); !seen.Restarted || th.seq.Len() != 1 {
+			t.Errorf("every %v: somebody else in their place: %+v", every, seen)
+		}
+		if seen := th.show(t, 6*time.Second, somebody(2, 320, 200)); !seen.Restarted {
+			t.Errorf("every %v: after six seconds: %+v", every, seen)
+		}
+	}
+}

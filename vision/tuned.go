@@ -64,12 +64,14 @@ const (
 
 	// Sequences. Frames closer together than apart show the same moment. Boxes
 	// of one person overlap by far more than followOverlap from frame to frame
-	// at 5 frames a second and more; after followGap somebody else may have
+	// at 5 frames a second and more; after followGap, of a slow device followFrames of its frames, somebody else may have
 	// stepped in. A second face at least rivalSize times as prominent could as
 	// well be meant.
 	apart         = 150 * time.Millisecond
 	followOverlap = 0.3
 	followGap     = time.Second
+	followFrames  = 3 // of a slower device
+	followMost    = 5 * time.Second
 	othersAside   = 2 // frames: looking aside costs likeness, and one may be blurred by the turn
 	rivalSize     = 0.8
 	outdoneFrames = 10 // in a row until the subject is who was more prominent in all of them: 0.7 s at 15 frames a second
