@@ -236,6 +236,13 @@ func (s *Sequence) same(m Looker, f *Frame, face *Face) (bool, error) {
 	return true, nil
 }
 
+// Pace is how long the last frame took. TooSlow tells whether nobody can be followed
+// over frames that take so long.
+func (s *Sequence) Pace() time.Duration { return s.pace }
+
+// TooSlow is described at Pace.
+func (s *Sequence) TooSlow() bool { return s.pace > followMost }
+
 // paced takes note of a frame's time: a device that takes a second and more for one
 // loses nobody between two of them. Who they are is compared in every frame that is
 // kept, however long it took.
