@@ -126,6 +126,7 @@ type faceAttempt struct {
 	s         *vision.Sequence
 	refs      *gallery
 	table     vision.Table
+	again     float64 // least cosine with the mean that was compared of who comes back as the same
 	hints     hinter
 	challenge *vision.Challenge // nil until something is asked
 	suspect   bool              // whoever it is, they are asked
@@ -167,8 +168,17 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 		return err
 	}
 	defer s.Wipe()
+	defer func() {
+		if s.TooSlow() {
+			d.opts.Log.Warn("frames of the camera take too long to follow anybody by: a smaller camera.width, a lighter face.engine, or a faster device", "each", s.Pace())
+		}
+	}()
 	defer d.watched.begin()()
-	a := &faceAttempt{suspect: d.suspect(), d: d, c: c, s: s, refs: refs, table: profile.Match(), hints: hinter{d: d, asker: c.notify}}
+	again, err := profile.Match().Threshold(max(samePersonFMR, profile.Match().Least())) // of a mean with a frame, as of a template with one
+	if err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
+	a := &faceAttempt{suspect: d.suspect(), d: d, c: c, s: s, refs: refs, table: profile.Match(), again: again, hints: hinter{d: d, asker: c.notify}}
 	for {
 		seen, err := d.look(ctx, s)
 		if err != nil {
@@ -203,7 +213,7 @@ func (a *faceAttempt) saw(seen vision.Seen) (done bool, err error) {
 		return true, nil
 	}
 	if seen.Kept && a.back {
-		if a.back = false; !(vision.Cosine(a.c.look, a.s.Embeddings()[a.s.Len()-1]) >= a.s.Same) {
+		if a.back = false; !(vision.Cosine(a.c.look, a.s.Embeddings()[a.s.Len()-1]) >= a.again) {
 			face.Cues = a.cues()
 			return true, nil // somebody else: what was found of the one before is what the attempt found
 		}
@@ -355,7 +365,8 @@ const (
 	// than 0.22 against them; and whoever is compared there was recognised
 	// before and will be once more.
 	turnedFMR = 1e-2
-	// A new face that reaches this rate against an enrolled one is that person.
+	// duplicateFMR: a new face that reaches this rate against an enrolled one is that
+	// person.
 	duplicateFMR = 1e-4
 	// So many templates has one person at most, besides those that follow: each is
 	// one more comparison in which a stranger may match.

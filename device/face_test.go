@@ -1,6 +1,7 @@
 package device
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,8 +39,10 @@ type theatre struct {
 	pose   func(*vision.Face)                // moves whoever is there; nil: they do not move
 	draw   func(x, y int, face float32) byte // the grey level of a pixel where the face's middle is at face; nil: black
 
-	digest  string // of the file that makes the embeddings
-	missing bool   // the face model
+	every   time.Duration // from frame to frame; 0 = 66 ms
+	own     bool          // a profile of one's own: without a table of templates
+	digest  string        // of the file that makes the embeddings
+	missing bool          // the face model
 }
 
 func (th *theatre) Now() time.Time { return th.now }
@@ -50,7 +54,7 @@ func (th *theatre) Frame(ctx context.Context) (*vision.Frame, error) {
 	}
 	th.seq++
 	th.noise++
-	th.now = th.now.Add(66 * time.Millisecond)
+	th.now = th.now.Add(cmp.Or(th.every, 66*time.Millisecond))
 	f := &vision.Frame{Width: 640, Height: 480, Pix: make([]byte, 3*640*480), Seq: th.seq, At: th.now}
 	if th.draw != nil {
 		for i := range f.Pix {
@@ -88,6 +92,9 @@ func (th *theatre) Profile() (vision.Profile, error) {
 		return vision.Profile{}, fmt.Errorf("face model: %w", ErrPart)
 	}
 	p := vision.Profile{Name: "theatre", Table: th.table, Templates: th.table, Liveness: &vision.Liveliner{}}
+	if th.own {
+		p.Templates = vision.Table{}
+	}
 	p.Embed.SHA256 = th.digest
 	return p, nil
 }
@@ -233,6 +240,31 @@ func TestEveryCueIsInTheAudit(t *testing.T) {
 	s := e[0].Scores
 	if s["face-frames"] != 5 || s["face-live-frames"] != 5 || !(s["face-live"] < 0.2) || !(s["face"] > 0.9) || s["face-repeats"] != 0 {
 		t.Errorf("%v", s)
+	}
+}
+
+// A device that needs seconds for a frame lets in who it knows in the 15 s of an
+// attempt; one that needs more says so.
+func TestASlowDeviceKnowsPeople(t *testing.T) {
+	for _, every := range []time.Duration{950 * time.Millisecond, 1050 * time.Millisecond, 1500 * time.Millisecond, 2500 * time.Millisecond, 6 * time.Second} {
+		d, th, user := stage(t, Options{})
+		var told strings.Builder
+		d.opts.Log = slog.New(slog.NewTextHandler(&told, nil))
+		th.every = every
+		frames := int(15 * time.Second / every)
+		slow := every > 5*time.Second
+		for who, want := range []bool{!slow, false} {
+			dec, err := th.shows(t, d, user, repeat(frames, actor{who: who, x: 320, live: 0.95}))
+			if dec.Granted != want || err != nil && !slow {
+				t.Errorf("%v a frame, person %d: %+v, %v", every, who, dec, err)
+			}
+		}
+		if strings.Contains(told.String(), "6s") != slow {
+			t.Errorf("%v a frame: the log says %q", every, told.String())
+		}
+		if _, err := th.enrols(t, d, 2, EnrollRequest{Name: "Cy"}); err != nil && !slow {
+			t.Errorf("%v a frame, an enrolment: %v", every, err)
+		}
 	}
 }
 

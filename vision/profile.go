@@ -250,6 +250,21 @@ func (p Profile) Match() Table {
 	return p.Table.laxer(templateLax)
 }
 
+// MatchEnd says in words where the table of Match ends, and why there.
+func (p Profile) MatchEnd() string {
+	oneIn := func(t Table) string { return fmt.Sprintf("1 in %.0f", 1/t.Least()) }
+	switch m := p.Match(); {
+	case len(p.Templates.Points) > 0:
+		return "its [templates] end at " + oneIn(m)
+	case len(p.Table.Points) == 0:
+		return "it has no [table]"
+	case len(m.Points) == 0:
+		return fmt.Sprintf("its [table] ends at %s, and without [templates] each rate counts %d times, which leaves none", oneIn(p.Table), templateLax)
+	default:
+		return fmt.Sprintf("its [table] ends at %s, and without [templates] each rate counts %d times, so at %s", oneIn(p.Table), templateLax, oneIn(m))
+	}
+}
+
 func (p Profile) check() error {
 	fail := func(format string, a ...any) error {
 		return fmt.Errorf("vision: profile %q: %s: %w", p.Name, fmt.Sprintf(format, a...), ErrProfile)

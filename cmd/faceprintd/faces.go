@@ -34,7 +34,10 @@ func openModel(c Config, log *slog.Logger) (*vision.Model, error) {
 		return nil, fmt.Errorf("face profile %s: %w", c.Face.Profile, errUnmeasured)
 	}
 	if p.Match().Reach(c.Policy.FaceFMR) < 1 {
-		return nil, fmt.Errorf("face profile %s: its table ends at 1 in %.0f: %w", c.Face.Profile, 1/p.Match().Least(), errTooStrict)
+		return nil, fmt.Errorf("face profile %s: %s: %w (%g)", c.Face.Profile, p.MatchEnd(), errTooStrict, c.Policy.FaceFMR)
+	}
+	if err := device.CheckProfile(p); err != nil {
+		return nil, fmt.Errorf("face profile %s: %w", c.Face.Profile, err)
 	}
 	engine, err := openEngine(c.Face, log)
 	if err != nil {

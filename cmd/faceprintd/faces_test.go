@@ -160,6 +160,48 @@ func TestTheDoctorCountsWhomASearchCanTellApart(t *testing.T) {
 	}
 }
 
+// ownProfile is a file with the networks of the default profile and tables of its own.
+func ownProfile(t *testing.T, tables string) string {
+	t.Helper()
+	shipped, err := os.ReadFile(filepath.Join("..", "..", "vision", "profiles", vision.DefaultProfile+".toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nets, _, _ := strings.Cut(string(shipped), "[table]")
+	name := filepath.Join(t.TempDir(), "own.toml")
+	if err := os.WriteFile(name, []byte(nets+tables), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// Where a profile's tables end too soon the daemon says so at its start, in the
+// file's own numbers, and takes those that it can work by.
+func TestTablesThatEndTooSoonAreNamed(t *testing.T) {
+	table := func(name string, to string) string {
+		return "[" + name + "]\nsource = \"test\"\npoints = [{ fmr = 0.5, cosine = 0.1 }, { fmr = " + to + ", cosine = 0.5 }]\n"
+	}
+	for _, tt := range []struct {
+		tables string
+		fmr    float64
+		err    error
+		says   string
+	}{
+		{table("table", "1e-4"), 1e-4, errTooStrict, "[table] ends at 1 in 10000, and without [templates] each rate counts 10 times, so at 1 in 1000"},
+		{table("table", "0.1"), 1e-4, errTooStrict, "[table] ends at 1 in 10, and without [templates] each rate counts 10 times, which leaves none"},
+		{table("table", "1e-5") + table("templates", "1e-3"), 1e-4, errTooStrict, "[templates] end at 1 in 1000"},
+		{table("table", "2e-3") + strings.Replace(table("templates", "1e-3"), "cosine = 0.5", "cosine = 0.6", 1), 1e-3, vision.ErrProfile, "[table], which ends at 0.002"},
+		{table("table", "1e-4"), 1e-3, vision.ErrModel, ""},
+		{table("table", "1e-5"), 1e-4, vision.ErrModel, ""},
+	} {
+		c := defaults()
+		c.Face.Models, c.Face.Profile, c.Policy.FaceFMR = t.TempDir(), ownProfile(t, tt.tables), tt.fmr
+		if _, err := openModel(c, slog.New(slog.DiscardHandler)); !errors.Is(err, tt.err) || !strings.Contains(err.Error(), tt.says) || modelAdvice(err) == "" {
+			t.Errorf("%s at %g: %v", tt.tables, tt.fmr, err)
+		}
+	}
+}
+
 // A device without a fingerprint module lacks nothing.
 func TestNoFingerPortIsNoMissingPart(t *testing.T) {
 	p := newPart("finger", slog.New(slog.DiscardHandler), func(context.Context) (int, error) { t.Error("it was opened"); return 0, nil }, func(int) error { return nil })

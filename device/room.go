@@ -1,0 +1,19 @@
+package device
+
+import (
+	"fmt"
+
+	"github.com/faceprint/faceprint/vision"
+)
+
+// CheckProfile tells why a device that looks with this profile could recognise
+// nobody: before anybody stands there, what each attempt would end in.
+func CheckProfile(p vision.Profile) error {
+	if _, err := p.Table.Threshold(samePersonFMR); err != nil {
+		return fmt.Errorf("the frames of one person are told from another's at a false match rate of %g by [table], which ends at %g: %w", samePersonFMR, p.Table.Least(), vision.ErrProfile)
+	}
+	if _, err := p.Match().Threshold(turnedFMR); err != nil {
+		return fmt.Errorf("who turns their head is told at a false match rate of %g by the table of templates, which ends at %g: %w", turnedFMR, p.Match().Least(), vision.ErrProfile)
+	}
+	return nil
+}

@@ -1,0 +1,42 @@
+package device
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/faceprint/faceprint/store"
+	"github.com/faceprint/faceprint/vision"
+)
+
+func (th *theatre) enrols(t *testing.T, d *Device, who int, r EnrollRequest) (Enrollment, error) {
+	t.Helper()
+	th.play, th.seq, th.now = repeat(60, actor{who: who, x: 320, live: 0.95}), 0, th.now.Add(time.Hour)
+	r.Factors, r.Consent, r.Timeout = []Factor{Face}, store.Consent{At: th.now, TextVersion: "1"}, 300*time.Millisecond
+	return d.Enroll(t.Context(), r)
+}
+
+// Who comes back into sight is held to the mean of who was compared, by the table of
+// templates: by that of two pictures too many strangers were taken for them.
+func TestWhoComesBackIsHeldToTheMean(t *testing.T) {
+	for between, granted := range map[float64]bool{0.36: false, 0.45: true} { // rates of two pictures: 1e-3 at 0.32, of templates at 0.4
+		d, th, user := stage(t, Options{})
+		th.own = true
+		th.table = vision.Table{Source: "test", Points: []vision.Operating{{FMR: 0.1, Cosine: 0.16}, {FMR: 1e-3, Cosine: 0.32}, {FMR: 1e-4, Cosine: 0.4}, {FMR: 1e-7, Cosine: 0.64}}}
+		// Eve is nobody; who comes after her is Ada, and so like Eve.
+		ada, eve := th.people[0], make(vision.Embedding, len(th.people[0]))
+		c, along := vision.Cosine(th.people[1], ada), 0.0
+		for i := range eve {
+			eve[i] = th.people[1][i] - float32(c)*ada[i]
+			along += float64(eve[i]) * float64(eve[i])
+		}
+		for i := range eve {
+			eve[i] = float32(between)*ada[i] + float32(math.Sqrt((1-between*between)/along))*eve[i]
+		}
+		th.people = append(th.people, eve)
+		dec, err := th.shows(t, d, user, repeat(9, actor{who: len(th.people) - 1, x: 320, live: 0.95}), repeat(17), repeat(40, actor{who: 0, x: 320, live: 0.95}))
+		if err != nil || dec.Granted != granted {
+			t.Errorf("at a cosine of %.2f with who was compared: %+v, %v", between, dec, err)
+		}
+	}
+}
