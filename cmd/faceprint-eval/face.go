@@ -91,11 +91,13 @@ With --enroll K --probe M, as a device compares: templates are means of K pictur
 of a person, probes M others, or somebody else's, all drawn at random and often;
 the score is the mean of the M cosines with the template. With M-N it is the best of
 the means of the first M, M+1 ... N, each of which a device may say yes to. It tells
-how often strangers reach the scores by which the profile says 1e-3 to 1e-6.
+how often strangers reach the scores by which the profile says 1e-3 to 1e-7.
 
 --table prints the profile's table of two pictures; with --enroll K --probe 1 that
 of templates, by the upper ends of the intervals, and below what could be counted
-by a generalised Pareto distribution fitted to the highest three thousandths.
+by a generalised Pareto distribution fitted to the highest three thousandths. Where
+there are too few pictures to try that fit on, the table ends where counting does,
+and says what it lacks.
 
 FILE: a first line "FOLDS PAIRS", at least 2 folds, then for every fold PAIRS lines
 "NAME I J" and PAIRS lines "NAME I NAME J".`,
@@ -306,6 +308,8 @@ type faceRun struct {
 	each      bool        // probes and references are the same pictures, and each pair was compared once
 	draws     int         // of pictures, 0 = none were drawn
 	checked   string      // what came of the check of the tail
+
+	countedOnly bool // it could not be checked: no tail is fitted
 }
 
 // topShare of the impostors is kept: well above any error rate of interest.
@@ -327,7 +331,9 @@ func evaluateFaces(o faceOptions, progress io.Writer) (*faceReport, *faceRun, er
 	}
 	r, run, err := l.compare(described, o.enroll, o.probe)
 	if err == nil && o.table && o.enroll > 0 {
-		run.checked, err = l.checkTail(r.Enrolled)
+		var tried bool
+		run.checked, tried = l.checkTail(r.Enrolled)
+		run.countedOnly = !tried
 	}
 	if err == nil && o.protect {
 		if r.Protected, err = evaluateProtected(l); err != nil {

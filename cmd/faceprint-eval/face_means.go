@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -21,6 +20,7 @@ const (
 	countedFewest = 40   // comparisons at a rate of the table; lesser ones are of the fitted tail
 	faceTail      = 3e-3 // of the impostors are what it is fitted to
 	tailChecks    = 20   // times is the fit tried where the answer is known
+	tailPairs     = 1e6  // comparisons of single pictures that are the answer, down to 1e-6
 )
 
 // As a device does: templates of five frames, a yes after three to five.
@@ -197,7 +197,7 @@ func (l *pairList) compareMeans(k int, s probeSize) (*faceRun, error) {
 // shipped tells what the rates of the profile come to.
 func (r *faceRun) shipped(p vision.Profile, people int) (points []shippedPoint) {
 	table := p.Match()
-	for _, fmr := range []float64{1e-3, 1e-4, 1e-5, 1e-6} {
+	for _, fmr := range []float64{1e-3, 1e-4, 1e-5, 1e-6, 1e-7} {
 		c, err := table.Threshold(fmr)
 		if err != nil {
 			continue
@@ -329,9 +329,16 @@ func (r *faceRun) upperScore(rate float64) float64 {
 func (r *faceRun) printTemplates(w io.Writer, report *faceReport, source string) {
 	points, least, xi := r.templates()
 	fmt.Fprintf(w, "# %s\n", r.checked)
+	fit := fmt.Sprintf("; below %g a generalised Pareto distribution fitted to the highest %g (shape %.2f to %.2f)", least, faceTail, xi[0], xi[1])
+	if r.countedOnly {
+		fit = ""
+		end := points[len(points)-1].FMR
+		fmt.Fprintf(w, "# So this table is what was counted and ends at %g. A rate takes %d comparisons with templates: %g takes %.0f, and here are %d.\n",
+			end, countedFewest, end/10, countedFewest/end*10, r.impostors/r.draws)
+	}
 	fmt.Fprintf(w, "[templates]\nsource = %q\nmeasured = %g\npoints = [\n",
-		fmt.Sprintf("faceprint-eval face --enroll %d --probe 1 --table, %s, %d people enrolled, %d impostor comparisons and their pictures drawn %d times; upper ends of 95 %% intervals, people drawn anew; below %g a generalised Pareto distribution fitted to the highest %g (shape %.2f to %.2f)",
-			report.Enroll, filepath.Base(source), report.Enrolled, r.impostors/r.draws, r.draws, least, faceTail, xi[0], xi[1]), least)
+		fmt.Sprintf("faceprint-eval face --enroll %d --probe 1 --table, %s, %d people enrolled, %d impostor comparisons and their pictures drawn %d times; upper ends of 95 %% intervals, people drawn anew",
+			report.Enroll, filepath.Base(source), report.Enrolled, r.impostors/r.draws, r.draws)+fit, least)
 	for _, p := range points {
 		fmt.Fprintf(w, "  { fmr = %g, cosine = %.3f },\n", p.FMR, p.Cosine)
 	}
@@ -352,6 +359,9 @@ func (r *faceRun) templates() (points []vision.Operating, least float64, xi [2]f
 		}
 		points, least = append(points, vision.Operating{FMR: fmr, Cosine: up(r.upperScore(fmr))}), fmr
 	}
+	if r.countedOnly {
+		return points, least, xi
+	}
 	var upper []float64
 	upper, xi = r.upperTail(fitted)
 	for i, fmr := range fitted {
@@ -361,12 +371,14 @@ func (r *faceRun) templates() (points []vision.Operating, least float64, xi [2]f
 }
 
 // checkTail tries the fit where the answer is known: on one picture each of so many
-// people against everybody's, for rates that all pairs of pictures tell.
-func (l *pairList) checkTail(people int) (string, error) {
+// people against everybody's, for rates that all pairs of pictures tell. tried is
+// false where they are too few to tell.
+func (l *pairList) checkTail(people int) (result string, tried bool) {
 	all := l.compareAll().all
 	rates := []float64{1e-5, 1e-6}
-	if len(all) == 0 || 1e-6*float64(len(all)) < 1 {
-		return "", errors.New("face: too few impostor comparisons to try the fitted tail on")
+	if len(all) < tailPairs {
+		return fmt.Sprintf("Rarer rates are of a fitted tail, which is tried on %.0f comparisons of two people's pictures (some %.0f pictures) before it is believed, and here are %d (%d pictures of %d people).",
+			tailPairs, math.Ceil(math.Sqrt(2*tailPairs)/100)*100, len(all), len(l.portraits), len(l.people)), false
 	}
 	truth := make([]float64, len(rates))
 	for i, rate := range rates {
@@ -410,7 +422,7 @@ func (l *pairList) checkTail(people int) (string, error) {
 		parts = append(parts, fmt.Sprintf("%.0e: %.3f (%.3f to %.3f), not below the %.3f of all %d comparisons in %d of %d",
 			rate, median(upper[i]), slices.Min(upper[i]), slices.Max(upper[i]), truth[i], len(all), holds[i], tailChecks))
 	}
-	return fmt.Sprintf("The same fit to one picture each of %d people, upper ends: %s.", people, strings.Join(parts, "; ")), nil
+	return fmt.Sprintf("The same fit to one picture each of %d people, upper ends: %s.", people, strings.Join(parts, "; ")), true
 }
 
 // shippedLines are those of the README about the rates of the profile.

@@ -117,6 +117,40 @@ func TestThePrintedTableOfTemplates(t *testing.T) {
 	}
 }
 
+// Of few pictures the table is what was counted, and it says what it lacks.
+func TestATableOfFewPicturesIsWhatWasCounted(t *testing.T) {
+	for people, want := range map[int]float64{9: 0.1, 60: 1e-2} {
+		l := madeUp(t, people)
+		run, err := l.compareMeans(5, probeSize{1, 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tried := false
+		if run.checked, tried = l.checkTail(people / 2); tried {
+			t.Fatalf("the fit was tried on %d pictures", len(l.portraits))
+		}
+		run.countedOnly = true
+		var b strings.Builder
+		run.printTemplates(&b, &faceReport{Enroll: 5, Enrolled: people / 2}, "pairs.txt")
+		text := b.String()
+		if !strings.Contains(text, "1000000 comparisons") || !strings.Contains(text, "some 1500 pictures") || strings.Contains(text, "Pareto") {
+			t.Error(text)
+		}
+		var p vision.Profile
+		shipped, err := os.ReadFile(filepath.Join("..", "..", "vision", "profiles", vision.DefaultProfile+".toml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		nets, _, _ := strings.Cut(string(shipped), "[templates]")
+		if p, err = vision.ParseProfile([]byte(nets + text)); err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		if p.Match().Least() != want {
+			t.Errorf("%d people: the table ends at %g, want %g\n%s", people, p.Match().Least(), want, text)
+		}
+	}
+}
+
 func TestProbesThatMeanNothingAreRefused(t *testing.T) {
 	for _, text := range []string{"", "0", "-3", "5-3", "3-", "x", "3-500"} {
 		if err := new(probeSize).Set(text); err == nil {
