@@ -103,7 +103,7 @@ func printDecision(w io.Writer, d client.Decision) {
 			mark = "yes"
 		}
 		fmt.Fprintf(w, "  %-7s %-4s", f.Kind, mark)
-		if f.Kind == "phone" || f.Score == nil && f.FMR >= 1 && f.Live == nil { // nothing was measured, or it is not told
+		if unmeasured(f) {
 			fmt.Fprintln(w)
 			continue
 		}
@@ -186,4 +186,9 @@ func (t *tool) show(e client.Event) {
 		line += " (" + e.Detail + ")"
 	}
 	t.progress("%s", line)
+}
+
+// unmeasured: nothing was measured of the factor, or it is not told.
+func unmeasured(f client.Factor) bool {
+	return f.Kind == "phone" || f.Score == nil && f.FMR >= 1 && f.Live == nil
 }

@@ -502,7 +502,7 @@ func measured(d client.Decision) string {
 	var b strings.Builder
 	for _, f := range d.Factors {
 		fmt.Fprintf(&b, "%s", f.Kind)
-		if f.Kind == "phone" { // nothing was measured: it signed
+		if unmeasured(f) { // it signed, or a phone is told no figures
 			b.WriteString("  ")
 			continue
 		}
