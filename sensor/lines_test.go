@@ -307,7 +307,7 @@ func TestReaderIsNamedBeforeTheModuleIsBlamed(t *testing.T) {
 		_, err := sensor.Open(t.Context(), sensor.Config{Port: slave.Name(), Baud: 57600})
 		return err
 	}
-	if err := open(); !errors.Is(err, sensor.ErrNoModule) || errors.Is(err, tty.ErrBusy) || !strings.Contains(err.Error(), "cannot be used: ReadSysPara at 57600 baud") {
+	if err := open(); !errors.Is(err, sensor.ErrNoModule) || errors.Is(err, tty.ErrBusy) || !strings.Contains(err.Error(), "cannot be used: at 57600 baud: ReadSysPara: ") {
 		t.Errorf("with nobody else there: %v", err)
 	}
 	other := exec.CommandContext(t.Context(), "sleep", "60")
