@@ -84,6 +84,12 @@ func TestHonestModuleFaultScripts(t *testing.T) {
 	if from, to := scripts(t); to-from > 4000 { // make nightly
 		rounds, shares = min((to-from)/4000, 50), []float64{1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 4e-4, 8e-4, 1.6e-3, 3e-3}
 	}
+	filledAll, doubtsAll := 0, uint64(0)
+	defer func() {
+		if filledAll == 0 || doubtsAll == 0 {
+			t.Errorf("%d libraries were filled, %d templates did not come back: nothing was seen", filledAll, doubtsAll)
+		}
+	}()
 	for _, kind := range []string{"both ways", "to the module", "to the host", "lost to the module", "in bursts"} {
 		for _, share := range shares {
 			filled, doubts, attacks, runs := 0, uint64(0), 0, 0
@@ -139,6 +145,7 @@ func TestHonestModuleFaultScripts(t *testing.T) {
 					doubts += m.Stats().Doubts
 				})
 			}
+			filledAll, doubtsAll = filledAll+filled, doubtsAll+doubts
 			t.Logf("%g of the bytes %s: %d of %d libraries of %d were filled, %d templates did not come back, %d called an attack", share, kind, filled, runs, people+4, doubts, attacks)
 		}
 	}

@@ -1,6 +1,7 @@
 package sensor
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -80,6 +81,7 @@ func (m *Module) Same(ctx context.Context, template []byte, others [][]byte, che
 		}
 	}
 	check.tell(of[:len(others)])
+	arrived := blind  // a template other than the new one, which lay there: a blind one said no (without)
 	var passed []hash // since the new one matched itself
 	defer func() {
 		for _, h := range passed {
@@ -91,14 +93,15 @@ func (m *Module) Same(ctx context.Context, template []byte, others [][]byte, che
 			break
 		}
 		i := left[at]
-		var same bool
-		if same, err = m.sure(ctx, all[i], blind); err != nil && over(ctx) != nil {
+		same, returned, e := m.sure(ctx, all[i], blind)
+		if err = e; err != nil && over(ctx) != nil {
 			break
 		}
+		arrived = arrived || returned
 		switch decoy := i >= len(others); {
 		case decoy && same && err == nil:
 			return -1, m.weigh(damage, &AttackError{AttackDecoy, "a new finger's template matched a decoy, twice"})
-		case decoy && same && errors.Is(err, ErrDoubt):
+		case decoy && same && arrived && errors.Is(err, ErrDoubt): // else the new one may lie there all the time
 			return -1, m.weigh(damage, err)
 		case err != nil:
 			return -1, err
@@ -111,7 +114,7 @@ func (m *Module) Same(ctx context.Context, template []byte, others [][]byte, che
 	}
 	// A module that lost its power meanwhile has nothing that could match, and may
 	// not say so.
-	switch still, e := m.sure(context.WithoutCancel(ctx), template, blind); {
+	switch still, _, e := m.sure(context.WithoutCancel(ctx), template, blind); {
 	case e != nil:
 		return -1, e
 	case !still:
@@ -120,6 +123,9 @@ func (m *Module) Same(ctx context.Context, template []byte, others [][]byte, che
 	passed = nil
 	if err != nil {
 		return -1, fmt.Errorf("sensor: %s: the search for duplicates: %w", m.info.Port, err)
+	}
+	if m.Guarded() { // and no decoy matched
+		*m.guard.doubts = Doubts{stored: m.guard.doubts.stored}
 	}
 	return -1, nil
 }
@@ -176,23 +182,26 @@ func (m *Module) itself(ctx context.Context, template []byte, check *Check) (bli
 var errNobody = errors.New("what is nobody's matches")
 
 // without overwrites the new template in the second buffer with what is nobody's, until
-// the module says no: a yes is then to what was sent since. errNobody: it never did, which
-// is to be weighed.
+// the module says no: a yes is then to what was sent since. The context is heeded where
+// that takes more than once. errNobody: it never did, which is to be weighed.
 func (m *Module) without(ctx context.Context, template []byte) error {
 	nobody := spare(m.guard.decoys, false)
 	if nobody == nil {
 		nobody = complement(template)
 		defer clear(nobody)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sureMost)
+	unhurried, cancel := context.WithTimeout(context.WithoutCancel(ctx), sureMost)
 	defer cancel()
 	var why error
-	for {
-		score, took, err := m.compare(ctx, nobody)
+	for n := 0; ; n++ {
+		if err := over(ctx); n > 0 && err != nil {
+			return fmt.Errorf("sensor: %s: %w", m.info.Port, err)
+		}
+		score, took, err := m.compare(unhurried, nobody)
 		switch {
-		case over(ctx) != nil && why != nil:
+		case over(unhurried) != nil && why != nil:
 			return why
-		case over(ctx) != nil:
+		case over(unhurried) != nil:
 			return errors.Join(m.doubt("a new template"), errNobody)
 		case lost(err):
 			why = err
@@ -225,6 +234,9 @@ func (m *Module) examine(ctx context.Context, template []byte) (h heard, err err
 	if no := (*CodeError)(nil); err != nil && (lost(err) || !errors.As(err, &no)) {
 		return h, err
 	}
+	if len(got) > 0 && len(got) < len(template) && bytes.HasPrefix(template, got) && err == nil {
+		return h, fmt.Errorf("sensor: %s: a template came back cut off after %d of %d bytes: %w", m.info.Port, len(got), len(template), ErrSum)
+	}
 	if err == nil {
 		h.back = sha256.Sum256(got)
 	}
@@ -238,15 +250,15 @@ func lost(err error) bool { return damaged(err) || isCode(err, PacketError) }
 
 // sure compares a template with the first buffer until the answer counts (Same). The
 // context is heeded where that takes more than once. ErrDoubt: it never did, same is then
-// whether the module said yes.
-func (m *Module) sure(ctx context.Context, template []byte, blind bool) (same bool, err error) {
+// whether the module said yes, returned whether the template came back as it was sent.
+func (m *Module) sure(ctx context.Context, template []byte, blind bool) (same, returned bool, err error) {
 	unhurried, cancel := context.WithTimeout(context.WithoutCancel(ctx), sureMost)
 	defer cancel()
 	own, no := hash(sha256.Sum256(template)), 0
 	var why error
 	for n := 0; ; n++ {
 		if err := over(ctx); n > 0 && err != nil {
-			return false, fmt.Errorf("sensor: %s: %w", m.info.Port, err)
+			return false, returned, fmt.Errorf("sensor: %s: %w", m.info.Port, err)
 		}
 		var h heard
 		if blind {
@@ -256,24 +268,24 @@ func (m *Module) sure(ctx context.Context, template []byte, blind bool) (same bo
 		}
 		switch {
 		case over(unhurried) != nil && why != nil:
-			return same, why
+			return same, returned, why
 		case over(unhurried) != nil:
-			return same, m.doubt("a template is lost on the wire time after time")
+			return same, returned, m.doubt("a template is lost on the wire time after time")
 		case lost(err):
 			why = err
 			continue
 		case err != nil:
-			return false, err
+			return false, returned, err
 		}
-		why, same = nil, h.first
+		why, same, returned = nil, h.first, returned || h.back == own
 		switch {
 		case h.first != h.second, !blind && h.back != own:
 			continue
 		case !blind || same:
-			return same, nil
+			return same, returned, nil
 		}
 		if no++; no == 2 {
-			return false, nil
+			return false, returned, nil
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -218,6 +219,9 @@ func TestDuplicatesFaultScripts(t *testing.T) {
 						}
 						do(t, s, "lift", "quirk blank off")
 					}
+					if right[0] < asked[0]*3/4 || right[1] < asked[1]*3/4 {
+						t.Errorf("%s, %g of the bytes %s: of %d newcomers %d passed, of %d who are enrolled %d were found: %v", model, share, kind, asked[0], right[0], asked[1], right[1], why)
+					}
 					if wrong[0] > 0 || wrong[1] > 0 && !blind {
 						t.Errorf("%s, %g of the bytes %s: %d of %d newcomers are called another's, %d of %d who are enrolled pass", model, share, kind, wrong[0], asked[0], wrong[1], asked[1])
 					}
@@ -278,6 +282,130 @@ func TestSameOverTwoPowerCuts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nor is an honest module called an attacker where the line loses in silence whatever is
+// long, however often somebody is enrolled, and nobody is another's or passes by it.
+func TestDuplicatesBehindAnOverrun(t *testing.T) {
+	for _, model := range []string{"r503", "r307"} {
+		for _, people := range []int{0, 2} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSim(t, model)
+				line := newCable()
+				w := &longLoss{far: far{line}, to: true}
+				background(t, func(ctx context.Context) error { return s.Serve(ctx, w) })
+				t.Cleanup(func() { line.Close() })
+				m, err := sensor.New(t.Context(), line, sensor.Config{Baud: 57600})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := m.Guard(t.Context(), decoys(t, m, 5)); err != nil {
+					t.Fatal(err)
+				}
+				var templates [][]byte
+				for i := range people {
+					templates = append(templates, enrol(t, m, s, fmt.Sprint(i), "thumb"))
+				}
+				doubts := m.Stats().Doubts
+				for range 10 {
+					w.on.Store(false) // it is the check that is tried
+					again := enrol(t, m, s, "newcomer", "thumb")
+					w.on.Store(true)
+					at, err := m.Same(t.Context(), again, templates, new(sensor.Check))
+					if attack := (*sensor.AttackError)(nil); at != -1 || !errors.Is(err, sensor.ErrDoubt) || errors.As(err, &attack) {
+						t.Errorf("%s, %d people: %d, %v", model, people, at, err)
+					}
+					do(t, s, "lift")
+				}
+				if n := m.Stats().Doubts - doubts; n < 10 {
+					t.Errorf("%s, %d people: %d templates were lost", model, people, n)
+				}
+				w.on.Store(false)
+				again := enrol(t, m, s, "newcomer", "thumb")
+				if at, err := m.Same(t.Context(), again, templates, new(sensor.Check)); at != -1 || err != nil {
+					t.Errorf("%s, %d people, on a line that is well again: %d, %v", model, people, at, err)
+				}
+			})
+		}
+	}
+}
+
+// A check that ends well clears what those before it left: the third in a row is an attack.
+func TestDuplicatesClearDoubts(t *testing.T) {
+	for _, model := range []string{"r503", "r307"} {
+		synctest.Test(t, func(t *testing.T) {
+			s, m, templates := library(t, model, 57600, 1)
+			again := enrol(t, m, s, "newcomer", "thumb")
+			do(t, s, "lift")
+			for try := range 5 {
+				for range 2 {
+					do(t, s, "lie yes", "quirk blank")
+					_, err := m.Same(t.Context(), again, nil, new(sensor.Check))
+					if attack := (*sensor.AttackError)(nil); !errors.Is(err, sensor.ErrDoubt) || errors.As(err, &attack) {
+						t.Errorf("%s, round %d: %v", model, try, err)
+					}
+				}
+				do(t, s, "lie honest", "quirk blank off")
+				if at, err := m.Same(t.Context(), again, templates, new(sensor.Check)); at != -1 || err != nil {
+					t.Errorf("%s, round %d: %d, %v", model, try, at, err)
+				}
+			}
+		})
+	}
+}
+
+// cutting is the module's end of a cable whose adapter drops what follows the first bytes
+// of each run of data packets, END packet and all.
+type cutting struct {
+	far
+	on   atomic.Bool
+	sent int
+}
+
+func (w *cutting) Read(b []byte) (int, error) {
+	n, err := w.far.Read(b)
+	w.sent = 0 // the module answers next
+	return n, err
+}
+
+func (w *cutting) Write(b []byte) (int, error) {
+	const answer, packets = 12, 3 * (128 + 11)
+	keep := len(b)
+	if w.on.Load() {
+		keep = min(keep, max(0, answer+packets-w.sent))
+	}
+	w.sent += len(b)
+	_, err := w.far.Write(b[:keep])
+	return len(b), err
+}
+
+// A line that drops the tail of each template makes no blind module of an honest one, of
+// which less is asked: nothing that was cut off counts as what the module returned.
+func TestDuplicatesCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, "r503")
+		line := newCable()
+		w := &cutting{far: far{line}}
+		background(t, func(ctx context.Context) error { return s.Serve(ctx, w) })
+		t.Cleanup(func() { line.Close() })
+		m, err := sensor.New(t.Context(), line, sensor.Config{Baud: 57600})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Guard(t.Context(), decoys(t, m, 5)); err != nil {
+			t.Fatal(err)
+		}
+		again := enrol(t, m, s, "newcomer", "thumb")
+		w.on.Store(true)
+		at, err := m.Same(t.Context(), again, nil, new(sensor.Check))
+		if at != -1 || !errors.Is(err, sensor.ErrSum) {
+			t.Errorf("cut off: %d, %v", at, err)
+		}
+		w.on.Store(false)
+		if at, err := m.Same(t.Context(), again, nil, new(sensor.Check)); at != -1 || err != nil {
+			t.Errorf("whole again: %d, %v", at, err)
+		}
+	})
 }
 
 // A module that says yes to all is called an attacker by the check for duplicates: at once

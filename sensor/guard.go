@@ -146,6 +146,7 @@ func (m *Module) tryLine(ctx context.Context, take func(context.Context) (func()
 	nobody := spare(m.guard.decoys, false) // of which the module knows what it is
 	if bytes.Equal(nobody, template) {
 		nobody = complement(template)
+		defer clear(nobody)
 	}
 	steps := m.lineSteps(template, nobody)
 	var left traces

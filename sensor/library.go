@@ -163,7 +163,8 @@ func (m *Module) Retain(ctx context.Context, templates [][]byte) error {
 // Stock puts the templates, and decoys, into the library before anybody searches
 // it, and reads what was put there (where Keeps), for a template may be lost on its
 // way. It gives way to whoever scans or compares, from one template to the next: at
-// 57600 baud one is stored in 0.4 s and read in 0.3 s, twice where it comes back otherwise. Those beyond the library's room are left out.
+// 57600 baud one is stored in 0.4 s and read in 0.3 s, twice where it comes back otherwise.
+// Those beyond the library's room are left out.
 // ErrDoubt: what is read is not what was stored, time after time; it ends then, for each
 // time writes flash.
 func (m *Module) Stock(ctx context.Context, templates [][]byte) error {
