@@ -246,21 +246,47 @@ func TestDeadlinesAndCancellation(t *testing.T) {
 func TestAnswerThatIsThereAtALateWaking(t *testing.T) {
 	far, path := line(t)
 	c := connect(t, open(t, path), 57600)
-	arrive := func(n int) {
+	// arrive returns when the bytes are there: the kernel hands them on when it has time.
+	arrive := func(count int) {
 		t.Helper()
-		if _, err := far.Write(bytes.Repeat([]byte{'!'}, n)); err != nil {
+		if _, err := far.Write(bytes.Repeat([]byte{'!'}, count)); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.port.control(func(fd int) error {
+			for end := time.Now().Add(time.Minute); ; {
+				if n, err := unix.IoctlGetInt(fd, unix.TIOCINQ); n >= count || err != nil {
+					return err
+				}
+				if time.Now().After(end) {
+					return os.ErrDeadlineExceeded
+				}
+				if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 1000); err != nil && !errors.Is(err, unix.EINTR) {
+					return err
+				}
+			}
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// past sets a deadline and returns when it is over.
+	raw, err := c.port.file.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// past sets a deadline that is ahead, and returns when the poller knows that it is over.
 	past := func() {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		end, _ := ctx.Deadline()
-		for err := c.SetReadDeadline(end); ctx.Err() == nil; <-ctx.Done() {
-			if err != nil {
+		for ahead := 10 * time.Millisecond; ; ahead *= 2 {
+			if err := c.SetReadDeadline(time.Now().Add(ahead)); err != nil {
 				t.Fatal(err)
+			}
+			if err := raw.Read(func(uintptr) bool { return false }); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatal(err)
+			}
+			if c.look.Load() {
+				return
+			}
+			if ahead > time.Minute {
+				t.Fatal("no deadline was ahead when it was set")
 			}
 		}
 	}
