@@ -550,21 +550,25 @@ func (f *finger) Identify(ctx context.Context, probe sensor.Print, templates [][
 }
 
 // purgeTries is how often a module is asked to empty its library when the daemon stops,
-// in stopTime at most: erasing takes up to 5 s, and systemd waits for 90 s.
+// in stopTime at most, which emptyLeft may take once more: erasing takes up to 5 s, and
+// systemd waits for 90 s.
 const (
 	purgeTries = 3
 	stopTime   = 15 * time.Second
 )
 
 // keptError is why a module could not be made to delete what a search stored in it.
-type keptError struct{ error }
+type keptError struct {
+	error
+	module sensor.Info
+}
 
 func (e *keptError) Unwrap() error { return e.error }
 
 // closeModule leaves nothing of anybody's in the module. One that does not obey
 // (*keptError) is emptied when it is opened next; where nobody will, since the daemon
-// stops, it is asked again, and what stays is said.
-func closeModule(m *sensor.Module, stops bool, log *slog.Logger) error {
+// stops, it is asked again, and emptyLeft does the rest.
+func closeModule(m *sensor.Module, stops bool) error {
 	tries, most := 1, checkTime
 	if stops {
 		tries, most = purgeTries, stopTime
@@ -576,17 +580,14 @@ func closeModule(m *sensor.Module, stops bool, log *slog.Logger) error {
 		err = m.Purge(ctx)
 	}
 	if err != nil {
-		if stops {
-			warnOfKept(log, err)
-		}
-		err = &keptError{err}
+		err = &keptError{err, m.Info()}
 	}
 	return errors.Join(err, m.Close())
 }
 
 // emptyLeft is what remains to be done at the stop for a module that was closed with
-// templates in it (left) and not opened again: it is opened, whoever it is by now, for
-// emptying needs no trust, and what stays is said.
+// templates in it (left) and not opened again: it is opened, trusted or not, for emptying
+// needs no trust, and what stays is said. Another one that took its place is left alone.
 func emptyLeft(left error, open func(context.Context) (*sensor.Module, error), log *slog.Logger) {
 	kept := (*keptError)(nil)
 	if !errors.As(left, &kept) {
@@ -596,13 +597,31 @@ func emptyLeft(left error, open func(context.Context) (*sensor.Module, error), l
 	defer cancel()
 	m, err := open(ctx)
 	if err == nil {
-		err = errors.Join(m.EmptyLibrary(ctx), m.Close())
+		if err = sameModule(ctx, m, kept.module); err == nil {
+			err = m.EmptyLibrary(ctx)
+		}
+		err = errors.Join(err, m.Close())
 	}
 	if err != nil {
 		warnOfKept(log, errors.Join(kept.error, err))
 		return
 	}
-	log.Info("the finger module, which was closed with templates in it, was emptied")
+	log.Info("the finger module, which was closed with templates in it, was emptied", "serial", kept.module.Serial)
+}
+
+// sameModule is an error where a module that was just opened is not the one that was
+// known, by what both say of themselves.
+func sameModule(ctx context.Context, m *sensor.Module, known sensor.Info) error {
+	if m.Info().Differs(known) == "" {
+		return nil
+	}
+	if err := m.Reintroduce(ctx); err != nil { // one reading is no proof
+		return err
+	}
+	if what := m.Info().Differs(known); what != "" {
+		return fmt.Errorf("finger: another module is on %s now: %s", m.Info().Port, what)
+	}
+	return nil
 }
 
 func warnOfKept(log *slog.Logger, err error) {

@@ -70,7 +70,7 @@ func (p *part[T]) run(ctx context.Context, changed func()) {
 		return
 	}
 	wait := firstRetry
-	var left error // by the last close, while the daemon ran
+	var left error // by the last close
 	defer func() {
 		if left != nil && p.stopped != nil {
 			p.stopped(left)
@@ -85,9 +85,8 @@ func (p *part[T]) run(ctx context.Context, changed func()) {
 			changed()
 			p.watch(ctx, v)
 			stops := ctx.Err() != nil
-			if err := p.close(v); err != nil && !stops {
-				left = err
-				p.log.Warn("part did not close", "part", p.name, "err", err)
+			if left = p.close(v); left != nil && !stops {
+				p.log.Warn("part did not close", "part", p.name, "err", left)
 			}
 			changed()
 			continue

@@ -68,7 +68,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 		return openModule(ctx, c.Finger, pins, reader.trust)
 	}, func(m *sensor.Module) error {
 		reader.stop()
-		return closeModule(m, ctx.Err() != nil, log)
+		return closeModule(m, ctx.Err() != nil)
 	})
 	module.stopped = func(left error) {
 		emptyLeft(left, func(ctx context.Context) (*sensor.Module, error) {
