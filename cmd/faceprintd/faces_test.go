@@ -223,3 +223,21 @@ func TestNoFingerPortIsNoMissingPart(t *testing.T) {
 		t.Errorf("mode face: %v", err)
 	}
 }
+
+// A profile without a table of templates is warned of when the face part opens, with
+// what it leaves.
+func TestRatesThatAreEstimatedAreWarnedOf(t *testing.T) {
+	point := func(fmr, cosine float64) vision.Operating { return vision.Operating{FMR: fmr, Cosine: cosine} }
+	measured := vision.Table{Source: "test", Points: []vision.Operating{point(0.01, 0.2), point(1e-5, 0.5)}}
+	for _, own := range []bool{false, true} {
+		p := vision.Profile{Table: measured, Templates: measured}
+		if own {
+			p.Templates = vision.Table{}
+		}
+		var told strings.Builder
+		warnOfTable(slog.New(slog.NewTextHandler(&told, nil)), defaults(), p)
+		if s := told.String(); strings.Contains(s, "each rate counts 10 times") != own || strings.Contains(s, "most=1 ") != own {
+			t.Errorf("own %v: %q", own, s)
+		}
+	}
+}
