@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -48,20 +49,20 @@ type Sequence struct {
 	motion   motion
 	bezel    bezel
 	eyes     eyes
-	blinked  time.Time     // the last frame that was described and not kept, for shut eyes
-	withheld time.Time     // since when frames are left out for shut eyes, the latest time
-	tracked  int           // frames since all of one was looked at
-	aside    time.Time     // of the last frame that was compared and not kept
-	others   int           // frames aside in a row that showed somebody else
-	box      Box           // of the subject, in the last frame that showed them
-	at       time.Time     // of that frame; zero = there is no subject
-	looked   time.Time     // of the last frame
-	pace     time.Duration // from the frame before it
-	lost     time.Duration // who is not seen for longer is somebody else
-	outdone  int           // frames in a row in which somebody else was far more prominent
-	any      bool          // a frame showed somebody
-	last     uint64        // hash of the last one that did
-	own      Memory        // of this sequence
+	blinked  time.Time       // the last frame that was described and not kept, for shut eyes
+	withheld time.Time       // since when frames are left out for shut eyes, the latest time
+	tracked  int             // frames since all of one was looked at
+	aside    time.Time       // of the last frame that was compared and not kept
+	others   int             // frames aside in a row that showed somebody else
+	box      Box             // of the subject, in the last frame that showed them
+	at       time.Time       // of that frame; zero = there is no subject
+	looked   time.Time       // of the last frame
+	gaps     []time.Duration // between the last frames, at most paceFrames
+	lost     time.Duration   // who is not seen for longer is somebody else
+	outdone  int             // frames in a row in which somebody else was far more prominent
+	any      bool            // a frame showed somebody
+	last     uint64          // hash of the last one that did
+	own      Memory          // of this sequence
 	restarts int
 	repeats  int
 	copies   int // frames that were the same as the one before
@@ -236,26 +237,35 @@ func (s *Sequence) same(m Looker, f *Frame, face *Face) (bool, error) {
 	return true, nil
 }
 
-// Pace is how long the last frame took. TooSlow tells whether nobody can be followed
-// over frames that take so long.
-func (s *Sequence) Pace() time.Duration { return s.pace }
+// Pace is how long a frame takes: the median of the last gaps, and of an even number
+// of them the lesser, so that neither one that stalled nor one that came quickly tells.
+// 0: there were no two frames. TooSlow tells whether nobody can be followed over frames
+// that take so long.
+func (s *Sequence) Pace() time.Duration {
+	n := len(s.gaps)
+	if n == 0 {
+		return 0
+	}
+	var sorted [paceFrames]time.Duration
+	slices.Sort(sorted[:copy(sorted[:], s.gaps)])
+	return sorted[(n-1)/2]
+}
 
 // TooSlow is described at Pace.
-func (s *Sequence) TooSlow() bool { return s.pace > followMost }
+func (s *Sequence) TooSlow() bool { return s.Pace() > followMost }
 
 // paced takes note of a frame's time: a device that takes a second and more for one
 // loses nobody between two of them. Who they are is compared in every frame that is
 // kept, however long it took.
 func (s *Sequence) paced(at time.Time) {
-	var now time.Duration
 	if !s.looked.IsZero() {
-		now = max(at.Sub(s.looked), 0)
+		if len(s.gaps) == paceFrames {
+			s.gaps = slices.Delete(s.gaps, 0, 1)
+		}
+		s.gaps = append(s.gaps, max(at.Sub(s.looked), 0))
 	}
-	if s.pace == 0 {
-		s.pace = now
-	}
-	s.lost = max(followGap, min(followFrames*s.pace, followMost))
-	s.looked, s.pace = at, now
+	s.lost = max(followGap, min(followFrames*s.Pace(), followMost))
+	s.looked = at
 }
 
 // follow finds the subject: at first the most prominent face, then the one that
@@ -439,7 +449,7 @@ func (s *Sequence) Cues() map[string]float64 {
 		"frames": float64(len(s.shots)), "span-ms": float64(s.Span().Milliseconds()),
 		"restarts": float64(s.restarts), "repeats": float64(s.repeats), "copies": float64(s.copies),
 	}
-	if s.eyes.frames > 0 {
+	if s.eyes.frames > 0 || s.eyes.blinks > 0 {
 		c["blinks"] = float64(s.eyes.blinks)
 	}
 	least := math.Inf(1)

@@ -480,3 +480,25 @@ func TestASlowDeviceLosesNobody(t *testing.T) {
 		}
 	}
 }
+
+// One stall of a fast device gives nobody longer to take the person's place.
+func TestAStallWidensNoWindow(t *testing.T) {
+	th := newTheatre()
+	for range 10 {
+		th.show(t, frame, somebody(1, 320, 200))
+	}
+	th.show(t, frame)
+	th.show(t, 6*time.Second)
+	if th.seq.TooSlow() || th.seq.Pace() != frame {
+		t.Errorf("a stall makes its frames take %v", th.seq.Pace())
+	}
+	th = newTheatre()
+	for range 10 {
+		th.show(t, frame, somebody(1, 320, 200))
+	}
+	th.show(t, frame)
+	th.show(t, 2*time.Second)
+	if seen := th.show(t, frame, somebody(1, 320, 200)); !seen.Restarted {
+		t.Errorf("they were gone for two seconds: %+v", seen)
+	}
+}

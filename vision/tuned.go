@@ -71,6 +71,7 @@ const (
 	followOverlap = 0.3
 	followGap     = time.Second
 	followFrames  = 3 // of a slower device
+	paceFrames    = 5 // gaps that say how slow it is: no one or two that stalled
 	followMost    = 5 * time.Second
 	othersAside   = 2 // frames: looking aside costs likeness, and one may be blurred by the turn
 	rivalSize     = 0.8
