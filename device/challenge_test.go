@@ -246,6 +246,7 @@ func TestWhoIsFramedIsInDoubt(t *testing.T) {
 		least   float64 // of the edges' length
 	}{
 		"a phone":                        {draw: edges, least: 2},
+		"a phone, away, back quietly":    {draw: edges, least: 2},
 		"a phone, and nothing is asked":  {policy: ChallengeOff, draw: edges, granted: true, least: 2},
 		"a person before a picture":      {draw: func(x, y int, _ float32) byte { return edges(x, y, 320) }, granted: true},
 		"a person before an empty wall":  {draw: func(int, int, float32) byte { return 170 }, granted: true},
@@ -264,10 +265,13 @@ func TestWhoIsFramedIsInDoubt(t *testing.T) {
 			var play [][]actor
 			for i := range 60 {
 				x := float32(320)
-				if !strings.Contains(name, "quietly") {
+				if !strings.Contains(name, "quietly") || strings.Contains(name, "away") && i < 20 {
 					x += float32(10 * (i / 3 % 3)) // from each frame that is kept to the next
 				}
 				play = append(play, []actor{{who: 0, x: x, live: 0.95}})
+				if i == 20 && strings.Contains(name, "away") {
+					play = append(play, repeat(17)...)
+				}
 			}
 			dec, err := th.shows(t, d, user, play)
 			if err != nil || dec.Granted != tt.granted || !tt.granted && !slices.Equal(dec.Reasons, []Reason{FaceNoAnswer}) {

@@ -59,7 +59,7 @@ func (d *Device) sequence(profile vision.Profile) (*vision.Sequence, error) {
 	if err != nil {
 		return nil, fmt.Errorf("device: %w", err)
 	}
-	turned, err := profile.Match().Threshold(turnedFMR) // it is compared with a mean
+	turned, err := turnedTable(profile).Threshold(turnedFMR)
 	if err != nil {
 		return nil, fmt.Errorf("device: %w", err)
 	}
@@ -96,6 +96,13 @@ func (d *Device) look(ctx context.Context, s *vision.Sequence) (vision.Seen, err
 		d.visit.saw(s.Embeddings()[s.Len()-1], s.Same)
 	}
 	return seen, nil
+}
+
+// warnIfSlow says in the log that a device is too slow to follow anybody.
+func (d *Device) warnIfSlow(s *vision.Sequence) {
+	if s.TooSlow() {
+		d.opts.Log.Warn("frames of the camera take too long to follow anybody by: a smaller camera.width, a lighter face.engine, or a faster device", "each", s.Pace())
+	}
 }
 
 // suspectFor is how long after an attack everybody is asked to move, where the
@@ -168,11 +175,7 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 		return err
 	}
 	defer s.Wipe()
-	defer func() {
-		if s.TooSlow() {
-			d.opts.Log.Warn("frames of the camera take too long to follow anybody by: a smaller camera.width, a lighter face.engine, or a faster device", "each", s.Pace())
-		}
-	}()
+	defer d.warnIfSlow(s)
 	defer d.watched.begin()()
 	again, err := profile.Match().Threshold(max(samePersonFMR, profile.Match().Least())) // of a mean with a frame, as of a template with one
 	if err != nil {
@@ -319,11 +322,19 @@ func (a *faceAttempt) unanswered() bool {
 }
 
 // cues of everything that was seen, by name: of who was compared before and was
-// lost from sight those that are not known anew, and the lesser liveness.
+// lost from sight those that are not known anew, the lesser liveness, and the greater
+// of what told of a phone or of a blink.
 func (a *faceAttempt) cues() map[string]float64 {
 	cues := a.s.Cues()
 	for name, before := range a.cuesThen {
-		if now, ok := cues[name]; !ok || (name == "live" || name == "live-least") && before < now {
+		now, known := cues[name]
+		switch name {
+		case "live", "live-least":
+			known = known && now <= before
+		case "bezel", "blinks":
+			known = known && now >= before
+		}
+		if !known {
 			cues[name] = before
 		}
 	}
@@ -398,6 +409,7 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (
 			scores["face-"+name] = v
 		}
 	}()
+	defer d.warnIfSlow(s)
 	defer d.watched.begin()()
 	s.Apart, s.EyesOpen = enrolApart, true
 	var views *poses

@@ -40,3 +40,24 @@ func TestWhoComesBackIsHeldToTheMean(t *testing.T) {
 		}
 	}
 }
+
+// Whoever turns the head is held to the table of templates, or, where there is none,
+// to that of two pictures as it is.
+func TestATurnIsHeldToTheTableThatWasMeasured(t *testing.T) {
+	table := func(cosine float64) vision.Table {
+		return vision.Table{Source: "test", Points: []vision.Operating{{FMR: turnedFMR, Cosine: cosine}, {FMR: 1e-6, Cosine: 0.9}}}
+	}
+	d, _, _ := stage(t, Options{})
+	for _, tt := range []struct {
+		profile vision.Profile
+		want    float64
+	}{
+		{vision.Profile{Table: table(0.2)}, 0.2},
+		{vision.Profile{Table: table(0.2), Templates: table(0.3)}, 0.3},
+	} {
+		s, err := d.sequence(tt.profile)
+		if err != nil || s.SameTurned != tt.want {
+			t.Errorf("%+v, %v, want %g", s, err, tt.want)
+		}
+	}
+}
