@@ -265,16 +265,7 @@ func TestDecisionTime(t *testing.T) {
 			for _, tidy := range []bool{true, false} {
 				synctest.Test(t, func(t *testing.T) {
 					s := newSim(t, model)
-					if baud != 57600 {
-						do(t, s, "quirk baudnow")
-					}
-					m := wired(t, s)
-					if baud != 57600 {
-						if err := m.SetBaud(t.Context(), baud); err != nil {
-							t.Fatal(err)
-						}
-						m = wiredAs(t, s, sensor.Config{Baud: baud})
-					}
+					m := wiredAt(t, s, baud)
 					template := enrol(t, m, s, "alice", "thumb")
 					d := decoys(t, m, 3) // two beside each template, and a spare one
 					d.Keeps = true
@@ -321,14 +312,7 @@ func TestPictureRate(t *testing.T) {
 		for _, baud := range []int{115200, 57600}[:fewer(2, 1)] {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSim(t, model)
-				m := wired(t, s)
-				if baud != 57600 {
-					do(t, s, "quirk baudnow")
-					if err := m.SetBaud(t.Context(), baud); err != nil {
-						t.Fatal(err)
-					}
-					m = wiredAs(t, s, sensor.Config{Baud: baud})
-				}
+				m := wiredAt(t, s, baud)
 				do(t, s, "touch alice thumb")
 				if _, err := m.Scan(t.Context()); err != nil {
 					t.Fatal(err)

@@ -160,6 +160,20 @@ func wired(t testing.TB, s *modsim.Sim) *sensor.Module {
 	return wiredAs(t, s, sensor.Config{Baud: 57600})
 }
 
+// wiredAt is wired, at another rate from then on.
+func wiredAt(t testing.TB, s *modsim.Sim, baud int) *sensor.Module {
+	t.Helper()
+	m := wired(t, s)
+	if baud == 57600 {
+		return m
+	}
+	do(t, s, "quirk baudnow")
+	if err := m.SetBaud(t.Context(), baud); err != nil {
+		t.Fatal(err)
+	}
+	return wiredAs(t, s, sensor.Config{Baud: baud})
+}
+
 func wiredAs(t testing.TB, s *modsim.Sim, c sensor.Config) *sensor.Module {
 	t.Helper()
 	m, err := sensor.New(t.Context(), plugIn(t, s), c)

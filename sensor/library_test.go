@@ -31,14 +31,7 @@ var sizes = []struct {
 func library(t *testing.T, model string, baud, people int) (*modsim.Sim, *sensor.Module, [][]byte) {
 	t.Helper()
 	s := newSim(t, model)
-	m := wired(t, s)
-	if baud != 57600 {
-		do(t, s, "quirk baudnow")
-		if err := m.SetBaud(t.Context(), baud); err != nil {
-			t.Fatal(err)
-		}
-		m = wiredAs(t, s, sensor.Config{Baud: baud})
-	}
+	m := wiredAt(t, s, baud)
 	d := decoys(t, m, 5)
 	var err error
 	if d.Keeps, err = m.Keeps(t.Context(), d.Templates[0]); err != nil || !d.Keeps {

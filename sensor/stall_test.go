@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/sensor/modsim"
 )
 
@@ -29,14 +28,7 @@ func TestStalledTransfer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m := wired(t, s)
-			if baud != 57600 {
-				do(t, s, "quirk baudnow")
-				if err := m.SetBaud(t.Context(), baud); err != nil {
-					t.Fatal(err)
-				}
-				m = wiredAs(t, s, sensor.Config{Baud: baud})
-			}
+			m := wiredAt(t, s, baud)
 			do(t, s, "touch alice thumb")
 			want, err := m.Capture(t.Context())
 			if err != nil {

@@ -240,24 +240,10 @@ func TestBadInputIsNamed(t *testing.T) {
 // A serial port with a fingerprint module on it is told from a board's.
 func TestFingerprintModuleIsNamed(t *testing.T) {
 	t.Parallel()
-	sim, err := modsim.New(modsim.Config{Seed: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	line, err := modsim.OpenPTY("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	served := make(chan struct{})
-	go func() { defer close(served); _ = line.Serve(ctx, sim) }()
-	code, _, said := faceprint(t, "board", "info", "--port", line.Path())
+	code, _, said := faceprint(t, "board", "info", "--port", simPort(t, modsim.Config{Seed: 1}))
 	if code != exitFault || !strings.Contains(said, "that is a fingerprint module (r503") {
 		t.Errorf("exit %d: %s", code, said)
 	}
-	cancel()
-	_ = line.Close()
-	<-served
 }
 
 // A port at which nobody is.

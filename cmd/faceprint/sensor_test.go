@@ -68,9 +68,10 @@ func TestStatusTellsOfTheLine(t *testing.T) {
 	}
 }
 
-// What is recorded of a module at an address of its own replays.
-func TestRecordingReplays(t *testing.T) {
-	sim, err := modsim.New(modsim.Config{Model: "r307"})
+// simPort is the port of a simulated module, which is there until the test ends.
+func simPort(t *testing.T, c modsim.Config) (port string) {
+	t.Helper()
+	sim, err := modsim.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,20 +79,28 @@ func TestRecordingReplays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := p.Serve(ctx, sim); err != nil {
 			t.Error(err)
 		}
 	})
-	defer serving.Wait()
-	defer p.Close()
-	defer cancel()
+	t.Cleanup(func() {
+		cancel()
+		p.Close()
+		serving.Wait()
+	})
+	return p.Path()
+}
+
+// What is recorded of a module at an address of its own replays.
+func TestRecordingReplays(t *testing.T) {
+	port := simPort(t, modsim.Config{Model: "r307"})
 	file := filepath.Join(t.TempDir(), "talk.txt")
 	for _, args := range [][]string{
-		{"set", p.Path(), "--new-address", "0x12345678"},
-		{"record", p.Path(), file, "--address", "0x12345678"},
+		{"set", port, "--new-address", "0x12345678"},
+		{"record", port, file, "--address", "0x12345678"},
 		{"replay", file},
 	} {
 		var out, errout bytes.Buffer
@@ -115,39 +124,22 @@ func TestInfoOfAModuleThatDoesNotOpen(t *testing.T) {
 		{[]string{"--new-address", "0x12345678"}, []string{"--address", "0x11111111"}, []string{"--address"}},
 		{nil, []string{"--baud", "9600"}, []string{"its rate is 9600 baud", "leave --baud out", "--address-list"}},
 	} {
-		sim, err := modsim.New(modsim.Config{Model: "r307"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := modsim.OpenPTY("")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		var serving sync.WaitGroup
-		serving.Go(func() {
-			if err := p.Serve(ctx, sim); err != nil {
-				t.Error(err)
-			}
-		})
+		port := simPort(t, modsim.Config{Model: "r307"})
 		var out, errout bytes.Buffer
 		if c.set != nil {
-			if code := run(t.Context(), append([]string{"sensor", "set", p.Path()}, c.set...), strings.NewReader(""), &out, &errout); code != 0 {
+			if code := run(t.Context(), append([]string{"sensor", "set", port}, c.set...), strings.NewReader(""), &out, &errout); code != 0 {
 				t.Errorf("%q: exit %d, %s", c.set, code, &errout)
 			}
 		}
 		errout.Reset()
-		code := run(t.Context(), append([]string{"sensor", "info", p.Path()}, c.with...), strings.NewReader(""), &out, &errout)
-		said := strings.ReplaceAll(errout.String(), p.Path(), "PORT")
+		code := run(t.Context(), append([]string{"sensor", "info", port}, c.with...), strings.NewReader(""), &out, &errout)
+		said := strings.ReplaceAll(errout.String(), port, "PORT")
 		t.Logf("%q, %q: %s", c.set, c.with, said)
 		for _, want := range c.want {
 			if code == 0 || !strings.Contains(said, want) {
 				t.Errorf("%q, %q: exit %d, %q is missing in %s", c.set, c.with, code, want, said)
 			}
 		}
-		cancel()
-		p.Close()
-		serving.Wait()
 	}
 }
 
