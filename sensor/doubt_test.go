@@ -266,8 +266,8 @@ func TestFewDoubtsAreNoAttack(t *testing.T) {
 type longLoss struct {
 	far
 	on       atomic.Bool
-	to, from bool // the module
-	run      int
+	to, from bool         // the module
+	run      atomic.Int64 // of bytes that came since the last answer: the module reads and writes at once
 }
 
 func (w *longLoss) Read(b []byte) (int, error) {
@@ -275,7 +275,7 @@ func (w *longLoss) Read(b []byte) (int, error) {
 		n, err := w.far.Read(b)
 		kept := b[:0]
 		for _, x := range b[:n] {
-			if w.run++; w.run == 100 && w.to && w.on.Load() {
+			if w.run.Add(1) == 100 && w.to && w.on.Load() {
 				continue
 			}
 			kept = append(kept, x)
@@ -287,7 +287,7 @@ func (w *longLoss) Read(b []byte) (int, error) {
 }
 
 func (w *longLoss) Write(b []byte) (int, error) {
-	w.run = 0
+	w.run.Store(0)
 	if !w.from || !w.on.Load() || len(b) < 100 {
 		return w.far.Write(b)
 	}
