@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,29 +16,67 @@ import (
 	"github.com/faceprint/faceprint/sensor/modsim"
 )
 
-// badWire is the module's end of a cable that damages bytes.
-type badWire struct {
-	far
-	r       *rand.Rand
+// damage is what a cable does to the bytes on it; the zero value is a good one.
+type damage struct {
 	in, out float64 // share of the bytes to the module and from it
 	lose    bool    // they are lost, not changed
 	burst   int     // bytes that follow one that is damaged are too, one in two: so many on average
-	left    int
 }
 
-func (w *badWire) damage(b []byte, share float64) []byte {
+// damageOf is the damage of a kind that the tests go through, for a share of the bytes.
+func damageOf(kind string, share float64) damage {
+	switch kind {
+	case "to the module":
+		return damage{in: share}
+	case "to the host":
+		return damage{out: share}
+	case "both ways":
+		return damage{in: share, out: share}
+	case "lost to the module":
+		return damage{in: share, lose: true}
+	case "in bursts":
+		return damage{in: share / 10, out: share / 10, burst: 50}
+	}
+	panic("no damage of kind " + kind)
+}
+
+// badWire is the module's end of a cable that damages bytes. The module reads and writes
+// at once, and the test changes the cable meanwhile.
+type badWire struct {
+	far
+	mu   sync.Mutex
+	does damage
+	left int // bytes of a burst
+	r    *rand.Rand
+}
+
+// be makes it a cable of such damage.
+func (w *badWire) be(d damage) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.does, w.left = d, 0
+}
+
+// pass returns what comes through of b, in its place.
+func (w *badWire) pass(b []byte, toModule bool) []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	share := w.does.out
+	if toModule {
+		share = w.does.in
+	}
 	kept := b[:0]
 	for _, x := range b {
 		hit := w.r.Float64() < share
-		if hit && w.burst > 0 {
-			w.left = w.r.IntN(2 * w.burst)
+		if hit && w.does.burst > 0 {
+			w.left = w.r.IntN(2 * w.does.burst)
 		}
 		if w.left > 0 {
 			w.left--
 			hit = hit || w.r.IntN(2) == 0
 		}
 		switch {
-		case hit && w.lose:
+		case hit && w.does.lose:
 			continue
 		case hit:
 			x ^= byte(1 + w.r.IntN(255))
@@ -50,19 +89,19 @@ func (w *badWire) damage(b []byte, share float64) []byte {
 func (w *badWire) Read(b []byte) (int, error) {
 	for {
 		n, err := w.far.Read(b)
-		if n = len(w.damage(b[:n], w.in)); n > 0 || err != nil {
+		if n = len(w.pass(b[:n], true)); n > 0 || err != nil {
 			return n, err
 		}
 	}
 }
 
 func (w *badWire) Write(b []byte) (int, error) {
-	_, err := w.far.Write(w.damage(slices.Clone(b), w.out))
+	_, err := w.far.Write(w.pass(slices.Clone(b), false))
 	return len(b), err
 }
 
-// wiredBadly connects a driver to a module by such a wire, which is none before the
-// module is open: share is set by the caller.
+// wiredBadly connects a driver to a module by such a cable, a good one until the
+// caller says what it does.
 func wiredBadly(t *testing.T, s *modsim.Sim, seed uint64, c sensor.Config) (*sensor.Module, *badWire) {
 	t.Helper()
 	line := newCable()
@@ -107,20 +146,9 @@ func TestHonestModuleFaultScripts(t *testing.T) {
 						templates = append(templates, enrol(t, m, s, fmt.Sprint(i), "thumb"))
 					}
 					do(t, s, "lift")
-					switch kind {
-					case "both ways":
-						w.in, w.out = share, share
-					case "to the module":
-						w.in = share
-					case "to the host":
-						w.out = share
-					case "lost to the module":
-						w.in, w.lose = share, true
-					case "in bursts":
-						w.in, w.out, w.burst = share/10, share/10, 50
-					}
 					for range rounds {
 						runs++
+						w.be(damageOf(kind, share))
 						ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 						for ctx.Err() == nil {
 							err := m.Stock(ctx, templates)
@@ -135,12 +163,10 @@ func TestHonestModuleFaultScripts(t *testing.T) {
 							time.Sleep(5 * time.Second) // of the bubble
 						}
 						cancel()
-						share := [2]float64{w.in, w.out}
-						w.in, w.out, w.left = 0, 0, 0
+						w.be(damage{})
 						if err := m.Purge(t.Context()); err != nil {
 							t.Fatal(err)
 						}
-						w.in, w.out = share[0], share[1]
 					}
 					doubts += m.Stats().Doubts
 				})

@@ -179,18 +179,9 @@ func TestDuplicatesFaultScripts(t *testing.T) {
 							do(t, s, "quirk blank")
 						}
 						for range runs {
-							switch kind {
-							case "to the module":
-								w.in = share
-							case "both ways":
-								w.in, w.out = share, share
-							case "lost to the module":
-								w.in, w.lose = share, true
-							case "in bursts":
-								w.in, w.out, w.burst = share/10, share/10, 50
-							}
+							w.be(damageOf(kind, share))
 							at, err := m.Same(t.Context(), again, templates, &sensor.Check{})
-							w.in, w.out, w.left = 0, 0, 0
+							w.be(damage{})
 							asked[known]++
 							attack := (*sensor.AttackError)(nil)
 							switch {
@@ -359,12 +350,12 @@ func TestDuplicatesClearDoubts(t *testing.T) {
 type cutting struct {
 	far
 	on   atomic.Bool
-	sent int
+	sent atomic.Int64
 }
 
 func (w *cutting) Read(b []byte) (int, error) {
 	n, err := w.far.Read(b)
-	w.sent = 0 // the module answers next
+	w.sent.Store(0) // the module answers next
 	return n, err
 }
 
@@ -372,9 +363,9 @@ func (w *cutting) Write(b []byte) (int, error) {
 	const answer, packets = 12, 3 * (128 + 11)
 	keep := len(b)
 	if w.on.Load() {
-		keep = min(keep, max(0, answer+packets-w.sent))
+		keep = min(keep, max(0, answer+packets-int(w.sent.Load())))
 	}
-	w.sent += len(b)
+	w.sent.Add(int64(len(b)))
 	_, err := w.far.Write(b[:keep])
 	return len(b), err
 }
