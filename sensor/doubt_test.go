@@ -116,7 +116,8 @@ func wiredBadly(t *testing.T, s *modsim.Sim, seed uint64, c sensor.Config) (*sen
 }
 
 // An honest module is called no attacker for what its wire loses of the templates that
-// are stored in it, whatever share of bytes is damaged and whichever way.
+// are stored in it, whatever share of bytes is damaged and whichever way, and whoever waits
+// at the sensor meanwhile (the r307's).
 func TestHonestModuleFaultScripts(t *testing.T) {
 	const people = 12
 	rounds, shares := 1, []float64{2e-4, 5e-5, 4e-4, 1.6e-3}[:fewer(4, 1)]
@@ -150,6 +151,15 @@ func TestHonestModuleFaultScripts(t *testing.T) {
 						runs++
 						w.be(damageOf(kind, share))
 						ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+						var waiting sync.WaitGroup
+						if model == "r307" {
+							waiting.Go(func() {
+								for ctx.Err() == nil {
+									_, _ = m.Scan(ctx)                 // which the wire may well end
+									time.Sleep(200 * time.Millisecond) // of the bubble
+								}
+							})
+						}
 						for ctx.Err() == nil {
 							err := m.Stock(ctx, templates)
 							if err == nil {
@@ -163,6 +173,7 @@ func TestHonestModuleFaultScripts(t *testing.T) {
 							time.Sleep(5 * time.Second) // of the bubble
 						}
 						cancel()
+						waiting.Wait()
 						w.be(damage{})
 						if err := m.Purge(t.Context()); err != nil {
 							t.Fatal(err)
@@ -228,6 +239,47 @@ func TestModuleThatStoresAnother(t *testing.T) {
 				}
 				t.Logf("%s, %s: called an attacker at search %d", model, how, tries)
 			})
+		}
+	}
+}
+
+// Nor is it one that somebody waits at the sensor meanwhile, whatever the module makes of that:
+// an empty sensor is no finger, and one too light to be read, which the module may feign, leaves
+// the line to be tried. Nothing is stored more often for it.
+func TestModuleThatStoresAnotherWhileSomebodyWaits(t *testing.T) {
+	for _, model := range []string{"as608", "r503", "r307"}[:fewer(3, 2)] {
+		for _, finger := range []string{"lift", "touch 0 thumb 0.1"} {
+			for _, how := range stores {
+				synctest.Test(t, func(t *testing.T) {
+					s, m, templates := library(t, model, 57600, 6)
+					do(t, s, how, finger)
+					ctx, cancel := context.WithCancel(t.Context())
+					var waiting sync.WaitGroup
+					waiting.Go(func() {
+						for ctx.Err() == nil { // as the device does
+							_, err := m.Scan(ctx)
+							if retry := (*sensor.RetryError)(nil); !errors.As(err, &retry) && ctx.Err() == nil {
+								t.Errorf("%s, %s, %s: a scan: %v", model, finger, how, err)
+							}
+						}
+					})
+					err := error(nil)
+					attack := (*sensor.AttackError)(nil)
+					for tries := 0; tries < 8 && attack == nil; tries++ {
+						err = m.Stock(ctx, templates)
+						errors.As(err, &attack)
+						time.Sleep(5 * time.Second) // of the bubble, as the daemon does
+					}
+					if attack == nil || attack.Kind != sensor.AttackLibrary {
+						t.Errorf("%s, %s, %s: %v", model, finger, how, err)
+					}
+					if n := m.Stats().Doubts; n > 8 {
+						t.Errorf("%s, %s, %s: %d templates were stored anew", model, finger, how, n)
+					}
+					cancel()
+					waiting.Wait()
+				})
+			}
 		}
 	}
 }
@@ -370,39 +422,52 @@ func TestHonestModuleBehindAnOverrun(t *testing.T) {
 }
 
 // Nobody waits for the module longer while a template did not come back than while one is
-// stored and read, and read once more.
+// stored and read, and read once more; nor where somebody waits at an empty sensor besides.
 func TestDoubtsGiveWay(t *testing.T) {
 	for _, baud := range []int{57600, 9600} {
 		for _, model := range []string{"r503", "r307"} {
-			synctest.Test(t, func(t *testing.T) {
-				s, m, templates := library(t, model, baud, 6)
-				do(t, s, "lie alters")
-				ended := make(chan error, 1)
-				go func() { ended <- m.Stock(t.Context(), templates) }()
-				var most time.Duration
-				for asked := 0; ; asked++ {
-					select {
-					case err := <-ended:
-						if attack := (*sensor.AttackError)(nil); !errors.As(err, &attack) {
-							t.Errorf("%s at %d baud: %v", model, baud, err)
-						}
-						// Two readings: the bytes with their packets', and 100 ms of talk and silicon.
-						wire := 2 * (time.Duration(len(templates[0])*9/8+80)*10*time.Second/time.Duration(baud) + 50*time.Millisecond)
-						if most > wire || asked == 0 {
-							t.Errorf("%s at %d baud: asked %d times, somebody waited %v; two readings take %v", model, baud, asked, most, wire)
-						}
-						t.Logf("%s at %d baud: nobody waited longer than %v", model, baud, most)
-						return
-					default:
+			for _, scans := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) {
+					s, m, templates := library(t, model, baud, 6)
+					do(t, s, "lie alters")
+					ctx, cancel := context.WithCancel(t.Context())
+					var asking sync.WaitGroup
+					if scans {
+						asking.Go(func() {
+							if _, err := m.Scan(ctx); !errors.Is(err, context.Canceled) {
+								t.Errorf("%s at %d baud: a scan: %v", model, baud, err)
+							}
+						})
 					}
-					start := time.Now()
-					if err := m.HandShake(t.Context()); err != nil {
-						t.Error(err)
+					var most time.Duration
+					asked := 0
+					asking.Go(func() {
+						for ; ctx.Err() == nil; asked++ {
+							start := time.Now()
+							if err := m.HandShake(ctx); err != nil && ctx.Err() == nil {
+								t.Error(err)
+							}
+							most = max(most, time.Since(start))
+							time.Sleep(50 * time.Millisecond) // of the bubble
+						}
+					})
+					err := m.Stock(t.Context(), templates)
+					cancel()
+					asking.Wait()
+					if attack := (*sensor.AttackError)(nil); !errors.As(err, &attack) {
+						t.Errorf("%s at %d baud: %v", model, baud, err)
 					}
-					most = max(most, time.Since(start))
-					time.Sleep(50 * time.Millisecond) // of the bubble
-				}
-			})
+					// Two readings: the bytes with their packets', and 100 ms of talk and silicon.
+					wire := 2 * (time.Duration(len(templates[0])*9/8+80)*10*time.Second/time.Duration(baud) + 50*time.Millisecond)
+					if scans {
+						wire += 300 * time.Millisecond // a look
+					}
+					if most > wire || asked == 0 {
+						t.Errorf("%s at %d baud, somebody at the sensor %v: asked %d times, somebody waited %v; two readings take %v", model, baud, scans, asked, most, wire)
+					}
+					t.Logf("%s at %d baud, somebody at the sensor %v: nobody waited longer than %v", model, baud, scans, most)
+				})
+			}
 		}
 	}
 }

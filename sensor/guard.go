@@ -119,14 +119,23 @@ func (u *unreturned) Unwrap() error { return u.error }
 // and eight times in a row with (4/27)⁸. A line that loses all of them is never sound.
 //
 // take is how it waits for the wire, which is free for others from one template to the
-// next. Where they use the module's buffers meanwhile, it begins anew.
+// next. Where they use the module's buffers meanwhile, it begins anew; the last time it
+// keeps the wire, or a module that feigns fingers would never be weighed.
 func (m *Module) weighStored(ctx context.Context, take func(context.Context) (func(), error), err error) error {
 	u := (*unreturned)(nil)
 	if !errors.As(err, &u) {
 		return err
 	}
 	defer func() { u.template = nil }() // it is wiped by whom it belongs to
-	for range disturbances {
+	for tries := disturbances; tries > 0; tries-- {
+		if tries == 1 {
+			release, e := take(ctx)
+			if e != nil {
+				return err
+			}
+			defer release()
+			take = func(context.Context) (func(), error) { return func() {}, nil }
+		}
 		n, done := m.tryLine(ctx, take, u.template)
 		switch {
 		case !done:
@@ -219,12 +228,9 @@ func (m *Module) lineSteps(template, nobody []byte) []func(context.Context) (sou
 }
 
 // traces tell whether what lies in the module's buffers is what was left there.
-type traces struct {
-	scans, puts uint64
-	starts      int
-}
+type traces struct{ fills, starts int }
 
-func (m *Module) traces() traces { return traces{m.scans, m.puts, m.link.starts()} }
+func (m *Module) traces() traces { return traces{m.link.fills, m.link.starts()} }
 
 // Guarded tells whether Match mixes decoys in.
 func (m *Module) Guarded() bool { return len(m.guard.decoys) > 0 }

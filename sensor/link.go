@@ -46,6 +46,7 @@ type link struct {
 	resets    int  // how often the module was found to have forgotten everything
 	readies   int  // how often something like the byte of a start-up (55) came by itself
 	silences  int  // how often nothing at all came for an answer: it may have been starting
+	fills     int  // instructions that may have changed what its buffers hold (fills)
 	meter     meter
 }
 
@@ -333,6 +334,14 @@ var repeatable = map[Instruction]bool{
 	LoadChar: true, GetRandomCode: true,
 }
 
+// fills are the instructions that change what the module's buffers hold. Some units keep
+// pictures and features in one memory, so that a picture counts; a look at an empty sensor
+// (NoFinger) does not.
+var fills = map[Instruction]bool{
+	GenImg: true, GetImageEx: true, Img2Tz: true, RegModel: true, LoadChar: true, DownChar: true, DownImage: true,
+	AutoEnroll: true, AutoIdentify: true, SoftRst: true,
+}
+
 // damaged tells whether an exchange failed on the wire.
 func damaged(err error) bool {
 	return errors.Is(err, ErrSum) || errors.Is(err, ErrTimeout) || errors.Is(err, ErrProtocol)
@@ -367,6 +376,9 @@ func (l *link) once(ctx context.Context, timeout time.Duration, i Instruction, p
 		return nil, err
 	}
 	l.meter.count(&l.meter.s.Commands, 1)
+	if fills[i] {
+		l.fills++
+	}
 	start := time.Now()
 	var content [1 + 33]byte
 	n, err := l.send(PIDCommand, append(append(content[:0], byte(i)), params...))
@@ -376,6 +388,9 @@ func (l *link) once(ctx context.Context, timeout time.Duration, i Instruction, p
 	}
 	skipped := l.in.Skipped
 	answer, err := l.answer(ctx, timeout, i)
+	if fills[i] && isCode(err, NoFinger) { // there was no picture
+		l.fills--
+	}
 	if errors.Is(err, ErrTimeout) && len(l.in.buf) == 0 && l.in.Skipped == skipped {
 		l.silences++
 	}

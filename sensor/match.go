@@ -309,7 +309,6 @@ func (m *Module) unlike(ctx context.Context, template []byte) error {
 
 // put loads a template into a buffer of the module (DownChar).
 func (m *Module) put(ctx context.Context, buffer byte, template []byte) error {
-	m.puts++
 	if _, err := m.link.command(ctx, DownChar, buffer); err != nil {
 		return err
 	}

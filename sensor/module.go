@@ -27,7 +27,6 @@ type Module struct {
 	mu        sync.Mutex
 	info      Info         // written under turn and mu, read under either
 	scans     uint64       // the newest one's number; guarded by turn
-	puts      uint64       // how many templates were put into its buffers; guarded by turn
 	used      time.Time    // when it scanned or compared last; guarded by turn
 	comparing atomic.Int32 // how many Match, Identify, Same are under way
 	guard     guard
