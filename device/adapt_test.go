@@ -60,59 +60,61 @@ func faceTemplates(t *testing.T, d *Device, user store.UserID) (enrolled, follow
 }
 
 func TestATemplateFollowsSlowlyAndNotFar(t *testing.T) {
-	d, th, user := stage(t, Options{})
-	enrolled, _ := faceTemplates(t, d, user)
-	// A year of days on which they look 50 degrees off what was enrolled, which
-	// still matches.
-	var last vision.Embedding
-	for day := range 365 {
-		th.now = th.now.Add(25 * time.Hour)
-		if err := d.adapt(user, aged(enrolled[0], 50), 1); err != nil {
-			t.Fatal(err)
+	onStage(t, Options{}, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+		enrolled, _ := faceTemplates(t, d, user)
+		// A year of days on which they look 50 degrees off what was enrolled, which
+		// still matches.
+		var last vision.Embedding
+		for day := range 365 {
+			th.now = th.now.Add(25 * time.Hour)
+			if err := d.adapt(user, aged(enrolled[0], 50), 1); err != nil {
+				t.Fatal(err)
+			}
+			after, following := faceTemplates(t, d, user)
+			if len(after) != 1 || len(following) != 1 || !slices.Equal(after[0], enrolled[0]) {
+				t.Fatalf("day %d: %d enrolled, %d following", day, len(after), len(following))
+			}
+			if last != nil && vision.Cosine(last, following[0]) < 0.99 {
+				t.Errorf("day %d: it moved by a cosine of %g", day, vision.Cosine(last, following[0]))
+			}
+			last = following[0]
 		}
+		near := vision.Cosine(last, enrolled[0])
+		if near < adaptNear || near > 0.95 {
+			t.Errorf("after a year it is at a cosine of %g from the enrolled one, want just above %g", near, adaptNear)
+		}
+		if look := aged(enrolled[0], 50); vision.Cosine(last, look) < vision.Cosine(enrolled[0], look)+0.1 {
+			t.Errorf("it followed from %g to %g", vision.Cosine(enrolled[0], look), vision.Cosine(last, look))
+		}
+		n, err := d.RestoreTemplates(user)
 		after, following := faceTemplates(t, d, user)
-		if len(after) != 1 || len(following) != 1 || !slices.Equal(after[0], enrolled[0]) {
-			t.Fatalf("day %d: %d enrolled, %d following", day, len(after), len(following))
+		if err != nil || n != 1 || len(following) != 0 || len(after) != 1 || !slices.Equal(after[0], enrolled[0]) {
+			t.Errorf("restored %d, %v: %d enrolled, %d following", n, err, len(after), len(following))
 		}
-		if last != nil && vision.Cosine(last, following[0]) < 0.99 {
-			t.Errorf("day %d: it moved by a cosine of %g", day, vision.Cosine(last, following[0]))
-		}
-		last = following[0]
-	}
-	near := vision.Cosine(last, enrolled[0])
-	if near < adaptNear || near > 0.95 {
-		t.Errorf("after a year it is at a cosine of %g from the enrolled one, want just above %g", near, adaptNear)
-	}
-	if look := aged(enrolled[0], 50); vision.Cosine(last, look) < vision.Cosine(enrolled[0], look)+0.1 {
-		t.Errorf("it followed from %g to %g", vision.Cosine(enrolled[0], look), vision.Cosine(last, look))
-	}
-	n, err := d.RestoreTemplates(user)
-	after, following := faceTemplates(t, d, user)
-	if err != nil || n != 1 || len(following) != 0 || len(after) != 1 || !slices.Equal(after[0], enrolled[0]) {
-		t.Errorf("restored %d, %v: %d enrolled, %d following", n, err, len(after), len(following))
-	}
+	})
 }
 
 func TestATemplateFollowsNobodyElse(t *testing.T) {
-	d, th, user := stage(t, Options{})
-	enrolled, _ := faceTemplates(t, d, user)
-	for name, look := range map[string]vision.Embedding{"somebody else": th.people[1], "hardly them": aged(enrolled[0], 65)} {
-		if err := d.adapt(user, look, 1); err != nil {
-			t.Fatal(err)
+	onStage(t, Options{}, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+		enrolled, _ := faceTemplates(t, d, user)
+		for name, look := range map[string]vision.Embedding{"somebody else": th.people[1], "hardly them": aged(enrolled[0], 65)} {
+			if err := d.adapt(user, look, 1); err != nil {
+				t.Fatal(err)
+			}
+			if _, following := faceTemplates(t, d, user); len(following) != 0 {
+				t.Errorf("it follows %s", name)
+			}
 		}
-		if _, following := faceTemplates(t, d, user); len(following) != 0 {
-			t.Errorf("it follows %s", name)
+		for range 2 { // a day's second try moves nothing
+			th.now = th.now.Add(time.Minute)
+			if err := d.adapt(user, aged(enrolled[0], 30), 1); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	for range 2 { // a day's second try moves nothing
-		th.now = th.now.Add(time.Minute)
-		if err := d.adapt(user, aged(enrolled[0], 30), 1); err != nil {
-			t.Fatal(err)
+		if _, following := faceTemplates(t, d, user); len(following) != 1 || vision.Cosine(following[0], aged(enrolled[0], 3)) < 0.999 {
+			t.Errorf("%d following", len(following))
 		}
-	}
-	if _, following := faceTemplates(t, d, user); len(following) != 1 || vision.Cosine(following[0], aged(enrolled[0], 3)) < 0.999 {
-		t.Errorf("%d following", len(following))
-	}
+	})
 }
 
 func TestOnlyTwoFactorsMoveATemplate(t *testing.T) {

@@ -144,22 +144,23 @@ func TestHangingUpHidesNoAttack(t *testing.T) {
 // A recording may be known before anything is compared: it is counted, and its
 // cues are in the audit.
 func TestARecordingThatIsNeverComparedIsCounted(t *testing.T) {
-	d, th, user := stage(t, Options{})
-	play := repeat(12, actor{who: 0, x: 320, live: 0.9})
-	var dec Decision
-	for range 2 {
-		var err error
-		th.noise = 1000
-		if dec, err = th.shows(t, d, user, play); err != nil {
-			t.Fatal(err)
+	onStage(t, Options{}, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+		play := repeat(12, actor{who: 0, x: 320, live: 0.9})
+		var dec Decision
+		for range 2 {
+			var err error
+			th.noise = 1000
+			if dec, err = th.shows(t, d, user, play); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	if dec.Granted || len(dec.Results) != 0 || dec.Failures != 1 {
-		t.Fatalf("%+v", dec)
-	}
-	if s := scores(t, d, dec.Audit); s["face-repeats"] != 1 {
-		t.Errorf("%v", s)
-	}
+		if dec.Granted || len(dec.Results) != 0 || dec.Failures != 1 {
+			t.Fatalf("%+v", dec)
+		}
+		if s := scores(t, d, dec.Audit); s["face-repeats"] != 1 {
+			t.Errorf("%v", s)
+		}
+	})
 }
 
 // What speaks against an enrolment is in the audit; an attack is reported, and
@@ -179,32 +180,33 @@ func TestRefusedEnrolmentsAreRecorded(t *testing.T) {
 		"a recording": {play: repeat(60, bo), again: true, reason: FaceReplayed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, th, user := stage(t, Options{})
-			th.noise = 1000
-			if tt.again {
-				if _, err := th.shows(t, d, user, tt.play); err != nil {
-					t.Fatal(err)
-				}
+			onStage(t, Options{}, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
 				th.noise = 1000
-			}
-			events := d.Subscribe(t.Context())
-			before := deviceFailures(t, d)
-			th.play, th.seq = tt.play, 0
-			_, err := d.Enroll(t.Context(), EnrollRequest{Name: "Bo", Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond})
-			if err == nil {
-				t.Fatal("enrolled")
-			}
-			e := newest(t, d)
-			if e.Kind != "enrol" || e.Outcome != "refused" || !slices.Equal(e.Reasons, []string{string(tt.reason)}) || e.Scores["face-frames"] == 0 && tt.reason != FaceReplayed {
-				t.Errorf("%+v, %v", e, err)
-			}
-			attack := tt.reason.attack()
-			if slices.Contains(heard(events), "attack") != attack || d.suspect() != attack {
-				t.Errorf("told as an attack: %v", !attack)
-			}
-			if got := deviceFailures(t, d) - before; (got == 1) != attack {
-				t.Errorf("%d failures counted", got)
-			}
+				if tt.again {
+					if _, err := th.shows(t, d, user, tt.play); err != nil {
+						t.Fatal(err)
+					}
+					th.noise = 1000
+				}
+				events := d.Subscribe(t.Context())
+				before := deviceFailures(t, d)
+				th.play, th.seq = tt.play, 0
+				_, err := d.Enroll(t.Context(), EnrollRequest{Name: "Bo", Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond})
+				if err == nil {
+					t.Fatal("enrolled")
+				}
+				e := newest(t, d)
+				if e.Kind != "enrol" || e.Outcome != "refused" || !slices.Equal(e.Reasons, []string{string(tt.reason)}) || e.Scores["face-frames"] == 0 && tt.reason != FaceReplayed {
+					t.Errorf("%+v, %v", e, err)
+				}
+				attack := tt.reason.attack()
+				if slices.Contains(heard(events), "attack") != attack || d.suspect() != attack {
+					t.Errorf("told as an attack: %v", !attack)
+				}
+				if got := deviceFailures(t, d) - before; (got == 1) != attack {
+					t.Errorf("%d failures counted", got)
+				}
+			})
 		})
 	}
 }
@@ -237,133 +239,139 @@ func newest(t *testing.T, d *Device) store.Entry {
 // Another template of a person is of that person, or anybody's face opens their
 // door.
 func TestASecondTemplateIsOfTheSamePerson(t *testing.T) {
-	enrol := func(d *Device, th *theatre, who store.UserID, a actor) error {
-		th.play, th.seq = repeat(60, a), 0
-		_, err := d.Enroll(t.Context(), EnrollRequest{Who: who, Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond})
-		return err
-	}
-	d, th, ada := stage(t, Options{})
-	if err := enrol(d, th, ada, actor{who: 0, x: 320, live: 0.9}); err != nil {
-		t.Fatalf("the same person: %v", err)
-	}
-	eve := actor{who: 1, x: 320, live: 0.9}
-	if err := enrol(d, th, ada, eve); !errors.Is(err, ErrMixed) {
-		t.Errorf("somebody else: %v", err)
-	}
-	if dec, err := th.shows(t, d, ada, repeat(40, eve)); err != nil || dec.Granted {
-		t.Errorf("%+v, %v", dec, err)
-	}
-	// Whoever has no template yet, as somebody with a finger alone, gets their first.
-	bo := addPerson(t, d, "Bo")
-	if err := enrol(d, th, bo, eve); err != nil {
-		t.Errorf("a first face: %v", err)
-	}
+	onStage(t, Options{}, func(t *testing.T, d *Device, th *theatre, ada store.UserID) {
+		enrol := func(who store.UserID, a actor) error {
+			th.play, th.seq = repeat(60, a), 0
+			_, err := d.Enroll(t.Context(), EnrollRequest{Who: who, Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond})
+			return err
+		}
+		if err := enrol(ada, actor{who: 0, x: 320, live: 0.9}); err != nil {
+			t.Fatalf("the same person: %v", err)
+		}
+		eve := actor{who: 1, x: 320, live: 0.9}
+		if err := enrol(ada, eve); !errors.Is(err, ErrMixed) {
+			t.Errorf("somebody else: %v", err)
+		}
+		if dec, err := th.shows(t, d, ada, repeat(40, eve)); err != nil || dec.Granted {
+			t.Errorf("%+v, %v", dec, err)
+		}
+		// Whoever has no template yet, as somebody with a finger alone, gets their first.
+		bo := addPerson(t, d, "Bo")
+		if err := enrol(bo, eve); err != nil {
+			t.Errorf("a first face: %v", err)
+		}
+	})
 }
 
 // Nor is it one that is like the last only, step by step away from the first; and
 // there is an end to how many there are.
 func TestTemplatesDoNotWanderOff(t *testing.T) {
-	d, th, ada := stage(t, Options{})
-	first, _ := faceTemplates(t, d, ada)
-	enrol := func(degrees float64) error {
-		th.people[0] = aged(first[0], degrees)
-		th.play, th.seq = repeat(60, actor{who: 0, x: 320, live: 0.9}), 0
-		_, err := d.Enroll(t.Context(), EnrollRequest{Who: ada, Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond})
-		return err
-	}
-	if err := enrol(45); err != nil {
-		t.Fatalf("with glasses: %v", err)
-	}
-	if err := enrol(90); !errors.Is(err, ErrMixed) {
-		t.Fatalf("like the second alone: %v", err)
-	}
-	for n := 2; n < facesMost; n++ {
-		if err := enrol(45); err != nil {
-			t.Fatalf("after %d: %v", n, err)
+	onStage(t, Options{}, func(t *testing.T, d *Device, th *theatre, ada store.UserID) {
+		first, _ := faceTemplates(t, d, ada)
+		enrol := func(degrees float64) error {
+			th.people[0] = aged(first[0], degrees)
+			th.play, th.seq = repeat(60, actor{who: 0, x: 320, live: 0.9}), 0
+			_, err := d.Enroll(t.Context(), EnrollRequest{Who: ada, Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond})
+			return err
 		}
-	}
-	if err := enrol(0); !errors.Is(err, ErrRequest) {
-		t.Errorf("after %d: %v", facesMost, err)
-	}
+		if err := enrol(45); err != nil {
+			t.Fatalf("with glasses: %v", err)
+		}
+		if err := enrol(90); !errors.Is(err, ErrMixed) {
+			t.Fatalf("like the second alone: %v", err)
+		}
+		for n := 2; n < facesMost; n++ {
+			if err := enrol(45); err != nil {
+				t.Fatalf("after %d: %v", n, err)
+			}
+		}
+		if err := enrol(0); !errors.Is(err, ErrRequest) {
+			t.Errorf("after %d: %v", facesMost, err)
+		}
+	})
 }
 
 // Where the table reaches one template, a second would have the person refused for
 // ever: it is refused, by name, and none follows them.
 func TestATemplateBeyondTheReachIsRefused(t *testing.T) {
-	d, th, ada := stage(t, Options{})
-	th.table.Points = []vision.Operating{{FMR: 1e-1, Cosine: 0.2}, {FMR: 1e-4, Cosine: 0.5}}
-	th.play, th.seq = repeat(60, actor{who: 0, x: 320, live: 0.9}), 0
-	_, err := d.Enroll(t.Context(), EnrollRequest{Who: ada, Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond})
-	if !errors.Is(err, ErrRequest) || !strings.Contains(err.Error(), "at most 1 templates at a rate of 0.0001") {
-		t.Errorf("a second: %v", err)
-	}
-	if v, err := th.shows(t, d, ada, repeat(40, actor{who: 0, x: 320, live: 0.9})); err != nil || !v.Granted {
-		t.Errorf("with the first: %+v, %v", v, err)
-	}
-	th.table.Points[1].FMR = AdaptFMR
-	d.policy.FaceFMR = AdaptFMR
-	enrolled, _ := faceTemplates(t, d, ada)
-	if err := d.adapt(ada, enrolled[0], 1); err != nil {
-		t.Error(err)
-	}
-	if _, following := faceTemplates(t, d, ada); len(following) != 0 {
-		t.Error("a template follows them, with which they are refused")
-	}
+	onStage(t, Options{}, func(t *testing.T, d *Device, th *theatre, ada store.UserID) {
+		th.table.Points = []vision.Operating{{FMR: 1e-1, Cosine: 0.2}, {FMR: 1e-4, Cosine: 0.5}}
+		th.play, th.seq = repeat(60, actor{who: 0, x: 320, live: 0.9}), 0
+		_, err := d.Enroll(t.Context(), EnrollRequest{Who: ada, Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond})
+		if !errors.Is(err, ErrRequest) || !strings.Contains(err.Error(), "at most 1 templates at a rate of 0.0001") {
+			t.Errorf("a second: %v", err)
+		}
+		if v, err := th.shows(t, d, ada, repeat(40, actor{who: 0, x: 320, live: 0.9})); err != nil || !v.Granted {
+			t.Errorf("with the first: %+v, %v", v, err)
+		}
+		th.table.Points[1].FMR = AdaptFMR
+		d.policy.FaceFMR = AdaptFMR
+		enrolled, _ := faceTemplates(t, d, ada)
+		if err := d.adapt(ada, enrolled[0], 1); err != nil {
+			t.Error(err)
+		}
+		if _, following := faceTemplates(t, d, ada); len(following) != 0 {
+			t.Error("a template follows them, with which they are refused")
+		}
+	})
 }
 
 // A table that ends before the rate of duplicates finds more of them, and people are
 // enrolled.
 func TestAShortTableEnrols(t *testing.T) {
-	d, th, _ := stage(t, Options{})
-	d.policy.FaceFMR = 1e-3
-	th.table.Points = []vision.Operating{{FMR: 1e-1, Cosine: 0.2}, {FMR: 1e-3, Cosine: 0.5}}
-	for who, want := range map[int]error{0: ErrDuplicate, 1: nil} {
-		th.play, th.seq = repeat(60, actor{who: who, x: 320, live: 0.9}), 0
-		_, err := d.Enroll(t.Context(), EnrollRequest{Name: "Eve", Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond})
-		if !errors.Is(err, want) {
-			t.Errorf("%d: %v, want %v", who, err, want)
+	onStage(t, Options{}, func(t *testing.T, d *Device, th *theatre, _ store.UserID) {
+		d.policy.FaceFMR = 1e-3
+		th.table.Points = []vision.Operating{{FMR: 1e-1, Cosine: 0.2}, {FMR: 1e-3, Cosine: 0.5}}
+		for who, want := range map[int]error{0: ErrDuplicate, 1: nil} {
+			th.play, th.seq = repeat(60, actor{who: who, x: 320, live: 0.9}), 0
+			_, err := d.Enroll(t.Context(), EnrollRequest{Name: "Eve", Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond})
+			if !errors.Is(err, want) {
+				t.Errorf("%d: %v, want %v", who, err, want)
+			}
 		}
-	}
+	})
 }
 
 // Every template is one more comparison in which a stranger may match, of one
 // person as of many.
 func TestTemplatesShareTheRate(t *testing.T) {
-	d, th, ada := stage(t, Options{})
-	first, _ := faceTemplates(t, d, ada)
-	at, err := th.table.Threshold(0.7e-4) // of a policy of 1e-4
-	if err != nil {
-		t.Fatal(err)
-	}
-	like := aged(first[0], math.Acos(at)*180/math.Pi)
-	for n, granted := range []bool{true, false} {
-		if n > 0 {
-			th.people[0], th.play, th.seq = first[0], repeat(60, actor{who: 0, x: 320, live: 0.9}), 0
-			if _, err := d.Enroll(t.Context(), EnrollRequest{Who: ada, Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond}); err != nil {
-				t.Fatal(err)
+	onStage(t, Options{}, func(t *testing.T, d *Device, th *theatre, ada store.UserID) {
+		first, _ := faceTemplates(t, d, ada)
+		at, err := th.table.Threshold(0.7e-4) // of a policy of 1e-4
+		if err != nil {
+			t.Fatal(err)
+		}
+		like := aged(first[0], math.Acos(at)*180/math.Pi)
+		for n, granted := range []bool{true, false} {
+			if n > 0 {
+				th.people[0], th.play, th.seq = first[0], repeat(60, actor{who: 0, x: 320, live: 0.9}), 0
+				if _, err := d.Enroll(t.Context(), EnrollRequest{Who: ada, Factors: []Factor{Face}, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			th.people[0] = like
+			dec, err := th.shows(t, d, ada, repeat(40, actor{who: 0, x: 320, live: 0.9}))
+			if err != nil || dec.Granted != granted {
+				t.Errorf("%d templates: %+v, %v", n+1, dec, err)
 			}
 		}
-		th.people[0] = like
-		dec, err := th.shows(t, d, ada, repeat(40, actor{who: 0, x: 320, live: 0.9}))
-		if err != nil || dec.Granted != granted {
-			t.Errorf("%d templates: %+v, %v", n+1, dec, err)
-		}
-	}
+	})
 }
 
 // Another file under the profile's name is another network, which finds none of
 // the templates to be its own.
 func TestTemplatesAreOfOneNetwork(t *testing.T) {
-	d, th, ada := stage(t, Options{})
-	play := repeat(40, actor{who: 0, x: 320, live: 0.9})
-	th.digest = "abababababababab"
-	if dec, err := th.shows(t, d, ada, play); err != nil || dec.Granted || !slices.Equal(dec.Reasons, []Reason{FaceNotEnrolled}) {
-		t.Errorf("%+v, %v", dec, err)
-	}
-	th.digest = ""
-	if dec, err := th.shows(t, d, ada, play); err != nil || !dec.Granted {
-		t.Errorf("%+v, %v", dec, err)
-	}
+	onStage(t, Options{}, func(t *testing.T, d *Device, th *theatre, ada store.UserID) {
+		play := repeat(40, actor{who: 0, x: 320, live: 0.9})
+		th.digest = "abababababababab"
+		if dec, err := th.shows(t, d, ada, play); err != nil || dec.Granted || !slices.Equal(dec.Reasons, []Reason{FaceNotEnrolled}) {
+			t.Errorf("%+v, %v", dec, err)
+		}
+		th.digest = ""
+		if dec, err := th.shows(t, d, ada, play); err != nil || !dec.Granted {
+			t.Errorf("%+v, %v", dec, err)
+		}
+	})
 }
 
 // A part that fails is a fault in the audit, though the other part's wait was

@@ -85,29 +85,30 @@ func TestChallenge(t *testing.T) {
 		}(), reason: FaceNoAnswer}, // they were asked, and were not seen to have answered
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, th, user := stage(t, Options{})
-			d.policy.Challenge = tt.policy
-			p := &pupil{do: tt.do}
-			if tt.do != nil {
-				th.pose = p.pose
-			}
-			th.play, th.seq, th.now = repeat(220, actor{who: 0, x: 320, live: tt.live}), 0, th.now.Add(time.Hour)
-			dec, err := d.Authenticate(t.Context(), Request{Who: user, Timeout: 500 * time.Millisecond, Notify: p.hears})
-			switch {
-			case err != nil || dec.Granted != tt.granted:
-				t.Fatalf("%+v, %v", dec, err)
-			case !tt.granted && (tt.reason != "" && !slices.Equal(dec.Reasons, []Reason{tt.reason}) || dec.Failures != 1):
-				t.Fatalf("%+v, want %s", dec, tt.reason)
-			}
-			asked := 0
-			for cue := range scores(t, d, dec.Audit) {
-				if strings.HasPrefix(cue, "face-move-") {
-					asked++
+			onStage(t, Options{}, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+				d.policy.Challenge = tt.policy
+				p := &pupil{do: tt.do}
+				if tt.do != nil {
+					th.pose = p.pose
 				}
-			}
-			if want := tt.policy == ChallengeOn && tt.granted; want && asked < 2 {
-				t.Errorf("the audit knows of %d moves", asked)
-			}
+				th.play, th.seq, th.now = repeat(220, actor{who: 0, x: 320, live: tt.live}), 0, th.now.Add(time.Hour)
+				dec, err := d.Authenticate(t.Context(), Request{Who: user, Timeout: 500 * time.Millisecond, Notify: p.hears})
+				switch {
+				case err != nil || dec.Granted != tt.granted:
+					t.Fatalf("%+v, %v", dec, err)
+				case !tt.granted && (tt.reason != "" && !slices.Equal(dec.Reasons, []Reason{tt.reason}) || dec.Failures != 1):
+					t.Fatalf("%+v, want %s", dec, tt.reason)
+				}
+				asked := 0
+				for cue := range scores(t, d, dec.Audit) {
+					if strings.HasPrefix(cue, "face-move-") {
+						asked++
+					}
+				}
+				if want := tt.policy == ChallengeOn && tt.granted; want && asked < 2 {
+					t.Errorf("the audit knows of %d moves", asked)
+				}
+			})
 		})
 	}
 }
@@ -129,38 +130,39 @@ func TestAskedToBlink(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			asked, missed := 0, 0
 			for range 12 { // whether, and before which move, is drawn
-				d, th, user := stage(t, Options{})
-				d.policy.Challenge, d.policy.Blink = ChallengeOn, !tt.off
-				p := &pupil{do: func(ask vision.Hint, i int, f *vision.Face) {
-					if f.Quality.Open, f.Quality.Eyes = 0.11, 0.8; tt.blinks && ask == vision.HintBlink && i > 8 && i < 12 {
-						f.Quality.Open = 0.06
-					}
-					if tt.moves {
-						obey(ask, i, f)
-					}
-				}}
-				th.pose = p.pose
-				th.play, th.seq, th.now = repeat(400, actor{who: 0, x: 320, live: 0.9}), 0, th.now.Add(time.Hour)
-				dec, err := d.Authenticate(t.Context(), Request{Who: user, Timeout: time.Second, Notify: p.hears})
-				if err != nil || dec.Granted != tt.granted {
-					t.Fatalf("%+v, %v", dec, err)
-				}
-				blinks, moves := 0, 0
-				for cue, ms := range scores(t, d, dec.Audit) {
-					switch {
-					case strings.HasSuffix(cue, "-blink"):
-						blinks++
-						if ms == 0 {
-							missed++
+				onStage(t, Options{}, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+					d.policy.Challenge, d.policy.Blink = ChallengeOn, !tt.off
+					p := &pupil{do: func(ask vision.Hint, i int, f *vision.Face) {
+						if f.Quality.Open, f.Quality.Eyes = 0.11, 0.8; tt.blinks && ask == vision.HintBlink && i > 8 && i < 12 {
+							f.Quality.Open = 0.06
 						}
-					case strings.HasPrefix(cue, "face-move-"):
-						moves++
+						if tt.moves {
+							obey(ask, i, f)
+						}
+					}}
+					th.pose = p.pose
+					th.play, th.seq, th.now = repeat(400, actor{who: 0, x: 320, live: 0.9}), 0, th.now.Add(time.Hour)
+					dec, err := d.Authenticate(t.Context(), Request{Who: user, Timeout: time.Second, Notify: p.hears})
+					if err != nil || dec.Granted != tt.granted {
+						t.Fatalf("%+v, %v", dec, err)
 					}
-				}
-				if want := 2 + missed; tt.granted && (blinks > 1 || moves < 2 || missed == 0 && moves != want) {
-					t.Errorf("%d blinks and %d moves", blinks, moves)
-				}
-				asked += blinks
+					blinks, moves := 0, 0
+					for cue, ms := range scores(t, d, dec.Audit) {
+						switch {
+						case strings.HasSuffix(cue, "-blink"):
+							blinks++
+							if ms == 0 {
+								missed++
+							}
+						case strings.HasPrefix(cue, "face-move-"):
+							moves++
+						}
+					}
+					if want := 2 + missed; tt.granted && (blinks > 1 || moves < 2 || missed == 0 && moves != want) {
+						t.Errorf("%d blinks and %d moves", blinks, moves)
+					}
+					asked += blinks
+				})
 			}
 			if (asked == 0) != tt.off || tt.granted && (missed == 0) != (tt.blinks || tt.off) {
 				t.Errorf("asked %d times, missed %d times", asked, missed)
@@ -191,29 +193,30 @@ func scores(t *testing.T, d *Device, seq uint64) map[string]float64 {
 
 // After an attack everybody is in doubt for a while.
 func TestAnAttackPutsEverybodyInDoubt(t *testing.T) {
-	d, th, user := stage(t, Options{})
-	ada, photo := repeat(40, actor{who: 0, x: 320, live: 0.9}), repeat(40, actor{who: 0, x: 320, live: 0.1})
-	attempt := func(play [][]actor, after time.Duration) (Decision, error) {
-		th.play, th.seq, th.now = play, 0, th.now.Add(after)
-		return d.Authenticate(t.Context(), Request{Who: user, Timeout: 300 * time.Millisecond})
-	}
-	for _, tt := range []struct {
-		play   [][]actor
-		after  time.Duration
-		reason Reason
-	}{
-		{ada, time.Hour, ""},
-		{photo, time.Minute, FaceNotLive},
-		{ada, time.Minute, FaceNoAnswer},
-		{ada, time.Hour, ""},
-		{photo, time.Minute, FaceNotLive},
-		{ada, -24 * time.Hour, FaceNoAnswer},
-	} {
-		dec, err := attempt(tt.play, tt.after)
-		if err != nil || dec.Granted != (tt.reason == "") || tt.reason != "" && !slices.Equal(dec.Reasons, []Reason{tt.reason}) {
-			t.Fatalf("%+v, %v, want %q", dec, err, tt.reason)
+	onStage(t, Options{}, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+		ada, photo := repeat(40, actor{who: 0, x: 320, live: 0.9}), repeat(40, actor{who: 0, x: 320, live: 0.1})
+		attempt := func(play [][]actor, after time.Duration) (Decision, error) {
+			th.play, th.seq, th.now = play, 0, th.now.Add(after)
+			return d.Authenticate(t.Context(), Request{Who: user, Timeout: 300 * time.Millisecond})
 		}
-	}
+		for _, tt := range []struct {
+			play   [][]actor
+			after  time.Duration
+			reason Reason
+		}{
+			{ada, time.Hour, ""},
+			{photo, time.Minute, FaceNotLive},
+			{ada, time.Minute, FaceNoAnswer},
+			{ada, time.Hour, ""},
+			{photo, time.Minute, FaceNotLive},
+			{ada, -24 * time.Hour, FaceNoAnswer},
+		} {
+			dec, err := attempt(tt.play, tt.after)
+			if err != nil || dec.Granted != (tt.reason == "") || tt.reason != "" && !slices.Equal(dec.Reasons, []Reason{tt.reason}) {
+				t.Fatalf("%+v, %v, want %q", dec, err, tt.reason)
+			}
+		}
+	})
 }
 
 // points are a face's, which move against one another by so much of the distance
@@ -253,34 +256,35 @@ func TestWhoIsFramedIsInDoubt(t *testing.T) {
 		"a person who sits very quietly": {draw: func(x, y int, _ float32) byte { return edges(x, y, 320) }, granted: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, th, user := stage(t, Options{})
-			d.policy.Challenge = tt.policy
-			th.draw, th.pose = tt.draw, func(f *vision.Face) {
-				points(f, 0)
-				f.Inner = nil // who is still is another matter
-				for i := range f.Points {
-					f.Points[i].X += f.Box.X0 - 220
+			onStage(t, Options{}, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+				d.policy.Challenge = tt.policy
+				th.draw, th.pose = tt.draw, func(f *vision.Face) {
+					points(f, 0)
+					f.Inner = nil // who is still is another matter
+					for i := range f.Points {
+						f.Points[i].X += f.Box.X0 - 220
+					}
 				}
-			}
-			var play [][]actor
-			for i := range 60 {
-				x := float32(320)
-				if !strings.Contains(name, "quietly") || strings.Contains(name, "away") && i < 20 {
-					x += float32(10 * (i / 3 % 3)) // from each frame that is kept to the next
+				var play [][]actor
+				for i := range 60 {
+					x := float32(320)
+					if !strings.Contains(name, "quietly") || strings.Contains(name, "away") && i < 20 {
+						x += float32(10 * (i / 3 % 3)) // from each frame that is kept to the next
+					}
+					play = append(play, []actor{{who: 0, x: x, live: 0.95}})
+					if i == 20 && strings.Contains(name, "away") {
+						play = append(play, repeat(17)...)
+					}
 				}
-				play = append(play, []actor{{who: 0, x: x, live: 0.95}})
-				if i == 20 && strings.Contains(name, "away") {
-					play = append(play, repeat(17)...)
+				dec, err := th.shows(t, d, user, play)
+				if err != nil || dec.Granted != tt.granted || !tt.granted && !slices.Equal(dec.Reasons, []Reason{FaceNoAnswer}) {
+					t.Fatalf("%+v, %v", dec, err)
 				}
-			}
-			dec, err := th.shows(t, d, user, play)
-			if err != nil || dec.Granted != tt.granted || !tt.granted && !slices.Equal(dec.Reasons, []Reason{FaceNoAnswer}) {
-				t.Fatalf("%+v, %v", dec, err)
-			}
-			c := scores(t, d, dec.Audit)
-			if edges, ok := c["face-bezel"]; !ok || tt.least == 0 && edges != 0 || edges < tt.least {
-				t.Errorf("face-bezel %.2f of %v", edges, c)
-			}
+				c := scores(t, d, dec.Audit)
+				if edges, ok := c["face-bezel"]; !ok || tt.least == 0 && edges != 0 || edges < tt.least {
+					t.Errorf("face-bezel %.2f of %v", edges, c)
+				}
+			})
 		})
 	}
 }
@@ -301,30 +305,31 @@ func TestAStillPictureIsInDoubt(t *testing.T) {
 		"a person who is calm for a while": {moves: 12, frames: 40, granted: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, th, user := stage(t, Options{})
-			d.policy.Challenge = tt.policy
-			i := 0
-			th.pose = func(f *vision.Face) {
-				by := float32(0)
-				if i++; tt.moves >= 0 && i > tt.moves {
-					by = 0.02 * float32(i%4)
+			onStage(t, Options{}, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+				d.policy.Challenge = tt.policy
+				i := 0
+				th.pose = func(f *vision.Face) {
+					by := float32(0)
+					if i++; tt.moves >= 0 && i > tt.moves {
+						by = 0.02 * float32(i%4)
+					}
+					points(f, by)
 				}
-				points(f, by)
-			}
-			asked := false
-			th.play, th.seq, th.now = repeat(tt.frames, actor{who: 0, x: 320, live: 0.95}), 0, th.now.Add(time.Hour)
-			dec, err := d.Authenticate(t.Context(), Request{Who: user, Timeout: 500 * time.Millisecond, Notify: func(e Event) {
-				asked = asked || e.Hint == vision.HintLookStraight.String() || strings.HasPrefix(e.Hint, "turn-l") || strings.HasPrefix(e.Hint, "turn-r")
-			}})
-			if err != nil || dec.Granted != tt.granted || !tt.granted && !slices.Equal(dec.Reasons, []Reason{FaceNoAnswer}) {
-				t.Fatalf("%+v, %v", dec, err)
-			}
-			if want := tt.moves < 0 && tt.policy != ChallengeOff && tt.frames > 40; asked != want {
-				t.Errorf("asked to move: %v", asked)
-			}
-			if c := scores(t, d, dec.Audit); tt.moves < 0 && !(c["face-motion"] < 0.001) {
-				t.Errorf("%v", c)
-			}
+				asked := false
+				th.play, th.seq, th.now = repeat(tt.frames, actor{who: 0, x: 320, live: 0.95}), 0, th.now.Add(time.Hour)
+				dec, err := d.Authenticate(t.Context(), Request{Who: user, Timeout: 500 * time.Millisecond, Notify: func(e Event) {
+					asked = asked || e.Hint == vision.HintLookStraight.String() || strings.HasPrefix(e.Hint, "turn-l") || strings.HasPrefix(e.Hint, "turn-r")
+				}})
+				if err != nil || dec.Granted != tt.granted || !tt.granted && !slices.Equal(dec.Reasons, []Reason{FaceNoAnswer}) {
+					t.Fatalf("%+v, %v", dec, err)
+				}
+				if want := tt.moves < 0 && tt.policy != ChallengeOff && tt.frames > 40; asked != want {
+					t.Errorf("asked to move: %v", asked)
+				}
+				if c := scores(t, d, dec.Audit); tt.moves < 0 && !(c["face-motion"] < 0.001) {
+					t.Errorf("%v", c)
+				}
+			})
 		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/faceprint/faceprint/vision"
@@ -70,28 +71,30 @@ func (c *cameraOf) Frame(ctx context.Context) (*vision.Frame, error) {
 
 // What is printed is what is measured, and the best look at it counts.
 func TestCameraIsMeasuredByTheChart(t *testing.T) {
-	w := newWorld(t, Policy{Mode: Both})
-	empty := &vision.Frame{Width: 320, Height: 240, Pix: make([]byte, 3*320*240)}
-	sheet := printed(t)
-	w.d.hw.Camera = &cameraOf{empty.Clone(), sheet.Clone(), sheet.Clone(), empty.Clone(), sheet.Clone(), sheet.Clone(), sheet.Clone()}
-	r, err := w.d.MeasureCamera(t.Context())
-	if err != nil || !r.Found || !r.Focused() || math.Abs(r.Scale-2) > 0.05 {
-		t.Fatalf("%+v %v", r, err)
-	}
-	// A chart that is never held up.
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	w.d.hw.Camera = &cameraOf{empty}
-	if r, err := w.d.MeasureCamera(ctx); err != nil || r.Found {
-		t.Errorf("%+v %v", r, err)
-	}
-	w.fail = errors.New("unplugged")
-	w.d.hw.Camera = w
-	if _, err := w.d.MeasureCamera(t.Context()); !errors.Is(err, w.fail) {
-		t.Error(err)
-	}
-	w.d.hw.Camera = nil
-	if _, err := w.d.MeasureCamera(t.Context()); !errors.Is(err, ErrPart) {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Policy{Mode: Both})
+		empty := &vision.Frame{Width: 320, Height: 240, Pix: make([]byte, 3*320*240)}
+		sheet := printed(t)
+		w.d.hw.Camera = &cameraOf{empty.Clone(), sheet.Clone(), sheet.Clone(), empty.Clone(), sheet.Clone(), sheet.Clone(), sheet.Clone()}
+		r, err := w.d.MeasureCamera(t.Context())
+		if err != nil || !r.Found || !r.Focused() || math.Abs(r.Scale-2) > 0.05 {
+			t.Fatalf("%+v %v", r, err)
+		}
+		// A chart that is never held up.
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		w.d.hw.Camera = &cameraOf{empty}
+		if r, err := w.d.MeasureCamera(ctx); err != nil || r.Found {
+			t.Errorf("%+v %v", r, err)
+		}
+		w.fail = errors.New("unplugged")
+		w.d.hw.Camera = w
+		if _, err := w.d.MeasureCamera(t.Context()); !errors.Is(err, w.fail) {
+			t.Error(err)
+		}
+		w.d.hw.Camera = nil
+		if _, err := w.d.MeasureCamera(t.Context()); !errors.Is(err, ErrPart) {
+			t.Error(err)
+		}
+	})
 }

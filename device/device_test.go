@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -413,31 +414,33 @@ func TestFiveFailuresLockOutAndOutliveARestart(t *testing.T) {
 }
 
 func TestAHintIsNoFailure(t *testing.T) {
-	w := newWorld(t, DefaultPolicy())
-	alice := w.enrol("Alice", 1, "alice")
-	w.pose(1, "")
-	w.hint.Brightness = 10
-	ctx, cancel := context.WithCancelCause(t.Context())
-	var once sync.Once
-	w.look = func() {
-		once.Do(func() { cancel(nil) }) // the asker hangs up while it is too dark
-	}
-	_, err := w.d.Authenticate(ctx, Request{Who: alice})
-	if err == nil {
-		t.Fatal("granted in the dark")
-	}
-	if l := w.lockout(alice); l.Failures != 0 {
-		t.Errorf("%d failures", l.Failures)
-	}
-	w.look = nil
-	_, err = w.d.Authenticate(t.Context(), Request{Who: alice, Timeout: 50 * time.Millisecond})
-	retry := (*RetryError)(nil)
-	if !errors.As(err, &retry) || !slices.Contains(retry.Hints, vision.HintTooDark.String()) {
-		t.Errorf("%v", err)
-	}
-	if l := w.lockout(alice); l.Failures != 0 {
-		t.Errorf("%d failures after a hint", l.Failures)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, DefaultPolicy())
+		alice := w.enrol("Alice", 1, "alice")
+		w.pose(1, "")
+		w.hint.Brightness = 10
+		ctx, cancel := context.WithCancelCause(t.Context())
+		var once sync.Once
+		w.look = func() {
+			once.Do(func() { cancel(nil) }) // the asker hangs up while it is too dark
+		}
+		_, err := w.d.Authenticate(ctx, Request{Who: alice})
+		if err == nil {
+			t.Fatal("granted in the dark")
+		}
+		if l := w.lockout(alice); l.Failures != 0 {
+			t.Errorf("%d failures", l.Failures)
+		}
+		w.look = func() { time.Sleep(20 * time.Millisecond) } // of the bubble: its time runs out
+		_, err = w.d.Authenticate(t.Context(), Request{Who: alice, Timeout: 50 * time.Millisecond})
+		retry := (*RetryError)(nil)
+		if !errors.As(err, &retry) || !slices.Contains(retry.Hints, vision.HintTooDark.String()) {
+			t.Errorf("%v", err)
+		}
+		if l := w.lockout(alice); l.Failures != 0 {
+			t.Errorf("%d failures after a hint", l.Failures)
+		}
+	})
 }
 
 func TestAFaultRefusesAndIsRecorded(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/faceprint/faceprint/sensor"
@@ -125,12 +126,14 @@ func TestLibraryThatIsBeingFilled(t *testing.T) {
 // The check of a finger's duplicates is not held against the time of the captures:
 // among many it takes longer than those, and nobody would be enrolled any more.
 func TestDuplicatesAreNotLookedForInTheCapturesTime(t *testing.T) {
-	s, _ := searching(t, 3)
-	s.pose(0, "new")
-	_, err := s.d.Enroll(t.Context(), EnrollRequest{Name: "New", Consent: store.Consent{At: s.clock(), TextVersion: "1"}, Factors: []Factor{Finger}, Timeout: time.Second})
-	if least := 3 * duplicateEach; err != nil || s.checks < least {
-		t.Errorf("of 3 others: %v, want %v at least; %v", s.checks, least, err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := searching(t, 3)
+		s.pose(0, "new")
+		_, err := s.d.Enroll(t.Context(), EnrollRequest{Name: "New", Consent: store.Consent{At: s.clock(), TextVersion: "1"}, Factors: []Factor{Finger}, Timeout: time.Second})
+		if least := 3 * duplicateEach; err != nil || s.checks < least {
+			t.Errorf("of 3 others: %v, want %v at least; %v", s.checks, least, err)
+		}
+	})
 }
 
 // While a finger is compared with everybody's, which may take minutes, whoever stands

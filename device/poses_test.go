@@ -47,37 +47,38 @@ func TestAnEnrolmentAsksForPoses(t *testing.T) {
 		},
 		"nobody looks at it": {play: repeat(second, at(20)), hints: []string{"look-straight"}, fails: true},
 	} {
-		d, th, _ := stage(t, Options{Mirrored: tt.mirrored})
-		th.play, th.seq = tt.play, 0
-		var asked []string
-		made, err := d.Enroll(t.Context(), EnrollRequest{
-			Name: "Bo", Factors: []Factor{Face}, Poses: true, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond,
-			Notify: func(e Event) {
-				if e.Kind == "hint" {
-					asked = append(asked, e.Hint)
+		onStage(t, Options{Mirrored: tt.mirrored}, func(t *testing.T, d *Device, th *theatre, _ store.UserID) {
+			th.play, th.seq = tt.play, 0
+			var asked []string
+			made, err := d.Enroll(t.Context(), EnrollRequest{
+				Name: "Bo", Factors: []Factor{Face}, Poses: true, Consent: store.Consent{At: th.now, TextVersion: "1"}, Timeout: 300 * time.Millisecond,
+				Notify: func(e Event) {
+					if e.Kind == "hint" {
+						asked = append(asked, e.Hint)
+					}
+				},
+			})
+			if tt.fails {
+				if !errors.Is(err, ErrMixed) && !errors.As(err, &retry) {
+					t.Errorf("%s: %v", name, err)
 				}
-			},
-		})
-		if tt.fails {
-			if !errors.Is(err, ErrMixed) && !errors.As(err, &retry) {
-				t.Errorf("%s: %v", name, err)
+				return
 			}
-			continue
-		}
-		if err != nil {
-			t.Errorf("%s: %v, asked for %v", name, err, asked)
-			continue
-		}
-		if asked = slices.Compact(asked); !slices.Equal(asked, slices.Compact(tt.hints)) {
-			t.Errorf("%s: it asked for %v, want %v", name, asked, tt.hints)
-		}
-		var e []store.Entry
-		if err := d.vault.View(func(tx *store.Tx) (err error) { e, err = tx.Audit(made.Audit-1, 1); return err }); err != nil {
-			t.Fatal(err)
-		}
-		if got := e[0].Scores["face-yaw-spread"]; got < tt.spread[0] || got > tt.spread[1] {
-			t.Errorf("%s: a spread of %.0f degrees was recorded", name, got)
-		}
+			if err != nil {
+				t.Errorf("%s: %v, asked for %v", name, err, asked)
+				return
+			}
+			if asked = slices.Compact(asked); !slices.Equal(asked, slices.Compact(tt.hints)) {
+				t.Errorf("%s: it asked for %v, want %v", name, asked, tt.hints)
+			}
+			var e []store.Entry
+			if err := d.vault.View(func(tx *store.Tx) (err error) { e, err = tx.Audit(made.Audit-1, 1); return err }); err != nil {
+				t.Fatal(err)
+			}
+			if got := e[0].Scores["face-yaw-spread"]; got < tt.spread[0] || got > tt.spread[1] {
+				t.Errorf("%s: a spread of %.0f degrees was recorded", name, got)
+			}
+		})
 	}
 }
 
