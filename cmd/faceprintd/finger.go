@@ -550,7 +550,7 @@ func (f *finger) Identify(ctx context.Context, probe sensor.Print, templates [][
 }
 
 // purgeTries is how often a module is asked to empty its library when the daemon stops,
-// in stopTime at most, which emptyLeft may take once more: erasing takes up to 5 s, and
+// in stopTime at most, which kept.stop may take once more: erasing takes up to 5 s, and
 // systemd waits for 90 s.
 const (
 	purgeTries = 3
@@ -561,13 +561,46 @@ const (
 type keptError struct {
 	error
 	module sensor.Info
+	said   bool // that another took its place
 }
 
 func (e *keptError) Unwrap() error { return e.error }
 
+// kept are the modules that were closed with templates in them, one error each, and not
+// opened again since: who is trusted in the place of one does not have what lies in it.
+// Whoever runs the part has it.
+type kept struct {
+	of  []*keptError
+	log *slog.Logger
+}
+
+// closed remembers a module that was closed with templates in it.
+func (k *kept) closed(err error) {
+	if e := (*keptError)(nil); errors.As(err, &e) {
+		k.forget(e.module)
+		k.of = append(k.of, e)
+	}
+}
+
+// opened forgets the module, which is emptied before it is used (trust.admit), and says
+// of which others it took the place.
+func (k *kept) opened(m sensor.Info) {
+	k.forget(m)
+	for _, e := range k.of {
+		if !e.said {
+			e.said = true
+			k.warn(e, fmt.Errorf("finger: another module is in its place, serial %q", m.Serial))
+		}
+	}
+}
+
+func (k *kept) forget(m sensor.Info) {
+	k.of = slices.DeleteFunc(k.of, func(e *keptError) bool { return m.Differs(e.module) == "" })
+}
+
 // closeModule leaves nothing of anybody's in the module. One that does not obey
 // (*keptError) is emptied when it is opened next; where nobody will, since the daemon
-// stops, it is asked again, and emptyLeft does the rest.
+// stops, it is asked again, and kept.stop does the rest.
 func closeModule(m *sensor.Module, stops bool) error {
 	tries, most := 1, checkTime
 	if stops {
@@ -580,33 +613,46 @@ func closeModule(m *sensor.Module, stops bool) error {
 		err = m.Purge(ctx)
 	}
 	if err != nil {
-		err = &keptError{err, m.Info()}
+		err = &keptError{error: err, module: m.Info()}
 	}
 	return errors.Join(err, m.Close())
 }
 
-// emptyLeft is what remains to be done at the stop for a module that was closed with
-// templates in it (left) and not opened again: it is opened, trusted or not, for emptying
-// needs no trust, and what stays is said. Another one that took its place is left alone.
-func emptyLeft(left error, open func(context.Context) (*sensor.Module, error), log *slog.Logger) {
-	kept := (*keptError)(nil)
-	if !errors.As(left, &kept) {
+// stop is what remains to be done for them when the daemon stops: whatever module is there
+// is opened, trusted or not, for emptying needs no trust, and emptied where it is one of
+// them; of the others it is said. One that is none of them is left alone.
+func (k *kept) stop(open func(context.Context) (*sensor.Module, error)) {
+	if len(k.of) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
 	defer cancel()
-	m, err := open(ctx)
-	if err == nil {
-		if err = sameModule(ctx, m, kept.module); err == nil {
-			err = m.EmptyLibrary(ctx)
+	m, failed := open(ctx)
+	for _, e := range k.of {
+		err := failed
+		if err == nil {
+			if err = sameModule(ctx, m, e.module); err == nil {
+				err = m.EmptyLibrary(ctx)
+			}
 		}
-		err = errors.Join(err, m.Close())
+		if err != nil {
+			k.warn(e, err)
+			continue
+		}
+		k.log.Info("the finger module, which was closed with templates in it, was emptied", "module", e.module.Model(), "serial", e.module.Serial)
 	}
-	if err != nil {
-		warnOfKept(log, errors.Join(kept.error, err))
-		return
+	if failed == nil {
+		if err := m.Close(); err != nil {
+			k.log.Warn("part did not close", "part", "finger", "err", err)
+		}
 	}
-	log.Info("the finger module, which was closed with templates in it, was emptied", "serial", kept.module.Serial)
+}
+
+// warn says of a module that it keeps templates, why, and what to do.
+func (k *kept) warn(e *keptError, why error) {
+	k.log.Warn("a finger module keeps templates, which it could not be made to delete; it is emptied when the daemon opens it next, before it is used",
+		"module", e.module.Model(), "serial", e.module.Serial, "err", errors.Join(e.error, why),
+		"advice", "put it back and say 'faceprint sensor trust' before it leaves the device, or 'faceprint sensor set PORT --empty-library'")
 }
 
 // sameModule is an error where a module that was just opened is not the one that was
@@ -622,11 +668,6 @@ func sameModule(ctx context.Context, m *sensor.Module, known sensor.Info) error 
 		return fmt.Errorf("finger: another module is on %s now: %s", m.Info().Port, what)
 	}
 	return nil
-}
-
-func warnOfKept(log *slog.Logger, err error) {
-	log.Warn("the finger module keeps templates, which it could not be made to delete; it is emptied when the daemon opens it next, before it is used", "err", err,
-		"advice", "start the daemon once before the module leaves the device, or 'faceprint sensor set PORT --empty-library'")
 }
 
 // Purge takes what a search stored of people who are gone out of the module. One that

@@ -38,9 +38,8 @@ type part[T any] struct {
 	advice func(error) string             // what to do about the error; may be nil
 	// numbers that it counts, for status and metrics; may be nil
 	numbers func(T) map[string]float64
-	// stopped does at the stop what the last close could not, where it was not opened
-	// again since; may be nil
-	stopped func(left error)
+	// stopped does at the stop what no close could; may be nil
+	stopped func()
 	log     *slog.Logger
 	// off says how to switch the part on where the configuration has none; it is
 	// then never opened, and missing to nobody but those who ask for it.
@@ -70,23 +69,20 @@ func (p *part[T]) run(ctx context.Context, changed func()) {
 		return
 	}
 	wait := firstRetry
-	var left error // by the last close
-	defer func() {
-		if left != nil && p.stopped != nil {
-			p.stopped(left)
-		}
-	}()
+	if p.stopped != nil {
+		defer p.stopped()
+	}
 	for ctx.Err() == nil {
 		v, err := p.open(ctx)
 		if err == nil {
-			wait, left = firstRetry, nil
+			wait = firstRetry
 			p.set(v, true, nil)
 			p.log.Info("part is there", "part", p.name)
 			changed()
 			p.watch(ctx, v)
 			stops := ctx.Err() != nil
-			if left = p.close(v); left != nil && !stops {
-				p.log.Warn("part did not close", "part", p.name, "err", left)
+			if err := p.close(v); err != nil && !stops {
+				p.log.Warn("part did not close", "part", p.name, "err", err)
 			}
 			changed()
 			continue

@@ -9,11 +9,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/faceprint/faceprint/sensor"
+	"github.com/faceprint/faceprint/sensor/modsim"
 	"github.com/faceprint/faceprint/store"
 )
 
@@ -279,7 +281,7 @@ func TestLibraryOfALostModule(t *testing.T) {
 			f := &finger{trust: w.trust, moved: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			opened := 0
+			opened, kept := 0, kept{log: w.log}
 			f.part = newPart("finger", w.log, func(context.Context) (*sensor.Module, error) {
 				if err := w.refused(); err != nil {
 					return nil, err
@@ -288,9 +290,13 @@ func TestLibraryOfALostModule(t *testing.T) {
 					return nil, sensor.ErrTimeout // still silent
 				}
 				return w.open()
-			}, func(m *sensor.Module) error { return closeModule(m, ctx.Err() != nil) })
-			f.part.stopped = func(left error) {
-				emptyLeft(left, func(context.Context) (*sensor.Module, error) {
+			}, func(m *sensor.Module) error {
+				err := closeModule(m, ctx.Err() != nil)
+				kept.closed(err)
+				return err
+			})
+			f.part.stopped = func() {
+				kept.stop(func(context.Context) (*sensor.Module, error) {
 					w.do("unmute") // what was opened before is given up by now
 					switch how {
 					case "lost for good":
@@ -302,7 +308,7 @@ func TestLibraryOfALostModule(t *testing.T) {
 						}
 					}
 					return w.plugIn(), nil
-				}, w.log)
+				})
 			}
 			f.part.check = checkModule
 			var running sync.WaitGroup
@@ -342,6 +348,121 @@ func TestLibraryOfALostModule(t *testing.T) {
 			}
 			if n != rest || stays != strings.Contains(stop, "sensor set PORT --empty-library") || stays != strings.Contains(stop, "6 slots") || stays == strings.Contains(stop, "was emptied") {
 				t.Errorf("%s: %d templates rest in the module, the log of the stop says %q", how, n, stop)
+			}
+		})
+	}
+}
+
+// That another module was set up in the place of one that was lost with templates in it
+// makes nobody forget those: it is said then and at the stop, and they are gone once it is
+// put back, set up or not.
+func TestLibraryOfAReplacedModule(t *testing.T) {
+	for _, how := range []string{"replaced", "put back", "put back at the stop"} {
+		synctest.Test(t, func(t *testing.T) {
+			const people, templates = 4, 4 + sensor.MinDecoys
+			w := newTrusted(t, "r503")
+			first := w.sim
+			second, err := modsim.New(modsim.Config{Model: "r503", Seed: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var said bytes.Buffer
+			w.log = slog.New(slog.NewTextHandler(&said, nil))
+			var here atomic.Pointer[modsim.Sim] // which of them is on the port
+			here.Store(first)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			kept := kept{log: w.log}
+			part := newPart("finger", w.log, func(context.Context) (*sensor.Module, error) {
+				if err := w.refused(); err != nil {
+					return nil, err
+				}
+				w.sim = here.Load()
+				m, err := w.open()
+				if err == nil {
+					kept.opened(m.Info())
+				}
+				return m, err
+			}, func(m *sensor.Module) error {
+				err := closeModule(m, ctx.Err() != nil)
+				kept.closed(err)
+				return err
+			})
+			part.stopped = func() {
+				kept.stop(func(context.Context) (*sensor.Module, error) {
+					w.sim = here.Load()
+					return w.plugIn(), nil
+				})
+			}
+			var running sync.WaitGroup
+			running.Go(func() { part.run(ctx, func() {}) })
+			there := func(after uint64) (*sensor.Module, uint64) {
+				for {
+					if m, gen, err := part.get(); err == nil && gen > after {
+						return m, gen
+					}
+					time.Sleep(time.Millisecond) // of the bubble
+				}
+			}
+			trust := func(after uint64) (*sensor.Module, uint64) {
+				if err := w.anew(); err != nil {
+					t.Fatal(err)
+				}
+				part.reopen(errors.New("being set up anew"))
+				return there(after)
+			}
+			m, gen := there(0)
+			serial := m.Info().Serial
+			_, _, made := w.people(m, people)
+			if err := m.Stock(t.Context(), made); err != nil {
+				t.Fatal(err)
+			}
+			here.Store(second)
+			w.do("mute")
+			part.lost(gen, sensor.ErrTimeout)
+			time.Sleep(time.Minute)
+			if attack := (*sensor.AttackError)(nil); !errors.As(w.refused(), &attack) || attack.Kind != sensor.AttackSwapped {
+				t.Fatalf("another module is taken: %v", attack)
+			}
+			m, gen = trust(gen)
+			if m.Info().Serial == serial {
+				t.Fatal("there is one module")
+			}
+			if err := m.Stock(t.Context(), made); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := first.Command("unmute"); err != nil {
+				t.Fatal(err)
+			}
+			switch how {
+			case "put back":
+				here.Store(first)
+				if m, _ = trust(gen); m.Info().Serial != serial {
+					t.Fatal("it is not back")
+				}
+			case "put back at the stop":
+				here.Store(first)
+			}
+			synctest.Wait()
+			before := said.Len()
+			cancel()
+			running.Wait()
+			rest := 0
+			if how == "replaced" {
+				rest = templates
+			}
+			for sim, want := range map[*modsim.Sim]int{first: rest, second: 0} {
+				w.sim = sim
+				if n, err := w.plugIn().TemplateCount(t.Context()); n != want || err != nil {
+					t.Errorf("%s: %d templates rest in a module, want %d, %v", how, n, want, err)
+				}
+			}
+			keeps := func(log string) bool {
+				return strings.Contains(log, "serial="+serial) && strings.Contains(log, fmt.Sprint(templates, " slots")) && strings.Contains(log, "sensor set PORT --empty-library")
+			}
+			run, stop := said.String()[:before], said.String()[before:]
+			if !keeps(run) || keeps(stop) != (how == "replaced") || strings.Contains(stop, "was emptied") != (how == "put back at the stop") {
+				t.Errorf("%s: the log says %q and at the stop %q", how, run, stop)
 			}
 		})
 	}

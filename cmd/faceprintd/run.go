@@ -64,16 +64,23 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	mode := device.Mode(c.Policy.Mode)
 	reader.searches.Store(c.Finger.Match == matchModule && (mode == device.FingerOnly || mode == device.Either))
 	pins := &fingerPins{}
+	kept := kept{log: log}
 	module := newPart("finger", log, func(ctx context.Context) (*sensor.Module, error) {
-		return openModule(ctx, c.Finger, pins, reader.trust)
+		m, err := openModule(ctx, c.Finger, pins, reader.trust)
+		if err == nil {
+			kept.opened(m.Info())
+		}
+		return m, err
 	}, func(m *sensor.Module) error {
 		reader.stop()
-		return closeModule(m, ctx.Err() != nil)
+		err := closeModule(m, ctx.Err() != nil)
+		kept.closed(err)
+		return err
 	})
-	module.stopped = func(left error) {
-		emptyLeft(left, func(ctx context.Context) (*sensor.Module, error) {
+	module.stopped = func() {
+		kept.stop(func(ctx context.Context) (*sensor.Module, error) {
 			return openAny(ctx, new(sensor.Config), c.Finger, pins, reader.trust)
-		}, log)
+		})
 	}
 	module.check, module.detail, module.advice, module.numbers = checkModule, moduleDetail, moduleAdvice, moduleNumbers
 	switch c.Finger.Match {
