@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -19,13 +20,38 @@ import (
 )
 
 // plug is a port, by name, whose other end is a simulator, on the bubble's clock. Its
-// wire is too long for a rate.
+// wire is too long for a rate. Two openings speak on it at once while the one ends.
 type plug struct {
 	t     *testing.T
 	s     *modsim.Sim
-	long  int // baud: from this rate on every nth byte to the host is damaged; 0 for none
 	every int
-	sent  int // bytes to the host at such a rate
+
+	mu   sync.Mutex
+	long int // baud: from this rate on every nth byte to the host is damaged; 0 for none
+	sent int // bytes to the host at such a rate
+}
+
+// pass returns what comes to the host of b at a rate.
+func (p *plug) pass(b []byte, baud int) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.long == 0 || baud < p.long {
+		return b
+	}
+	b = bytes.Clone(b)
+	for i := range b {
+		if p.sent++; p.sent%p.every == 0 {
+			b[i] ^= 0x10
+		}
+	}
+	return b
+}
+
+// mend makes it a good wire.
+func (p *plug) mend() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.long = 0
 }
 
 // socket opens it for whoever asks uartreg, until the test ends.
@@ -85,17 +111,7 @@ type atRate struct {
 
 func (a *atRate) Baud() int { return a.baud }
 
-func (a *atRate) Write(b []byte) (int, error) {
-	if p := a.plug; p.long > 0 && a.baud >= p.long {
-		b = bytes.Clone(b)
-		for i := range b {
-			if p.sent++; p.sent%p.every == 0 {
-				b[i] ^= 0x10
-			}
-		}
-	}
-	return a.far.Write(b)
-}
+func (a *atRate) Write(b []byte) (int, error) { return a.far.Write(a.plug.pass(b, a.baud)) }
 
 // settings is how often the module's flash was written.
 func settings(t *testing.T, s *modsim.Sim) (n int) {
@@ -150,7 +166,7 @@ func TestRateThatFailsIsRemembered(t *testing.T) {
 						t.Errorf("the flash was written %d times at the next opening, which is at %d baud", n, m.Info().Baud)
 					}
 					// A better cable: whoever sets the rate has it.
-					p.long = 0
+					p.mend()
 					if err := m.SetBaud(t.Context(), 115200); err != nil {
 						t.Fatal(err)
 					}

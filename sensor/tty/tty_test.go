@@ -126,6 +126,30 @@ func TestShapesThatModulesDoNotHave(t *testing.T) {
 	}
 }
 
+// arrive returns when b, that the far end sends, is there to be read: the kernel hands it
+// on when it has time.
+func arrive(t *testing.T, p *Port, far *os.File, b []byte) {
+	t.Helper()
+	if _, err := far.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.control(func(fd int) error {
+		for end := time.Now().Add(time.Minute); ; {
+			if n, err := unix.IoctlGetInt(fd, unix.TIOCINQ); n >= len(b) || err != nil {
+				return err
+			}
+			if time.Now().After(end) {
+				return os.ErrDeadlineExceeded
+			}
+			if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 1000); err != nil && !errors.Is(err, unix.EINTR) {
+				return err
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func second[T any](_ T, err error) error { return err }
 
 // Root passes over TIOCEXCL, so the flock is what keeps a second daemon out.
@@ -246,28 +270,6 @@ func TestDeadlinesAndCancellation(t *testing.T) {
 func TestAnswerThatIsThereAtALateWaking(t *testing.T) {
 	far, path := line(t)
 	c := connect(t, open(t, path), 57600)
-	// arrive returns when the bytes are there: the kernel hands them on when it has time.
-	arrive := func(count int) {
-		t.Helper()
-		if _, err := far.Write(bytes.Repeat([]byte{'!'}, count)); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.port.control(func(fd int) error {
-			for end := time.Now().Add(time.Minute); ; {
-				if n, err := unix.IoctlGetInt(fd, unix.TIOCINQ); n >= count || err != nil {
-					return err
-				}
-				if time.Now().After(end) {
-					return os.ErrDeadlineExceeded
-				}
-				if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 1000); err != nil && !errors.Is(err, unix.EINTR) {
-					return err
-				}
-			}
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
 	raw, err := c.port.file.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
@@ -291,7 +293,7 @@ func TestAnswerThatIsThereAtALateWaking(t *testing.T) {
 		}
 	}
 	b := make([]byte, 4)
-	arrive(6)
+	arrive(t, c.port, far, []byte("!!!!!!"))
 	past()
 	if n, err := c.Read(b); n != 4 || err != nil {
 		t.Errorf("the answer that was there: %d bytes, %v", n, err)
@@ -307,7 +309,7 @@ func TestAnswerThatIsThereAtALateWaking(t *testing.T) {
 	if n, err := c.Read(b); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("nothing was there: %d bytes, %v", n, err)
 	}
-	arrive(1)
+	arrive(t, c.port, far, []byte("!"))
 	past()
 	if err := c.SetReadDeadline(time.Unix(1, 0)); err != nil { // as who cancels does
 		t.Fatal(err)
@@ -323,16 +325,11 @@ func TestDiscard(t *testing.T) {
 	if n, err := c.Discard(); n != 0 || err != nil {
 		t.Errorf("of nothing: %d %v", n, err)
 	}
-	if _, err := far.Write([]byte("late answer")); err != nil {
-		t.Fatal(err)
-	}
-	b := make([]byte, 1)
-	if _, err := c.Read(b); err != nil { // it has arrived
-		t.Fatal(err)
-	}
-	if n, err := c.Discard(); n != len("ate answer") || err != nil {
+	arrive(t, c.port, far, []byte("late answer"))
+	if n, err := c.Discard(); n != len("late answer") || err != nil {
 		t.Errorf("%d bytes thrown away, %v", n, err)
 	}
+	b := make([]byte, 1)
 	if _, err := far.Write([]byte("!")); err != nil {
 		t.Fatal(err)
 	}
@@ -344,9 +341,7 @@ func TestDiscard(t *testing.T) {
 func TestWhatWaitedBeforeConnectIsThrownAway(t *testing.T) {
 	far, path := line(t)
 	p := open(t, path)
-	if _, err := far.Write([]byte("login: ")); err != nil {
-		t.Fatal(err)
-	}
+	arrive(t, p, far, []byte("login:\n")) // a whole line: until it is connected the terminal keeps lines
 	c := connect(t, p, 57600)
 	if n, err := c.Discard(); n != 0 || err != nil {
 		t.Errorf("%d bytes were left, %v", n, err)
