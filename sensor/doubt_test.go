@@ -1,6 +1,7 @@
 package sensor_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -373,26 +374,34 @@ func (w *longLoss) Write(b []byte) (int, error) {
 	return n + 1, err
 }
 
+// behindAnOverrun is a guarded module, which returns what it is given, behind a line that is
+// well until on is set, and then loses of whatever is long to the module or from it.
+func behindAnOverrun(t *testing.T, model string, to, from bool) (*modsim.Sim, *sensor.Module, *longLoss) {
+	t.Helper()
+	s := newSim(t, model)
+	line := newCable()
+	w := &longLoss{far: far{line}, to: to, from: from}
+	background(t, func(ctx context.Context) error { return s.Serve(ctx, w) })
+	t.Cleanup(func() { line.Close() })
+	m, err := sensor.New(t.Context(), line, sensor.Config{Baud: 57600})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := decoys(t, m, 5)
+	d.Keeps = true
+	if err := m.Guard(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	return s, m, w
+}
+
 // A line that loses of long runs of bytes alone, where handshakes pass, makes no attacker
 // of an honest module.
 func TestHonestModuleBehindAnOverrun(t *testing.T) {
 	for _, model := range []string{"r503", "r307", "as608"}[:fewer(3, 2)] {
 		for _, way := range []string{"to", "from", "both"} {
 			synctest.Test(t, func(t *testing.T) {
-				s := newSim(t, model)
-				line := newCable()
-				w := &longLoss{far: far{line}, to: way != "from", from: way != "to"}
-				background(t, func(ctx context.Context) error { return s.Serve(ctx, w) })
-				t.Cleanup(func() { line.Close() })
-				m, err := sensor.New(t.Context(), line, sensor.Config{Baud: 57600})
-				if err != nil {
-					t.Fatal(err)
-				}
-				d := decoys(t, m, 5)
-				d.Keeps = true
-				if err := m.Guard(t.Context(), d); err != nil {
-					t.Fatal(err)
-				}
+				s, m, w := behindAnOverrun(t, model, way != "from", way != "to")
 				var templates [][]byte
 				for i := range 6 {
 					templates = append(templates, enrol(t, m, s, fmt.Sprint(i), "thumb"))
@@ -415,6 +424,125 @@ func TestHonestModuleBehindAnOverrun(t *testing.T) {
 				w.on.Store(false)
 				if err := m.Stock(t.Context(), templates); err != nil {
 					t.Errorf("%s, %s the module: on a line that is well again: %v", model, way, err)
+				}
+			})
+		}
+	}
+}
+
+// Nor do comparisons on such a line, where the finger's own template lies in the module and
+// matches in place of all that are sent; whoever it is is refused as long as the line does that.
+func TestMatchBehindAnOverrun(t *testing.T) {
+	for _, model := range []string{"r503", "r307", "as608"}[:fewer(3, 2)] {
+		for _, both := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				s, m, w := behindAnOverrun(t, model, true, both)
+				template := enrol(t, m, s, "alice", "thumb")
+				before := m.Stats().Doubts
+				w.on.Store(true)
+				for range 10 {
+					do(t, s, "touch alice thumb")
+					accepted, err := attempt(t, m, template, time.Minute)
+					if attack := (*sensor.AttackError)(nil); accepted || !errors.Is(err, sensor.ErrDoubt) || errors.As(err, &attack) {
+						t.Errorf("%s, both ways %v: %v, %v", model, both, accepted, err)
+					}
+					do(t, s, "lift")
+				}
+				if n := m.Stats().Doubts - before; n < 10 {
+					t.Errorf("%s, both ways %v: %d doubts", model, both, n)
+				}
+				w.on.Store(false)
+				do(t, s, "touch alice thumb")
+				if accepted, err := attempt(t, m, template, time.Minute); !accepted {
+					t.Errorf("%s, both ways %v, on a line that is well again: %v", model, both, err)
+				}
+			})
+		}
+	}
+}
+
+// Nor do searches, which name a slot in which a finger's template lies in place of a decoy.
+func TestSearchBehindAnOverrun(t *testing.T) {
+	for _, model := range []string{"r503", "r307"} {
+		for _, both := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				s, m, w := behindAnOverrun(t, model, true, both)
+				var templates [][]byte
+				for _, who := range []string{"1", "0"} {
+					templates = append(templates, enrol(t, m, s, who, "thumb"))
+				}
+				do(t, s, "lift")
+				w.on.Store(true)
+				doubts := 0
+				for range 30 {
+					_, _, err := search(t, s, m, "0", templates)
+					if attack := (*sensor.AttackError)(nil); errors.As(err, &attack) {
+						t.Fatalf("%s, both ways %v: %v", model, both, err)
+					}
+					if errors.Is(err, sensor.ErrDoubt) {
+						doubts++
+					}
+				}
+				if doubts < 10 {
+					t.Errorf("%s, both ways %v: %d searches were in doubt", model, both, doubts)
+				}
+			})
+		}
+	}
+}
+
+// Nor do those that compare who finds no room in the library.
+func TestSearchBeyondBehindAnOverrun(t *testing.T) {
+	for _, model := range []string{"r503", "r307"} {
+		synctest.Test(t, func(t *testing.T) {
+			s, m, w := behindAnOverrun(t, model, true, false)
+			var templates [][]byte
+			for i := range m.Room() { // they match nobody
+				templates = append(templates, bytes.Repeat([]byte{byte(i), byte(i >> 8), 1}, m.Info().Template)[:m.Info().Template])
+			}
+			if err := m.Stock(t.Context(), templates); err != nil {
+				t.Fatal(err)
+			}
+			doubts := 0
+			for range 10 {
+				w.on.Store(false)
+				template := enrol(t, m, s, "0", "thumb") // and it lies in the module
+				w.on.Store(true)
+				at, _, err := search(t, s, m, "0", append(templates, template))
+				if attack := (*sensor.AttackError)(nil); at >= 0 || errors.As(err, &attack) {
+					t.Fatalf("%s: %d, %v", model, at, err)
+				}
+				if errors.Is(err, sensor.ErrDoubt) {
+					doubts++
+				}
+			}
+			if doubts < 5 {
+				t.Errorf("%s: %d searches were in doubt", model, doubts)
+			}
+		})
+	}
+}
+
+// One that says yes to all and returns what it was given is behind no such line.
+func TestYesToWhatArrivedIsNoExcuse(t *testing.T) {
+	for _, model := range []string{"r503", "r307"} {
+		for _, lie := range []string{"same", "yes"} {
+			synctest.Test(t, func(t *testing.T) {
+				s, m, _ := behindAnOverrun(t, model, true, false)
+				template := enrol(t, m, s, "alice", "thumb")
+				do(t, s, "lie "+lie)
+				for try := 1; ; try++ {
+					do(t, s, "touch mallory thumb")
+					accepted, err := attempt(t, m, template, time.Minute)
+					if accepted || err == nil {
+						t.Fatalf("%s, %s, attempt %d: %v, %v", model, lie, try, accepted, err)
+					}
+					if attack := (*sensor.AttackError)(nil); errors.As(err, &attack) {
+						break
+					}
+					if try == 3 {
+						t.Fatalf("%s, %s, attempt %d: %v", model, lie, try, err)
+					}
 				}
 			})
 		}

@@ -113,7 +113,11 @@ func (m *Module) propose(ctx context.Context, probe Print, templates [][]byte) (
 			return -1, err
 		}
 		if score > 0 && i >= len(templates) {
-			return -1, m.weigh(damage, m.doubt("a decoy matched"))
+			err := m.doubt("a decoy matched")
+			if m.doubtOf(ctx, all[i]) == excused {
+				return -1, err
+			}
+			return -1, m.weigh(damage, err)
 		}
 		if score > 0 {
 			return i, nil
@@ -366,17 +370,16 @@ func (m *Module) ask(ctx context.Context, probe Print, w *wanted) (index, slot i
 	if decoy == nil {
 		return -1, slot, nil // somebody else's
 	}
-	// Does the decoy lie there, or what the wire left there in its place?
+	// Does the decoy lie there, or what the wire left there in its place? That is weighed
+	// as what was stored and does not come back (weighStored).
 	err = m.doubt("a decoy matched, in slot %d", slot)
-	if m.guard.keeps {
-		switch e := m.checkSlot(ctx, slot, decoy); {
-		case e == nil:
-			err = &AttackError{AttackDecoy, fmt.Sprintf("a search names slot %d, a decoy's", slot)}
-		default:
-			err = errors.Join(err, e)
-		}
+	if !m.guard.keeps {
+		return -1, slot, m.weigh(damage, err)
 	}
-	return -1, slot, m.weigh(damage, err)
+	if e := m.checkSlot(ctx, slot, decoy); e != nil {
+		return -1, slot, errors.Join(err, e)
+	}
+	return -1, slot, &AttackError{AttackDecoy, fmt.Sprintf("a search names slot %d, a decoy's", slot)}
 }
 
 // doubt counts an ErrDoubt.

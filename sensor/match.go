@@ -25,7 +25,7 @@ import (
 // a module that compared notes would soon know which of them is always there. A match on a decoy is an *AttackError;
 // where the decoy may have been lost on the wire, so that the template before it
 // was compared twice, it is ErrDoubt, but for the third attempt in a row on a sound
-// line. Both count as failures.
+// line in which the module returns the decoy, or nothing ever (Keeps). Both count as failures.
 func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float64, error) {
 	if err := CheckTemplate(template); err != nil {
 		return 0, err
@@ -61,9 +61,11 @@ func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float
 		err = fmt.Errorf("sensor: %s was reset meanwhile: %w; scan again", m.info.Port, ErrStale)
 	}
 	switch attack := (*AttackError)(nil); {
-	case doubt && errors.As(err, &attack):
+	case doubt != undoubted && errors.As(err, &attack):
 		err = m.weigh(damage, err)
-	case doubt:
+	case doubt == excused:
+		err = errors.Join(m.doubt("a decoy matched, which never arrived"), err)
+	case doubt == weighty:
 		// Whatever else went wrong: a liar that falls silent after a wrong guess
 		// has guessed all the same.
 		err = m.weigh(damage, errors.Join(m.doubt("a decoy matched"), err))
@@ -76,19 +78,45 @@ func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float
 	return score, nil
 }
 
+// doubt is what a yes to a decoy comes to, the weightier the greater.
+type doubt int
+
+const (
+	undoubted doubt = iota
+	excused         // the module returns another template: the line may lose all that are sent
+	weighty
+)
+
+// doubtOf is the doubt of a yes to what is nobody's, which was sent to the second buffer
+// last, as often as it was: is it there (UpChar, manual p. 18)? A line that loses whatever
+// is long, as an overrun does, shows no other damage, and a module behind it compares and
+// returns what lay there before. One that does not return what it is given (Keeps)
+// shows neither.
+func (m *Module) doubtOf(ctx context.Context, sent []byte) doubt {
+	if !m.guard.keeps {
+		return weighty
+	}
+	got, err := m.link.fetch(ctx, maxTemplate, anySize, UpChar, 2)
+	defer clear(got)
+	if err != nil || subtle.ConstantTimeCompare(got, sent) != 1 {
+		return excused
+	}
+	return weighty
+}
+
 // compareAll compares the scan with a line-up, whose first is the template, in
 // random order. spare is nobody's either. doubt tells that a decoy seemed to match.
 // Of decoys that were lent, one may match: that is no attack where the template
 // does not.
-func (m *Module) compareAll(ctx context.Context, lineup [][]byte, spare []byte, lent bool) (score float64, doubt bool, err error) {
+func (m *Module) compareAll(ctx context.Context, lineup [][]byte, spare []byte, lent bool) (score float64, doubt doubt, err error) {
 	if len(lineup) == 1 {
 		if err := m.unlike(ctx, lineup[0]); err != nil {
-			return 0, false, err
+			return 0, undoubted, err
 		}
 	} else if m.loaded {
 		// Whoever's lies in the buffer would match in place of what the wire lost.
 		// Once a no was heard, a yes is one to what was sent since.
-		if doubt, err := m.overwrite(ctx, spare); doubt || err != nil {
+		if doubt, err := m.overwrite(ctx, spare); doubt != undoubted || err != nil {
 			return 0, doubt, err
 		}
 	}
@@ -105,7 +133,6 @@ func (m *Module) compareAll(ctx context.Context, lineup [][]byte, spare []byte, 
 		if err != nil {
 			return 0, doubt, err
 		}
-		doubt = doubt || at != 0 && got > 0
 		switch {
 		case at == 0:
 			score, there = got, true
@@ -118,12 +145,14 @@ func (m *Module) compareAll(ctx context.Context, lineup [][]byte, spare []byte, 
 				there = false
 			}
 		case lost && got == score: // lost twice, or so it seems
+			doubt = max(doubt, m.doubtOf(ctx, lineup[at]))
 		default:
+			doubt = weighty
 			decoy = fmt.Sprintf("a decoy scored %g", got)
 		}
 	}
 	if lent && score == 0 {
-		doubt = false
+		doubt = undoubted
 	} else if decoy != "" {
 		attack = errors.Join(attack, &AttackError{AttackDecoy, decoy})
 	}
@@ -137,19 +166,19 @@ func (m *Module) compareAll(ctx context.Context, lineup [][]byte, spare []byte, 
 
 // overwrite puts what is nobody's into the second buffer, until the scan does not
 // match it. doubt: it always did.
-func (m *Module) overwrite(ctx context.Context, spare []byte) (doubt bool, err error) {
+func (m *Module) overwrite(ctx context.Context, spare []byte) (doubt doubt, err error) {
 	for range overwrites {
 		score, took, err := m.compare(ctx, spare)
 		switch {
 		case err != nil:
-			return false, err
+			return undoubted, err
 		case score == 0:
-			return false, nil
+			return undoubted, nil
 		case m.hasty(took):
-			return true, m.haste(took)
+			return weighty, m.haste(took)
 		}
 	}
-	return true, nil
+	return m.doubtOf(ctx, spare), nil
 }
 
 // Tidy overwrites what a comparison left in the module's second buffer with nobody's,
