@@ -101,7 +101,12 @@ func (m *Module) Same(ctx context.Context, template []byte, others [][]byte, che
 		switch decoy := i >= len(others); {
 		case decoy && same && err == nil:
 			return -1, m.weigh(damage, &AttackError{AttackDecoy, "a new finger's template matched a decoy, twice"})
-		case decoy && same && arrived && errors.Is(err, ErrDoubt): // else the new one may lie there all the time
+		case decoy && same && arrived: // else the new one may lie there all the time
+			// Whatever else went wrong: a liar that damages its answers after a wrong
+			// guess has guessed all the same.
+			if !errors.Is(err, ErrDoubt) {
+				err = errors.Join(m.doubt("a decoy matched"), err)
+			}
 			return -1, m.weigh(damage, err)
 		case err != nil:
 			return -1, err
@@ -249,8 +254,9 @@ func (m *Module) examine(ctx context.Context, template []byte) (h heard, err err
 func lost(err error) bool { return damaged(err) || isCode(err, PacketError) }
 
 // sure compares a template with the first buffer until the answer counts (Same). The
-// context is heeded where that takes more than once. ErrDoubt: it never did, same is then
-// whether the module said yes, returned whether the template came back as it was sent.
+// context is heeded where that takes more than once. ErrDoubt: it never did. With any error
+// same is whether the module said yes since its last answer that was whole, returned
+// whether the template came back as it was sent.
 func (m *Module) sure(ctx context.Context, template []byte, blind bool) (same, returned bool, err error) {
 	unhurried, cancel := context.WithTimeout(context.WithoutCancel(ctx), sureMost)
 	defer cancel()
@@ -266,6 +272,9 @@ func (m *Module) sure(ctx context.Context, template []byte, blind bool) (same, r
 		} else {
 			h, err = m.examine(unhurried, template)
 		}
+		if err != nil {
+			same = same || h.first
+		}
 		switch {
 		case over(unhurried) != nil && why != nil:
 			return same, returned, why
@@ -275,7 +284,7 @@ func (m *Module) sure(ctx context.Context, template []byte, blind bool) (same, r
 			why = err
 			continue
 		case err != nil:
-			return false, returned, err
+			return same, returned, err
 		}
 		why, same, returned = nil, h.first, returned || h.back == own
 		switch {

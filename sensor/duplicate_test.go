@@ -427,3 +427,42 @@ func TestDuplicatesOfALyingModule(t *testing.T) {
 		}
 	}
 }
+
+// A module that says yes to what is nobody's and damages what it returns from then on has
+// guessed all the same: the eighth such check in a row is an attack. An honest one behind a
+// line that is damaged from then on, whichever way, is called none.
+func TestDuplicatesOfALiarBehindDamage(t *testing.T) {
+	for _, model := range []string{"r503", "r307"} {
+		for _, c := range []struct{ liar, to bool }{{true, false}, {false, false}, {false, true}} {
+			synctest.Test(t, func(t *testing.T) {
+				s, m, w := behindAnOverrun(t, model, c.to, true)
+				templates := [][]byte{enrol(t, m, s, "0", "thumb"), enrol(t, m, s, "1", "thumb")}
+				again := enrol(t, m, s, "newcomer", "thumb")
+				do(t, s, "lift")
+				doubts := 0
+				attack := (*sensor.AttackError)(nil)
+				for try := 0; try < 60 && attack == nil; try++ {
+					at, err := m.Same(t.Context(), again, templates, &sensor.Check{Tell: func(done, _ int) {
+						if done == 1 { // a template arrived
+							w.on.Store(true)
+							if c.liar {
+								do(t, s, "lie yes")
+							}
+						}
+					}})
+					do(t, s, "lie honest")
+					w.on.Store(false)
+					if at != -1 || err == nil {
+						t.Fatalf("%s, %+v: %d, %v", model, c, at, err)
+					}
+					if errors.As(err, &attack); errors.Is(err, sensor.ErrDoubt) {
+						doubts++
+					}
+				}
+				if (attack != nil) != c.liar || c.liar && doubts != 8 {
+					t.Errorf("%s, %+v: %d checks in doubt, %v", model, c, doubts, attack)
+				}
+			})
+		}
+	}
+}
