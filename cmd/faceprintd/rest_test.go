@@ -331,6 +331,7 @@ func TestLibraryOfALostModule(t *testing.T) {
 			if how != "lost unnoticed" {
 				time.Sleep(40 * time.Second)
 			}
+			synctest.Wait()
 			before := said.Len()
 			cancel()
 			running.Wait()
