@@ -43,6 +43,9 @@ func (s *Sim) Command(line string) (string, error) {
 		s.lay(args[0], args[1], press)
 		return "", nil
 	}
+	if words[0] == "lift" || words[0] == "swap" {
+		defer s.takeHand()()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch word := words[0]; {

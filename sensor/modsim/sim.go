@@ -34,6 +34,7 @@ type Sim struct {
 	seen  Pictures
 	boot  chan struct{} // has a token when the module is starting
 	grown grown
+	hand  chan struct{} // has a token while nobody lays, lifts or swaps; s.mu is free meanwhile
 
 	mu       sync.Mutex
 	rand     *rand.Rand
@@ -101,6 +102,7 @@ type touch struct {
 // picture within 0.2 s; to draw one takes as long as a busy machine pleases, and the
 // host's patience is of real time.
 func (s *Sim) drawAhead() {
+	defer s.takeHand()()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ahead = true
@@ -109,8 +111,16 @@ func (s *Sim) drawAhead() {
 	}
 }
 
+// takeHand waits until what was begun before with a finger or the module is done, in the
+// order of asking: a touch that is drawn is lifted after it lies there.
+func (s *Sim) takeHand() (release func()) {
+	<-s.hand
+	return func() { s.hand <- struct{}{} }
+}
+
 // lay puts a finger on the sensor.
 func (s *Sim) lay(person, name string, press float64) {
+	defer s.takeHand()()
 	s.mu.Lock()
 	s.touches++
 	t := &touch{finger: newFinger(person, name), number: s.touches, press: press}
@@ -147,9 +157,10 @@ func New(c Config) (*Sim, error) {
 		c.Sleep = realSleep
 	}
 	s := &Sim{
-		sleep: c.Sleep, wake: c.Wake, seen: c.Pictures, boot: make(chan struct{}, 1), rand: rand.New(rand.NewPCG(c.Seed, 503)),
+		sleep: c.Sleep, wake: c.Wake, seen: c.Pictures, boot: make(chan struct{}, 1), hand: make(chan struct{}, 1), rand: rand.New(rand.NewPCG(c.Seed, 503)),
 		p: p, plugged: true, quirks: make(map[string]int),
 	}
+	s.hand <- struct{}{}
 	s.factory()
 	return s, nil
 }
