@@ -142,20 +142,25 @@ func (p picture) patch(b Box, out *[patch * patch]float32) (clipped, cast float3
 	for y := range patch {
 		upper, lower := row(2*y), row(2*y+1)
 		for x := range patch {
-			var b, g, r int
-			for _, at := range columns[2*x:][:2] {
-				for _, px := range [2][]byte{upper[at:][:3], lower[at:][:3]} {
-					b, g, r = b+int(px[0]), g+int(px[1]), r+int(px[2])
-					if max(px[0], px[1], px[2]) == 255 {
-						ends++
-					}
-				}
-			}
+			left, right := columns[2*x], columns[2*x+1]
+			p0, p1, p2, p3 := upper[left:][:3], upper[right:][:3], lower[left:][:3], lower[right:][:3]
+			b := int(p0[0]) + int(p1[0]) + int(p2[0]) + int(p3[0])
+			g := int(p0[1]) + int(p1[1]) + int(p2[1]) + int(p3[1])
+			r := int(p0[2]) + int(p1[2]) + int(p2[2]) + int(p3[2])
+			ends += end(p0) + end(p1) + end(p2) + end(p3)
 			out[y*patch+x] = (weightB*float32(b) + weightG*float32(g) + weightR*float32(r)) / 4
 			blue, green, red = blue+b, green+g, red+r
 		}
 	}
 	return float32(ends) / (4 * patch * patch), float32(max(blue, green)) / float32(max(red, 1))
+}
+
+// end is 1 for a pixel of which a channel is at its end.
+func end(px []byte) int {
+	if max(px[0], px[1], px[2]) == 255 {
+		return 1
+	}
+	return 0
 }
 
 // uncovered is the contrast of the eye that has less, and of the mouth, over that

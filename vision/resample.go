@@ -43,7 +43,8 @@ type feeder struct {
 	sums   []byte      // of the columns of some of its rows; see columns
 	column []tap       // horizontal taps
 	rows   [2][]uint64 // two source rows, stretched; see lanes
-	out    []float32   // the network's input
+	vectors
+	out []float32 // the network's input
 }
 
 type tap struct {
@@ -70,13 +71,13 @@ func (f *feeder) into(input []float32) error {
 	return nil
 }
 
-// wipe overwrites what is left of pictures.
+// wipe overwrites what is left of pictures, but for the input, which is the network's.
 func (f *feeder) wipe() {
 	clear(f.small[:cap(f.small)])
 	clear(f.sums[:cap(f.sums)])
 	clear(f.rows[0])
 	clear(f.rows[1])
-	clear(f.out)
+	f.vectors.wipe()
 }
 
 // reduce averages blocks of kx times ky pixels, so that what follows skips no
@@ -85,6 +86,10 @@ func (f *feeder) reduce(p picture, kx, ky int) picture {
 	w, h := p.w/kx, p.h/ky
 	if n := 3*w*h + 8; cap(f.small) < n {
 		f.small = make([]byte, n)
+	}
+	small := picture{pix: f.small[:3*w*h], stride: 3 * w, w: w, h: h}
+	if f.reduceInVectors(p, small, kx, ky) {
+		return small
 	}
 	// The sums of the bytes at even places, then those at odd ones, each with what is
 	// loaded beyond its end.
@@ -97,7 +102,7 @@ func (f *feeder) reduce(p picture, kx, ky int) picture {
 		p.columns(y*ky, ky, even[:half], odd[:half], 3*w*kx)
 		across(even, odd, kx, kx*ky, out[3*w*y:][:3*w+8])
 	}
-	return picture{pix: out[:3*w*h], stride: 3 * w, w: w, h: h}
+	return small
 }
 
 // columns sums rows y to y+rows-1, n bytes of each: eight at once, as two words of
@@ -232,16 +237,13 @@ func (f *feeder) resize(p picture) (w, h int) {
 		} else {
 			h = max(1, w*p.h/p.w)
 		}
-		black := -f.Mean * f.Scale
+		black := f.black()
 		for i := range f.out {
 			f.out[i] = black
 		}
 	}
-	if p.w == 2*w && p.h == 2*h && f.Order != orderGrey {
-		f.halve(p, w, h)
-		return w, h
-	}
-	if kx, ky := max(1, p.w/w), max(1, p.h/h); kx > 1 || ky > 1 {
+	halve := p.w == 2*w && p.h == 2*h && f.Order != orderGrey
+	if kx, ky := max(1, p.w/w), max(1, p.h/h); !halve && (kx > 1 || ky > 1) {
 		p = f.reduce(p, kx, ky)
 	}
 	if cap(f.column) < w {
@@ -252,10 +254,21 @@ func (f *feeder) resize(p picture) (w, h int) {
 		at, to, wt := taps(x, w, p.w)
 		column[x] = tap{3 * at, 3 * to, wt}
 	}
-	if f.Order == orderGrey {
-		f.resizeGrey(p, column, h)
-		return w, h
+	done := f.resizeInVectors(p, column, h)
+	switch {
+	case f.Order == orderGrey:
+		f.resizeGrey(p, column, done, h)
+	case halve:
+		f.halve(p, w, done, h)
+	default:
+		f.resizeInWords(p, column, done, h)
 	}
+	return w, h
+}
+
+// resizeInWords fills rows from to h-1 of the input.
+func (f *feeder) resizeInWords(p picture, column []tap, from, h int) {
+	w := len(column)
 	c0, c1, c2 := f.planes()
 	for i := range f.rows {
 		if cap(f.rows[i]) < w {
@@ -265,8 +278,8 @@ func (f *feeder) resize(p picture) (w, h int) {
 	a, b := f.rows[0][:w], f.rows[1][:w]
 	inA, inB := -1, -1 // which source rows they hold
 	scale := f.Scale / (32 * 256)
-	bias := -f.Mean * f.Scale
-	for y := range h {
+	bias := f.black()
+	for y := from; y < h; y++ {
 		top, bottom, wy := taps(y, h, p.h)
 		if top == inB {
 			a, b, inA, inB = b, a, inB, inA
@@ -284,28 +297,27 @@ func (f *feeder) resize(p picture) (w, h int) {
 		u, v := uint64(256-wy), uint64(wy)
 		for x := range o0 {
 			m := a[x]*u + b[x]*v
-			o0[x] = float32(m&lane)*scale + bias
-			o1[x] = float32(m>>21&lane)*scale + bias
-			o2[x] = float32(m>>42)*scale + bias
+			o0[x] = float32(float32(m&lane)*scale) + bias
+			o1[x] = float32(float32(m>>21&lane)*scale) + bias
+			o2[x] = float32(float32(m>>42)*scale) + bias
 		}
 	}
-	return w, h
 }
 
-// halve fills the input from a picture of exactly twice its size, for which
-// bilinear sampling of pixel centres is the mean of four pixels.
-func (f *feeder) halve(p picture, w, h int) {
+// halve fills rows from to h-1 of the input from a picture of exactly twice its size,
+// for which bilinear sampling of pixel centres is the mean of four pixels.
+func (f *feeder) halve(p picture, w, from, h int) {
 	c0, c1, c2 := f.planes()
-	scale, bias := f.Scale/4, -f.Mean*f.Scale
-	for y := range h {
+	scale, bias := f.Scale/4, f.black()
+	for y := from; y < h; y++ {
 		a, b := p.pix[2*y*p.stride:][:6*w], p.pix[(2*y+1)*p.stride:][:6*w]
 		at := y * f.Size[0]
 		o0, o1, o2 := c0[at:][:w], c1[at:][:w], c2[at:][:w]
 		for x := range o0 {
 			l, r := a[6*x:][:6], b[6*x:][:6]
-			o0[x] = float32(int(l[0])+int(l[3])+int(r[0])+int(r[3]))*scale + bias
-			o1[x] = float32(int(l[1])+int(l[4])+int(r[1])+int(r[4]))*scale + bias
-			o2[x] = float32(int(l[2])+int(l[5])+int(r[2])+int(r[5]))*scale + bias
+			o0[x] = float32(float32(int(l[0])+int(l[3])+int(r[0])+int(r[3]))*scale) + bias
+			o1[x] = float32(float32(int(l[1])+int(l[4])+int(r[1])+int(r[4]))*scale) + bias
+			o2[x] = float32(float32(int(l[2])+int(l[5])+int(r[2])+int(r[5]))*scale) + bias
 		}
 	}
 }
@@ -326,6 +338,12 @@ func (p picture) stretch(y int, column []tap, row []uint64) {
 	}
 }
 
+// black is what the network's input has for a channel of 0. Wherever inputs are filled,
+// products are rounded before something is added, as float32 says: Go may do both at
+// once where the processor can, and the bits would differ from those of vectors and of
+// other processors.
+func (f *feeder) black() float32 { return float32(-f.Mean * f.Scale) }
+
 // planes of the input: blue, green and red.
 func (f *feeder) planes() (b, g, r []float32) {
 	n := f.Size[0] * f.Size[1]
@@ -336,11 +354,12 @@ func (f *feeder) planes() (b, g, r []float32) {
 	return b, g, r
 }
 
-func (f *feeder) resizeGrey(p picture, column []tap, h int) {
+// resizeGrey fills rows from to h-1 of an input of one plane.
+func (f *feeder) resizeGrey(p picture, column []tap, from, h int) {
 	w := len(column)
 	scale := f.Scale / (256 * 256)
-	bias := -f.Mean * f.Scale
-	for y := range h {
+	bias := f.black()
+	for y := from; y < h; y++ {
 		top, bottom, wy := taps(y, h, p.h)
 		a, b := p.pix[top*p.stride:][:3*p.w], p.pix[bottom*p.stride:][:3*p.w]
 		o := f.out[y*f.Size[0]:][:w]
@@ -351,9 +370,14 @@ func (f *feeder) resizeGrey(p picture, column []tap, h int) {
 			c0 := (int(al[0])*v+int(ar[0])*t.w)*(256-wy) + (int(bl[0])*v+int(br[0])*t.w)*wy
 			c1 := (int(al[1])*v+int(ar[1])*t.w)*(256-wy) + (int(bl[1])*v+int(br[1])*t.w)*wy
 			c2 := (int(al[2])*v+int(ar[2])*t.w)*(256-wy) + (int(bl[2])*v+int(br[2])*t.w)*wy
-			o[x] = (weightB*float32(c0)+weightG*float32(c1)+weightR*float32(c2))*scale + bias
+			o[x] = float32(greyOf(float32(c0), float32(c1), float32(c2))*scale) + bias
 		}
 	}
+}
+
+// greyOf is the grey level of a pixel.
+func greyOf(b, g, r float32) float32 {
+	return float32(float32(weightB*b)+float32(weightG*g)) + float32(weightR*r)
 }
 
 // taps are the two source pixels of destination pixel x and the weight of the
@@ -377,29 +401,35 @@ func (f *feeder) warp(p picture, s similarity) {
 	w, h := f.Size[0], f.Size[1]
 	c0, c1, c2 := f.planes()
 	scale := f.Scale / (256 * 256)
-	bias := -f.Mean * f.Scale
+	bias := f.black()
 	const one = 1 << 16
 	dux, duy := int(s.a*one), int(s.b*one)
 	for y := range h {
 		u := int((s.tx-s.b*float64(y))*one + 128) // + half of a 256th
 		v := int((s.ty+s.a*float64(y))*one + 128)
 		o0, o1, o2 := c0[y*w:][:w], c1[y*w:][:w], c2[y*w:][:w]
-		for x := range o0 {
-			px, py := u>>16, v>>16
-			wx, wy := (u>>8)&255, (v>>8)&255
-			u += dux
-			v += duy
-			if px >= 0 && py >= 0 && px < p.w-1 && py < p.h-1 {
-				a := p.pix[py*p.stride+3*px:][:6]
-				b := p.pix[(py+1)*p.stride+3*px:][:6]
-				vx, vy := 256-wx, 256-wy
-				o0[x] = float32((int(a[0])*vx+int(a[3])*wx)*vy+(int(b[0])*vx+int(b[3])*wx)*wy)*scale + bias
-				o1[x] = float32((int(a[1])*vx+int(a[4])*wx)*vy+(int(b[1])*vx+int(b[4])*wx)*wy)*scale + bias
-				o2[x] = float32((int(a[2])*vx+int(a[5])*wx)*vy+(int(b[2])*vx+int(b[5])*wx)*wy)*scale + bias
+		for x := 0; x < w; {
+			if n := f.warpInVectors(p, u, v, dux, duy, o0[x:], o1[x:], o2[x:]); n > 0 {
+				x, u, v = x+n, u+n*dux, v+n*duy
 				continue
 			}
-			e0, e1, e2 := p.edge(px, py, wx, wy)
-			o0[x], o1[x], o2[x] = float32(e0)*scale+bias, float32(e1)*scale+bias, float32(e2)*scale+bias
+			for end := min(x+8, w); x < end; x++ {
+				px, py := u>>16, v>>16
+				wx, wy := (u>>8)&255, (v>>8)&255
+				u += dux
+				v += duy
+				if px >= 0 && py >= 0 && px < p.w-1 && py < p.h-1 {
+					a := p.pix[py*p.stride+3*px:][:6]
+					b := p.pix[(py+1)*p.stride+3*px:][:6]
+					vx, vy := 256-wx, 256-wy
+					o0[x] = float32(float32((int(a[0])*vx+int(a[3])*wx)*vy+(int(b[0])*vx+int(b[3])*wx)*wy)*scale) + bias
+					o1[x] = float32(float32((int(a[1])*vx+int(a[4])*wx)*vy+(int(b[1])*vx+int(b[4])*wx)*wy)*scale) + bias
+					o2[x] = float32(float32((int(a[2])*vx+int(a[5])*wx)*vy+(int(b[2])*vx+int(b[5])*wx)*wy)*scale) + bias
+					continue
+				}
+				e0, e1, e2 := p.edge(px, py, wx, wy)
+				o0[x], o1[x], o2[x] = float32(float32(e0)*scale)+bias, float32(float32(e1)*scale)+bias, float32(float32(e2)*scale)+bias
+			}
 		}
 	}
 }
