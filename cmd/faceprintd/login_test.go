@@ -465,6 +465,16 @@ func TestPamFprintd(t *testing.T) {
 			t.Errorf("the killed client kept its claim: %s", said)
 		}
 	})
+	t.Run("a stranger says that the client left", func(t *testing.T) {
+		fresh(t)
+		p := m.pamFprintd(t)
+		p.says(t, asking)
+		m.forgeDepartures(t)
+		m.sim(t, "touch alice right-index-finger")
+		if said, ok := p.end(t); !ok {
+			t.Errorf("its claim was ended: %s", said)
+		}
+	})
 	t.Run("unplugged", func(t *testing.T) {
 		fresh(t)
 		p := m.pamFprintd(t)
@@ -497,6 +507,37 @@ func TestPamFprintd(t *testing.T) {
 			t.Errorf("after the restart: %s", said)
 		}
 	})
+}
+
+// forgeDepartures tells the daemon, in the bus's words, that everybody left. It returns
+// once the daemon has it.
+func (m *terminal) forgeDepartures(t testing.TB) {
+	t.Helper()
+	liar, err := dbus.Connect(m.bus)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer liar.Close()
+	var names []string
+	if err := liar.BusObject().CallWithContext(t.Context(), "org.freedesktop.DBus.ListNames", 0).Store(&names); err != nil {
+		t.Fatal(err)
+	}
+	const daemon = "net.reactivated.Fprint"
+	for _, name := range names {
+		liar.Send(&dbus.Message{
+			Type: dbus.TypeSignal, Flags: dbus.FlagNoReplyExpected,
+			Headers: map[dbus.HeaderField]dbus.Variant{
+				dbus.FieldDestination: dbus.MakeVariant(daemon), dbus.FieldPath: dbus.MakeVariant(dbus.ObjectPath("/org/freedesktop/DBus")),
+				dbus.FieldInterface: dbus.MakeVariant("org.freedesktop.DBus"), dbus.FieldMember: dbus.MakeVariant("NameOwnerChanged"),
+				dbus.FieldSignature: dbus.MakeVariant(dbus.SignatureOf("", "", "")),
+			},
+			Body: []any{name, name, ""},
+		}, nil)
+	}
+	// The bus keeps a sender's order.
+	if err := liar.Object(daemon, "/net/reactivated/Fprint/Manager").CallWithContext(t.Context(), "org.freedesktop.DBus.Introspectable.Introspect", 0).Err; err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestPamFprintdTimesOut(t *testing.T) {
@@ -550,6 +591,7 @@ func TestFprintdCommands(t *testing.T) {
 	// An account may use what is its own and nothing else, and without polkit
 	// it may change nothing.
 	expect(nobody, false, "PermissionDenied", "fprintd-verify", "alice")
+	expect(nobody, false, "is nobody's", "fprintd-verify") // whose claim would but keep others out
 	if said, _ := m.tool(t, nobody, "fprintd-list", "alice"); strings.Contains(said, "right-index-finger") {
 		t.Errorf("nobody lists alice's fingers: %s", said)
 	}

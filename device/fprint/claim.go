@@ -14,12 +14,16 @@ import (
 type claim struct {
 	client  string // unique name on the bus
 	account string
-	used    time.Time // last call of the client
+	taken   time.Time
+	used    time.Time // when it was taken, or an action last began or ended: other calls keep nobody out
 	job     *job      // what the client started and has not stopped
 }
 
 // stale tells whether another client may take the claim.
 func (c *claim) stale(now time.Time) bool {
+	if now.Sub(c.taken) >= wholeClaim {
+		return true
+	}
 	if c.job == nil || c.job.over() {
 		return now.Sub(c.used) >= idleClaim
 	}
@@ -80,7 +84,6 @@ func (s *Server) held(sender dbus.Sender) (c *claim, unlock func(), e *dbus.Erro
 		s.mu.Unlock()
 		return nil, nil, fail(errClaimDevice, "Device was not claimed before use")
 	}
-	s.claim.used = time.Now()
 	return s.claim, s.mu.Unlock, nil
 }
 
@@ -140,7 +143,8 @@ func (s *Server) internal(err error) *dbus.Error {
 	return fail(errInternal, err.Error())
 }
 
-// Claim takes the device for an account.
+// Claim takes the device for an account, which must be a person's: with another nothing
+// can be done but to keep others out.
 func (d onDevice) Claim(username string, sender dbus.Sender) *dbus.Error {
 	s := d.s
 	c, e := d.caller(sender)
@@ -150,6 +154,12 @@ func (d onDevice) Claim(username string, sender dbus.Sender) *dbus.Error {
 	account, e := c.of(username)
 	if e != nil {
 		return e
+	}
+	switch _, err := s.device.Account(account); {
+	case errors.Is(err, device.ErrAccount):
+		return nobodys(account)
+	case err != nil:
+		return s.internal(err)
 	}
 	name, captures, there := s.reader()
 	if !there {
@@ -169,7 +179,8 @@ func (d onDevice) Claim(username string, sender dbus.Sender) *dbus.Error {
 		s.log.Info("a claim that went stale was given to another client", "account", old.account)
 		s.drop(func(c *claim) bool { return c == old })
 	}
-	s.claim = &claim{client: c.name, account: account, used: time.Now()}
+	now := time.Now()
+	s.claim = &claim{client: c.name, account: account, taken: now, used: now}
 	s.mu.Unlock()
 	// A client that left while it was being served is not heard leaving.
 	if has, err := s.owned(s.ctx, c.name); err != nil || !has {
@@ -178,6 +189,10 @@ func (d onDevice) Claim(username string, sender dbus.Sender) *dbus.Error {
 	}
 	s.refresh(name, captures)
 	return nil
+}
+
+func nobodys(account string) *dbus.Error {
+	return fail(errPermission, "Not Authorized: the account is nobody's; enrol the person, then 'faceprint login allow PERSON "+account+"'")
 }
 
 // Release gives it back.
@@ -254,7 +269,7 @@ func (d onDevice) EnrollStart(finger string, sender dbus.Sender, call dbus.Messa
 	}
 	person, err := d.s.device.Account(c.account)
 	if errors.Is(err, device.ErrAccount) {
-		return fail(errPermission, "Not Authorized: the account is nobody's; enrol the person, then 'faceprint login allow PERSON "+c.account+"'")
+		return nobodys(c.account) // since it was claimed
 	}
 	if err != nil {
 		return d.s.internal(err)

@@ -21,9 +21,10 @@
 // The policy decides, as everywhere: where it wants the face too, the camera
 // looks while the finger is waited for.
 //
-// A claim ends with Release, when its client leaves the bus, or when another
-// client asks and the holder has done nothing with it for a while, so that a
-// client that hangs blocks nobody. Attempts are patient: whoever else asks the
+// Only an account that is a person's can be claimed. A claim ends with Release,
+// when its client leaves the bus, or when another client asks and the holder has
+// neither begun nor ended an action for a while, or has had it for long, so that a
+// client that hangs, or means to, keeps nobody out for ever. Attempts are patient: whoever else asks the
 // device is served first, and the attempt begins again. The same happens over
 // a suspend.
 //

@@ -1,9 +1,16 @@
 package fprint
 
 import (
+	"context"
 	"errors"
+	"io"
+	"log/slog"
+	"net"
 	"testing"
 	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/godbus/dbus/v5/prop"
 
 	"github.com/faceprint/faceprint/device"
 )
@@ -71,19 +78,66 @@ func TestWhenAClaimIsStale(t *testing.T) {
 		name string
 		job  *job
 		idle time.Duration
+		age  time.Duration // besides
 		want bool
 	}{
-		{"just used", nil, 0, false},
-		{"idle", nil, idleClaim, true},
-		{"ended and idle", ended, idleClaim, true},
-		{"ended just now", ended, idleClaim - 1, false},
-		{"waiting for a finger", running, idleClaim, false},
-		{"waiting for ever", running, longClaim, true},
+		{"just used", nil, 0, 0, false},
+		{"idle", nil, idleClaim, 0, true},
+		{"ended and idle", ended, idleClaim, 0, true},
+		{"ended just now", ended, idleClaim - 1, 0, false},
+		{"waiting for a finger", running, idleClaim, 0, false},
+		{"waiting for ever", running, longClaim, 0, true},
+		{"one action after the other", ended, 0, wholeClaim - 1, false},
+		{"one action after the other, for ever", ended, 0, wholeClaim, true},
+		{"and one under way", running, 0, wholeClaim, true},
 	} {
-		if got := (&claim{used: now.Add(-c.idle), job: c.job}).stale(now); got != c.want {
+		if got := (&claim{taken: now.Add(-c.idle - c.age), used: now.Add(-c.idle), job: c.job}).stale(now); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
+}
+
+// A client that calls and calls and does nothing keeps no claim by that; one that
+// began an action, or whose action ended, has used it.
+func TestWhatKeepsAClaim(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	go func() { _, _ = io.Copy(io.Discard, far) }() // what would go to the bus
+	conn, err := dbus.NewConn(near)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	s := &Server{ctx: t.Context(), conn: conn, log: slog.New(slog.DiscardHandler)}
+	s.props, err = prop.Export(conn, devicePath, prop.Map{deviceFace: {"finger-needed": {Value: false, Emit: prop.EmitFalse}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := time.Now().Add(-idleClaim)
+	s.claim = &claim{client: "c", taken: long, used: long}
+	d := onDevice{s}
+	for name, call := range map[string]func() *dbus.Error{
+		"VerifyStop":  func() *dbus.Error { return d.VerifyStop("c") },
+		"EnrollStop":  func() *dbus.Error { return d.EnrollStop("c") },
+		"VerifyStart": func() *dbus.Error { return d.VerifyStart("no finger", "c", dbus.Message{}) },
+	} {
+		if e := call(); e == nil || !s.claim.stale(time.Now()) {
+			t.Errorf("%s: %v; stale %v", name, e, s.claim.stale(time.Now()))
+		}
+	}
+	end := make(chan struct{})
+	s.mu.Lock()
+	s.start(s.claim, true, func(context.Context, *job) { <-end })
+	began := s.claim.used
+	s.mu.Unlock()
+	if time.Since(began) >= idleClaim {
+		t.Error("an action that begins does not count")
+	}
+	close(end)
+	if e := d.VerifyStop("c"); e != nil || !s.claim.used.After(began) || s.claim.stale(time.Now()) {
+		t.Errorf("%v; used %v after it began", e, s.claim.used.Sub(began))
+	}
+	s.running.Wait()
 }
 
 func TestWhoMayNameWhichAccount(t *testing.T) {

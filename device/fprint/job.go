@@ -2,6 +2,7 @@ package fprint
 
 import (
 	"context"
+	"time"
 
 	"github.com/faceprint/faceprint/device"
 )
@@ -10,13 +11,16 @@ import (
 func (s *Server) start(c *claim, verify bool, run func(context.Context, *job)) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	j := &job{verify: verify, cancel: cancel, ended: make(chan struct{}), sleeper: make(chan struct{}, 1)}
-	c.job = j
+	c.job, c.used = j, time.Now()
 	s.running.Go(func() {
 		defer close(j.ended)
 		defer cancel()
 		s.set("finger-needed", true)
 		run(ctx, j)
 		s.set("finger-needed", false)
+		s.mu.Lock()
+		c.used = time.Now()
+		s.mu.Unlock()
 	})
 }
 

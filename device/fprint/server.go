@@ -98,7 +98,7 @@ func (s *Server) Close() error {
 }
 
 // listen follows the bus until it ends: clients that leave, and the machine's
-// sleep.
+// sleep. Who says so is looked at: any client may send us signals of these names.
 func (s *Server) listen(signals <-chan *dbus.Signal) {
 	for {
 		select {
@@ -110,7 +110,7 @@ func (s *Server) listen(signals <-chan *dbus.Signal) {
 			switch sig.Name {
 			case "org.freedesktop.DBus.NameOwnerChanged":
 				var name, old, now string
-				if dbus.Store(sig.Body, &name, &old, &now) == nil && now == "" {
+				if sig.Sender == "org.freedesktop.DBus" && dbus.Store(sig.Body, &name, &old, &now) == nil && now == "" {
 					s.drop(func(c *claim) bool { return c.client == name })
 				}
 			case "org.freedesktop.login1.Manager.PrepareForSleep":

@@ -10,6 +10,9 @@ const (
 	// longClaim is how long an action may go on before another client may take
 	// the device. pam_fprintd ends by itself after 30 s by default.
 	longClaim = 2 * time.Minute
+	// wholeClaim is how long a claim may last, whatever is done with it, before
+	// another client may take it: longer than enrolling all ten fingers takes.
+	wholeClaim = 10 * time.Minute
 	// round is how long one patient attempt waits. A round costs two small
 	// commits; where the policy wants a face too, a wrong finger is told at its
 	// end at the latest.
