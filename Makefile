@@ -101,9 +101,15 @@ lint: deps ## vet, staticcheck, gofumpt
 race: deps fetch ## the tests under the race detector, where goroutines are
 	$(GO) test -race -short -timeout $(PATIENCE) $$(packaging/race.sh $(GO))
 
+# Tests of what is written in assembly, here NEON's.
+ASSEMBLY := Vectors|RowsAreSummed|Resize|Reduction|Warp|AlignedFaces
+
 cross: deps ## everything but the OpenCV and ONNX rooms builds without cgo for the Pi's processors
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build ./...
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm GOARM=6 $(GO) build ./...
+	@if command -v qemu-aarch64-static >/dev/null; then set -x; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) test -exec qemu-aarch64-static -run '$(ASSEMBLY)' ./vision; \
+	else echo "no qemu-aarch64-static (apt-get install qemu-user-static): arm64's assembly was built, not run"; fi
 
 # The fingerprint module's packets come from a wire that anyone with a screwdriver
 # reaches: their decoders get 20 s each also where the others get less, as in CI.

@@ -32,7 +32,7 @@ firmware='gcc=gcc make=make ca-certificates qemu-system-arm=qemu-system-arm arm-
 test="$firmware"'
 	sx=lrzsz libcmocka-dev socat=socat chromium=chromium zbarimg=zbar-tools swtpm=swtpm strace=strace
 	dbus-daemon=dbus-daemon fprintd libpam-fprintd pamtester=pamtester libpam0g-dev libsystemd-dev polkitd
-	gnome-keyring-daemon=gnome-keyring libpam-gnome-keyring secret-tool=libsecret-tools'
+	qemu-aarch64-static=qemu-user-static gnome-keyring-daemon=gnome-keyring libpam-gnome-keyring secret-tool=libsecret-tools'
 pam='gcc=gcc libpam0g-dev libsystemd-dev'
 night='cppcheck=cppcheck kotlinc=kotlin clang=clang libclang-rt-14-dev cage=cage Xwayland=xwayland
 	qemu-system-x86_64=qemu-system-x86'
