@@ -310,6 +310,9 @@ func (c *Camera) newer(ctx context.Context, seen *uint64) (*vision.Frame, error)
 		case c.closed:
 			c.mu.Unlock()
 			return nil, ErrClosed
+		case ctx.Err() != nil && c.state.Condition != Lost: // a source that was lost is named below
+			c.mu.Unlock()
+			return nil, ctx.Err()
 		case c.seq > max(*seen, c.stale) && time.Since(c.since) < c.config.Patience:
 			f := c.turned()
 			*seen = c.seq

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -185,6 +186,30 @@ func TestAnOnlookerTakesNoFrame(t *testing.T) {
 		}
 		if next, err := cam.Next(t.Context(), seen.Seq); err != nil || next.Pix[0] != 2 {
 			t.Fatalf("the onlooker's next is %v, %v", next, err)
+		}
+	})
+}
+
+// Before who is slower than the camera there is always a frame, and their time ends.
+func TestNoFrameIsGivenWhenTheTimeIsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opened := 0
+		cam := mustOpen(t, config(scripted(&opened, slices.Repeat([]step{{wait: 33 * time.Millisecond}}, 300))))
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		began, looked := time.Now(), 0
+		for {
+			if _, err := cam.Frame(ctx); err != nil {
+				if !errors.Is(err, context.DeadlineExceeded) {
+					t.Error(err)
+				}
+				break
+			}
+			looked++
+			time.Sleep(400 * time.Millisecond) // of the virtual clock: a slow device
+		}
+		if took := time.Since(began); looked != 8 || took > 4*time.Second {
+			t.Errorf("%d frames in %v", looked, took)
 		}
 	})
 }
