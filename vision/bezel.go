@@ -248,7 +248,7 @@ func (e *edge) follow(p picture, at faceScale) {
 		return
 	}
 	e.missed = 0
-	e.went, e.face = append(e.went, went), append(e.face, faceWent)
+	e.went, e.face = extended(e.went, went), extended(e.face, faceWent)
 }
 
 // near looks for the edge about its place beside a face there, and returns how far
@@ -367,6 +367,17 @@ func (b *bezel) framed() bool {
 		}
 	}
 	return n >= 2
+}
+
+// extended appends to what shows something of a person, and overwrites the array that it
+// grows out of.
+func extended[T any](v []T, x T) []T {
+	if len(v) < cap(v) {
+		return append(v, x)
+	}
+	more := append(make([]T, 0, 2*len(v)+8), v...)
+	clear(v)
+	return append(more, x)
 }
 
 func (e *edge) wipe() {

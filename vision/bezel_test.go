@@ -3,6 +3,7 @@ package vision
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -219,6 +220,32 @@ func TestBezelLeavesNothing(t *testing.T) {
 	}
 	if !math.IsNaN(b.measure()) {
 		t.Error("something was measured")
+	}
+}
+
+// Nor do the arrays that where it was grew out of.
+func TestWhatABezelGrewOutOfIsWiped(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	b := &bezel{}
+	arrays := make(map[*float64][]float64)
+	for i := range 40 {
+		x, y := trembles(i)
+		s := corner{x: 200 + x, y: 200 + y, phone: true, phoneX: x, phoneY: y, rng: rng}
+		b.add(s.frame(t))
+		for _, e := range b.now {
+			if e != nil {
+				arrays[&e.went[0]], arrays[&e.face[0]] = e.went[:cap(e.went)], e.face[:cap(e.face)]
+			}
+		}
+	}
+	if len(arrays) < 4 {
+		t.Fatalf("%d arrays: none grew", len(arrays))
+	}
+	b.wipe()
+	for _, a := range arrays {
+		if slices.ContainsFunc(a, func(v float64) bool { return v != 0 }) {
+			t.Errorf("an array keeps where an edge was: %.3f", a)
+		}
 	}
 }
 

@@ -152,7 +152,7 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 	if q := subject.Quality; within(q.Yaw, liveYaw) && q.Pitch >= -liveDown {
 		live = float64(subject.Live)
 	}
-	s.shots = append(s.shots, shot{subject.Embedding, f.At, subject.Quality.Yaw, subject.Quality.Pitch, live})
+	s.shots = extended(s.shots, shot{subject.Embedding, f.At, subject.Quality.Yaw, subject.Quality.Pitch, live})
 	s.others = 0
 	seen.Kept, seen.Same = true, true
 	return seen, nil
