@@ -60,6 +60,7 @@ type Sequence struct {
 	gaps     []time.Duration // between the last frames, at most paceFrames
 	lost     time.Duration   // who is not seen for longer is somebody else
 	outdone  int             // frames in a row in which somebody else was far more prominent
+	behind   time.Time       // the first of them
 	any      bool            // a frame showed somebody
 	last     uint64          // hash of the last one that did
 	own      Memory          // of this sequence
@@ -285,8 +286,11 @@ func (s *Sequence) follow(f *Frame, faces []Face) (Face, Seen) {
 			}
 		}
 		before := Face{Box: s.box}.prominence(f.Width, f.Height)
+		if best >= followOverlap {
+			s.measure(f, faces, k)
+		}
 		switch gap := f.At.Sub(s.at); {
-		case gap > s.lost, gap < 0, s.outdone > outdoneFrames,
+		case gap > s.lost, gap < 0, s.outdone >= outdoneFrames && f.At.Sub(s.behind) >= outdoneFor,
 			best < followOverlap && faces[0].prominence(f.Width, f.Height) >= rivalSize*before:
 			k, s.outdone = 0, 0
 			s.restart()
@@ -296,11 +300,6 @@ func (s *Sequence) follow(f *Frame, faces []Face) (Face, Seen) {
 		}
 	}
 	s.box, s.at = faces[k].Box, f.At
-	if faces[k].prominence(f.Width, f.Height) >= rivalSize*faces[0].prominence(f.Width, f.Height) {
-		s.outdone = 0
-	} else {
-		s.outdone++ // who stays before them is meant, and not who was seen first
-	}
 	for i := range faces {
 		if i != k && faces[i].prominence(f.Width, f.Height) >= rivalSize*faces[k].prominence(f.Width, f.Height) {
 			seen.Hint = HintOnePerson
@@ -308,6 +307,19 @@ func (s *Sequence) follow(f *Frame, faces []Face) (Face, Seen) {
 		}
 	}
 	return faces[k], seen
+}
+
+// measure takes note of whether somebody else is far more prominent than the subject:
+// who stays before them is meant, and not who was seen first.
+func (s *Sequence) measure(f *Frame, faces []Face, subject int) {
+	if subject == 0 || faces[subject].prominence(f.Width, f.Height) >= rivalSize*faces[0].prominence(f.Width, f.Height) {
+		s.outdone = 0
+		return
+	}
+	if s.outdone == 0 {
+		s.behind = f.At
+	}
+	s.outdone++
 }
 
 // repeated tells whether the frame was there before, bit for bit. No sensor

@@ -168,6 +168,31 @@ func TestWhoStepsUpIsMeant(t *testing.T) {
 	}
 }
 
+// Who stays before the subject is meant after as long at every pace, and never for two
+// frames alone.
+func TestWhoStepsUpIsMeantAfterAsLong(t *testing.T) {
+	for every, want := range map[time.Duration][2]time.Duration{
+		33 * time.Millisecond:  {700 * time.Millisecond, 733 * time.Millisecond},
+		66 * time.Millisecond:  {700 * time.Millisecond, 766 * time.Millisecond},
+		200 * time.Millisecond: {700 * time.Millisecond, 900 * time.Millisecond},
+		2 * time.Second:        {4 * time.Second, 4 * time.Second},
+	} {
+		th := newTheatre()
+		for range 3 {
+			th.show(t, every, somebody(2, 560, 80))
+		}
+		began := th.now.Add(every)
+		for range 100 {
+			if th.show(t, every, somebody(1, 320, 200), somebody(2, 560, 80)).Restarted {
+				break
+			}
+		}
+		if took := th.now.Sub(began); took < want[0] || took > want[1] {
+			t.Errorf("every %v: after %v, want %v", every, took, want)
+		}
+	}
+}
+
 // Somebody else who looks aside in the person's place, while a move is asked for, is
 // another person, unless it was one unlucky frame.
 func TestAnotherPersonAsideRestarts(t *testing.T) {

@@ -75,7 +75,8 @@ const (
 	followMost    = 5 * time.Second
 	othersAside   = 2 // frames: looking aside costs likeness, and one may be blurred by the turn
 	rivalSize     = 0.8
-	outdoneFrames = 10 // in a row until the subject is who was more prominent in all of them: 0.7 s at 15 frames a second
+	outdoneFor    = 700 * time.Millisecond // until the subject is who was more prominent in every frame since, three at least
+	outdoneFrames = 3
 
 	// Tracking. The points' extents of one person overlap by more than trackOverlap
 	// from frame to frame (all frames of the demo's clips but cuts); after
