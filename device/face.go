@@ -430,7 +430,11 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (
 		case seen.Restarted && s.Cues()["restarts"] > 0:
 			return store.Template{}, nil, fmt.Errorf("device: %w", ErrMixed)
 		}
-		if err := there.look(seen.Hint != vision.HintNoFace); err != nil {
+		sight := Somebody
+		if seen.Hint == vision.HintNoFace {
+			sight = Nobody
+		}
+		if err := there.look(sight); err != nil {
 			return store.Template{}, nil, err
 		}
 		if seen.Hint != vision.HintNone {

@@ -46,7 +46,7 @@ const (
 // Watch tells who comes and goes, until the context ends: an event "presence"
 // with the outcome "came" or "left", or "nobody" where somebody was let in and
 // then not seen. Nobody is recognised by it and nothing is kept. Somebody has
-// left when no face was seen for as long as away says; 0 = 5 s. Of a visit that is
+// left when a camera that looks saw no face for as long as away says; 0 = 5 s. Of a visit that is
 // bound they have left also when somebody else is there, who then came. That the
 // device is busy, with whomever, makes nobody be there: an attempt's own frames
 // tell who is, and while it takes none the camera does.
@@ -63,7 +63,7 @@ func (d *Device) Watch(ctx context.Context, away time.Duration) error {
 	defer d.visit.bind(false)
 	var (
 		here   bool
-		seen   time.Time // when last
+		gone   absence
 		eye    = glancer{who: &d.visit}
 		grants uint64    // that were given until now
 		visits uint64    // that began
@@ -88,34 +88,67 @@ func (d *Device) Watch(ctx context.Context, away time.Duration) error {
 		} else if agreed && !bound {
 			since = time.Time{}
 		}
-		there := eye.see(ctx, d)
-		if !there && !here {
-			d.present.Store(int32(eye.sight(there)))
+		sight := eye.see(ctx, d)
+		there, unseen := sight == Somebody, gone.look(sight, now)
+		if sight != Unwatched && !there && !here {
+			d.present.Store(int32(sight))
 		}
 		switch {
 		case there && here && d.visit.replaced():
-			seen, since = now, time.Time{}
+			since = time.Time{}
 			d.visit.bind(false)
 			d.send(Event{Kind: "presence", Outcome: "left", Detail: Replaced})
 			d.send(Event{Kind: "presence", Outcome: "came"})
 		case there:
-			seen, since = now, time.Time{}
+			since = time.Time{}
 			if !here {
 				here = true
 				d.present.Store(int32(Somebody))
 				d.send(Event{Kind: "presence", Outcome: "came"})
 			}
-		case here && now.Sub(seen) >= away:
+		case here && unseen >= away:
 			here, since = false, time.Time{}
 			d.visit.bind(false)
-			d.present.Store(int32(eye.sight(there)))
+			if sight == Unwatched {
+				sight = Blind
+			}
+			d.present.Store(int32(sight))
 			d.send(Event{Kind: "presence", Outcome: "left"})
-		case !here && !since.IsZero() && now.Sub(since) >= eye.patience(away, agreed):
+		case !here && !since.IsZero() && now.Sub(since) >= sight.patience(away, agreed):
 			since = time.Time{}
 			d.visit.bind(false)
 			d.send(Event{Kind: "presence", Outcome: "nobody"})
 		}
 	}
+}
+
+// absence is for how long somebody was not seen. Only what the camera shows makes
+// nobody be there, or a busy machine, whose frames are late, would send them away; but
+// not for ever. The zero one has seen nobody yet.
+type absence struct {
+	seen time.Time // when somebody was seen last
+	none time.Time // since when every look showed nobody; zero: the last one did not
+}
+
+// look takes note of what was seen now, and tells for how long nobody was.
+func (a *absence) look(sight Presence, now time.Time) time.Duration {
+	switch sight {
+	case Somebody:
+		a.seen, a.none = now, time.Time{}
+		return 0
+	case Nobody:
+		if a.none.IsZero() {
+			a.none = now
+		}
+		return now.Sub(a.none)
+	case Unwatched: // no frame came
+		if since := now.Sub(a.seen); since >= blindStay {
+			return since
+		}
+		return 0
+	case Blind: // the camera is gone, and may stay so
+	}
+	return now.Sub(a.seen)
 }
 
 // Presence tells who is before the device, as far as Watch knows.
@@ -211,8 +244,9 @@ var ErrLeft = errors.New("whoever agreed to it has left")
 type stay struct {
 	d     *Device
 	limit time.Duration
-	until time.Time // they have left by then, unless they are seen
-	who   visitor   // of the visit, or of the first good look at the enrolment
+	came  bool // they were seen
+	gone  absence
+	who   visitor // of the visit, or of the first good look at the enrolment
 }
 
 // stays begins it; without a limit, or eyes, there is none.
@@ -220,7 +254,8 @@ func (d *Device) stays(limit time.Duration) *stay {
 	if limit <= 0 || d.hw.Camera == nil || d.hw.Faces == nil {
 		return nil
 	}
-	s := &stay{d: d, limit: limit, until: d.hw.Now().Add(firstSight * limit)}
+	now := d.hw.Now()
+	s := &stay{d: d, limit: limit, gone: absence{seen: now, none: now}} // they may never come
 	s.who.like(&d.visit)
 	return s
 }
@@ -236,14 +271,19 @@ func (s *stay) end() {
 }
 
 // look notes whether they were there now, and is ErrLeft when they have left.
-func (s *stay) look(there bool) error {
-	switch {
-	case s == nil:
-	case s.who.replaced():
+func (s *stay) look(sight Presence) error {
+	if s == nil {
+		return nil
+	}
+	if s.who.replaced() {
 		return fmt.Errorf("device: somebody else is there: %w", ErrLeft)
-	case there:
-		s.until = s.d.hw.Now().Add(s.limit)
-	case !s.d.hw.Now().Before(s.until):
+	}
+	s.came = s.came || sight == Somebody
+	patience := s.limit
+	if !s.came {
+		patience *= firstSight
+	}
+	if s.gone.look(sight, s.d.hw.Now()) >= patience {
 		return fmt.Errorf("device: %w", ErrLeft)
 	}
 	return nil
@@ -269,9 +309,9 @@ func (s *stay) watch(ctx context.Context, f func(context.Context) error) error {
 				return
 			case <-tick.C:
 			}
-			there := eye.glance(ctx, s.d)
-			s.d.watched.saw(eye.sight(there))
-			if err := s.look(there); err != nil {
+			sight := eye.glance(ctx, s.d)
+			s.d.watched.saw(sight)
+			if err := s.look(sight); err != nil {
 				end(err)
 				return
 			}
@@ -295,10 +335,10 @@ type glancer struct {
 	who   *visitor // is looked at well, where the visit is theirs; may be nil
 }
 
-// sight is what an eye knows that sees somebody or not.
-func (g *glancer) sight(there bool) Presence {
+// sight is what an eye knows that looked.
+func (g *glancer) sight() Presence {
 	switch {
-	case there:
+	case g.there:
 		return Somebody
 	case g.blind:
 		return Blind
@@ -308,9 +348,9 @@ func (g *glancer) sight(there bool) Presence {
 
 // patience is how long somebody counts as there who was not seen yet: let in, or
 // agreed to be enrolled.
-func (g *glancer) patience(away time.Duration, agreed bool) time.Duration {
+func (p Presence) patience(away time.Duration, agreed bool) time.Duration {
 	switch {
-	case g.blind:
+	case p == Blind, p == Unwatched:
 		return max(away, blindStay)
 	case agreed:
 		return firstSight * away
@@ -319,14 +359,18 @@ func (g *glancer) patience(away time.Duration, agreed bool) time.Duration {
 }
 
 // see tells whether somebody is before the camera: by the frames of the attempt
-// that looks, which gets every one of them, or else by a glance.
-func (g *glancer) see(ctx context.Context, d *Device) bool {
+// that looks, which gets every one of them, or else by a glance. Unwatched: no frame
+// came since it was asked last.
+func (g *glancer) see(ctx context.Context, d *Device) Presence {
 	known, looks := d.watched.take()
 	if !looks {
 		return g.glance(ctx, d)
 	}
-	*g = glancer{there: known == Somebody, blind: known == Blind || known == Unwatched && g.blind, who: g.who}
-	return g.there
+	if known == Unwatched && !g.blind {
+		return Unwatched
+	}
+	*g = glancer{there: known == Somebody, blind: known == Blind || known == Unwatched, who: g.who}
+	return g.sight()
 }
 
 // watched is what an attempt that looks at every frame saw of who is there. The
@@ -378,32 +422,35 @@ func (w *watched) due(now time.Time) bool {
 }
 
 // glance tells whether somebody is before the camera. A camera or a model that is
-// missing sees nobody; whose part it is reports that.
-func (g *glancer) glance(ctx context.Context, d *Device) bool {
+// missing is blind; whose part it is reports that. Unwatched: no frame came in time.
+func (g *glancer) glance(ctx context.Context, d *Device) Presence {
 	ctx, cancel := context.WithTimeout(ctx, glanceEvery)
 	defer cancel()
 	frame, err := d.hw.Camera.Frame(ctx)
+	if errors.Is(err, context.DeadlineExceeded) && !g.blind {
+		return Unwatched
+	}
 	if err != nil {
 		*g = glancer{blind: true, who: g.who}
-		return false
+		return Blind
 	}
 	defer frame.Wipe()
 	g.blind = false
 	if g.still.Still(frame) {
-		return g.there
+		return g.sight()
 	}
 	d.eyes.Lock()
 	defer d.eyes.Unlock()
 	faces, err := d.hw.Faces.Detect(frame)
 	if err != nil {
 		*g = glancer{blind: true, who: g.who}
-		return false
+		return Blind
 	}
 	g.there = len(faces) > 0 && large(faces[0])
 	if g.there && g.who != nil && g.who.awaits() {
 		g.recall(d, frame, &faces[0])
 	}
-	return g.there
+	return g.sight()
 }
 
 // recall shows a face that is seen well to whose visit it is. What cannot be

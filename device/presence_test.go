@@ -22,6 +22,7 @@ type hall struct {
 	mu     sync.Mutex
 	face   int  // whose; 0 = nobody is there
 	gone   bool // the camera
+	late   bool // its frames do not come
 	seq    uint64
 	reader chan struct{} // closed when the reader begins to wait
 }
@@ -42,6 +43,16 @@ func (h *hall) Frame(ctx context.Context) (*vision.Frame, error) {
 	defer h.mu.Unlock()
 	if h.gone {
 		return nil, errors.New("unplugged")
+	}
+	for h.late {
+		h.mu.Unlock()
+		select {
+		case <-time.After(66 * time.Millisecond):
+		case <-ctx.Done():
+			h.mu.Lock()
+			return nil, ctx.Err()
+		}
+		h.mu.Lock()
 	}
 	h.seq++
 	f := &vision.Frame{Pix: make([]byte, 3*64*64), Width: 64, Height: 64, Seq: h.seq, At: time.Now()}
@@ -194,6 +205,76 @@ func TestWatchTellsWhoComesAndGoes(t *testing.T) {
 			t.Errorf("after the watch: %v", p)
 		}
 	})
+}
+
+// A busy machine, whose camera gives no frame for a while, sends nobody away, and lets
+// nobody stay for ever: who has left is told by what the camera shows, whether an
+// attempt looks or a glance.
+func TestNobodyLeavesForWantOfFrames(t *testing.T) {
+	const away = 2 * time.Second
+	for name, attempts := range map[string]bool{"glances": false, "an attempt": true} {
+		t.Run(name, func(t *testing.T) {
+			inHall(t, func(t *testing.T, d *Device, h *hall) {
+				d.policy.Mode = FaceOnly
+				enrolledAt(t, d, 9)
+				ctx, cancel := context.WithCancel(t.Context())
+				var running sync.WaitGroup
+				var mu sync.Mutex
+				var told []string
+				events := d.Subscribe(ctx)
+				running.Go(func() {
+					for e := range events {
+						if e.Kind == "presence" {
+							mu.Lock()
+							told = append(told, e.Outcome)
+							mu.Unlock()
+						}
+					}
+				})
+				running.Go(func() {
+					if err := d.Watch(ctx, away); err != nil {
+						t.Error(err)
+					}
+				})
+				running.Go(func() {
+					for attempts && ctx.Err() == nil {
+						if _, err := d.Identify(ctx, Request{Timeout: 10 * time.Minute}); errors.Is(err, ErrPart) || errors.Is(err, ErrBusy) {
+							t.Error(err)
+							return
+						}
+						time.Sleep(glanceEvery / 3)
+					}
+				})
+				step := func(what string, face int, late bool, after time.Duration, events ...string) {
+					t.Helper()
+					h.mu.Lock()
+					h.face, h.late = face, late
+					h.mu.Unlock()
+					time.Sleep(after) // of the virtual clock
+					synctest.Wait()
+					mu.Lock()
+					defer mu.Unlock()
+					if !slices.Equal(told, events) {
+						t.Errorf("%s: told %q, want %q", what, told, events)
+					}
+					told = nil
+				}
+				step("they come", 1, false, time.Second, "came")
+				step("no frames", 1, true, 10*time.Second)
+				step("they are still there", 1, false, time.Second)
+				step("no frames again", 1, true, 10*time.Second)
+				step("a frame without them", 0, false, 100*time.Millisecond)
+				step("they are there", 1, false, time.Second)
+				step("no frames while they leave", 0, true, 10*time.Second)
+				step("they are not there", 0, false, away+time.Second, "left")
+				step("they come back", 1, false, time.Second, "came")
+				step("no frames for long", 1, true, blindStay-2*time.Second)
+				step("and longer", 1, true, 4*time.Second, "left")
+				cancel()
+				running.Wait()
+			})
+		})
+	}
 }
 
 // Whoever is let in and leaves has left after as long, whatever attempts of
