@@ -144,7 +144,8 @@ const (
 	duplicateMost  = 80 * time.Minute
 )
 
-// Errors. What is none of these, no *RetryError and no Decision is a fault.
+// Errors. What is none of these, no *RetryError and no Decision is a fault; ErrTooSlow,
+// ErrReach and ErrPart are faults as well.
 var (
 	// ErrBusy: another attempt or an enrolment is under way.
 	ErrBusy = errors.New("the device is busy with another attempt")
@@ -156,6 +157,11 @@ var (
 	ErrMixed = errors.New("the pictures are not of one person")
 	// ErrPart: a part of the device is not there.
 	ErrPart = errors.New("not there")
+	// ErrTooSlow: frames take so long that nobody can be followed from one to the next.
+	ErrTooSlow = errors.New("the camera's frames take too long to follow anybody by")
+	// ErrReach: more people are enrolled than a face can be searched among at the
+	// policy's rate.
+	ErrReach = errors.New("too many people to search a face among")
 	// ErrConsent: nothing is captured of somebody who did not agree.
 	ErrConsent = errors.New("no consent")
 	// ErrRequest: a request that makes no sense.

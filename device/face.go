@@ -193,6 +193,9 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 		done, err := a.saw(seen)
 		if err != nil {
 			return err
+	if ts, err = comparable(ts, profile, d.policy.FaceFMR); err != nil {
+		return err
+	}
 		}
 		if !done {
 			continue

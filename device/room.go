@@ -1,8 +1,11 @@
 package device
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
+	"github.com/faceprint/faceprint/store"
 	"github.com/faceprint/faceprint/vision"
 )
 
@@ -27,4 +30,33 @@ func turnedTable(p vision.Profile) vision.Table {
 		return p.Table
 	}
 	return p.Templates
+}
+
+// comparable are the templates that a face is compared with: those that this profile
+// made, or, where its table does not reach so many at the rate, the first of everybody
+// and then as many as it does reach. Among more the rate would be worse than it is
+// called, and so nobody would be recognised at all. Where not even everybody's first is
+// within reach it is ErrReach: to look for some of the people would be to refuse the
+// others for nothing that they did.
+func comparable(ts []store.Template, profile vision.Profile, fmr float64) ([]store.Template, error) {
+	ts = slices.Clone(ts)
+	ts = slices.DeleteFunc(ts, func(t store.Template) bool { return !profile.Made(t.Model) })
+	most := profile.Match().Reach(fmr)
+	if most < 1 || len(ts) <= most {
+		return ts, nil
+	}
+	follows := func(t store.Template) int { return min(len(adapted(t)), 1) }
+	slices.SortStableFunc(ts, func(a, b store.Template) int {
+		return cmp.Or(cmp.Compare(follows(a), follows(b)), a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
+	})
+	rank, have := make(map[string]int), make(map[store.UserID]int) // of each template among its person's
+	for _, t := range ts {
+		rank[t.ID] = have[t.User]
+		have[t.User]++
+	}
+	if people := len(have); people > most {
+		return nil, fmt.Errorf("device: %d people are enrolled by face, and the table of profile %s tells one from others among at most %d templates at a rate of %g: %w", people, profile.Name, most, fmr, ErrReach)
+	}
+	slices.SortStableFunc(ts, func(a, b store.Template) int { return cmp.Compare(rank[a.ID], rank[b.ID]) })
+	return ts[:most], nil
 }

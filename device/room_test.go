@@ -1,7 +1,10 @@
 package device
 
 import (
+	"errors"
 	"math"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,4 +65,101 @@ func TestATurnIsHeldToTheTableThatWasMeasured(t *testing.T) {
 			}
 		}
 	})
+}
+
+// reaching is a table that tells so many templates apart at 1e-4.
+func reaching(templates float64) vision.Table {
+	return vision.Table{Source: "test", Points: []vision.Operating{{FMR: 1e-1, Cosine: 0.2}, {FMR: 1e-4 / templates, Cosine: 0.5}}}
+}
+
+// A table that does not reach all templates lets everybody in by as many as it does
+// reach, the first of everybody before the second of anybody; where there are more
+// people than that, nobody is searched, and nobody's failure is it.
+func TestAVaultBeyondTheReachGoesOn(t *testing.T) {
+	onStage(t, Options{}, beyondTheReach)
+}
+
+func beyondTheReach(t *testing.T, d *Device, th *theatre, ada store.UserID) {
+	eve := actor{who: 1, x: 320, live: 0.95}
+	look := func(who store.UserID, a actor) (Decision, error) {
+		th.play, th.seq, th.now = repeat(40, a), 0, th.now.Add(time.Hour)
+		r := Request{Who: who, Timeout: 300 * time.Millisecond}
+		if who == "" {
+			return d.Identify(t.Context(), r)
+		}
+		return d.Authenticate(t.Context(), r)
+	}
+	for range 2 { // while the table reached further
+		if _, err := th.enrols(t, d, 0, EnrollRequest{Who: ada}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bo, err := th.enrols(t, d, 2, EnrollRequest{Name: "Bo"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	th.table = reaching(2)
+	for name, who := range map[string]store.UserID{"Ada": ada, "anybody": ""} {
+		if dec, err := look(who, actor{who: 0, x: 320, live: 0.95}); err != nil || !dec.Granted || dec.User != ada || dec.FMR > 1e-4 {
+			t.Errorf("Ada as %s, with three templates: %+v, %v", name, dec, err)
+		}
+	}
+	for name, who := range map[string]store.UserID{"Bo": bo.User, "anybody": ""} {
+		if dec, err := look(who, actor{who: 2, x: 320, live: 0.95}); err != nil || !dec.Granted || dec.User != bo.User {
+			t.Errorf("Bo as %s: %+v, %v", name, dec, err)
+		}
+	}
+	if dec, err := look("", eve); err != nil || dec.Granted || !slices.Equal(dec.Reasons, []Reason{FaceNoMatch}) {
+		t.Errorf("a stranger: %+v, %v", dec, err)
+	}
+	th.table = reaching(1)
+	before := deviceFailures(t, d)
+	if dec, err := look("", actor{who: 0, x: 320, live: 0.95}); !errors.Is(err, ErrReach) || !strings.Contains(err.Error(), "2 people are enrolled") || deviceFailures(t, d) != before {
+		t.Errorf("a search among more people than there is room for: %+v, %v", dec, err)
+	}
+	if dec, err := look(ada, actor{who: 0, x: 320, live: 0.95}); err != nil || !dec.Granted {
+		t.Errorf("Ada by name: %+v, %v", dec, err)
+	}
+	if dec, err := look(ada, eve); err != nil || dec.Granted {
+		t.Errorf("a stranger as Ada: %+v, %v", dec, err)
+	}
+}
+
+// Those that follow somebody come behind the ones that were enrolled, and another
+// network's count for nothing.
+func TestWhichTemplatesAreCompared(t *testing.T) {
+	profile := vision.Profile{Name: "p", Table: reaching(3), Templates: reaching(3)}
+	at := func(hours int) time.Time { return time.Unix(1e9, 0).Add(time.Duration(hours) * time.Hour) }
+	ts := []store.Template{
+		{ID: "a3", User: "a", Kind: store.KindFace, Model: profile.Model(), Created: at(9)},
+		{ID: "af", User: "a", Kind: store.KindFace, Model: profile.Model(), Created: at(0), Label: adaptedLabel + "a1"},
+		{ID: "old", User: "c", Kind: store.KindFace, Model: "q", Created: at(0)},
+		{ID: "a2", User: "a", Kind: store.KindFace, Model: profile.Model(), Created: at(2)},
+		{ID: "a1", User: "a", Kind: store.KindFace, Model: profile.Model(), Created: at(1)},
+		{ID: "b1", User: "b", Kind: store.KindFace, Model: profile.Model(), Created: at(8)},
+	}
+	for name, tt := range map[string]struct {
+		ts   []store.Template
+		most float64
+		want string
+	}{
+		"all":                       {ts, 5, "a3 af a2 a1 b1"},
+		"the first, and one more":   {ts, 3, "a1 b1 a2"},
+		"the one that follows last": {ts[:5], 3, "a1 a2 a3"},
+		"everybody's first":         {ts, 2, "a1 b1"},
+	} {
+		profile.Table, profile.Templates = reaching(tt.most), reaching(tt.most)
+		got, err := comparable(tt.ts, profile, 1e-4)
+		var ids []string
+		for _, x := range got {
+			ids = append(ids, x.ID)
+		}
+		if err != nil || strings.Join(ids, " ") != tt.want {
+			t.Errorf("%s: %q, %v, want %q", name, ids, err, tt.want)
+		}
+	}
+	profile.Table, profile.Templates = reaching(1), reaching(1)
+	if got, err := comparable(ts, profile, 1e-4); !errors.Is(err, ErrReach) || got != nil {
+		t.Errorf("two people with room for one: %v, %v", got, err)
+	}
 }

@@ -78,7 +78,11 @@ func (t Table) Reach(fmr float64) int {
 	if !(t.Least() > 0 && fmr > 0) {
 		return 0
 	}
-	return int(min(fmr/t.Least()+1e-9, math.MaxInt32))
+	n := min(math.Floor(fmr/t.Least()+1e-9), math.MaxInt32)
+	if t.Least()*n > fmr { // as it is compared, by the last bit
+		n--
+	}
+	return int(n)
 }
 
 // laxer is the table of a comparison that strangers pass so many times as often.

@@ -273,6 +273,10 @@ func deviceProblem(err error) error {
 		return api.NewProblem(http.StatusConflict, client.ProblemDuplicate, plain(err), "'faceprint identify' tells who it is; add to that person, or forget them first")
 	case errors.Is(err, device.ErrMixed):
 		return api.NewProblem(http.StatusConflict, client.ProblemRetry, plain(err), "let one person stand before the camera and try again; whoever no longer looks like their own template is forgotten and enrolled anew")
+	case errors.Is(err, device.ErrReach):
+		return api.NewProblem(http.StatusServiceUnavailable, client.ProblemFault, plain(err), "ask people who they are ('faceprint verify'), append a [templates] table to the profile that reaches further, or raise policy.face_fmr; 'faceprint doctor' tells how far it reaches")
+	case errors.Is(err, device.ErrTooSlow):
+		return api.NewProblem(http.StatusServiceUnavailable, client.ProblemFault, plain(err), "set a smaller camera.width, install ONNX Runtime (face.library, face.engine = \"auto\"), or use a faster device; fingers and PINs do not need it")
 	case errors.Is(err, device.ErrReplay):
 		return api.NewProblem(http.StatusForbidden, client.ProblemRefused, plain(err), "find out what is plugged in between the camera and this device; 'faceprint audit' has the entry")
 	case errors.Is(err, device.ErrLeft):
