@@ -41,7 +41,7 @@ func adapted(t store.Template) string {
 // mayAdapt tells whether an attempt is one after which a template may move.
 func (p Policy) mayAdapt(v Verdict, e Evidence) bool {
 	p.Live = max(p.Live, clearlyLive)
-	return p.Adapt && v.Granted && !e.Face.Suspect && !e.PIN.Compared &&
+	return p.Adapt && v.Granted && !e.Face.Suspect && !e.Face.Alarm && !e.PIN.Compared &&
 		p.face(e.Face, 1) == "" && e.Finger.Attack == "" && p.finger(e.Finger, 1) == ""
 }
 

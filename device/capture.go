@@ -53,6 +53,16 @@ func (c *captured) attack(v Verdict) bool {
 	})
 }
 
+// blameless tells whether a refusal says nothing against the person, whose failures it
+// is not to add to: the policy, or an attack of somebody, wanted them to move, nothing
+// about their face did, and the device was too slow to ask. The device's failures stay,
+// which bounds how often anybody learns even that; and whose face is in doubt could try
+// until it is not.
+func (c *captured) blameless(reasons []Reason) bool {
+	return slices.Contains(reasons, FaceTooSlow) && !c.face.doubtful() &&
+		!slices.ContainsFunc(reasons, func(r Reason) bool { return r != FaceTooSlow && r != FingerMissing && r != PhoneMissing })
+}
+
 func (c *captured) wipe() {
 	c.look.Wipe()
 	*c = captured{}

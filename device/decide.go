@@ -24,6 +24,7 @@ const (
 	FaceNotLive       Reason = "face-not-live"  // an attack: a picture or a screen
 	FaceReplayed      Reason = "face-replayed"  // an attack: a recording played into the camera
 	FaceNoAnswer      Reason = "face-no-answer" // an attack: it did not move as it was asked to
+	FaceTooSlow       Reason = "face-too-slow"  // it would have to move, and the device is too slow to ask it to
 	FaceMissing       Reason = "face-missing"
 	FaceNotEnrolled   Reason = "face-not-enrolled"
 	FingerNoMatch     Reason = "finger-no-match"
@@ -106,6 +107,7 @@ const (
 	AnswerNone  Answer = "none"  // asked, and nothing came
 	AnswerWrong Answer = "wrong" // something else came, or too soon
 	AnswerRight Answer = "right"
+	AnswerSlow  Answer = "slow" // the device's frames take too long: nobody could have answered in time
 )
 
 // Policy is what it takes to be let in. The zero Policy refuses everybody.
@@ -138,7 +140,8 @@ type Measure struct {
 	Live     float64 // of a face: P(live), NaN where not measured
 	Attack   string  // what gave the reader away as an attacker's, "" where nothing did
 	Replayed bool    // of a face: frames of the camera came again
-	Suspect  bool    // of a face: it turns as a sheet does, is as still as a picture, or an attack was seen here shortly before
+	Suspect  bool    // of a face: it turns as a sheet does, is as still as a picture, or has edges as a phone's
+	Alarm    bool    // of a face: an attack was seen here shortly before, by whomever
 	Answer   Answer  // of a face: to the challenge
 	// Cues for and against an attack, by name, for the audit.
 	Cues map[string]float64
@@ -320,11 +323,16 @@ func (p Policy) face(m Measure, templates float64) Reason {
 		return FaceNoMatch
 	case !(p.Live > 0 && p.Live <= 1 && m.Live >= p.Live && m.Live <= 1):
 		return FaceNotLive
+	case m.Answer == AnswerSlow:
+		return FaceTooSlow
 	case m.Answer != AnswerRight && (m.Answer != "" || p.asks(m)):
 		return FaceNoAnswer
 	}
 	return ""
 }
+
+// doubtful tells whether something about the face itself speaks for a picture.
+func (m Measure) doubtful() bool { return m.Suspect || !(m.Live >= clearlyLive) }
 
 // asks tells whether a face that is otherwise good has to answer a challenge.
 func (p Policy) asks(m Measure) bool {
@@ -332,7 +340,7 @@ func (p Policy) asks(m Measure) bool {
 	case ChallengeOff:
 		return false
 	case "", ChallengeAuto:
-		return m.Suspect || !(m.Live >= clearlyLive)
+		return m.Alarm || m.doubtful()
 	}
 	return true
 }

@@ -19,7 +19,9 @@ import (
 	"github.com/faceprint/faceprint/vision"
 )
 
-// Camera hands out frames, each newer than the one before.
+// Camera hands out frames, each newer than the one before. It hands out none once the
+// context has ended, though it may have one: before a device that is slower than its
+// camera it always has.
 type Camera interface {
 	Frame(context.Context) (*vision.Frame, error)
 }
@@ -155,13 +157,13 @@ var (
 	ErrDuplicate = errors.New("somebody with this face or finger is enrolled already")
 	// ErrMixed: the frames of an enrolment show more than one person.
 	ErrMixed = errors.New("the pictures are not of one person")
-	// ErrPart: a part of the device is not there.
-	ErrPart = errors.New("not there")
 	// ErrTooSlow: frames take so long that nobody can be followed from one to the next.
 	ErrTooSlow = errors.New("the camera's frames take too long to follow anybody by")
 	// ErrReach: more people are enrolled than a face can be searched among at the
 	// policy's rate.
 	ErrReach = errors.New("too many people to search a face among")
+	// ErrPart: a part of the device is not there.
+	ErrPart = errors.New("not there")
 	// ErrConsent: nothing is captured of somebody who did not agree.
 	ErrConsent = errors.New("no consent")
 	// ErrRequest: a request that makes no sense.
@@ -248,6 +250,7 @@ type Device struct {
 
 	frames vision.Memory // of earlier attempts, against replays; whoever has the turn uses it
 	alarm  atomic.Int64  // when an attack was last seen, nanoseconds since 1970; 0 = never
+	pace   atomic.Int64  // how long a frame took when somebody was last looked at, nanoseconds; 0 = nobody was
 
 	doors sync.WaitGroup // locks that are being told
 	ctx   context.Context
@@ -677,6 +680,9 @@ func (d *Device) conclude(kind string, r Request, before lockouts, verdict Verdi
 			}
 		}
 	}
+	if slices.Contains(decision.Reasons, FaceTooSlow) && ev.face.doubtful() {
+		d.alarm.Store(d.hw.Now().UnixNano()) // who is in doubt and cannot be asked is no attack, and gets no second look unasked
+	}
 	decision.Took = d.hw.Now().Sub(start)
 	d.decided(decision)
 	return decision, nil
@@ -939,6 +945,11 @@ func (d *Device) record(kind string, r Request, before lockouts, dec *Decision, 
 				return err
 			}
 		} else if claimed != "" {
+			if ev.blameless(dec.Reasons) {
+				if err := takeBack(tx, claimed, before.person); err != nil {
+					return err
+				}
+			}
 			l, err := tx.Lockout(claimed)
 			if err != nil {
 				return err

@@ -98,11 +98,41 @@ func (d *Device) look(ctx context.Context, s *vision.Sequence) (vision.Seen, err
 	return seen, nil
 }
 
-// warnIfSlow says in the log that a device is too slow to follow anybody.
+// warnIfSlow notes how long frames take, and says in the log that a device is too slow
+// to follow anybody, or to ask them to move.
 func (d *Device) warnIfSlow(s *vision.Sequence) {
-	if s.TooSlow() {
-		d.opts.Log.Warn("frames of the camera take too long to follow anybody by: a smaller camera.width, a lighter face.engine, or a faster device", "each", s.Pace())
+	if s.Pace() == 0 {
+		return // there were no two frames
 	}
+	d.pace.Store(int64(s.Pace()))
+	takes, slow := d.ChallengeTime()
+	switch {
+	case s.TooSlow():
+		d.opts.Log.Warn("frames of the camera take too long to follow anybody by: a smaller camera.width, a lighter face.engine, or a faster device", "each", s.Pace())
+	case slow:
+		d.opts.Log.Warn("frames of the camera take too long to ask anybody to move: a longer policy.timeout, a smaller camera.width, a lighter face.engine, or a faster device", "each", s.Pace(), "takes", takes, "policy.timeout", d.opts.Timeout)
+	}
+}
+
+// Pace is how long a frame took when somebody was last looked at; 0: nobody was since
+// the start.
+func (d *Device) Pace() time.Duration { return time.Duration(d.pace.Load()) }
+
+// ChallengeTime is how long an attempt with a challenge takes at that pace of somebody
+// who does everything at once, and whether that is for the device longer than an
+// attempt may take; 0 where it takes no time that would do.
+func (d *Device) ChallengeTime() (takes time.Duration, slow bool) {
+	pace := d.Pace()
+	takes, ok := (&vision.Challenge{}).Time(pace)
+	if takes += framesForYes * pace; !ok {
+		takes = 0
+	}
+	return takes, vision.ChallengeSlow(pace) && (!ok || takes > d.opts.Timeout)
+}
+
+// tooSlow is the fault of a device that can follow nobody.
+func tooSlow(s *vision.Sequence) error {
+	return fmt.Errorf("device: %v a frame: %w", s.Pace().Round(100*time.Millisecond), ErrTooSlow)
 }
 
 // suspectFor is how long after an attack everybody is asked to move, where the
@@ -136,7 +166,9 @@ type faceAttempt struct {
 	again     float64 // least cosine with the mean that was compared of who comes back as the same
 	hints     hinter
 	challenge *vision.Challenge // nil until something is asked
-	suspect   bool              // whoever it is, they are asked
+	until     time.Time         // when the time of the attempt is up; zero: never
+	asking    time.Duration     // of it, what was left when the challenge began
+	suspect   bool              // what they show speaks for a picture
 	compared  int               // good frames of who was compared, before they were lost from sight
 	since     int               // good frames of the last comparison since then; 0: there was none
 	back      bool              // who comes now has to be who was compared
@@ -161,6 +193,9 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 		return fmt.Errorf("device: %w", err)
 	}
 	c.faceModel = profile.Name
+	if ts, err = comparable(ts, profile, d.policy.FaceFMR); err != nil {
+		return err
+	}
 	refs, err := unseal(ts, profile)
 	if err != nil {
 		return err
@@ -181,27 +216,31 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 	if err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
-	a := &faceAttempt{suspect: d.suspect(), d: d, c: c, s: s, refs: refs, table: profile.Match(), again: again, hints: hinter{d: d, asker: c.notify}}
+	c.face.Alarm = d.suspect()
+	a := &faceAttempt{d: d, c: c, s: s, refs: refs, table: profile.Match(), again: again, hints: hinter{d: d, asker: c.notify}}
+	a.until, _ = ctx.Deadline()
+	defer a.slow()
 	for {
 		seen, err := d.look(ctx, s)
 		if err != nil {
-			if over(ctx) {
-				return nil
+			switch {
+			case !over(ctx):
+				return err
+			case errors.Is(context.Cause(ctx), context.DeadlineExceeded) && !c.face.Compared && s.TooSlow():
+				return tooSlow(s) // nobody who stood there could have been seen in three frames
 			}
-			return err
+			return nil
 		}
 		done, err := a.saw(seen)
 		if err != nil {
 			return err
-	if ts, err = comparable(ts, profile, d.policy.FaceFMR); err != nil {
-		return err
-	}
 		}
 		if !done {
 			continue
 		}
+		a.slow()
 		switch reason := d.policy.face(c.face, float64(max(c.gallery, 1))); {
-		case c.face.Replayed || reason.attack() && c.mode != Either:
+		case c.face.Replayed || (reason.attack() || reason == FaceTooSlow) && c.mode != Either:
 			d.keep()
 			cancel(errEnough) // no finger and no phone would make a yes of it
 		case reason == "":
@@ -269,9 +308,11 @@ func (a *faceAttempt) saw(seen vision.Seen) (done bool, err error) {
 			}
 		}
 		if a.challenge == nil {
-			a.challenge, face.Answer, a.s.Turning = &vision.Challenge{Mirrored: a.d.opts.Mirrored, Blink: a.d.policy.Blink}, AnswerNone, true
+			a.challenge = &vision.Challenge{Mirrored: a.d.opts.Mirrored, Blink: a.d.policy.Blink, Now: a.d.hw.Now}
+			a.asking = time.Until(a.until)
+			face.Answer, a.s.Turning = AnswerNone, true
 		}
-		return false, nil
+		return a.tooSlow(), nil
 	case FaceNotLive:
 		if _, decided := a.s.Alive(policy.Live); decided || n >= framesForLive {
 			return true, nil
@@ -312,11 +353,30 @@ func (a *faceAttempt) watch(seen vision.Seen) vision.Hint {
 	case vision.HintNoFace, vision.HintOnePerson, vision.HintCloser, vision.HintFarther, vision.HintCentre:
 		return vision.HintNone // nobody, or not to be seen well enough to tell how they move
 	}
+	a.challenge.Pace = a.s.Pace()
 	move := a.challenge.Look(seen.At, seen.Quality, seen.Same)
 	if a.challenge.State() == vision.ChallengeWrong {
 		a.c.face.Answer = AnswerWrong
 	}
 	return move
+}
+
+// tooSlow tells whether nobody could have answered what was asked, for the device: at
+// the pace of its last frames a challenge takes longer than there was time for when it
+// began. Who comes late to a device that is quick is none of its doing.
+func (a *faceAttempt) tooSlow() bool {
+	pace := a.s.Pace()
+	least, possible := a.challenge.Time(pace)
+	return vision.ChallengeSlow(pace) && (!possible || !a.until.IsZero() && least > a.asking)
+}
+
+// slow takes note, at the end, that it was for the device that nothing was answered. A
+// wrong answer stays one, and a wrong move speaks for a picture.
+func (a *faceAttempt) slow() {
+	if a.challenge != nil && a.c.face.Answer == AnswerNone && a.tooSlow() {
+		a.c.face.Answer = AnswerSlow
+		a.c.face.Suspect = a.c.face.Suspect || a.challenge.Erred()
+	}
 }
 
 // unanswered tells whether the challenge ended without an answer.
@@ -430,6 +490,8 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (
 			return store.Template{}, nil, err
 		case s.Replayed():
 			return store.Template{}, nil, fmt.Errorf("device: frames of the camera came again: %w", ErrReplay)
+		case seen.Restarted && s.TooSlow():
+			return store.Template{}, nil, tooSlow(s) // whoever is there is somebody else by that alone
 		case seen.Restarted && s.Cues()["restarts"] > 0:
 			return store.Template{}, nil, fmt.Errorf("device: %w", ErrMixed)
 		}

@@ -30,6 +30,13 @@ type Challenge struct {
 	// Draw returns a number from 0 to n-1 that nobody can foresee; nil =
 	// crypto/rand.
 	Draw func(n int) int
+	// Now is when they are told what Look returns, which is later than the picture
+	// by as long as it took to look at it; nil: at the time of the picture.
+	Now func() time.Time
+	// Pace is how long a frame takes at present. They are given the time of
+	// challengeLooks frames at least for each thing that is asked for, but no more
+	// than longestPatience.
+	Pace time.Duration
 
 	state   ChallengeState
 	began   bool
@@ -37,17 +44,19 @@ type Challenge struct {
 	since   time.Time // of the ask, or of the rest
 	waiting time.Time // since when they are to look straight
 	pause   time.Duration
-	yaw     mean     // while resting
-	size    mean     // the same
-	eyes    eyes     // since they began to rest
-	blinked bool     // they blinked as asked
-	blink   bool     // one was asked for
-	missed  int      // blinks that were asked for and did not come
-	turned  bool     // one of the moves was a turn
-	right   int      // moves that came as asked
-	wrong   int      // and that did not
-	wanted  int      // moves
-	answers []answer // of every move, for the audit
+	yaw     mean      // while resting
+	size    mean      // the same
+	eyes    eyes      // since they began to rest
+	known   time.Time // since when they were seen to be the person who is challenged, again and again; zero: they are not
+	seen    time.Time // when that was seen last
+	blinked bool      // they blinked as asked, while they were
+	blink   bool      // one was asked for
+	missed  int       // blinks that were asked for and did not come
+	turned  bool      // one of the moves was a turn
+	right   int       // moves that came as asked
+	wrong   int       // and that did not
+	wanted  int       // moves
+	answers []answer  // of every move, for the audit
 	resting bool
 }
 
@@ -127,18 +136,52 @@ func (c *Challenge) Restart() {
 
 // rest begins to wait until they look straight.
 func (c *Challenge) rest(at time.Time) {
-	c.asked, c.waiting, c.resting = HintNone, at, false
+	c.asked, c.waiting, c.resting = HintNone, c.told(at), false
 }
+
+// told is when they are told what follows from the picture.
+func (c *Challenge) told(at time.Time) time.Time {
+	if c.Now == nil {
+		return at
+	}
+	if now := c.Now(); now.After(at) {
+		return now
+	}
+	return at
+}
+
+// patience is how long is waited for a move, and for a rest.
+func (c *Challenge) patience() time.Duration {
+	return max(challengePatience, min(challengeLooks*c.Pace, longestPatience))
+}
+
+// Erred tells whether a move was wrong so far.
+func (c *Challenge) Erred() bool { return c.wrong > 0 }
+
+// Time is how long it takes, in all, of somebody who does everything as soon as it is
+// asked for, where a frame takes so long. ok is false where frames are so slow that
+// nobody could pass it in any time.
+func (c *Challenge) Time(pace time.Duration) (d time.Duration, ok bool) {
+	frames := challengeFrames + challengeAgain*(c.wrong+c.missed)
+	return time.Duration(frames) * pace, challengeLeast*pace <= longestPatience
+}
+
+// ChallengeSlow tells whether it is the device's pace that a challenge waits for,
+// rather than the person's.
+func ChallengeSlow(pace time.Duration) bool { return challengeLooks*pace > challengePatience }
 
 // prepare waits for a rest of random length and then asks.
 func (c *Challenge) prepare(at time.Time, q Quality) Hint {
-	if at.Sub(c.waiting) > challengePatience {
+	if at.Sub(c.waiting) > c.patience() {
 		c.state = ChallengeUnanswered
 		return HintNone
 	}
 	if !within(q.Yaw, restYaw) {
 		c.resting = false
 		return HintLookStraight
+	}
+	if c.resting && (max(c.yaw.most, q.Yaw)-min(c.yaw.least, q.Yaw) > stillYaw || max(c.size.most, q.Size) > stillSize*min(c.size.least, q.Size)) {
+		c.resting = false // and may rest from here on
 	}
 	if !c.resting {
 		c.resting, c.since, c.yaw, c.size, c.eyes = true, at, mean{}, mean{}, eyes{}
@@ -147,10 +190,6 @@ func (c *Challenge) prepare(at time.Time, q Quality) Hint {
 	c.yaw.add(q.Yaw)
 	c.size.add(q.Size)
 	c.eyes.look(at, q)
-	if c.yaw.most-c.yaw.least > stillYaw || c.size.most > stillSize*c.size.least {
-		c.resting = false
-		return HintLookStraight
-	}
 	if at.Sub(c.since) < c.pause || c.yaw.n < 3 {
 		return HintLookStraight
 	}
@@ -162,7 +201,7 @@ func (c *Challenge) prepare(at time.Time, q Quality) Hint {
 		moves, c.blink = []Hint{HintBlink}, true
 		c.wanted++
 	}
-	c.asked, c.since = moves[c.draw(len(moves))], at
+	c.asked, c.since, c.known = moves[c.draw(len(moves))], c.told(at), time.Time{}
 	return c.asked
 }
 
@@ -175,12 +214,20 @@ func (c *Challenge) judge(at time.Time, q Quality, same bool) Hint {
 		c.rest(at)
 		return HintLookStraight
 	}
-	if after > challengePatience {
+	if after > c.patience() {
 		c.answers = append(c.answers, answer{move: c.asked})
 		c.state = ChallengeUnanswered
 		return HintNone
 	}
-	if _, began := c.eyes.look(at, q); !began.IsZero() && began.Sub(c.since) >= soonest {
+	switch {
+	case same && c.known.IsZero():
+		c.known, c.seen = at, at
+	case same:
+		c.seen = at
+	case at.Sub(c.seen) > sameGap: // whose eyes they are now, nobody can tell
+		c.known, c.blinked = time.Time{}, false
+	}
+	if _, began := c.eyes.look(at, q); !began.IsZero() && began.Sub(c.since) >= soonest && !c.known.IsZero() && !began.Before(c.known) {
 		c.blinked = true
 	}
 	yaw := q.Yaw - c.yaw.value()
@@ -205,6 +252,7 @@ func (c *Challenge) judge(at time.Time, q Quality, same bool) Hint {
 		return c.asked
 	}
 	right := did == c.asked && after >= soonest
+	after = max(after, time.Millisecond) // a picture of before they could hear it: 0 is that none came
 	if right && !same {
 		return c.asked // until it is plain who moved
 	}

@@ -1,6 +1,7 @@
 package vision
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"testing"
@@ -17,6 +18,9 @@ type mover struct {
 	yaw  float32
 	size float32
 	open float32
+
+	every time.Duration // from frame to frame; 0 = 66 ms
+	takes time.Duration // to look at one, before they hear what it asks for
 }
 
 // newMover stands before a challenge that draws these numbers, in turn: for every
@@ -35,7 +39,10 @@ func newMover(t *testing.T, draws ...int) *mover {
 }
 
 func (m *mover) frame(same bool) {
-	m.now = m.now.Add(66 * time.Millisecond)
+	m.now = m.now.Add(cmp.Or(m.every, 66*time.Millisecond))
+	if m.takes > 0 {
+		m.c.Now = func() time.Time { return m.now.Add(m.takes) }
+	}
 	hint := m.c.Look(m.now, Quality{Yaw: m.yaw, Size: m.size, Open: m.open}, same)
 	if hint != m.hint && hint != HintNone && hint != HintLookStraight {
 		m.asks = append(m.asks, hint)
@@ -132,12 +139,22 @@ func TestWhoBlinksAsAskedPasses(t *testing.T) {
 // it: what hides their eyes is no attack. It makes nothing easier for a picture.
 func TestABlinkThatDoesNotComeCostsAMove(t *testing.T) {
 	for name, ask := range map[string]func(m *mover){
-		"glasses that hide it":         func(m *mover) { m.still() },
-		"another's blink":              func(m *mover) { m.blink(6, false); m.strangerStays() },
-		"one that began before it":     func(m *mover) { m.blink(0, true); m.still() },
-		"it stays shut":                func(m *mover) { m.open = 0.06; m.still(); m.open = 0.11 },
-		"it is shut by a little":       func(m *mover) { m.open = 0.095; m.still(); m.open = 0.11 },
-		"one frame says so, of noise":  func(m *mover) { m.still() },
+		"glasses that hide it":               func(m *mover) { m.still() },
+		"another's blink":                    func(m *mover) { m.blink(6, false); m.strangerStays() },
+		"another's blink, and they are back": func(m *mover) { m.blink(6, false); m.still() },
+		"one that began before it":           func(m *mover) { m.blink(0, true); m.still() },
+		"it stays shut":                      func(m *mover) { m.open = 0.06; m.still(); m.open = 0.11 },
+		"it is shut by a little":             func(m *mover) { m.open = 0.095; m.still(); m.open = 0.11 },
+		"one frame says so, of noise": func(m *mover) {
+			m.every = 40 * time.Millisecond
+			for i := range 70 {
+				if m.open = 0.11; i == 20 {
+					m.open = 0.06
+				}
+				m.frame(true)
+			}
+			m.every = 0
+		},
 		"the eyes are not to be found": func(m *mover) { m.open = 0; m.still(); m.open = 0.11 },
 	} {
 		m := newBlinker(t)
@@ -159,6 +176,77 @@ func TestABlinkThatDoesNotComeCostsAMove(t *testing.T) {
 		}
 		if m.c.State() != ChallengePassed || len(m.asks) != 4 || blinks != 1 {
 			t.Errorf("%s: state %v after %v", name, m.c.State(), m.asks)
+		}
+	}
+}
+
+// A wrong move in a blink's place is a wrong one; the move more that it costs is the one
+// that the blink was besides.
+func TestAWrongMoveInABlinksPlace(t *testing.T) {
+	for wrongs, want := range []ChallengeState{ChallengePassed, ChallengePassed, ChallengeWrong} {
+		m := newBlinker(t)
+		if h := m.rest(); h != HintBlink {
+			t.Fatalf("asked for %v", h)
+		}
+		if wrongs > 0 {
+			m.turn(30)
+		} else {
+			m.do(HintBlink)
+		}
+		if n := m.c.Cues()["moves-wrong"]; n != float64(min(wrongs, 1)) || m.c.State() != ChallengeOpen {
+			t.Errorf("%g moves wrong, state %v", n, m.c.State())
+		}
+		if wrongs > 1 {
+			m.rest()
+			m.turn(-30)
+		}
+		for m.c.State() == ChallengeOpen && len(m.asks) < 9 {
+			m.do(m.rest())
+		}
+		if asks := 3 + min(wrongs, 1); m.c.State() != want || want == ChallengePassed && len(m.asks) != asks {
+			t.Errorf("%d wrong: state %v after %v", wrongs, m.c.State(), m.asks)
+		}
+	}
+}
+
+// What a frame shows that was taken before they could hear what was asked is no answer.
+func TestNobodyAnswersBeforeTheyHear(t *testing.T) {
+	for late, right := range map[bool]float64{false: 0, true: 1} {
+		m := newMover(t)
+		m.every, m.takes = 500*time.Millisecond, 500*time.Millisecond
+		if h := m.rest(); h != HintTurnLeft {
+			t.Fatalf("asked for %v", h)
+		}
+		if late {
+			m.frame(true)
+		}
+		m.yaw = 30
+		m.frame(true)
+		if cues := m.c.Cues(); cues["moves-right"] != right || cues["moves-wrong"] != 1-right || cues["move-1-turn-left"] == 0 || (cues["move-1-turn-left"] > 0) != late {
+			t.Errorf("late %v: %v", late, cues)
+		}
+	}
+}
+
+// People are given the time of some frames, however slow those are, and no more than ten
+// seconds, in which they might look for a recording that fits.
+func TestTheTimeToAnswerFollowsThePace(t *testing.T) {
+	for pace, want := range map[time.Duration]time.Duration{
+		0:                4 * time.Second,
+		time.Second / 15: 4 * time.Second,
+		time.Second:      5 * time.Second,
+		2 * time.Second:  10 * time.Second,
+		5 * time.Second:  10 * time.Second,
+	} {
+		m := newMover(t)
+		m.c.Pace = pace
+		m.rest()
+		asked := m.now
+		for m.c.State() == ChallengeOpen {
+			m.frame(true)
+		}
+		if took := m.now.Sub(asked); m.c.State() != ChallengeUnanswered || took < want || took > want+100*time.Millisecond {
+			t.Errorf("at %v a frame: state %v after %v, want %v", pace, m.c.State(), took, want)
 		}
 	}
 }

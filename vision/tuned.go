@@ -120,16 +120,24 @@ const (
 	challengeMoves    = 2
 	challengeWrongs   = 1
 	challengePatience = 4 * time.Second
-	restYaw           = 12
-	stillYaw          = 6
-	stillSize         = 1.1
-	turnYaw           = ChallengeTurn
-	nearerSize        = 1.2
-	leanSize          = 1.3 // who turns may lean forward by less
-	maxAside          = 45
-	soonest           = 250 * time.Millisecond
-	pauseLeast        = 300 * time.Millisecond
-	pauseMost         = 1200 * time.Millisecond
+	// A slow device. The first frame after something was asked for is as old as the
+	// ask, so that an answer comes in the second at best, and in the third where people
+	// take a second; a rest takes three frames after one in which they still turn back.
+	challengeLooks  = 5
+	challengeLeast  = 3  // frames of patience without which nobody can pass
+	challengeFrames = 13 // after it was begun: 3 of rest, 2 for a move, 4 of rest, 2 for a move, and 2 until they are seen well again
+	challengeAgain  = 6  // for each move more
+	longestPatience = 10 * time.Second
+	restYaw         = 12
+	stillYaw        = 6
+	stillSize       = 1.1
+	turnYaw         = ChallengeTurn
+	nearerSize      = 1.2
+	leanSize        = 1.3 // who turns may lean forward by less
+	maxAside        = 45
+	soonest         = 250 * time.Millisecond
+	pauseLeast      = 300 * time.Millisecond
+	pauseMost       = 1200 * time.Millisecond
 
 	// Eyes, by Quality.Open over its median of the latest frames of the same person:
 	// of 61 blinks of two people, seen by eye on every frame, 55 are found at 24 frames
@@ -152,6 +160,7 @@ const (
 	blinkLeast    = 50 * time.Millisecond // one frame at 20 a second is noise
 	blinkMost     = 1500 * time.Millisecond
 	slowestBlink  = 130 * time.Millisecond // from frame to frame: at 8 a second some are missed
+	sameGap       = 400 * time.Millisecond // good frames are compared every apart and a frame: at 8 a second every 260 ms
 	blinkPatience = 2500 * time.Millisecond
 
 	// Relief, in distances of the eyes. Sheets made of the clips' faces and turned by

@@ -39,6 +39,7 @@ func (b *backend) Diagnose(ctx context.Context) (client.Diagnosis, error) {
 	}
 	_ = b.checkRoom(add) // the vault's own line tells
 	b.checkReach(add)
+	checkPace(add, b.config.Policy, b.device)
 	b.checkVault(add)
 	checkDisk(add, filepath.Dir(b.config.Store.File))
 	checkStorage(add, "/sys", filepath.Dir(b.config.Store.File))
@@ -61,6 +62,32 @@ func (b *backend) fingers() (n int, err error) {
 		return err
 	})
 	return n, err
+}
+
+// pacer is the device, whose frames take so long.
+type pacer interface {
+	Pace() time.Duration
+	ChallengeTime() (takes time.Duration, slow bool)
+}
+
+// checkPace tells how long a frame took when somebody was last looked at, and whether
+// that leaves the time to ask them to move.
+func checkPace(add addCheck, p policyConfig, d pacer) {
+	if p.Mode == string(device.FingerOnly) || d.Pace() == 0 {
+		return
+	}
+	each := d.Pace().Round(10 * time.Millisecond)
+	takes, slow := d.ChallengeTime()
+	const faster = "a smaller camera.width, ONNX Runtime (face.library, face.engine = \"auto\"), or a faster device"
+	switch {
+	case !slow || p.Challenge == string(device.ChallengeOff):
+		add("pace of the camera", "ok", fmt.Sprintf("a frame takes %v", each), "")
+	case takes == 0:
+		add("pace of the camera", "warn", fmt.Sprintf("a frame takes %v: nobody can be asked to move, and who would have to is refused (face-too-slow)", each), faster)
+	default:
+		add("pace of the camera", "warn", fmt.Sprintf("a frame takes %v, and to be asked to move %v of policy.timeout = %v: who would have to is refused (face-too-slow)", each, takes.Round(time.Second), p.Timeout.Duration),
+			fmt.Sprintf("policy.timeout = \"%.0fs\" or more, and timeout= of pam_faceprint with it; or %s", 1+takes.Seconds()*1.25, faster))
+	}
 }
 
 type addCheck func(name, state, detail, advice string)

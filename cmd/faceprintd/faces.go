@@ -52,12 +52,12 @@ func openModel(c Config, log *slog.Logger) (*vision.Model, error) {
 }
 
 // warnOfTable says where a profile's rates are only estimated from those of two
-// pictures, and what that leaves: whoever has more templates is refused.
+// pictures, and what that leaves.
 func warnOfTable(log *slog.Logger, c Config, p vision.Profile) {
 	if len(p.Templates.Points) > 0 {
 		return
 	}
-	log.Warn("the face profile has no [templates]: whoever has more templates than its rates reach so is refused", "profile", c.Face.Profile,
+	log.Warn("the face profile has no [templates]: nobody is searched among more people than its rates reach so, and of whoever has more templates the first are compared", "profile", c.Face.Profile,
 		"rates", p.MatchEnd(), "policy.face_fmr", c.Policy.FaceFMR, "most", p.Match().Reach(c.Policy.FaceFMR),
 		"do", "append what 'faceprint-eval face --profile FILE.toml --enroll 5 --probe 1 --table' prints to the file")
 }
@@ -85,22 +85,20 @@ func (b *backend) checkReach(add addCheck) {
 		add("search by face", "fail", err.Error(), "")
 		return
 	}
-	table, fmr, theirs := p.Match(), b.config.Policy.FaceFMR, 0
-	for _, k := range own {
-		theirs = max(theirs, k)
-	}
+	table, fmr := p.Match(), b.config.Policy.FaceFMR
 	most := table.Reach(fmr)
 	detail := fmt.Sprintf("%d of at most %d templates at policy.face_fmr = %g", n, most, fmr)
 	if counted := table.Measured; counted > 0 && fmr/float64(max(n, 1)) < counted {
 		detail += fmt.Sprintf("; their share of it is below 1 in %.0f, what was counted, and by a fitted tail", 1/counted)
 	}
-	const advice = "'identify' by face refuses everybody beyond that; ask people who they are ('verify'), measure a longer table, or raise policy.face_fmr"
+	const advice = "'identify' by face ends in a fault once there are more people; ask people who they are ('verify'), measure a longer table, or raise policy.face_fmr"
 	switch {
-	case theirs > most:
-		add("search by face", "fail", fmt.Sprintf("%s; somebody has %d, and 'verify' refuses them as well", detail, theirs),
-			"forget who has more and enrol them anew with fewer, measure a longer table, or raise policy.face_fmr")
+	case len(own) > most:
+		add("search by face", "fail", fmt.Sprintf("%s, of %d people: 'identify' by face searches nobody, 'verify' goes on", detail, len(own)),
+			"ask people who they are ('verify'), measure a longer table, or raise policy.face_fmr")
 	case n > most:
-		add("search by face", "fail", detail, advice)
+		add("search by face", "warn", fmt.Sprintf("%s, of %d people: everybody's first are compared, and %d are not", detail, len(own), n-most),
+			"measure a longer table, raise policy.face_fmr, or forget who has several and enrol them anew with fewer")
 	case 10*n > 9*most:
 		add("search by face", "warn", detail, advice)
 	case n > 0 && fmr/float64(n) < rareShare:

@@ -142,7 +142,8 @@ func TestTheDoctorCountsWhomASearchCanTellApart(t *testing.T) {
 			t.Errorf("at %g: %s, %s", fmr, state, detail)
 		}
 	}
-	// One of them with three: 'verify' is no way out.
+	// One of them with three: everybody's first are compared while those are within reach,
+	// and beyond it 'verify' goes on.
 	err = v.Update(func(tx *store.Tx) error {
 		for range 2 {
 			if _, err := tx.AddTemplate(store.Template{User: id, Kind: store.KindFace, Model: vision.DefaultProfile, Created: time.Now().UTC(), Data: make([]byte, 4*512)}); err != nil {
@@ -154,11 +155,48 @@ func TestTheDoctorCountsWhomASearchCanTellApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.config.Policy.FaceFMR = 2e-7
-	if state, detail := check(); state != "fail" || !strings.Contains(detail, "somebody has 3") {
-		t.Errorf("three of one person: %s, %s", state, detail)
+	for fmr, want := range map[float64][2]string{
+		2e-7: {"fail", "of 4 people: 'identify' by face searches nobody, 'verify' goes on"},
+		4e-7: {"warn", "of 4 people: everybody's first are compared, and 2 are not"},
+	} {
+		b.config.Policy.FaceFMR = fmr
+		if state, detail := check(); state != want[0] || !strings.Contains(detail, want[1]) {
+			t.Errorf("at %g: %s, %s", fmr, state, detail)
+		}
 	}
 }
+
+// The doctor tells a device that is too slow to ask anybody to move, and what would do.
+func TestTheDoctorTellsAPaceThatIsTooSlow(t *testing.T) {
+	for _, tt := range []struct {
+		pace          paced
+		challenge     device.Challenge
+		state, detail string
+	}{
+		{paced{}, device.ChallengeAuto, "", ""},
+		{paced{pace: 66 * time.Millisecond, takes: time.Second}, device.ChallengeAuto, "ok", "a frame takes 70ms"},
+		{paced{pace: 2 * time.Second, takes: 32 * time.Second, slow: true}, device.ChallengeAuto, "warn", "32s of policy.timeout = 15s"},
+		{paced{pace: 4 * time.Second, slow: true}, device.ChallengeOn, "warn", "nobody can be asked to move"},
+		{paced{pace: 4 * time.Second, slow: true}, device.ChallengeOff, "ok", "a frame takes 4s"},
+	} {
+		p := defaults().Policy
+		p.Challenge = string(tt.challenge)
+		var state, detail, advice string
+		checkPace(func(_, s, d, a string) { state, detail, advice = s, d, a }, p, tt.pace)
+		if state != tt.state || !strings.Contains(detail, tt.detail) || (advice != "") != (state == "warn") {
+			t.Errorf("%+v: %s, %s, %s", tt, state, detail, advice)
+		}
+	}
+}
+
+// paced is a device whose frames take so long.
+type paced struct {
+	pace, takes time.Duration
+	slow        bool
+}
+
+func (p paced) Pace() time.Duration                  { return p.pace }
+func (p paced) ChallengeTime() (time.Duration, bool) { return p.takes, p.slow }
 
 // ownProfile is a file with the networks of the default profile and tables of its own.
 func ownProfile(t *testing.T, tables string) string {

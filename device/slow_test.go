@@ -1,0 +1,193 @@
+package device
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/faceprint/faceprint/store"
+	"github.com/faceprint/faceprint/vision"
+)
+
+// listener hears what is asked and does something about it, so long after it was said:
+// a person takes their time, however many frames that is.
+type listener struct {
+	now         func() time.Time // of the frame
+	asked, last vision.Hint      // at present, and what they were still doing
+	at          time.Time        // when they heard it
+	do          func(asked vision.Hint) vision.Hint
+}
+
+func (l *listener) hears(e Event) {
+	for _, h := range []vision.Hint{vision.HintLookStraight, vision.HintTurnLeft, vision.HintTurnRight, vision.HintNearer} {
+		if e.Kind == "hint" && e.Hint == h.String() {
+			l.last, l.asked, l.at = l.asked, h, time.Now()
+		}
+	}
+}
+
+func (l *listener) pose(f *vision.Face) {
+	doing := l.asked
+	if l.now().Sub(l.at) < 700*time.Millisecond {
+		doing = l.last
+	}
+	switch l.do(doing) {
+	case vision.HintTurnLeft:
+		f.Quality.Yaw = 30
+	case vision.HintTurnRight:
+		f.Quality.Yaw = -30
+	case vision.HintNearer:
+		f.Quality.Size *= 1.35
+	}
+}
+
+// inSlowMotion stages a device that needs so long for a frame, in virtual time.
+func inSlowMotion(t *testing.T, takes time.Duration, test func(t *testing.T, d *Device, th *theatre, user store.UserID)) {
+	onStage(t, Options{}, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+		th.takes = takes
+		test(t, d, th, user)
+	})
+}
+
+// A device whose frames take seconds asks whom it has the time to ask, waits for them as
+// long as it takes itself, and calls nobody an attacker whom it could not have seen move.
+func TestASlowDeviceAsks(t *testing.T) {
+	obey := func(asked vision.Hint) vision.Hint { return asked }
+	nothing := func(vision.Hint) vision.Hint { return vision.HintNone }
+	once := func() func(vision.Hint) vision.Hint { // the other way, and no more
+		moved, done := false, false
+		return func(asked vision.Hint) vision.Hint {
+			if asked == vision.HintNone || asked == vision.HintLookStraight {
+				done = moved
+				return vision.HintNone
+			}
+			if moved = true; done {
+				return vision.HintNone
+			}
+			return other(asked)
+		}
+	}
+	for name, tt := range map[string]struct {
+		takes   time.Duration
+		then    time.Duration // from the first move on that is asked for; 0 = the same
+		timeout time.Duration
+		policy  Challenge
+		alarm   bool // an attack was seen shortly before
+		live    float32
+		late    int // frames of nobody before
+		do      func(asked vision.Hint) vision.Hint
+		granted bool
+		reason  Reason
+		counted bool // as the person's failure
+		suspect bool // afterwards
+	}{
+		"quick":               {takes: 100 * time.Millisecond, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.9, do: obey, granted: true},
+		"800 ms":              {takes: 800 * time.Millisecond, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.9, do: obey, granted: true},
+		"1 s, with time":      {takes: time.Second, timeout: 20 * time.Second, policy: ChallengeOn, live: 0.9, do: obey, granted: true},
+		"2 s, with time":      {takes: 2 * time.Second, timeout: time.Minute, policy: ChallengeOn, live: 0.9, do: obey, granted: true},
+		"2 s, in doubt":       {takes: 2 * time.Second, timeout: time.Minute, live: 0.7, do: obey, granted: true},
+		"3 s, with time":      {takes: 3 * time.Second, timeout: 90 * time.Second, policy: ChallengeOn, live: 0.9, do: obey, granted: true},
+		"2 s, and no doubt":   {takes: 2 * time.Second, timeout: 15 * time.Second, live: 0.9, do: nothing, granted: true},
+		"2 s, nobody is":      {takes: 2 * time.Second, timeout: 15 * time.Second, policy: ChallengeOff, live: 0.7, do: nothing, granted: true},
+		"2 s":                 {takes: 2 * time.Second, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.9, do: obey, reason: FaceTooSlow},
+		"1 s":                 {takes: time.Second, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.9, do: obey, reason: FaceTooSlow},
+		"4.5 s, for any time": {takes: 4500 * time.Millisecond, timeout: 10 * time.Minute, policy: ChallengeOn, live: 0.9, do: obey, reason: FaceTooSlow},
+		"2 s, and no answer":  {takes: 2 * time.Second, timeout: time.Minute, policy: ChallengeOn, live: 0.9, do: nothing, reason: FaceNoAnswer, counted: true, suspect: true},
+		"2 s, the other way":  {takes: 2 * time.Second, timeout: time.Minute, policy: ChallengeOn, live: 0.9, do: other, reason: FaceNoAnswer, counted: true, suspect: true},
+		// After an attack everybody is asked: who cannot be is refused and does not renew it.
+		"2 s, after an attack": {takes: 2 * time.Second, timeout: 15 * time.Second, alarm: true, live: 0.9, do: obey, reason: FaceTooSlow, suspect: true},
+		// Whose face is in doubt could try until it is not.
+		"2 s, a dim face": {takes: 2 * time.Second, timeout: 15 * time.Second, live: 0.7, do: obey, reason: FaceTooSlow, counted: true, suspect: true},
+		// Whoever starves the camera of a device that is quick is not let in by it.
+		"slowed, they obey":          {takes: 700 * time.Millisecond, then: 2 * time.Second, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.9, do: obey, reason: FaceTooSlow},
+		"slowed, it is dim and idle": {takes: 100 * time.Millisecond, then: 4 * time.Second, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.7, do: nothing, reason: FaceTooSlow, counted: true, suspect: true},
+		"slowed behind a wrong move": {takes: 700 * time.Millisecond, then: 2 * time.Second, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.9, do: once(), reason: FaceTooSlow, counted: true, suspect: true},
+		// And who comes late to it is as before.
+		"quick, and late": {takes: 100 * time.Millisecond, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.9, late: 140, do: obey, reason: FaceNoAnswer, counted: true, suspect: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inSlowMotion(t, tt.takes, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+				d.policy.Challenge, d.opts.Timeout = tt.policy, tt.timeout
+				if tt.alarm {
+					d.alarm.Store(time.Now().Add(-time.Minute).UnixNano())
+				}
+				alarm := d.alarm.Load()
+				l := &listener{now: func() time.Time { return th.now }, do: tt.do}
+				th.pose = l.pose
+				th.play, th.seq = slices.Concat(repeat(tt.late), repeat(5000, actor{who: 0, x: 320, live: tt.live})), 0
+				events := d.Subscribe(t.Context())
+				before := deviceFailures(t, d)
+				dec, err := d.Authenticate(t.Context(), Request{Who: user, Notify: func(e Event) {
+					if l.hears(e); tt.then > 0 && (e.Hint == vision.HintTurnLeft.String() || e.Hint == vision.HintTurnRight.String() || e.Hint == vision.HintNearer.String()) {
+						th.takes = max(th.takes, tt.then)
+					}
+				}})
+				if err != nil || dec.Granted != tt.granted || !tt.granted && !slices.Equal(dec.Reasons, []Reason{tt.reason}) {
+					t.Fatalf("%+v, %v, want %s; %v", dec, err, tt.reason, scores(t, d, dec.Audit))
+				}
+				if (dec.Failures == 1) != tt.counted || (deviceFailures(t, d) == before) != tt.granted {
+					t.Errorf("%d failures of the person, %d of the device, %d before", dec.Failures, deviceFailures(t, d), before)
+				}
+				if d.suspect() != tt.suspect || tt.alarm && d.alarm.Load() != alarm {
+					t.Errorf("an alarm: %v, renewed: %v", d.suspect(), d.alarm.Load() != alarm)
+				}
+				if dec.Took > tt.timeout+5*time.Second {
+					t.Errorf("it took %v", dec.Took)
+				}
+				if slices.Contains(heard(events), "attack") != tt.reason.attack() {
+					t.Errorf("told as an attack: %v", !tt.reason.attack())
+				}
+			})
+		})
+	}
+}
+
+// Nobody learns without an end what a device that is too slow to ask says of a face: it
+// is the device that is slowed then, and no person is locked out.
+func TestTooSlowToAskIsBounded(t *testing.T) {
+	inSlowMotion(t, 2*time.Second, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+		d.policy.Challenge = ChallengeOn
+		var reasons []Reason
+		for range deviceFreeFailures + 1 {
+			th.play, th.seq = repeat(100, actor{who: 0, x: 320, live: 0.9}), 0
+			dec, err := d.Authenticate(t.Context(), Request{Who: user})
+			if err != nil || dec.Granted || dec.Failures != 0 {
+				t.Fatalf("%+v, %v", dec, err)
+			}
+			reasons = append(reasons, dec.Reasons...)
+		}
+		if want := append(slices.Repeat([]Reason{FaceTooSlow}, deviceFreeFailures), LockedOut); !slices.Equal(reasons, want) {
+			t.Errorf("%q", reasons)
+		}
+	})
+}
+
+// Somebody who cannot be followed from frame to frame is told why, and is no mixture of
+// two people; nothing is counted.
+func TestADeviceThatFollowsNobodySaysSo(t *testing.T) {
+	inSlowMotion(t, 6*time.Second, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+		d.opts.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+		play := repeat(100, actor{who: 1, x: 320, live: 0.9})
+		th.play, th.seq = play, 0
+		_, err := d.Enroll(t.Context(), EnrollRequest{Name: "Eve", Factors: []Factor{Face}, Consent: store.Consent{At: time.Now(), TextVersion: "1"}})
+		if fmt.Sprint(err) != "device: 6s a frame: "+ErrTooSlow.Error() {
+			t.Errorf("an enrolment: %v", err)
+		}
+		th.play, th.seq = play, 0
+		if dec, err := d.Authenticate(t.Context(), Request{Who: user}); fmt.Sprint(err) != "device: 6s a frame: "+ErrTooSlow.Error() {
+			t.Errorf("an attempt: %+v, %v", dec, err)
+		}
+		if n := deviceFailures(t, d); n != 0 || d.suspect() {
+			t.Errorf("%d failures", n)
+		}
+		if d.Pace() != 6*time.Second {
+			t.Errorf("a pace of %v", d.Pace())
+		}
+		if takes, slow := d.ChallengeTime(); takes != 0 || !slow {
+			t.Errorf("%v, slow: %v", takes, slow)
+		}
+	})
+}
