@@ -132,6 +132,7 @@ func TestFaultScripts(t *testing.T) {
 			m := wired(t, s)
 			template, own := enrol(t, m, s, "alice", "thumb"), enrol(t, m, s, "mallory", "thumb")
 			d := decoys(t, m, 3)
+			d.Keeps = from/batch%2 == 1 // else nothing tells what lies in its buffer
 			if err := m.Guard(t.Context(), d); err != nil {
 				t.Fatal(err)
 			}
