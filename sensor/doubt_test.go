@@ -430,6 +430,49 @@ func TestHonestModuleBehindAnOverrun(t *testing.T) {
 	}
 }
 
+// Nor does what such a line left in the library, once it is well again: it is stored anew and
+// found, by filling the library as by searching it.
+func TestHonestModuleBehindALineThatIsWellAgain(t *testing.T) {
+	const people, rounds = 40, 3
+	for _, model := range []string{"r307", "r503"} {
+		for _, searches := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				s, m, w := behindAnOverrun(t, model, true, false)
+				var templates [][]byte
+				for i := range people {
+					templates = append(templates, enrol(t, m, s, fmt.Sprint(i), "thumb"))
+				}
+				do(t, s, "lift")
+				for range rounds {
+					w.on.Store(true)
+					if err := m.Stock(t.Context(), templates); !errors.Is(err, sensor.ErrDoubt) {
+						t.Errorf("%s: behind an overrun: %v", model, err)
+					}
+					w.on.Store(false)
+					attack := (*sensor.AttackError)(nil)
+					for i := range people {
+						if !searches {
+							break
+						}
+						if at, _, err := search(t, s, m, fmt.Sprint(i), templates); errors.As(err, &attack) || at >= 0 && at != i {
+							t.Fatalf("%s: %d is %d, %v", model, i, at, err)
+						}
+					}
+					if err := m.Stock(t.Context(), templates); err != nil {
+						t.Fatalf("%s, searches %v: on a line that is well again: %v", model, searches, err)
+					}
+					if at, _, err := search(t, s, m, "0", templates); at != 0 || err != nil {
+						t.Errorf("%s, searches %v: 0 is %d, %v", model, searches, at, err)
+					}
+					if err := m.Purge(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
 // Nor do comparisons on such a line, where the finger's own template lies in the module and
 // matches in place of all that are sent; whoever it is is refused as long as the line does that.
 func TestMatchBehindAnOverrun(t *testing.T) {

@@ -206,7 +206,7 @@ func (m *Module) stockOne(ctx context.Context, w *wanted, doubts *int) (done boo
 		}
 		return false, err
 	}
-	slot := unread[random(len(unread))]
+	slot := m.pick(unread, -1)
 	err = m.checkSlot(ctx, slot, w.of[m.library.slots[slot].hash])
 	if err == nil {
 		*doubts = 0
@@ -220,6 +220,20 @@ func (m *Module) stockOne(ctx context.Context, w *wanted, doubts *int) (done boo
 		}
 	}
 	return false, err
+}
+
+// pick is which of the slots is read next: one with what did not come back before and was
+// stored anew, else the named one, else a random one. A line that loses all for a time
+// leaves a library full of what was not stored: once it is well, eight of those in a row
+// would be an attack (weighStored), but for the new ones between them that are.
+func (m *Module) pick(slots []int, named int) int {
+	if i := slices.IndexFunc(slots, func(slot int) bool { return m.library.lost[m.library.slots[slot].hash] }); i >= 0 {
+		return slots[i]
+	}
+	if slices.Contains(slots, named) {
+		return named
+	}
+	return slots[random(len(slots))]
 }
 
 // unread are the slots of what is wanted that were not read back yet, in order.
@@ -241,7 +255,8 @@ type library struct {
 	used  bool // there may be something in it
 	sure  bool // slots and open are all that lies there
 	slots map[int]*stored
-	open  map[int]bool // slots of which nobody knows what they hold: an instruction that writes them failed half way
+	open  map[int]bool  // slots of which nobody knows what they hold: an instruction that writes them failed half way
+	lost  map[hash]bool // what did not come back when it was read last
 }
 
 // forget makes a slot one of which nobody knows what it holds.
@@ -464,7 +479,7 @@ func (m *Module) emptyLibrary(ctx context.Context) error {
 	if _, err := m.link.command(ctx, Empty); err != nil {
 		return err
 	}
-	m.library = library{sure: true, slots: make(map[int]*stored), open: make(map[int]bool)}
+	m.library = library{sure: true, slots: make(map[int]*stored), open: make(map[int]bool), lost: make(map[hash]bool)}
 	return nil
 }
 
@@ -538,9 +553,9 @@ func (m *Module) index(ctx context.Context) ([]int, error) {
 // readBack reads random slots, one or two, and compares them with what was
 // stored. It spends the scan: the R503 ignores which buffer is read.
 //
-// After a search that found nobody, two of the slots are read that never were, first
-// the one that the search named: a person whose template was damaged on its way there
-// is not refused for ever.
+// After a search that found nobody, two of the slots are read that never were, the one
+// that the search named before others (pick): a person whose template was damaged on its
+// way there is not refused for ever.
 //
 // Only modules that were seen to return what they store are asked (Keeps).
 func (m *Module) readBack(ctx context.Context, w *wanted, named int, found bool) error {
@@ -555,16 +570,13 @@ func (m *Module) readBack(ctx context.Context, w *wanted, named int, found bool)
 	l := &m.library
 	slots, n := m.unread(w), 2
 	if found {
+		named = -1
 		slots, n = slices.Sorted(maps.Keys(l.slots)), 1+random(2)
 		slots = slices.DeleteFunc(slots, func(slot int) bool { return w.of[l.slots[slot].hash] == nil })
 	}
 	for range min(n, len(slots)) {
-		i := random(len(slots))
-		if at := slices.Index(slots, named); !found && at >= 0 {
-			i = at
-		}
-		slot := slots[i]
-		slots = slices.Delete(slots, i, i+1)
+		slot := m.pick(slots, named)
+		slots = slices.DeleteFunc(slots, func(s int) bool { return s == slot })
 		if err := m.checkSlot(ctx, slot, w.of[l.slots[slot].hash]); err != nil {
 			return err
 		}
@@ -598,9 +610,11 @@ func (m *Module) checkSlot(ctx context.Context, slot int, want []byte) error {
 		m.returned(s)
 		return nil
 	case !bytes.Equal(again, got), len(got) > 0 && bytes.HasPrefix(want, got):
+		m.library.lost[s.hash] = true
 		return &unreturned{want, fmt.Errorf("sensor: %s: slot %d was read twice and differs: %w", m.info.Port, slot, ErrSum)}
 	case !s.read, got == nil: // a part that fails says no as well
 		m.library.forget(slot)
+		m.library.lost[s.hash] = true
 		return &unreturned{want, m.doubt("slot %d does not hold what was put there", slot)}
 	}
 	return &AttackError{AttackLibrary, fmt.Sprintf("slot %d of its library holds another template than the one put there", slot)}
@@ -612,6 +626,7 @@ func (m *Module) returned(s *stored) {
 		m.guard.doubts.stored = 0
 	}
 	s.read = true
+	delete(m.library.lost, s.hash)
 }
 
 // readSlot is loadSlot of a slot that holds a template: a module that says it holds
