@@ -37,6 +37,12 @@ func (b *bench) dial(t testing.TB) *thief {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return speaking(t, conn)
+}
+
+// speaking is such a program, on a connection whose hands are shaken.
+func speaking(t testing.TB, conn *tls.Conn) *thief {
+	t.Helper()
 	t.Cleanup(func() { conn.Close() })
 	state := conn.ConnectionState()
 	binding, err := client.Bind(&state)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	wire "github.com/faceprint/faceprint/device/api/client"
@@ -85,64 +86,101 @@ func TestOneShapeForWhatIsNoRequest(t *testing.T) {
 	}
 }
 
+// pipes is a listener in memory, whose connections have the time of a bubble.
+type pipes struct {
+	dialled chan net.Conn
+	closed  chan struct{}
+	once    sync.Once
+}
+
+// piped is an end of one, of this machine's address.
+type piped struct{ net.Conn }
+
+func (piped) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+
+func (p *pipes) Addr() net.Addr { return piped{}.RemoteAddr() }
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.dialled:
+		return piped{c}, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// dial connects to whoever listens; the connection ends with the test.
+func (p *pipes) dial(t *testing.T) net.Conn {
+	near, far := net.Pipe()
+	t.Cleanup(func() { near.Close() })
+	p.dialled <- far
+	return near
+}
+
 // Whoever sends a byte now and then, or nothing, is hung up on, and keeps
-// nobody else from being answered.
+// nobody else from being answered. Time is virtual: a busy machine is no slow peer.
 func TestSlowPeersAreHungUpOn(t *testing.T) {
-	b := serve(t, newMemory("alice"), Options{Limits: Limits{
-		Handshakes: Rate{1e6, 1e6}, Unsigned: Rate{1e6, 1e6}, Signed: Rate{1e6, 1e6}, Connections: 64, PerAddress: 64,
-		Header: 200 * time.Millisecond, Request: 400 * time.Millisecond,
-	}})
-	_, phone := b.pair(t, wire.Invite{User: "alice"})
-	var slow sync.WaitGroup
-	drip := func(c net.Conn, text string) {
-		slow.Go(func() {
-			tick := time.NewTicker(10 * time.Millisecond)
-			defer tick.Stop()
-			for n := 0; ; n++ {
-				if _, err := c.Write([]byte{text[n%len(text)]}); err != nil {
-					return // what is waited for: the device hung up
+	v := newMemory("alice")
+	before := serve(t, v, Options{Limits: many})
+	i, _ := before.pair(t, wire.Invite{User: "alice"})
+	before.stop()
+	synctest.Test(t, func(t *testing.T) {
+		l := &pipes{dialled: make(chan net.Conn), closed: make(chan struct{})}
+		b := serveOn(t, v, Options{Limits: Limits{
+			Handshakes: Rate{1e6, 1e6}, Unsigned: Rate{1e6, 1e6}, Signed: Rate{1e6, 1e6}, Connections: 64, PerAddress: 64,
+			Header: 200 * time.Millisecond, Request: 400 * time.Millisecond,
+		}}, l)
+		dial := func() *thief {
+			t.Helper()
+			c := tls.Client(l.dial(t), client.TLS(b.Pin()))
+			if err := c.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+			return speaking(t, c)
+		}
+		var slow sync.WaitGroup
+		drip := func(c net.Conn, text string) {
+			slow.Go(func() {
+				tick := time.NewTicker(10 * time.Millisecond)
+				defer tick.Stop()
+				for n := 0; ; n++ {
+					if _, err := c.Write([]byte{text[n%len(text)]}); err != nil {
+						return // what is waited for: the device hung up
+					}
+					<-tick.C
 				}
-				<-tick.C
+			})
+		}
+		began := time.Now()
+		for range 8 {
+			silent := l.dial(t) // does not even shake hands
+			slow.Go(func() { _, _ = io.Copy(io.Discard, silent) })
+			drip(l.dial(t), "\x16\x03\x01\x40\x00\x01") // begins to
+			header := dial()
+			if _, err := io.WriteString(header, "GET /v1/me HTTP/1.1\r\nHost: x\r\nX: "); err != nil {
+				t.Fatal(err)
 			}
-		})
-	}
-	for range 8 {
-		c, err := net.Dial("tcp", b.addr) // does not even shake hands
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		slow.Go(func() { _, _ = io.Copy(io.Discard, c) })
-		raw, err := net.Dial("tcp", b.addr) // begins to
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { raw.Close() })
-		drip(raw, "\x16\x03\x01\x40\x00\x01")
-		header := b.dial(t)
-		if _, err := io.WriteString(header, "GET /v1/me HTTP/1.1\r\nHost: x\r\nX: "); err != nil {
-			t.Fatal(err)
-		}
-		drip(header, "x")
-		body := b.dial(t)
-		if _, err := io.WriteString(body, "POST /v1/pair HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n"); err != nil {
-			t.Fatal(err)
-		}
-		drip(body, "x")
-		slow.Go(func() {
-			resp, err := http.ReadResponse(body.r, nil)
-			if err == nil && (resp.StatusCode != http.StatusRequestTimeout || resp.Header.Get("Content-Type") != "application/problem+json") {
-				t.Errorf("a slow body: %s", resp.Status)
+			drip(header, "x")
+			body := dial()
+			if _, err := io.WriteString(body, "POST /v1/pair HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n"); err != nil {
+				t.Fatal(err)
 			}
-		})
-	}
-	if _, err := phone.Me(t.Context()); err != nil {
-		t.Errorf("with slow peers around: %v", err)
-	}
-	slow.Wait()
-	if _, err := phone.Me(t.Context()); err != nil {
-		t.Error(err)
-	}
+			drip(body, "x")
+			slow.Go(func() {
+				resp, err := http.ReadResponse(body.r, nil)
+				if err == nil && (resp.StatusCode != http.StatusRequestTimeout || resp.Header.Get("Content-Type") != "application/problem+json") {
+					t.Errorf("a slow body: %s", resp.Status)
+				}
+			})
+		}
+		dial().wantSigned(t, i, "GET", "/v1/me", 1000, "", 200, "") // with slow peers around
+		slow.Wait()
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("the last of them was hung up on after %v", took)
+		}
+		dial().wantSigned(t, i, "GET", "/v1/me", 1001, "", 200, "")
+	})
 }
 
 // A peer that has said all it will is answered where it asked something, and
