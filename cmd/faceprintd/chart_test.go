@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"image"
+	"image/color"
+	"image/draw"
 	"image/jpeg"
 	"image/png"
 	"mime/multipart"
@@ -26,18 +28,25 @@ import (
 	"github.com/faceprint/faceprint/device/api/client"
 )
 
-// streamed is a camera on the network, which sends the same picture again and again as
-// MJPEG over HTTP.
+// streamed is a camera on the network, which sends a picture again and again as MJPEG
+// over HTTP. A corner of it flickers: no sensor sends the same bits for long, and one
+// that did would be taken for a camera that hangs.
 type streamed struct {
 	*httptest.Server
-	mu      sync.Mutex
-	picture []byte // JPEG
+	mu       sync.Mutex
+	pictures [2][]byte // JPEG, in turn
 }
 
-func (s *streamed) show(jpeg []byte) {
+func (s *streamed) show(t *testing.T, picture image.Image) {
+	t.Helper()
+	flickers := image.NewRGBA(picture.Bounds())
+	draw.Draw(flickers, flickers.Bounds(), picture, picture.Bounds().Min, draw.Src)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.picture = jpeg
+	for i, grey := range []uint8{110, 130} {
+		draw.Draw(flickers, image.Rect(0, 0, 8, 8), image.NewUniform(color.Gray{grey}), image.Point{}, draw.Src)
+		s.pictures[i] = jpegOf(t, flickers)
+	}
 }
 
 func newStreamed(t *testing.T) *streamed {
@@ -48,9 +57,9 @@ func newStreamed(t *testing.T) *streamed {
 		w.Header().Set("Content-Type", "multipart/x-mixed-replace; boundary="+m.Boundary())
 		frames := time.NewTicker(50 * time.Millisecond)
 		defer frames.Stop()
-		for {
+		for n := 0; ; n++ {
 			s.mu.Lock()
-			picture := s.picture
+			picture := s.pictures[n%len(s.pictures)]
 			s.mu.Unlock()
 			part, err := m.CreatePart(textproto.MIMEHeader{"Content-Type": {"image/jpeg"}, "Content-Length": {fmt.Sprint(len(picture))}})
 			if err == nil {
@@ -87,7 +96,7 @@ func TestChartBeforeACamera(t *testing.T) {
 	}
 	t.Parallel()
 	camera := newStreamed(t)
-	camera.show(jpegOf(t, image.NewGray(image.Rect(0, 0, 1280, 960)))) // no chart
+	camera.show(t, image.NewGray(image.Rect(0, 0, 1280, 960))) // no chart
 	d := startDaemon(t, fmt.Sprintf("[camera]\nsource = %q\n", camera.URL))
 
 	sheet := filepath.Join(t.TempDir(), "chart.svg")
@@ -121,7 +130,7 @@ func TestChartBeforeACamera(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		camera.show(jpegOf(t, picture))
+		camera.show(t, picture)
 		// Pictures from before are on their way for a while.
 		for {
 			file := filepath.Join(t.TempDir(), "report.json")
