@@ -312,7 +312,8 @@ type faceRun struct {
 	countedOnly bool // it could not be checked: no tail is fitted
 }
 
-// topShare of the impostors is kept: well above any error rate of interest.
+// topShare of the impostors is kept, or more where the EER lies beyond: well above
+// any other error rate of interest.
 const topShare = 0.05
 
 func evaluateFaces(o faceOptions, progress io.Writer) (*faceReport, *faceRun, error) {
@@ -569,7 +570,9 @@ func (l *pairList) compareTemplates(k int) (*faceRun, error) {
 	return run, nil
 }
 
-// keep sorts the impostors and keeps the highest of them.
+// keep sorts the impostors and keeps the highest of them, so many that the share of
+// genuine scores below the last is at most half of theirs: the EER, also that of people
+// drawn anew, is among them.
 func (r *faceRun) keep(impostors []faceScore) {
 	r.impostors = len(impostors)
 	r.all = make([]float32, len(impostors))
@@ -580,14 +583,22 @@ func (r *faceRun) keep(impostors []faceScore) {
 	if len(r.all) == 0 {
 		return
 	}
-	least := r.all[int(float64(len(r.all))*(1-topShare))]
+	slices.SortFunc(r.genuine, func(a, b faceScore) int { return cmp.Compare(b.score, a.score) })
+	least := r.all[0]
+	for share := topShare; share < 1; share *= 2 {
+		t := r.all[int(float64(len(r.all))*(1-share))]
+		above, _ := slices.BinarySearchFunc(r.genuine, t, func(s faceScore, t float32) int { return cmp.Compare(t, s.score) })
+		if missed := len(r.genuine) - above; float64(missed) <= share/2*float64(len(r.genuine)) {
+			least = t
+			break
+		}
+	}
 	for _, s := range impostors {
 		if s.score >= least {
 			r.top = append(r.top, s)
 		}
 	}
 	slices.SortFunc(r.top, func(a, b faceScore) int { return cmp.Compare(b.score, a.score) })
-	slices.SortFunc(r.genuine, func(a, b faceScore) int { return cmp.Compare(b.score, a.score) })
 }
 
 func (r *faceRun) genuineScores() []float64 {
@@ -634,6 +645,7 @@ func (r *faceRun) figures(draws []float64) (f faceFigures) {
 	}
 	accepted, falsely, g := 0.0, 0.0, 0
 	level, crossed := 0, false
+	f.eer = math.NaN()
 	far := [3]float64{1e-3, 1e-4, 1e-5}
 	for k := range far {
 		f.threshold[k] = math.NaN()
@@ -661,7 +673,7 @@ func (r *faceRun) figures(draws []float64) (f faceFigures) {
 			level++
 		}
 		fnmr := 1 - accepted/genuine
-		if fmr := after / impostors; !crossed && fmr >= fnmr {
+		if fmr := after / impostors; i < len(r.top) && !crossed && fmr >= fnmr {
 			f.eer = 100 * (falsely/impostors + fnmr) / 2
 			crossed = true
 		}

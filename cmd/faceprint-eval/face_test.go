@@ -5,6 +5,7 @@ import (
 	"image"
 	"image/png"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,6 +89,37 @@ func TestTheFirstLineOfAPairsFile(t *testing.T) {
 	} {
 		if _, err := readPairs(strings.NewReader(first+"\na 1 2\na 1 b 1\n"), "d"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", first, err, want)
+		}
+	}
+}
+
+// An EER beyond the share of impostors that is otherwise kept is counted as well, of
+// the people as they are and drawn anew: half of that share was told in its place.
+func TestTheEERIsCountedWhereverItIs(t *testing.T) {
+	const people = 100
+	for _, percent := range []int{1, 4, 20, 45, 100} {
+		run := &faceRun{weight: make([]float64, people), against: make([]float64, people)}
+		var impostors []faceScore
+		for who := range int32(people) { // so many in a hundred of them are no more like themselves than like anybody
+			run.weight[who], run.against[who] = 1, 1
+			score := float32(2)
+			if int(who) < percent {
+				score = -1
+			}
+			run.genuine = append(run.genuine, faceScore{score, who, who})
+			for other := range int32(people) {
+				if other == who {
+					continue
+				}
+				impostors = append(impostors, faceScore{1 - float32((other-who+people)%people)/people, who, other})
+			}
+		}
+		run.keep(impostors)
+		if got := run.figures(nil).eer; math.Abs(got-float64(percent)) > 1 {
+			t.Errorf("EER %.2f %%, want %d", got, percent)
+		}
+		if eer, _, _, _ := run.intervals(people); !(eer[0] <= float64(percent)+1 && eer[1] >= float64(percent)-1) {
+			t.Errorf("EER of %d %%: %.2f to %.2f", percent, eer[0], eer[1])
 		}
 	}
 }
