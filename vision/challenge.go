@@ -219,13 +219,14 @@ func (c *Challenge) judge(at time.Time, q Quality, same bool) Hint {
 		c.state = ChallengeUnanswered
 		return HintNone
 	}
-	switch {
-	case same && c.known.IsZero():
-		c.known, c.seen = at, at
-	case same:
-		c.seen = at
-	case at.Sub(c.seen) > sameGap: // whose eyes they are now, nobody can tell
+	if !c.known.IsZero() && at.Sub(c.seen) > sameGap { // whose eyes they were meanwhile, nobody can tell
 		c.known, c.blinked = time.Time{}, false
+	}
+	if same {
+		if c.known.IsZero() {
+			c.known = at
+		}
+		c.seen = at
 	}
 	if _, began := c.eyes.look(at, q); !began.IsZero() && began.Sub(c.since) >= soonest && !c.known.IsZero() && !began.Before(c.known) {
 		c.blinked = true

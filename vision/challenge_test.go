@@ -142,9 +142,21 @@ func TestABlinkThatDoesNotComeCostsAMove(t *testing.T) {
 		"glasses that hide it":               func(m *mover) { m.still() },
 		"another's blink":                    func(m *mover) { m.blink(6, false); m.strangerStays() },
 		"another's blink, and they are back": func(m *mover) { m.blink(6, false); m.still() },
-		"one that began before it":           func(m *mover) { m.blink(0, true); m.still() },
-		"it stays shut":                      func(m *mover) { m.open = 0.06; m.still(); m.open = 0.11 },
-		"it is shut by a little":             func(m *mover) { m.open = 0.095; m.still(); m.open = 0.11 },
+		"one over a gap, and they are back": func(m *mover) {
+			for range 6 {
+				m.frame(true)
+			}
+			m.open = 0.06
+			m.frame(false)
+			m.frame(false)
+			m.open = 0.11
+			m.now = m.now.Add(sameGap - 2*66*time.Millisecond)
+			m.frame(true)
+			m.still()
+		},
+		"one that began before it": func(m *mover) { m.blink(0, true); m.still() },
+		"it stays shut":            func(m *mover) { m.open = 0.06; m.still(); m.open = 0.11 },
+		"it is shut by a little":   func(m *mover) { m.open = 0.095; m.still(); m.open = 0.11 },
 		"one frame says so, of noise": func(m *mover) {
 			m.every = 40 * time.Millisecond
 			for i := range 70 {
