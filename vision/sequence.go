@@ -59,7 +59,7 @@ type Sequence struct {
 	looked   time.Time       // of the last frame
 	gaps     []time.Duration // between the last frames, at most paceFrames
 	lost     time.Duration   // who is not seen for longer is somebody else
-	outdone  int             // frames in a row in which somebody else was far more prominent
+	outdone  int             // frames in a row in which somebody else was far more prominent than the subject in them
 	behind   time.Time       // the first of them
 	any      bool            // a frame showed somebody
 	last     uint64          // hash of the last one that did
@@ -274,6 +274,7 @@ func (s *Sequence) paced(at time.Time) {
 // Two that could equally be meant are nobody.
 func (s *Sequence) follow(f *Frame, faces []Face) (Face, Seen) {
 	if len(faces) == 0 {
+		s.outdone = 0
 		return Face{}, Seen{Hint: HintNoFace, At: f.At}
 	}
 	k := 0
@@ -292,10 +293,11 @@ func (s *Sequence) follow(f *Frame, faces []Face) (Face, Seen) {
 		switch gap := f.At.Sub(s.at); {
 		case gap > s.lost, gap < 0, s.outdone >= outdoneFrames && f.At.Sub(s.behind) >= outdoneFor,
 			best < followOverlap && faces[0].prominence(f.Width, f.Height) >= rivalSize*before:
-			k, s.outdone = 0, 0
+			k = 0
 			s.restart()
 			seen.Restarted = true
 		case best < followOverlap: // they were missed, and somebody behind them was not
+			s.outdone = 0
 			return Face{}, Seen{Hint: HintNoFace, At: f.At}
 		}
 	}
@@ -359,7 +361,7 @@ func (s *Sequence) restart() {
 	s.motion.wipe()
 	s.bezel.wipe()
 	s.eyes, s.blinked = eyes{}, time.Time{}
-	s.others = 0
+	s.others, s.outdone = 0, 0
 }
 
 // Wipe overwrites what is kept of the person.

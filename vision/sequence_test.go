@@ -193,6 +193,27 @@ func TestWhoStepsUpIsMeantAfterAsLong(t *testing.T) {
 	}
 }
 
+// Two glimpses of somebody before the subject are no stay: what lies between them, in
+// which the subject was missed or is another one by now, counts for nothing.
+func TestTwoWhoPassAreNobodyWhoStays(t *testing.T) {
+	front, subject, behind := somebody(1, 320, 200), somebody(2, 560, 80), somebody(3, 80, 40)
+	for name, between := range map[string][]Face{"nobody is seen": nil, "they are missed": {behind}} {
+		th := newTheatre()
+		for range 3 {
+			th.show(t, frame, subject)
+		}
+		for range outdoneFrames {
+			th.show(t, frame, front, subject)
+		}
+		for at := frame; at < outdoneFor; at += frame {
+			th.show(t, frame, between...)
+		}
+		if seen := th.show(t, frame, front, subject); seen.Restarted {
+			t.Errorf("%s: a glimpse made them the subject", name)
+		}
+	}
+}
+
 // Somebody else who looks aside in the person's place, while a move is asked for, is
 // another person, unless it was one unlucky frame.
 func TestAnotherPersonAsideRestarts(t *testing.T) {
