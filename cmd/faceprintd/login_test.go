@@ -203,6 +203,44 @@ func (d *daemon) sim(t testing.TB, line string) {
 	}
 }
 
+// follow listens to what happens from now on; the returned function waits for an event
+// behind those that it waited for before.
+func (d *daemon) follow(t testing.TB) (next func(wanted func(client.Event) bool)) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	ready, events := make(chan struct{}), make(chan client.Event, 1000)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- d.client.Events(ctx, func() { close(ready) }, func(e client.Event) error {
+			select {
+			case events <- e:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}()
+	select {
+	case <-ready:
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	return func(wanted func(client.Event) bool) {
+		t.Helper()
+		for {
+			select {
+			case e := <-events:
+				if wanted(e) {
+					return
+				}
+			case err := <-ended:
+				t.Fatalf("it did not happen: %v\n%s", err, d.log)
+			}
+		}
+	}
+}
+
 // audited counts the entries of that kind and outcome.
 func (d *daemon) audited(t testing.TB, kind, outcome string) int {
 	t.Helper()
@@ -443,11 +481,25 @@ func TestPamFprintd(t *testing.T) {
 	})
 	t.Run("a waiting session blocks no other attempt", func(t *testing.T) {
 		fresh(t)
+		next := m.follow(t)
+		wantsFinger := func(e client.Event) bool { return e.Kind == "hint" && e.Hint == "press-finger" }
 		p := m.pamFprintd(t)
 		p.says(t, asking)
-		d, err := m.client.Authenticate(t.Context(), client.Attempt{User: m.user, TimeoutMs: 300})
-		if err != nil || d.Outcome != client.Retry {
-			t.Fatalf("the other attempt: %+v, %v", d, err)
+		next(wantsFinger) // the session has the device
+		type answer struct {
+			client.Decision
+			err error
+		}
+		other := make(chan answer, 1)
+		go func() {
+			d, err := m.client.Authenticate(t.Context(), client.Attempt{User: m.user, TimeoutMs: int(patience.Milliseconds())})
+			other <- answer{d, err}
+		}()
+		next(func(e client.Event) bool { return e.Kind == "ended" }) // it gave way
+		next(wantsFinger)
+		m.sim(t, "touch alice right-index-finger")
+		if d := <-other; d.err != nil || d.Outcome != client.Granted {
+			t.Fatalf("the other attempt: %+v, %v", d.Decision, d.err)
 		}
 		m.sim(t, "touch alice right-index-finger")
 		if said, ok := p.end(t); !ok {
