@@ -27,6 +27,10 @@ const (
 	// So many good looks in a row at somebody else than the visitor: one may be a
 	// face in the background, or a bad frame that passed for a good one.
 	looksAtOther = 2
+	// The time between two frames counts as time in which nobody was seen up to this
+	// share of away: so many looks at nobody, and one, are the least that somebody has
+	// left by, however far apart they are.
+	awayShares = 3
 	// An enrolment waits this many times as long for the first sight of who
 	// agreed to it: they may still stand aside, reading.
 	firstSight = 3
@@ -62,13 +66,14 @@ func (d *Device) Watch(ctx context.Context, away time.Duration) error {
 	defer d.present.Store(int32(Unwatched))
 	defer d.visit.bind(false)
 	var (
-		here   bool
-		gone   absence
-		eye    = glancer{who: &d.visit}
-		grants uint64    // that were given until now
-		visits uint64    // that began
-		since  time.Time // when somebody was let in, or a visit begun, who was not seen since; zero: nobody
-		agreed bool      // that one only agreed to an enrolment: nobody was let in
+		here    bool
+		gone    = absence{away: away}
+		eye     = glancer{who: &d.visit}
+		grants  uint64  // that were given until now
+		visits  uint64  // that began
+		unseen  bool    // somebody was let in, or a visit begun, who was not seen since
+		missing absence // of that one
+		agreed  bool    // that one only agreed to an enrolment: nobody was let in
 	)
 	for {
 		select {
@@ -78,44 +83,45 @@ func (d *Device) Watch(ctx context.Context, away time.Duration) error {
 		}
 		now := d.hw.Now()
 		if n := d.letIn.Load(); n != grants { // to whom else does not matter: the first one is not there for longer
-			if grants = n; since.IsZero() || agreed {
-				since, agreed = now, false
+			if grants = n; !unseen || agreed {
+				unseen, agreed, missing = true, false, absent(now, away)
 			}
 		}
 		if n, bound := d.visit.began(); n != visits {
-			agreed = since.IsZero() || agreed
-			visits, since = n, now
+			agreed = !unseen || agreed
+			visits, unseen, missing = n, true, absent(now, away)
 		} else if agreed && !bound {
-			since = time.Time{}
+			unseen = false
 		}
 		sight := eye.see(ctx, d)
-		there, unseen := sight == Somebody, gone.look(sight, now)
+		left, never := gone.look(sight, now), missing.look(sight, now)
+		if sight == Unwatched && (gone.dark(now) || here && left >= away) {
+			sight = Blind
+		}
+		there := sight == Somebody
 		if sight != Unwatched && !there && !here {
 			d.present.Store(int32(sight))
 		}
 		switch {
 		case there && here && d.visit.replaced():
-			since = time.Time{}
+			unseen = false
 			d.visit.bind(false)
 			d.send(Event{Kind: "presence", Outcome: "left", Detail: Replaced})
 			d.send(Event{Kind: "presence", Outcome: "came"})
 		case there:
-			since = time.Time{}
+			unseen = false
 			if !here {
 				here = true
 				d.present.Store(int32(Somebody))
 				d.send(Event{Kind: "presence", Outcome: "came"})
 			}
-		case here && unseen >= away:
-			here, since = false, time.Time{}
+		case here && left >= away:
+			here, unseen = false, false
 			d.visit.bind(false)
-			if sight == Unwatched {
-				sight = Blind
-			}
 			d.present.Store(int32(sight))
 			d.send(Event{Kind: "presence", Outcome: "left"})
-		case !here && !since.IsZero() && now.Sub(since) >= sight.patience(away, agreed):
-			since = time.Time{}
+		case !here && unseen && never >= sight.patience(away, agreed):
+			unseen = false
 			d.visit.bind(false)
 			d.send(Event{Kind: "presence", Outcome: "nobody"})
 		}
@@ -124,23 +130,32 @@ func (d *Device) Watch(ctx context.Context, away time.Duration) error {
 
 // absence is for how long somebody was not seen. Only what the camera shows makes
 // nobody be there, or a busy machine, whose frames are late, would send them away; but
-// not for ever. The zero one has seen nobody yet.
+// not for ever. With away alone it has seen nobody yet.
 type absence struct {
-	seen time.Time // when somebody was seen last
-	none time.Time // since when every look showed nobody; zero: the last one did not
+	away  time.Duration // after which they have left
+	seen  time.Time     // when somebody was seen last
+	frame time.Time     // the last one
+	empty bool          // it showed nobody
+	none  time.Duration // for how long frames have shown nobody
+}
+
+// absent is that of somebody who is still to come.
+func absent(now time.Time, away time.Duration) absence {
+	return absence{away: away, seen: now, frame: now, empty: true}
 }
 
 // look takes note of what was seen now, and tells for how long nobody was.
 func (a *absence) look(sight Presence, now time.Time) time.Duration {
 	switch sight {
 	case Somebody:
-		a.seen, a.none = now, time.Time{}
+		a.seen, a.frame, a.empty, a.none = now, now, false, 0
 		return 0
 	case Nobody:
-		if a.none.IsZero() {
-			a.none = now
+		if a.empty {
+			a.none += min(now.Sub(a.frame), a.away/awayShares)
 		}
-		return now.Sub(a.none)
+		a.frame, a.empty = now, true
+		return a.none
 	case Unwatched: // no frame came
 		if since := now.Sub(a.seen); since >= blindStay {
 			return since
@@ -150,6 +165,9 @@ func (a *absence) look(sight Presence, now time.Time) time.Duration {
 	}
 	return now.Sub(a.seen)
 }
+
+// dark tells whether no frame came for so long that nobody counts as there.
+func (a *absence) dark(now time.Time) bool { return now.Sub(a.frame) >= blindStay }
 
 // Presence tells who is before the device, as far as Watch knows.
 func (d *Device) Presence() Presence { return Presence(d.present.Load()) }
@@ -255,7 +273,7 @@ func (d *Device) stays(limit time.Duration) *stay {
 		return nil
 	}
 	now := d.hw.Now()
-	s := &stay{d: d, limit: limit, gone: absence{seen: now, none: now}} // they may never come
+	s := &stay{d: d, limit: limit, gone: absent(now, limit)} // they may never come
 	s.who.like(&d.visit)
 	return s
 }
@@ -363,13 +381,13 @@ func (p Presence) patience(away time.Duration, agreed bool) time.Duration {
 // came since it was asked last.
 func (g *glancer) see(ctx context.Context, d *Device) Presence {
 	known, looks := d.watched.take()
-	if !looks {
+	if !looks || known == Blind { // which ends an attempt
 		return g.glance(ctx, d)
 	}
 	if known == Unwatched && !g.blind {
 		return Unwatched
 	}
-	*g = glancer{there: known == Somebody, blind: known == Blind || known == Unwatched, who: g.who}
+	*g = glancer{there: known == Somebody, blind: known == Unwatched, who: g.who}
 	return g.sight()
 }
 
@@ -422,12 +440,13 @@ func (w *watched) due(now time.Time) bool {
 }
 
 // glance tells whether somebody is before the camera. A camera or a model that is
-// missing is blind; whose part it is reports that. Unwatched: no frame came in time.
+// missing is blind; whose part it is reports that. Unwatched: no frame came in time, or
+// for long from a camera that is there, which on a busy machine is the same.
 func (g *glancer) glance(ctx context.Context, d *Device) Presence {
 	ctx, cancel := context.WithTimeout(ctx, glanceEvery)
 	defer cancel()
 	frame, err := d.hw.Camera.Frame(ctx)
-	if errors.Is(err, context.DeadlineExceeded) && !g.blind {
+	if (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, vision.ErrSilent)) && !g.blind {
 		return Unwatched
 	}
 	if err != nil {

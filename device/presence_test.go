@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -20,9 +21,10 @@ import (
 // waits for a finger for ever. Its clock is the test's.
 type hall struct {
 	mu     sync.Mutex
-	face   int  // whose; 0 = nobody is there
-	gone   bool // the camera
-	late   bool // its frames do not come
+	face   int       // whose; 0 = nobody is there
+	gone   bool      // the camera
+	late   bool      // its frames do not come
+	last   time.Time // of its last frame
 	seq    uint64
 	reader chan struct{} // closed when the reader begins to wait
 }
@@ -45,6 +47,9 @@ func (h *hall) Frame(ctx context.Context) (*vision.Frame, error) {
 		return nil, errors.New("unplugged")
 	}
 	for h.late {
+		if time.Since(h.last) >= 5*time.Second { // as the real one says
+			return nil, fmt.Errorf("covered?: %w", vision.ErrSilent)
+		}
 		h.mu.Unlock()
 		select {
 		case <-time.After(66 * time.Millisecond):
@@ -55,6 +60,7 @@ func (h *hall) Frame(ctx context.Context) (*vision.Frame, error) {
 		h.mu.Lock()
 	}
 	h.seq++
+	h.last = time.Now()
 	f := &vision.Frame{Pix: make([]byte, 3*64*64), Width: 64, Height: 64, Seq: h.seq, At: time.Now()}
 	rng := rand.New(rand.NewPCG(8, h.seq))
 	for i := range f.Pix {
@@ -263,13 +269,25 @@ func TestNobodyLeavesForWantOfFrames(t *testing.T) {
 				step("no frames", 1, true, 10*time.Second)
 				step("they are still there", 1, false, time.Second)
 				step("no frames again", 1, true, 10*time.Second)
-				step("a frame without them", 0, false, 100*time.Millisecond)
+				step("a frame without them", 0, false, glanceEvery)
 				step("they are there", 1, false, time.Second)
+				step("a frame without them", 0, false, glanceEvery)
+				step("no frames behind it", 0, true, 10*time.Second)
+				step("one more without them", 0, false, glanceEvery)
+				step("they were there all the time", 1, false, time.Second)
 				step("no frames while they leave", 0, true, 10*time.Second)
 				step("they are not there", 0, false, away+time.Second, "left")
 				step("they come back", 1, false, time.Second, "came")
 				step("no frames for long", 1, true, blindStay-2*time.Second)
 				step("and longer", 1, true, 4*time.Second, "left")
+				if p := d.Presence(); p != Blind {
+					t.Errorf("without a frame for long: %v", p)
+				}
+				d.letIn.Add(1) // a PIN, of somebody who stands aside
+				step("a frame without them", 0, false, glanceEvery)
+				step("no frames behind it", 0, true, 10*time.Second)
+				step("one more without them", 0, false, glanceEvery)
+				step("they come", 1, false, time.Second, "came")
 				cancel()
 				running.Wait()
 			})

@@ -6,6 +6,9 @@ import "errors"
 var (
 	// ErrFrame: the picture is no picture that could be looked at.
 	ErrFrame = errors.New("unusable frame")
+	// ErrSilent: a camera is there, and gives no frame; one may come later. It is not
+	// that of a camera that was lost.
+	ErrSilent = errors.New("the camera is silent")
 	// ErrModel: a model file is missing, is not the file that the profile
 	// names, or answered with what is no number.
 	ErrModel = errors.New("unusable model")

@@ -284,7 +284,7 @@ func (c *Camera) take(ctx context.Context, pix []byte, w, h int) bool {
 // Frame returns a frame that is newer than the last one returned, waiting for
 // it if need be. It is the caller's, who wipes it. Where the source is lost or
 // silent, and has been for the camera's patience or until the context ended, the
-// error wraps ErrSource; a later call may succeed.
+// error wraps ErrSource, and of a silent one vision.ErrSilent; a later call may succeed.
 func (c *Camera) Frame(ctx context.Context) (*vision.Frame, error) {
 	return c.newer(ctx, &c.taken)
 }
@@ -354,7 +354,7 @@ func (c *Camera) newer(ctx context.Context, seen *uint64) (*vision.Frame, error)
 func (c *Camera) silent() error {
 	c.forget()
 	c.state.Condition = Silent
-	c.state.Err = fmt.Errorf("opencv: %s: no frame for %v: is it covered by another program, or unplugged?: %w", c.state.Source, c.config.Patience, ErrSource)
+	c.state.Err = fmt.Errorf("opencv: %s: no frame for %v: is it covered by another program, or unplugged?: %w: %w", c.state.Source, c.config.Patience, vision.ErrSilent, ErrSource)
 	return c.state.Err
 }
 

@@ -238,7 +238,7 @@ func TestSilenceIsAStateAndNotAHang(t *testing.T) {
 		}
 		start := time.Now()
 		_, err := cam.Frame(t.Context())
-		if !errors.Is(err, ErrSource) || time.Since(start) != defaultPatience {
+		if !errors.Is(err, ErrSource) || !errors.Is(err, vision.ErrSilent) || time.Since(start) != defaultPatience {
 			t.Fatalf("after %v: %v", time.Since(start), err)
 		}
 		if s := cam.State(); s.Condition != Silent || s.Err == nil {
@@ -335,7 +335,7 @@ func TestALostSourceIsWaitedForWithPatience(t *testing.T) {
 		}
 		start := time.Now()
 		for range 2 {
-			if _, err := cam.Frame(t.Context()); !errors.Is(err, ErrSource) || !strings.Contains(err.Error(), "pulled") || time.Since(start) != defaultPatience {
+			if _, err := cam.Frame(t.Context()); !errors.Is(err, ErrSource) || errors.Is(err, vision.ErrSilent) || !strings.Contains(err.Error(), "pulled") || time.Since(start) != defaultPatience {
 				t.Fatalf("after %v: %v", time.Since(start), err)
 			}
 		}
