@@ -263,8 +263,12 @@ func (a *faceAttempt) saw(seen vision.Seen) (done bool, err error) {
 			return true, nil // somebody else: what was found of the one before is what the attempt found
 		}
 	}
+	if seen.Resumed && a.challenge != nil {
+		a.challenge.Resume(seen.At)
+		a.hints.told = vision.HintNone // they may have answered while nothing was seen, and are asked again
+	}
 	var move vision.Hint
-	if a.challenge != nil {
+	if a.challenge != nil && !a.s.Stalled() {
 		move = a.watch(seen)
 	}
 	face.Cues, face.Replayed = a.cues(), a.s.Replayed()

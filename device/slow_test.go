@@ -1,6 +1,7 @@
 package device
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -142,6 +143,89 @@ func TestASlowDeviceAsks(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A device that stalls behind its asks, so that no frame comes for longer than somebody
+// may be out of sight, calls nobody an attacker for it, and lets in nobody else.
+func TestADeviceThatStallsAsksAgain(t *testing.T) {
+	obey := func(asked vision.Hint) vision.Hint { return asked }
+	nothing := func(vision.Hint) vision.Hint { return vision.HintNone }
+	for name, tt := range map[string]struct {
+		frame   int     // behind the ask, after which it stalls
+		stalls  int     // at most
+		gone    bool    // they are not in the last frame before it
+		then    float32 // who is there behind the first one
+		do      func(asked vision.Hint) vision.Hint
+		granted bool
+		asks    int // that are heard of, at least
+	}{
+		"at once, at both asks": {frame: 1, stalls: 2, do: obey, granted: true, asks: 2},
+		"before they turn":      {frame: 4, stalls: 2, do: obey, granted: true, asks: 2},
+		"while they turn":       {frame: 8, stalls: 2, do: obey, granted: true, asks: 2},
+		"and they do nothing":   {frame: 1, stalls: 2, do: nothing, asks: 3}, // once more for each stall
+		"again and again":       {frame: 1, stalls: 100, do: nothing, asks: 4},
+		"and do the other":      {frame: 1, stalls: 2, do: other, asks: 2},
+		"and another obeys":     {frame: 1, stalls: 2, then: 1, do: obey, asks: 1},
+		"and they were gone":    {frame: 1, stalls: 2, gone: true, do: obey, asks: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inSlowMotion(t, 100*time.Millisecond, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+				d.policy.Challenge, d.opts.Timeout = ChallengeOn, 30*time.Second
+				l := &listener{now: func() time.Time { return th.now }, do: tt.do}
+				since, stalls, asks := 0, 0, 0 // frames since the ask
+				th.pose = func(f *vision.Face) {
+					th.takes = 100 * time.Millisecond
+					if l.pose(f); stalls > 0 {
+						f.Score = tt.then
+					}
+					if since++; asks > 0 && l.asked != vision.HintLookStraight && since == tt.frame && stalls < tt.stalls {
+						if stalls++; tt.gone {
+							th.play[th.seq] = nil
+						}
+						th.takes = 1200 * time.Millisecond
+					}
+				}
+				th.play, th.seq = repeat(5000, actor{who: 0, x: 320, live: 0.9}), 0
+				dec, err := d.Authenticate(t.Context(), Request{Who: user, Notify: func(e Event) {
+					heard := l.at
+					if l.hears(e); l.at != heard && l.asked != vision.HintLookStraight {
+						since = 0
+						asks++
+					}
+				}})
+				if err != nil || dec.Granted != tt.granted || asks < tt.asks {
+					t.Fatalf("%+v, %v, asked %d times; %v", dec, err, asks, scores(t, d, dec.Audit))
+				}
+				if !tt.granted && (!slices.Equal(dec.Reasons, []Reason{FaceNoAnswer}) || dec.Failures != 1 || !d.suspect()) {
+					t.Errorf("%+v", dec)
+				}
+			})
+		})
+	}
+}
+
+// An enrolment goes on behind a stall with whoever is the same, and with nobody else.
+func TestAnEnrolmentOutlivesAStall(t *testing.T) {
+	for _, tt := range []struct{ takes, stall time.Duration }{{100 * time.Millisecond, 1100 * time.Millisecond}, {300 * time.Millisecond, 1200 * time.Millisecond}, {time.Second, 6 * time.Second}} {
+		for then, want := range map[float32]error{1: nil, 2: ErrMixed} {
+			inSlowMotion(t, tt.takes, func(t *testing.T, d *Device, th *theatre, _ store.UserID) {
+				n := 0
+				th.pose = func(f *vision.Face) {
+					if n++; n > 4 {
+						f.Score = then
+					}
+					if th.takes = tt.takes; n == 4 {
+						th.takes = tt.stall
+					}
+				}
+				th.play, th.seq = repeat(100, actor{who: 1, x: 320, live: 0.95}), 0
+				_, err := d.Enroll(t.Context(), EnrollRequest{Name: "Eve", Factors: []Factor{Face}, Consent: store.Consent{At: time.Now(), TextVersion: "1"}})
+				if !errors.Is(err, want) {
+					t.Errorf("%v a frame, then %v, person %v: %v, want %v", tt.takes, tt.stall, then, err, want)
+				}
+			})
+		}
 	}
 }
 

@@ -42,6 +42,8 @@ type Challenge struct {
 	began   bool
 	asked   Hint      // HintNone: they are to look straight
 	since   time.Time // of the ask, or of the rest
+	asking  time.Time // since when an answer is waited for: the ask, or the last stall behind it
+	stalls  int       // behind which the time to answer began anew
 	waiting time.Time // since when they are to look straight
 	pause   time.Duration
 	yaw     mean      // while resting
@@ -134,6 +136,33 @@ func (c *Challenge) Restart() {
 	}
 }
 
+// Resume goes on behind a gap in which no frame came and the person is the same as
+// before it: whom a device stalls for did not step aside. The same thing is asked of
+// them, or whoever starves the camera chose among the asks, and they have the time for it
+// anew. A blink that was missed so is one that did not come, as recordings blink by
+// chance. Beyond challengeStalls the gap is as Restart has it.
+func (c *Challenge) Resume(at time.Time) {
+	switch {
+	case c.state != ChallengeOpen || !c.began:
+	case c.asked == HintNone:
+		c.rest(at)
+	case c.asked == HintBlink:
+		c.miss(at)
+	case c.stalls == challengeStalls:
+		c.Restart()
+	default:
+		c.stalls++
+		c.asking = c.told(at)
+	}
+}
+
+// miss takes note that a blink did not come.
+func (c *Challenge) miss(at time.Time) {
+	c.answers = append(c.answers, answer{move: c.asked})
+	c.missed++
+	c.rest(at)
+}
+
 // rest begins to wait until they look straight.
 func (c *Challenge) rest(at time.Time) {
 	c.asked, c.waiting, c.resting = HintNone, c.told(at), false
@@ -202,6 +231,7 @@ func (c *Challenge) prepare(at time.Time, q Quality) Hint {
 		c.wanted++
 	}
 	c.asked, c.since, c.known = moves[c.draw(len(moves))], c.told(at), time.Time{}
+	c.asking = c.since
 	return c.asked
 }
 
@@ -209,12 +239,10 @@ func (c *Challenge) prepare(at time.Time, q Quality) Hint {
 func (c *Challenge) judge(at time.Time, q Quality, same bool) Hint {
 	after := at.Sub(c.since)
 	if c.asked == HintBlink && after > blinkPatience {
-		c.answers = append(c.answers, answer{move: c.asked})
-		c.missed++
-		c.rest(at)
+		c.miss(at)
 		return HintLookStraight
 	}
-	if after > c.patience() {
+	if at.Sub(c.asking) > c.patience() {
 		c.answers = append(c.answers, answer{move: c.asked})
 		c.state = ChallengeUnanswered
 		return HintNone

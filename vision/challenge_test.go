@@ -412,6 +412,32 @@ func TestWhoDoesNotMoveAsAskedFails(t *testing.T) {
 			m.rest()
 			m.turn(30)
 		}, ChallengePassed},
+		"the device stalls twice behind an ask": {func(m *mover) {
+			for range 2 {
+				m.rest()
+				m.c.Resume(m.now)
+				m.turn(30)
+			}
+		}, ChallengePassed},
+		"the device stalls while nothing is asked, and at the end": {func(m *mover) {
+			for range 5 {
+				m.frame(true)
+				m.c.Resume(m.now)
+			}
+			m.rest()
+			m.turn(30)
+			m.frame(true)
+			m.c.Resume(m.now)
+			m.rest()
+			m.turn(30)
+			m.c.Resume(m.now)
+		}, ChallengePassed},
+		"the device stalls behind an ask all the time": {func(m *mover) {
+			for m.c.State() == ChallengeOpen {
+				m.rest()
+				m.c.Resume(m.now)
+			}
+		}, ChallengeWrong},
 		"somebody else after all is done": {func(m *mover) { m.rest(); m.turn(30); m.rest(); m.turn(30); m.c.Restart() }, ChallengeOpen},
 	} {
 		m := newMover(t) // always asks for a turn to the left
@@ -419,6 +445,38 @@ func TestWhoDoesNotMoveAsAskedFails(t *testing.T) {
 		if m.c.State() != tt.want {
 			t.Errorf("%s: state %v, want %v: %v, cues %v", name, m.c.State(), tt.want, m.asks, m.c.Cues())
 		}
+	}
+}
+
+// Behind a stall the same is asked again, whatever would be drawn by now, and for as long
+// anew, twice in a challenge; a blink is missed by it.
+func TestAStallAsksTheSame(t *testing.T) {
+	m := newMover(t, 0, 1, 0, 0) // to the right first, then to the left
+	asked := m.rest()
+	began := m.now
+	for range 3 {
+		for range 45 { // three seconds of four
+			m.frame(true)
+		}
+		if m.c.State() != ChallengeOpen || m.hint != asked || m.c.Cues()["moves-wrong"] != 0 {
+			t.Fatalf("after %v: state %v, asked %v, then %v: %v", m.now.Sub(began), m.c.State(), asked, m.hint, m.c.Cues())
+		}
+		m.c.Resume(m.now)
+	}
+	if m.c.Cues()["moves-wrong"] != 1 {
+		t.Errorf("a third stall is none: %v", m.c.Cues())
+	}
+
+	m = newBlinker(t)
+	if h := m.rest(); h != HintBlink {
+		t.Fatalf("asked for %v", h)
+	}
+	m.c.Resume(m.now)
+	for m.c.State() == ChallengeOpen && len(m.asks) < 9 {
+		m.do(m.rest())
+	}
+	if m.c.State() != ChallengePassed || len(m.asks) != 4 || slices.Contains(m.asks[1:], HintBlink) {
+		t.Errorf("a blink: state %v after %v", m.c.State(), m.asks)
 	}
 }
 
@@ -463,6 +521,16 @@ func TestLeftIsThePersonsOwn(t *testing.T) {
 // Who moves at random at every ask is to pass as seldom as the comment says: 1
 // in 6 of many.
 func TestChanceOfMovingAtRandom(t *testing.T) {
+	chanceOfMovingAtRandom(t, func(*mover) {})
+}
+
+// Nor is it easier where the camera is starved at every ask: the time that it gives tells
+// a recording nothing.
+func TestChanceOfMovingAtRandomBehindStalls(t *testing.T) {
+	chanceOfMovingAtRandom(t, func(m *mover) { m.c.Resume(m.now) })
+}
+
+func chanceOfMovingAtRandom(t *testing.T, asked func(*mover)) {
 	const n = 3000
 	passed, k := 0, 0
 	random := func(n int) int { // of a generator of its own, so that the test repeats
@@ -474,6 +542,7 @@ func TestChanceOfMovingAtRandom(t *testing.T) {
 		m.c.Draw = random
 		for m.c.State() == ChallengeOpen {
 			m.rest()
+			asked(m)
 			m.do([]Hint{HintTurnLeft, HintTurnRight, HintNearer}[random(3)])
 		}
 		if m.c.State() == ChallengePassed {
@@ -486,10 +555,10 @@ func TestChanceOfMovingAtRandom(t *testing.T) {
 }
 
 // Who has a recording of some moves alone gains nothing by stepping aside whenever
-// another is asked for.
+// another is asked for, nor by starving the camera then.
 func TestStepsAsideChooseNoAsks(t *testing.T) {
 	const n = 2000
-	share := func(aside bool) float64 {
+	share := func(evade func(*Challenge, time.Time)) float64 {
 		passed, k := 0, 0
 		for range n {
 			m := newMover(t)
@@ -501,8 +570,8 @@ func TestStepsAsideChooseNoAsks(t *testing.T) {
 				switch h := m.rest(); {
 				case h != HintTurnRight:
 					m.do(h)
-				case aside:
-					m.c.Restart()
+				case evade != nil:
+					evade(m.c, m.now)
 					m.hint = HintLookStraight
 				default:
 					m.do(HintTurnLeft)
@@ -514,8 +583,14 @@ func TestStepsAsideChooseNoAsks(t *testing.T) {
 		}
 		return float64(passed) / n
 	}
-	if aside, stays := share(true), share(false); aside > stays || aside == 0 {
-		t.Errorf("%.3f of those who stepped aside passed, and %.3f of those who stayed", aside, stays)
+	stays := share(nil)
+	for name, evade := range map[string]func(*Challenge, time.Time){
+		"stepped aside":      func(c *Challenge, _ time.Time) { c.Restart() },
+		"starved the camera": (*Challenge).Resume,
+	} {
+		if passed := share(evade); passed > stays || passed == 0 {
+			t.Errorf("%.3f of those who %s passed, and %.3f of those who stayed", passed, name, stays)
+		}
 	}
 }
 

@@ -59,6 +59,9 @@ type Sequence struct {
 	looked   time.Time       // of the last frame
 	gaps     []time.Duration // between the last frames, at most paceFrames
 	lost     time.Duration   // who is not seen for longer is somebody else
+	starved  bool            // no frame came since the one that showed the subject
+	stalled  bool            // none had come for longer than that, and nobody was compared since
+	stalls   int             // how often that was
 	outdone  int             // frames in a row in which somebody else was far more prominent than the subject in them
 	behind   time.Time       // the first of them
 	any      bool            // a frame showed somebody
@@ -86,6 +89,7 @@ type Seen struct {
 	Blinked   bool      // a blink of theirs is over with this frame
 	Withheld  bool      // it is good, and left out since the eyes are shut in it
 	Restarted bool      // this is somebody else: what was kept before is gone
+	Resumed   bool      // after a gap in which no frame came it is compared and shows the same person
 	Quality   Quality   // of the one who is meant, good or not; the zero one where there is nobody
 	At        time.Time // of the frame
 }
@@ -102,6 +106,7 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 			s.aside = f.At
 			seen.Same, err = s.same(m, f, &subject)
 			seen.Quality.Open = subject.Quality.Open
+			seen.Resumed = seen.Same && s.resumed()
 			if s.others >= othersAside {
 				s.restart()
 				seen.Restarted = true
@@ -155,7 +160,7 @@ func (s *Sequence) Look(m Looker, f *Frame) (Seen, error) {
 	}
 	s.shots = extended(s.shots, shot{subject.Embedding, f.At, subject.Quality.Yaw, subject.Quality.Pitch, live})
 	s.others = 0
-	seen.Kept, seen.Same = true, true
+	seen.Kept, seen.Same, seen.Resumed = true, true, s.resumed()
 	return seen, nil
 }
 
@@ -238,6 +243,18 @@ func (s *Sequence) same(m Looker, f *Frame, face *Face) (bool, error) {
 	return true, nil
 }
 
+// Stalled tells whether no frame had come for so long that somebody else may be there,
+// and nobody was compared since: what they do now is nobody's, until Seen says Resumed or
+// Restarted.
+func (s *Sequence) Stalled() bool { return s.stalled }
+
+// resumed takes note that somebody was compared who is the person, and tells whether
+// that was in doubt.
+func (s *Sequence) resumed() (was bool) {
+	was, s.stalled = s.stalled, false
+	return was
+}
+
 // Pace is how long a frame takes: the median of the last gaps, and of an even number
 // of them the lesser, so that neither one that stalled nor one that came quickly tells.
 // 0: there were no two frames. TooSlow tells whether nobody can be followed over frames
@@ -266,6 +283,7 @@ func (s *Sequence) paced(at time.Time) {
 		s.gaps = append(s.gaps, max(at.Sub(s.looked), 0))
 	}
 	s.lost = max(followGap, min(followFrames*s.Pace(), followMost))
+	s.starved = s.at.Equal(s.looked)
 	s.looked = at
 }
 
@@ -290,7 +308,15 @@ func (s *Sequence) follow(f *Frame, faces []Face) (Face, Seen) {
 		if best >= followOverlap {
 			s.measure(f, faces, k)
 		}
-		switch gap := f.At.Sub(s.at); {
+		gap := f.At.Sub(s.at)
+		if gap > s.lost && s.starved && len(s.shots) > 0 && !s.TooSlow() {
+			// Nobody was seen to leave, since nothing was seen. Whoever is there is compared
+			// with the frames that are kept, as they would be without a gap.
+			gap, s.stalled = 0, true
+			s.stalls++
+			s.eyes.since = time.Time{} // a blink over it is none
+		}
+		switch {
 		case gap > s.lost, gap < 0, s.outdone >= outdoneFrames && f.At.Sub(s.behind) >= outdoneFor,
 			best < followOverlap && faces[0].prominence(f.Width, f.Height) >= rivalSize*before:
 			k = 0
@@ -362,6 +388,7 @@ func (s *Sequence) restart() {
 	s.bezel.wipe()
 	s.eyes, s.blinked = eyes{}, time.Time{}
 	s.others, s.outdone = 0, 0
+	s.stalled = false
 }
 
 // Wipe overwrites what is kept of the person.
@@ -461,7 +488,7 @@ func (s *Sequence) Still() (still, decided bool) { return s.motion.still() }
 func (s *Sequence) Cues() map[string]float64 {
 	c := map[string]float64{
 		"frames": float64(len(s.shots)), "span-ms": float64(s.Span().Milliseconds()),
-		"restarts": float64(s.restarts), "repeats": float64(s.repeats), "copies": float64(s.copies),
+		"restarts": float64(s.restarts), "stalls": float64(s.stalls), "repeats": float64(s.repeats), "copies": float64(s.copies),
 	}
 	if s.eyes.frames > 0 || s.eyes.blinks > 0 {
 		c["blinks"] = float64(s.eyes.blinks)

@@ -109,8 +109,12 @@ func TestAnotherPersonRestarts(t *testing.T) {
 	for name, second := range map[string]func(th *theatre) Seen{
 		"elsewhere":           func(th *theatre) Seen { return th.show(t, 3*frame, somebody(2, 520, 260)) },
 		"in their very place": func(th *theatre) Seen { return th.show(t, 3*frame, somebody(2, 320, 200)) },
-		"after a while":       func(th *theatre) Seen { return th.show(t, 2*time.Second, somebody(1, 320, 200)) },
-		"time goes back":      func(th *theatre) Seen { return th.show(t, -time.Hour, somebody(1, 320, 200)) },
+		"after a while": func(th *theatre) Seen {
+			th.show(t, frame)
+			return th.show(t, 2*time.Second, somebody(1, 320, 200))
+		},
+		"after a stall":  func(th *theatre) Seen { return th.show(t, 2*time.Second, somebody(2, 320, 200)) },
+		"time goes back": func(th *theatre) Seen { return th.show(t, -time.Hour, somebody(1, 320, 200)) },
 	} {
 		th := newTheatre()
 		for range 10 {
@@ -521,8 +525,53 @@ func TestASlowDeviceLosesNobody(t *testing.T) {
 		if seen := th.show(t, every, somebody(2, 320, 200)); !seen.Restarted || th.seq.Len() != 1 {
 			t.Errorf("every %v: somebody else in their place: %+v", every, seen)
 		}
-		if seen := th.show(t, 6*time.Second, somebody(2, 320, 200)); !seen.Restarted {
-			t.Errorf("every %v: after six seconds: %+v", every, seen)
+		if seen := th.show(t, 6*time.Second, somebody(1, 320, 200)); !seen.Restarted {
+			t.Errorf("every %v: somebody else after six seconds: %+v", every, seen)
+		}
+	}
+}
+
+// A device that stalls, so that no frame comes for longer than somebody may be out of
+// sight, loses nobody who is the same before and behind it. What they do there counts for
+// nobody until they were compared.
+func TestAStallLosesNobody(t *testing.T) {
+	dark, aside, stranger := somebody(1, 320, 200), somebody(1, 320, 200), somebody(2, 320, 200)
+	dark.Quality.Brightness, aside.Quality.Yaw, stranger.Quality.Yaw = 10, 35, 35
+	for name, tt := range map[string]struct {
+		play           [][]Face // behind the stall
+		lost, compared bool     // in the end
+	}{
+		"they":                        {play: [][]Face{{somebody(1, 320, 200)}}, compared: true},
+		"they, aside":                 {play: [][]Face{{aside}}, compared: true},
+		"they, not to be seen well":   {play: [][]Face{{dark}, {dark}}},
+		"they, seen well a bit later": {play: [][]Face{{dark}, {dark}, {somebody(1, 320, 200)}}, compared: true},
+		"somebody else":               {play: [][]Face{{somebody(2, 320, 200)}}, lost: true, compared: true},
+		"somebody else, later":        {play: [][]Face{{dark}, {somebody(2, 320, 200)}}, lost: true, compared: true},
+		"somebody else, aside":        {play: [][]Face{{stranger}, nil, nil, {stranger}}, lost: true, compared: true},
+		"somebody else, aside, once":  {play: [][]Face{{stranger}}},
+		"they, somewhere else":        {play: [][]Face{{somebody(1, 560, 200)}, {somebody(1, 560, 200)}}, lost: true, compared: true},
+		"nobody, and they":            {play: [][]Face{nil, {somebody(1, 320, 200)}}, lost: true, compared: true},
+	} {
+		th := newTheatre()
+		th.seq.Turning, th.seq.SameTurned = true, 0.4
+		for range 10 {
+			th.show(t, frame, somebody(1, 320, 200))
+		}
+		kept := th.seq.Len()
+		var restarted, resumed bool
+		for i, faces := range tt.play {
+			after := frame
+			if i == 0 {
+				after = 2 * time.Second
+			}
+			seen := th.show(t, after, faces...)
+			restarted, resumed = restarted || seen.Restarted, resumed || seen.Resumed
+		}
+		if restarted != tt.lost || resumed != (tt.compared && !tt.lost) || th.seq.Stalled() == tt.compared {
+			t.Errorf("%s: restarted %v, resumed %v, in doubt %v", name, restarted, resumed, th.seq.Stalled())
+		}
+		if n := th.seq.Len(); !tt.lost && n < kept || tt.lost && n > 1 {
+			t.Errorf("%s: %d frames are kept, %d before", name, n, kept)
 		}
 	}
 }

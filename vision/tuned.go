@@ -128,6 +128,9 @@ const (
 	challengeFrames = 13 // after it was begun: 3 of rest, 2 for a move, 4 of rest, 2 for a move, and 2 until they are seen well again
 	challengeAgain  = 6  // for each move more
 	longestPatience = 10 * time.Second
+	// Stalls behind which the time to answer begins anew: each gives a recording that
+	// fits as much more time to be found, and nothing else.
+	challengeStalls = 2
 	restYaw         = 12
 	stillYaw        = 6
 	stillSize       = 1.1
