@@ -89,11 +89,12 @@ func (d *Device) look(ctx context.Context, s *vision.Sequence) (vision.Seen, err
 	switch {
 	case seen.Quality.Size >= presentSize, seen.Hint == vision.HintOnePerson:
 		d.watched.saw(Somebody)
+		d.visit.seen(d.hw.Now())
 	default:
 		d.watched.saw(Nobody)
 	}
 	if seen.Kept && d.visit.awaits() && d.watched.due(d.hw.Now()) {
-		d.visit.saw(s.Embeddings()[s.Len()-1], s.Same)
+		d.visit.saw(s.Embeddings()[s.Len()-1], s.Same, true)
 	}
 	return seen, nil
 }

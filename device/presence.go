@@ -31,6 +31,12 @@ const (
 	// share of away: so many looks at nobody, and one, are the least that somebody has
 	// left by, however far apart they are.
 	awayShares = 3
+	// A visitor of whom no look told that it is they for so long, or two aways if longer,
+	// while somebody was there, has left: it may be anybody. Whoever looks down to type,
+	// or touches a finger reader, looks up again sooner, and a look that is good for
+	// nothing else may tell.
+	doubtStay  = 15 * time.Second
+	doubtAways = 2
 	// An enrolment waits this many times as long for the first sight of who
 	// agreed to it: they may still stand aside, reading.
 	firstSight = 3
@@ -51,7 +57,8 @@ const (
 // with the outcome "came" or "left", or "nobody" where somebody was let in and
 // then not seen. Nobody is recognised by it and nothing is kept. Somebody has
 // left when a camera that looks saw no face for as long as away says; 0 = 5 s. Of a visit that is
-// bound they have left also when somebody else is there, who then came. That the
+// bound they have left also when somebody else is there, who then came, or somebody of
+// whom it cannot be told, for the longer of doubtStay and doubtAways aways. That the
 // device is busy, with whomever, makes nobody be there: an attempt's own frames
 // tell who is, and while it takes none the camera does.
 func (d *Device) Watch(ctx context.Context, away time.Duration) error {
@@ -103,7 +110,7 @@ func (d *Device) Watch(ctx context.Context, away time.Duration) error {
 			d.present.Store(int32(sight))
 		}
 		switch {
-		case there && here && d.visit.replaced():
+		case there && here && (d.visit.replaced() || d.visit.doubtful(now, away)):
 			unseen = false
 			d.visit.bind(false)
 			d.send(Event{Kind: "presence", Outcome: "left", Detail: Replaced})
@@ -172,13 +179,14 @@ func (a *absence) dark(now time.Time) bool { return now.Sub(a.frame) >= blindSta
 // Presence tells who is before the device, as far as Watch knows.
 func (d *Device) Presence() Presence { return Presence(d.present.Load()) }
 
-// Replaced is the detail of an event "left" where somebody else is there.
+// Replaced is the detail of an event "left" where somebody is there: another, or one who
+// could not be seen to be the visitor for too long.
 const Replaced = "replaced"
 
 // Visit binds what follows to whoever is before the device now, or no longer:
 // while Watch runs it remembers their face as soon as it sees it well, in memory
-// alone, and tells that they left when another one is there in its place. It is
-// forgotten when they leave.
+// alone, and tells that they left when another one is there in its place, or somebody
+// whom no look shows to be them. It is forgotten when they leave.
 func (d *Device) Visit(bound bool) { d.visit.bind(bound) }
 
 // visitor is the face whose visit it is. The zero one is nobody's.
@@ -188,6 +196,7 @@ type visitor struct {
 	times  uint64           // how often it was
 	face   vision.Embedding // nil until it was seen well
 	others int              // good looks in a row that showed somebody else
+	doubt  time.Time        // since when no look showed them, but somebody; zero: the last one showed them
 }
 
 // bind begins a visit, or ends it.
@@ -195,7 +204,7 @@ func (v *visitor) bind(bound bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.face.Wipe()
-	v.bound, v.face, v.others = bound, nil, 0
+	v.bound, v.face, v.others, v.doubt = bound, nil, 0, time.Time{}
 	if bound {
 		v.times++
 	}
@@ -222,18 +231,36 @@ func (v *visitor) awaits() bool {
 	return v.bound
 }
 
-// saw takes note of a good look at somebody, whose face it does not keep but of
-// the first. same is the least cosine of two looks at one person.
-func (v *visitor) saw(e vision.Embedding, same float64) {
+// seen takes note that somebody is there. Whether it is the visitor is in doubt from
+// then on, where it was seen who that is, until saw is told.
+func (v *visitor) seen(now time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.face != nil && v.doubt.IsZero() {
+		v.doubt = now
+	}
+}
+
+// doubtful tells whether that is in doubt for too long.
+func (v *visitor) doubtful(now time.Time, away time.Duration) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return !v.doubt.IsZero() && now.Sub(v.doubt) >= max(doubtStay, doubtAways*away)
+}
+
+// saw takes note of a look at somebody, whose face it does not keep but of the first
+// good one; one that is not good tells who it is and never who it is not. same is the
+// least cosine of two looks at one person.
+func (v *visitor) saw(e vision.Embedding, same float64, good bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	switch {
 	case !v.bound:
-	case v.face == nil:
+	case v.face == nil && good:
 		v.face = slices.Clone(e)
-	case vision.Cosine(v.face, e) >= same:
-		v.others = 0
-	default:
+	case v.face != nil && vision.Cosine(v.face, e) >= same:
+		v.others, v.doubt = 0, time.Time{}
+	case good:
 		v.others++
 	}
 }
@@ -247,7 +274,7 @@ func (v *visitor) replaced() bool {
 
 // is tells whether a good look shows the visitor; whoever comes first is.
 func (v *visitor) is(e vision.Embedding, same float64) bool {
-	v.saw(e, same)
+	v.saw(e, same, true)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.others == 0
@@ -296,12 +323,16 @@ func (s *stay) look(sight Presence) error {
 	if s.who.replaced() {
 		return fmt.Errorf("device: somebody else is there: %w", ErrLeft)
 	}
+	now := s.d.hw.Now()
+	if sight == Somebody && s.who.doubtful(now, s.limit) {
+		return fmt.Errorf("device: whoever is there cannot be seen to be who agreed: %w", ErrLeft)
+	}
 	s.came = s.came || sight == Somebody
 	patience := s.limit
 	if !s.came {
 		patience *= firstSight
 	}
-	if s.gone.look(sight, s.d.hw.Now()) >= patience {
+	if s.gone.look(sight, now) >= patience {
 		return fmt.Errorf("device: %w", ErrLeft)
 	}
 	return nil
@@ -467,23 +498,23 @@ func (g *glancer) glance(ctx context.Context, d *Device) Presence {
 	}
 	g.there = len(faces) > 0 && large(faces[0])
 	if g.there && g.who != nil && g.who.awaits() {
+		g.who.seen(d.hw.Now())
 		g.recall(d, frame, &faces[0])
 	}
 	return g.sight()
 }
 
-// recall shows a face that is seen well to whose visit it is. What cannot be
-// described tells nothing.
+// recall shows a face to whose visit it is. What cannot be described tells nothing.
 func (g *glancer) recall(d *Device, frame *vision.Frame, face *vision.Face) {
 	profile, err := d.hw.Faces.Profile()
-	if err != nil || face.Quality.Hint() != vision.HintNone {
+	if err != nil {
 		return
 	}
 	same, err := profile.Table.Threshold(samePersonFMR)
 	if err != nil || d.hw.Faces.Describe(frame, face) != nil {
 		return
 	}
-	g.who.saw(face.Embedding, same)
+	g.who.saw(face.Embedding, same, face.Quality.Hint() == vision.HintNone)
 	face.Embedding.Wipe()
 }
 

@@ -24,6 +24,7 @@ type hall struct {
 	face   int       // whose; 0 = nobody is there
 	gone   bool      // the camera
 	late   bool      // its frames do not come
+	badly  bool      // faces are seen well enough to be somebody's and no more
 	last   time.Time // of its last frame
 	seq    uint64
 	reader chan struct{} // closed when the reader begins to wait
@@ -74,10 +75,13 @@ func (h *hall) Detect(f *vision.Frame) ([]vision.Face, error) {
 	if f.Pix[0] == 0 {
 		return nil, nil
 	}
-	return []vision.Face{{
-		Box: vision.Box{X1: 64, Y1: 64}, Score: float32(f.Pix[0]), Live: 0.95,
-		Quality: vision.Quality{Size: 200, Sharpness: 300, Brightness: 120, Contrast: 40, Inside: 1},
-	}}, nil
+	quality := vision.Quality{Size: 200, Sharpness: 300, Brightness: 120, Contrast: 40, Inside: 1}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.badly {
+		quality.Yaw = 27
+	}
+	return []vision.Face{{Box: vision.Box{X1: 64, Y1: 64}, Score: float32(f.Pix[0]), Live: 0.95, Quality: quality}}, nil
 }
 
 func (h *hall) Describe(_ *vision.Frame, f *vision.Face) error {
@@ -520,13 +524,76 @@ func TestABoundVisitEndsWhenAnotherFaceIsThere(t *testing.T) {
 	})
 }
 
+// A visit that is bound ends when somebody is there who cannot be seen to be the
+// visitor for long, and not while they look down, are there at all, or were never seen.
+func TestABoundVisitEndsWhenWhoIsThereStaysInDoubt(t *testing.T) {
+	inHall(t, func(t *testing.T, d *Device, h *hall) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		var mu sync.Mutex
+		var told []string
+		events := d.Subscribe(ctx)
+		running.Go(func() {
+			for e := range events {
+				if e.Kind == "presence" {
+					mu.Lock()
+					told = append(told, e.Outcome+e.Detail)
+					mu.Unlock()
+				}
+			}
+		})
+		running.Go(func() {
+			if err := d.Watch(ctx, 0); err != nil {
+				t.Error(err)
+			}
+		})
+		const well, badly, late = 0, 1, 2
+		step := func(what string, face, how int, after time.Duration, bound bool, events ...string) {
+			t.Helper()
+			h.mu.Lock()
+			h.face, h.badly, h.late = face, how == badly, how == late
+			h.mu.Unlock()
+			time.Sleep(after) // of the virtual clock
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if _, b := d.visit.began(); b != bound || !slices.Equal(told, events) {
+				t.Errorf("%s: told %q, want %q; bound: %v", what, told, events, b)
+			}
+			told = nil
+		}
+		step("somebody", 1, well, time.Second, false, "came")
+		d.Visit(true)
+		step("bound", 1, well, time.Second, true)
+		step("turns aside for long", 1, badly, 10*time.Minute, true)
+		step("looks down, and cannot be told", 3, badly, doubtStay-time.Second, true)
+		step("looks up", 1, well, time.Second, true)
+		step("looks down again", 3, badly, doubtStay-time.Second, true)
+		step("no frame comes", 3, late, 10*time.Second, true)
+		step("looks up again", 1, well, time.Second, true)
+		step("leaves, for less than away", 0, well, defaultAway-time.Second, true)
+		step("another is there, seen badly", 2, badly, doubtStay-time.Second, true)
+		step("and stays", 2, badly, 2*time.Second, false, "left"+Replaced, "came")
+		d.Visit(true)
+		step("who was never seen well has nothing to be told by", 2, badly, 10*time.Minute, true)
+		cancel()
+		running.Wait()
+	})
+}
+
 // Who agreed, whose face is captured and who touches is one person: an enrolment
 // ends when somebody else steps up in between, and stores nothing.
 func TestAnEnrolmentEndsWhenAnotherStepsUp(t *testing.T) {
-	for name, at := range map[string]struct{ consent, face, finger int }{
-		"before the first pose":                              {1, 2, 2},
-		"before the finger":                                  {1, 1, 2},
-		"without a consent that was seen, before the finger": {0, 1, 2},
+	for name, at := range map[string]struct {
+		consent, face, finger int
+		badly                 bool // seen, before the finger
+		within                time.Duration
+	}{
+		"before the first pose":                              {1, 2, 2, false, 5 * time.Second},
+		"before the finger":                                  {1, 1, 2, false, 5 * time.Second},
+		"without a consent that was seen, before the finger": {0, 1, 2, false, 5 * time.Second},
+		"before the finger, seen badly":                      {1, 1, 2, true, doubtStay + 5*time.Second},
+		"without a consent that was seen, seen badly":        {0, 1, 2, true, doubtStay + 5*time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inHall(t, func(t *testing.T, d *Device, h *hall) {
@@ -548,7 +615,9 @@ func TestAnEnrolmentEndsWhenAnotherStepsUp(t *testing.T) {
 				go func() { // ends with the enrolment, or with the test
 					select {
 					case <-h.reader:
-						h.set(at.finger, false)
+						h.mu.Lock()
+						h.face, h.badly = at.finger, at.badly
+						h.mu.Unlock()
 					case <-ctx.Done():
 					}
 				}()
@@ -556,7 +625,7 @@ func TestAnEnrolmentEndsWhenAnotherStepsUp(t *testing.T) {
 				_, err := d.Enroll(t.Context(), EnrollRequest{
 					Name: "Ada", Factors: []Factor{Face, Finger}, Finger: "right-thumb", Stay: 5 * time.Second, Consent: store.Consent{At: began, TextVersion: "1"},
 				})
-				if took := time.Since(began); !errors.Is(err, ErrLeft) || took > 5*time.Second {
+				if took := time.Since(began); !errors.Is(err, ErrLeft) || took > at.within {
 					t.Errorf("after %v: %v", took, err)
 				}
 				err = d.vault.View(func(tx *store.Tx) error {
