@@ -184,8 +184,11 @@ func (b *backend) enroll(ctx context.Context, e client.Enrolment, stay time.Dura
 	for _, t := range made.Templates {
 		w.Templates = append(w.Templates, wireTemplate(t))
 	}
+	if slices.Contains(r.Factors, device.Face) {
+		b.checkReach(warnInto(&w.Warnings))
+	}
 	if slices.Contains(r.Factors, device.Finger) {
-		w.Warnings = b.roomWarnings()
+		w.Warnings = append(w.Warnings, b.roomWarnings()...)
 	}
 	w.Signed, err = b.device.Agreement(made, b.config.Keep.policy())
 	return w, err

@@ -29,6 +29,7 @@ type backend struct {
 	parts   func() []client.Part
 	finger  *finger
 	room    room
+	faces   faceCount
 }
 
 func (b *backend) Unlock(ctx context.Context, user string) (client.Person, error) {
@@ -59,8 +60,9 @@ func (b *backend) Status(context.Context) (client.Status, error) {
 		State: "ready", Version: version(), Started: b.started.UTC(), Now: time.Now().UTC(),
 		Bench: b.config.Bench.Enabled, Present: presence[b.device.Presence()], Busy: b.device.Busy(), Parts: b.parts(),
 	}
+	b.warnOfReach(s.Parts)
 	for _, p := range s.Parts {
-		if p.State == "missing" {
+		if p.State == "missing" || p.State == "degraded" {
 			s.State = "degraded"
 		}
 	}

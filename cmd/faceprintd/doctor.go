@@ -39,6 +39,7 @@ func (b *backend) Diagnose(ctx context.Context) (client.Diagnosis, error) {
 	}
 	_ = b.checkRoom(add) // the vault's own line tells
 	b.checkReach(add)
+	checkAdapt(add, b.config)
 	checkPace(add, b.config.Policy, b.device)
 	b.checkVault(add)
 	checkDisk(add, filepath.Dir(b.config.Store.File))

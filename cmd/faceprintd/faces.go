@@ -6,13 +6,19 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
+	"sync"
 
 	"github.com/faceprint/faceprint/device"
+	"github.com/faceprint/faceprint/device/api/client"
 	"github.com/faceprint/faceprint/store"
 	"github.com/faceprint/faceprint/vision"
 	"github.com/faceprint/faceprint/vision/opencv"
 	"github.com/faceprint/faceprint/vision/ort"
 )
+
+// facesName is what the part of the face model is called.
+const facesName = "faces"
 
 // errUnmeasured: a profile without a threshold table would recognise nobody.
 var errUnmeasured = errors.New("it has no threshold table")
@@ -62,27 +68,54 @@ func warnOfTable(log *slog.Logger, c Config, p vision.Profile) {
 		"do", "append what 'faceprint-eval face --profile FILE.toml --enroll 5 --probe 1 --table' prints to the file")
 }
 
-// checkReach compares the faces enrolled, of all people and of whoever has most, with
-// what a search and a person's own comparison can tell apart.
+// faceCount is how many face templates of a profile are enrolled, and of how many people, as
+// long as the audit chain does not grow: they are opened to be counted.
+type faceCount struct {
+	mu        sync.Mutex
+	profile   string
+	audit     uint64
+	templates int
+	people    int
+}
+
+func (c *faceCount) count(v *store.Store, p vision.Profile) (templates, people int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err = v.View(func(tx *store.Tx) error {
+		audit, _, err := tx.AuditHead()
+		if err != nil || c.profile == p.Model() && c.audit == audit {
+			return err
+		}
+		ts, err := tx.Templates(store.KindFace)
+		if err != nil {
+			return err
+		}
+		whose := make(map[store.UserID]bool)
+		c.profile, c.audit, c.templates = p.Model(), audit, 0
+		for i := range ts {
+			if p.Made(ts[i].Model) {
+				c.templates++
+				whose[ts[i].User] = true
+			}
+			ts[i].Wipe()
+		}
+		c.people = len(whose)
+		return nil
+	})
+	return c.templates, c.people, err
+}
+
+// checkReach compares the faces enrolled, and the people whose they are, with how many
+// a search can tell apart.
 func (b *backend) checkReach(add addCheck) {
+	const name = "search by face"
 	p, err := readProfile(b.config.Face.Profile)
 	if err != nil || !p.Measured() || b.config.Policy.Mode == string(device.FingerOnly) {
 		return // the part itself says what is wrong
 	}
-	n, own := 0, make(map[store.UserID]int)
-	err = b.vault.View(func(tx *store.Tx) error {
-		ts, err := tx.Templates(store.KindFace)
-		for i := range ts {
-			if p.Made(ts[i].Model) {
-				n++
-				own[ts[i].User]++
-			}
-			ts[i].Wipe()
-		}
-		return err
-	})
+	n, people, err := b.faces.count(b.vault, p)
 	if err != nil {
-		add("search by face", "fail", err.Error(), "")
+		add(name, "fail", err.Error(), "")
 		return
 	}
 	table, fmr := p.Match(), b.config.Policy.FaceFMR
@@ -93,25 +126,49 @@ func (b *backend) checkReach(add addCheck) {
 	}
 	const advice = "'identify' by face ends in a fault once there are more people; ask people who they are ('verify'), measure a longer table, or raise policy.face_fmr"
 	switch {
-	case len(own) > most:
-		add("search by face", "fail", fmt.Sprintf("%s, of %d people: 'identify' by face searches nobody, 'verify' goes on", detail, len(own)),
+	case people > most:
+		add(name, "fail", fmt.Sprintf("%s, of %d people: 'identify' by face searches nobody, 'verify' goes on", detail, people),
 			"ask people who they are ('verify'), measure a longer table, or raise policy.face_fmr")
 	case n > most:
-		add("search by face", "warn", fmt.Sprintf("%s, of %d people: everybody's first are compared, and %d are not", detail, len(own), n-most),
+		add(name, "warn", fmt.Sprintf("%s, of %d people: everybody's first are compared, and %d are not", detail, people, n-most),
 			"measure a longer table, raise policy.face_fmr, or forget who has several and enrol them anew with fewer")
 	case 10*n > 9*most:
-		add("search by face", "warn", detail, advice)
+		add(name, "warn", detail, advice)
 	case n > 0 && fmr/float64(n) < rareShare:
 		cosine, _ := table.Threshold(fmr / float64(n)) // it is within reach
-		add("search by face", "warn", fmt.Sprintf("%s, of cosine %.3f, which many who are enrolled miss", detail, cosine),
+		add(name, "warn", fmt.Sprintf("%s, of cosine %.3f, which many who are enrolled miss", detail, cosine),
 			"ask people who they are ('verify'), or raise policy.face_fmr")
 	default:
-		add("search by face", "ok", detail, "")
+		add(name, "ok", detail, "")
 	}
-	if _, err := table.Threshold(device.AdaptFMR); err != nil && b.config.Policy.Adapt {
-		add("policy.adapt", "warn", fmt.Sprintf("no template follows anybody: that takes 1 in %.0f, and the table ends at 1 in %.0f", 1/device.AdaptFMR, 1/table.Least()),
+}
+
+// checkAdapt tells where no template can follow anybody.
+func checkAdapt(add addCheck, c Config) {
+	p, err := readProfile(c.Face.Profile)
+	if err != nil || !p.Measured() || c.Policy.Mode == string(device.FingerOnly) || !c.Policy.Adapt {
+		return
+	}
+	if _, err := p.Match().Threshold(device.AdaptFMR); err != nil {
+		add("policy.adapt", "warn", fmt.Sprintf("no template follows anybody: that takes 1 in %.0f, and the table ends at 1 in %.0f", 1/device.AdaptFMR, 1/p.Match().Least()),
 			"measure a longer table, or set policy.adapt = false")
 	}
+}
+
+// warnOfReach adds to the status of the face model what is wrong about a search by it.
+// A model that is there and can find nobody is degraded.
+func (b *backend) warnOfReach(parts []client.Part) {
+	b.checkReach(func(_, state, detail, advice string) {
+		at := slices.IndexFunc(parts, func(p client.Part) bool { return p.Name == facesName && p.State == "ok" })
+		if state == "ok" || at < 0 {
+			return
+		}
+		p := &parts[at]
+		p.Detail, p.Advice = p.Detail+"; search: "+detail, advice
+		if state == "fail" {
+			p.State = "degraded"
+		}
+	})
 }
 
 // rareShare is the share of the rate for one template below which a search finds fewer

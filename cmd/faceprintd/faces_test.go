@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/faceprint/faceprint/device"
+	"github.com/faceprint/faceprint/device/api/client"
 	"github.com/faceprint/faceprint/store"
 	"github.com/faceprint/faceprint/vision"
 )
@@ -97,7 +98,8 @@ func TestAPolicyBeyondTheTableIsRefused(t *testing.T) {
 	}
 }
 
-// The doctor says from how many people on a search by face refuses everybody.
+// The doctor, and the status of the face model, say from how many people on a search by
+// face refuses everybody.
 func TestTheDoctorCountsWhomASearchCanTellApart(t *testing.T) {
 	dir := t.TempDir()
 	v, err := store.Open(filepath.Join(dir, "v.db"), store.KeyFile(filepath.Join(dir, "key")), store.Options{})
@@ -116,6 +118,16 @@ func TestTheDoctorCountsWhomASearchCanTellApart(t *testing.T) {
 		if state, detail := check(); state != want || !strings.Contains(detail, "at most 2 templates") {
 			t.Errorf("%d people: %s, %s", n, state, detail)
 		}
+		parts := []client.Part{{Name: facesName, State: "ok", Detail: "a model"}, {Name: "door", State: "ok"}}
+		b.warnOfReach(parts)
+		told := strings.Contains(parts[0].Detail, "a model; search: ") && parts[0].Advice != ""
+		if p := parts[0]; told != (want != "ok") || (p.State == "degraded") != (want == "fail") || parts[1].Detail != "" {
+			t.Errorf("%d people, status: %+v", n, parts)
+		}
+		missing := []client.Part{{Name: facesName, State: "missing", Detail: "no model"}}
+		if b.warnOfReach(missing); missing[0].State != "missing" || missing[0].Detail != "no model" {
+			t.Errorf("%d people, status without a model: %+v", n, missing)
+		}
 		err := v.Update(func(tx *store.Tx) error {
 			id = store.NewUserID()
 			p := store.Person{ID: id, Name: "x", Created: time.Now().UTC(), Consent: store.Consent{At: time.Now().UTC(), TextVersion: "1"}}
@@ -128,7 +140,10 @@ func TestTheDoctorCountsWhomASearchCanTellApart(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			_, err = tx.AddTemplate(store.Template{User: id, Kind: store.KindFace, Model: vision.DefaultProfile, Created: time.Now().UTC(), Data: data})
+			if _, err := tx.AddTemplate(store.Template{User: id, Kind: store.KindFace, Model: vision.DefaultProfile, Created: time.Now().UTC(), Data: data}); err != nil {
+				return err
+			}
+			_, err = tx.Append(store.Entry{At: time.Now(), Kind: "enrol", User: id, Outcome: "done"})
 			return err
 		})
 		if err != nil {
@@ -150,7 +165,8 @@ func TestTheDoctorCountsWhomASearchCanTellApart(t *testing.T) {
 				return err
 			}
 		}
-		return nil
+		_, err := tx.Append(store.Entry{At: time.Now(), Kind: "enrol", User: id, Outcome: "done"})
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -338,15 +338,19 @@ func (b *backend) warnOfRoom(parts []client.Part) error {
 
 // roomWarnings are what who enrolled a finger should know. The enrolment stands.
 func (b *backend) roomWarnings() (warnings []string) {
-	err := b.checkRoom(func(name, state, detail, advice string) {
-		if state != "ok" {
-			warnings = append(warnings, name+": "+detail+"; "+advice)
-		}
-	})
-	if err != nil {
+	if err := b.checkRoom(warnInto(&warnings)); err != nil {
 		warnings = append(warnings, "finger library: "+err.Error())
 	}
 	return warnings
+}
+
+// warnInto collects what is not well, in words.
+func warnInto(warnings *[]string) addCheck {
+	return func(name, state, detail, advice string) {
+		if state != "ok" {
+			*warnings = append(*warnings, name+": "+detail+"; "+advice)
+		}
+	}
 }
 
 // passwords are those that may open the module: the file's, where one is named,

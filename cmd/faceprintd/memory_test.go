@@ -151,7 +151,8 @@ func releasedVault(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // addFace puts a person of that name with a face into the vault of a folder,
-// which no daemon uses: to enrol one takes models.
+// which no daemon uses: to enrol one takes models. The template is of the model that is
+// named behind, or of one that no daemon compares with.
 func addFace(ts *testscript.TestScript, _ bool, args []string) {
 	dir := ts.MkAbs(args[0])
 	v, err := store.Open(filepath.Join(dir, "faceprint.db"), store.KeyFile(filepath.Join(dir, "device.key")), store.Options{})
@@ -165,7 +166,11 @@ func addFace(ts *testscript.TestScript, _ bool, args []string) {
 		if err := tx.AddPerson(p); err != nil {
 			return err
 		}
-		_, err = tx.AddTemplate(store.Template{User: p.ID, Kind: store.KindFace, Model: "fake", Created: time.Now(), Data: face})
+		model := "fake"
+		if len(args) > 2 {
+			model = args[2]
+		}
+		_, err = tx.AddTemplate(store.Template{User: p.ID, Kind: store.KindFace, Model: model, Created: time.Now(), Data: face})
 		return err
 	}), v.Close()))
 }

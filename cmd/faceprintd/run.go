@@ -45,7 +45,7 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	defer running.Wait()
 	defer cancel()
 
-	models := newPart("faces", log, func(context.Context) (*vision.Model, error) { return openModel(c, log) }, (*vision.Model).Close)
+	models := newPart(facesName, log, func(context.Context) (*vision.Model, error) { return openModel(c, log) }, (*vision.Model).Close)
 	models.advice = modelAdvice
 	models.detail = func(m *vision.Model) string { return modelDetail(m, c.Policy) }
 	running.Go(func() { models.run(ctx, func() {}) })

@@ -83,7 +83,7 @@ func (p parts) Collect(c chan<- prometheus.Metric) {
 			c <- prometheus.MustNewConstMetric(partNumber, prometheus.GaugeValue, v, x.Name, name)
 		}
 		switch x.State {
-		case "ok":
+		case "ok", "degraded":
 			c <- prometheus.MustNewConstMetric(partUp, prometheus.GaugeValue, 1, x.Name)
 		case "missing":
 			c <- prometheus.MustNewConstMetric(partUp, prometheus.GaugeValue, 0, x.Name)

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -233,8 +234,8 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 }
 
 // Ready waits until every part of the device is there, which is soon after
-// the daemon started. After the time it returns what is: a degraded status,
-// or the error of a daemon that does not answer.
+// the daemon started. After the time it returns what is: the status with what
+// is missing, or the error of a daemon that does not answer.
 func (c *Client) Ready(ctx context.Context, wait time.Duration) (Status, error) {
 	until := time.NewTimer(wait)
 	defer until.Stop()
@@ -242,7 +243,7 @@ func (c *Client) Ready(ctx context.Context, wait time.Duration) (Status, error) 
 	defer tick.Stop()
 	for {
 		s, err := c.Status(ctx)
-		if err == nil && s.State == "ready" {
+		if err == nil && !slices.ContainsFunc(s.Parts, func(p Part) bool { return p.State == "missing" }) {
 			return s, nil
 		}
 		select {

@@ -102,7 +102,7 @@ type Enrolled struct {
 	Templates []Template `json:"templates" doc:"What was added."`
 	Audit     uint64     `json:"audit" doc:"Number of the audit entry."`
 	TookMs    float64    `json:"took_ms"`
-	Warnings  []string   `json:"warnings,omitempty" doc:"What an administrator should know, such as that the module's library is nearly full."`
+	Warnings  []string   `json:"warnings,omitempty" doc:"What an administrator should know, such as that the module's library is nearly full, or that 'identify' finds nobody by face any more."`
 	Signed    string     `json:"signed" doc:"The person's receipt of what they agreed to, a JWS by the device's witness key."`
 }
 
@@ -229,7 +229,7 @@ type Entry struct {
 
 // Status is the health of the device.
 type Status struct {
-	State   string     `json:"state" enum:"ready,degraded" doc:"degraded: a part is missing and is being retried."`
+	State   string     `json:"state" enum:"ready,degraded" doc:"degraded: a part is missing and is being retried, or does not do all that it is for."`
 	Version string     `json:"version"`
 	Started time.Time  `json:"started"`
 	Now     time.Time  `json:"now" doc:"The device's clock."`
@@ -245,7 +245,7 @@ type Status struct {
 // Part is one piece of hardware or software that the device is made of.
 type Part struct {
 	Name   string     `json:"name" doc:"camera, faces, finger, door, store, key."`
-	State  string     `json:"state" enum:"ok,missing,off" doc:"missing is retried; off is not configured."`
+	State  string     `json:"state" enum:"ok,degraded,missing,off" doc:"degraded is there and does not do all that it is for, as detail says; missing is retried; off is not configured."`
 	Detail string     `json:"detail,omitempty" doc:"What it is, or what is wrong with it."`
 	Advice string     `json:"advice,omitempty" doc:"What to do about it."`
 	Since  *time.Time `json:"since,omitempty"`
