@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/faceprint/faceprint/cmd/internal/outfile"
 )
 
 type reportOptions struct {
@@ -98,7 +99,7 @@ func report(ctx context.Context, o reportOptions, out, progress io.Writer) error
 			return err
 		}
 	}
-	if err := replace(o.readme, text); err != nil {
+	if err := outfile.Write(o.readme, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	fmt.Fprintf(out, "wrote %s\n", o.readme)
@@ -217,21 +218,4 @@ func between(text, name string, lines []string) (string, error) {
 		return "", fmt.Errorf("line %d: no <!-- end --> after <!-- %s -->", start+1, name)
 	}
 	return strings.Join(slices.Concat(all[:start+1], lines, all[start+n:]), "\n"), nil
-}
-
-// replace writes a file beside the old one and puts it in its place.
-func replace(name, text string) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".report-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(text)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"image"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/faceprint/faceprint/cmd/internal/outfile"
 	"github.com/faceprint/faceprint/sensor/minutia"
 )
 
@@ -62,16 +64,15 @@ func explain(w io.Writer, o fingerOptions, paths []string) error {
 
 func writeStage(w io.Writer, dir string, s minutia.Stage) error {
 	path := filepath.Join(dir, s.Name+".png")
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	if err := png.Encode(f, s.Image); err != nil {
-		f.Close()
+	var b bytes.Buffer
+	if err := png.Encode(&b, s.Image); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	if err := outfile.Write(path, b.Bytes(), 0o600); err != nil { // somebody's finger
+		return err
+	}
 	fmt.Fprintln(w, path)
-	return f.Close()
+	return nil
 }
 
 // printEvidence says what two have in common, and the rate that the daemon takes the
@@ -137,7 +138,7 @@ they never leave the device.`,
 			if err != nil {
 				return err
 			}
-			return os.WriteFile(out, data, 0o600)
+			return outfile.Write(out, data, 0o600)
 		},
 	}
 	f := cmd.Flags()

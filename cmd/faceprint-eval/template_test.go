@@ -137,8 +137,14 @@ func TestTemplatesConvertAndCompare(t *testing.T) {
 	dir := t.TempDir()
 	for _, to := range []string{"iso", "ansi", "faceprint"} {
 		file := filepath.Join(dir, to)
+		if err := os.WriteFile(file, []byte("of before"), 0o644); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := run(a, "--to", to, "--out", file); err != nil {
 			t.Fatalf("%s: %v", to, err)
+		}
+		if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {
+			t.Errorf("%s: %v, %v: others may read it", to, info.Mode(), err)
 		}
 		if out, err := run(file, b); err != nil || !strings.Contains(out, "false match rate") {
 			t.Errorf("%s: %q, %v", to, out, err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/faceprint/faceprint/cmd/internal/outfile"
 	"github.com/faceprint/faceprint/firmware/board"
 )
 
@@ -390,13 +391,13 @@ func newSecret(file string, b []byte) error {
 		return fmt.Errorf("%s: there is no folder %s", file, filepath.Dir(file))
 	}
 	if err != nil {
-		return written(file, err)
+		return outfile.Explain(file, err)
 	}
 	_, err = f.Write(b)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		_ = os.Remove(file)
 	}
-	return written(file, err)
+	return outfile.Explain(file, err)
 }
 
 func (t *tool) boardWipe() *cobra.Command {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/faceprint/faceprint/cmd/internal/outfile"
 	"github.com/faceprint/faceprint/firmware/board"
 )
 
@@ -399,5 +400,5 @@ func (h *lineHistory) save() {
 	if h.file == "" || len(h.lines) == 0 || os.MkdirAll(filepath.Dir(h.file), 0o700) != nil {
 		return
 	}
-	_ = writeFile(h.file, []byte(strings.Join(h.lines, "\n")+"\n"), 0o600)
+	_ = outfile.Write(h.file, []byte(strings.Join(h.lines, "\n")+"\n"), 0o600)
 }

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/faceprint/faceprint/cmd/internal/outfile"
 	"github.com/faceprint/faceprint/firmware/board"
 	"github.com/faceprint/faceprint/firmware/qemu"
 	"github.com/faceprint/faceprint/sensor/tty"
@@ -127,7 +128,7 @@ func (b *roundBoard) setUp(ctx context.Context, bundle string) (about string, er
 	if err != nil {
 		return "", err
 	}
-	if err := writeFile(b.keyFile, board.FormatKey(key), 0o600); err != nil {
+	if err := outfile.Write(b.keyFile, board.FormatKey(key), 0o600); err != nil {
 		return "", err
 	}
 	where := "in QEMU"

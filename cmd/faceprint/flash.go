@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/faceprint/faceprint/cmd/internal/outfile"
 	"github.com/faceprint/faceprint/firmware"
 	"github.com/faceprint/faceprint/firmware/board"
 )
@@ -409,7 +410,7 @@ func openCSV(name string) (*csvFile, error) {
 		}
 	}
 	if err != nil {
-		return nil, errors.Join(written(name, err), f.Close())
+		return nil, errors.Join(outfile.Explain(name, err), f.Close())
 	}
 	return c, nil
 }
@@ -442,7 +443,7 @@ func (c *csvFile) add(port string, d board.Flashed, failed error) error {
 	case d.Pending:
 		result = "flashed, not confirmed"
 	}
-	return written(c.name, c.write([]string{
+	return outfile.Explain(c.name, c.write([]string{
 		time.Now().UTC().Format(time.RFC3339), port, r.Board, r.Serial, r.From, r.To, r.Slot,
 		strconv.Itoa(r.Bytes), strconv.FormatFloat(d.Upload.Seconds(), 'f', 1, 64), result, r.Error,
 	}))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/faceprint/faceprint/cmd/internal/outfile"
 	"github.com/faceprint/faceprint/firmware"
 )
 
@@ -86,7 +87,7 @@ writes.`,
 			if err != nil {
 				return err
 			}
-			if err := writeFile(out, bundle, 0o644); err != nil {
+			if err := outfile.Write(out, bundle, 0o644); err != nil {
 				return err
 			}
 			return t.print(shownImages(out, images), func(w io.Writer) {
@@ -271,27 +272,6 @@ func readAtMost(file string, most int64) ([]byte, error) {
 	return b, nil
 }
 
-// writeFile puts a whole file in place, or leaves what was there. What is no
-// regular file, such as /dev/stdout, is written to as it is.
-func writeFile(file string, b []byte, mode fs.FileMode) error {
-	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
-		return written(file, os.WriteFile(file, b, mode))
-	}
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
-	if err != nil {
-		return written(file, err)
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return written(file, err)
-}
-
 // roomFor tells whether a file of n bytes could be written now.
 func roomFor(file string, n int) error {
 	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
@@ -299,18 +279,8 @@ func roomFor(file string, n int) error {
 	}
 	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
 	if err != nil {
-		return written(file, err)
+		return outfile.Explain(file, err)
 	}
 	_, err = f.Write(make([]byte, n))
-	return written(file, errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name())))
-}
-
-func written(file string, err error) error {
-	if errors.Is(err, syscall.ENOSPC) {
-		return fmt.Errorf("%s: the disk is full; make room and run it again: %w", file, err)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	return nil
+	return outfile.Explain(file, errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name())))
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/spf13/cobra"
 
+	"github.com/faceprint/faceprint/cmd/internal/outfile"
 	"github.com/faceprint/faceprint/device/api/client"
 )
 
@@ -121,12 +122,12 @@ Without PERSON only the checks are made, and the report is not signed.
 			}
 			var failed error // of one that cannot be written, the others are
 			if file != "" {
-				failed = writeFile(file, append(text, '\n'), 0o644)
+				failed = outfile.Write(file, append(text, '\n'), 0o644)
 			}
 			if page != "" {
 				b, err := selfTestHTML(s, r)
 				if err == nil {
-					err = writeFile(page, b, 0o644)
+					err = outfile.Write(page, b, 0o644)
 				}
 				failed = errors.Join(failed, err)
 			}
@@ -156,7 +157,7 @@ func (t *tool) writeChart(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(file, []byte(chart.SVG), 0o644); err != nil {
+	if err := outfile.Write(file, []byte(chart.SVG), 0o644); err != nil {
 		return err
 	}
 	t.progress("%s: print it at 100 %%, landscape, on matt paper", file)

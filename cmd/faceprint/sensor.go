@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 	"periph.io/x/conn/v3/uart/uartreg"
 
+	"github.com/faceprint/faceprint/cmd/internal/outfile"
 	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/sensor/tty"
 )
@@ -311,7 +312,8 @@ its owner alone.`,
 		if err := png.Encode(&b, &image.Gray{Pix: p.Pix, Stride: p.Width, Rect: image.Rect(0, 0, p.Width, p.Height)}); err != nil {
 			return fmt.Errorf("picture: %w", err)
 		}
-		if err := os.WriteFile(args[0], b.Bytes(), 0o600); err != nil {
+		defer clear(b.Bytes())
+		if err := outfile.Write(args[0], b.Bytes(), 0o600); err != nil {
 			return fmt.Errorf("picture: %w", err)
 		}
 		t.progress("%dx%d pixels: %s", p.Width, p.Height, args[0])
@@ -449,7 +451,7 @@ and no password is in it; a module with a password is refused.`,
 				return err
 			}
 			events, err := record(ctx, conf)
-			if e := os.WriteFile(args[1], sensor.FormatRecording(events), 0o600); e != nil {
+			if e := outfile.Write(args[1], sensor.FormatRecording(events), 0o600); e != nil {
 				return errors.Join(err, fmt.Errorf("record: %w", e))
 			}
 			t.progress("%d events in %s", len(events), args[1])

@@ -71,6 +71,13 @@ func TestStatusTellsOfTheLine(t *testing.T) {
 // simPort is the port of a simulated module, which is there until the test ends.
 func simPort(t *testing.T, c modsim.Config) (port string) {
 	t.Helper()
+	port, _ = simOn(t, c)
+	return port
+}
+
+// simOn is simPort for who lays fingers on it.
+func simOn(t *testing.T, c modsim.Config) (port string, s *modsim.Sim) {
+	t.Helper()
 	sim, err := modsim.New(c)
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +98,7 @@ func simPort(t *testing.T, c modsim.Config) (port string) {
 		p.Close()
 		serving.Wait()
 	})
-	return p.Path()
+	return p.Path(), sim
 }
 
 // What is recorded of a module at an address of its own replays.
@@ -110,6 +117,37 @@ func TestRecordingReplays(t *testing.T) {
 		if args[0] == "replay" && !strings.Contains(out.String(), "family zfm-9 (an R30x") {
 			t.Error(out.String())
 		}
+	}
+}
+
+// A finger's picture is its owner's alone, also where a file or a link lay there before.
+func TestPictureIsReadableByItsOwnerAlone(t *testing.T) {
+	port, sim := simOn(t, modsim.Config{Model: "r503"})
+	if _, err := sim.Command("touch alice thumb"); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	file, link, other := filepath.Join(dir, "picture.png"), filepath.Join(dir, "link.png"), filepath.Join(dir, "other")
+	for _, f := range []string{file, other} {
+		if err := os.WriteFile(f, []byte("old"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(other, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{file, link} {
+		var out, errout bytes.Buffer
+		if code := run(t.Context(), []string{"sensor", "picture", port, file}, strings.NewReader(""), &out, &errout); code != 0 {
+			t.Fatalf("exit %d, %s", code, &errout)
+		}
+		b, _ := os.ReadFile(file)
+		if info, err := os.Lstat(file); err != nil || info.Mode() != 0o600 || !bytes.HasPrefix(b, []byte("\x89PNG")) {
+			t.Errorf("%s: %v, %v", file, info.Mode(), err)
+		}
+	}
+	if b, _ := os.ReadFile(other); string(b) != "old" {
+		t.Error("the picture went through the link")
 	}
 }
 

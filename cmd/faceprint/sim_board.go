@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/faceprint/faceprint/cmd/internal/outfile"
 	"github.com/faceprint/faceprint/firmware/qemu"
 )
 
@@ -279,7 +280,7 @@ func (m *machine) keep(q *qemu.Board) error {
 		return err
 	}
 	m.flash = now
-	return writeFile(m.file("microbit.flash"), now, 0o600)
+	return outfile.Write(m.file("microbit.flash"), now, 0o600)
 }
 
 func (m *machine) attend(ctx context.Context, q *qemu.Board) error {
