@@ -230,6 +230,9 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 			case errors.Is(context.Cause(ctx), context.DeadlineExceeded) && !c.face.Compared && s.TooSlow():
 				return tooSlow(s) // nobody who stood there could have been seen in three frames
 			}
+			if !c.face.Compared && c.faceHint == "" { // seen well, and in too few frames: nothing was learnt of anybody
+				c.faceHint = vision.HintLookStraight.String()
+			}
 			return nil
 		}
 		done, err := a.saw(seen)

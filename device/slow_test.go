@@ -205,6 +205,34 @@ func TestADeviceThatStallsAsksAgain(t *testing.T) {
 	}
 }
 
+// Whoever was seen well in too few frames to be compared may look again: nothing was
+// learnt, of whomever, and nothing is counted.
+func TestTooFewFramesCountNothing(t *testing.T) {
+	for name, tt := range map[string]struct {
+		takes, timeout time.Duration
+		late           int
+		hint           vision.Hint
+	}{
+		"two frames of a slow device": {takes: 4900 * time.Millisecond, timeout: 9 * time.Second, hint: vision.HintLookStraight},
+		"one frame":                   {takes: 4900 * time.Millisecond, timeout: 4 * time.Second, hint: vision.HintLookStraight},
+		"nobody, and then two frames": {takes: 100 * time.Millisecond, timeout: 15 * time.Second, late: 148, hint: vision.HintNoFace},
+	} {
+		for who := range 2 {
+			inSlowMotion(t, tt.takes, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+				d.opts.Timeout = tt.timeout
+				for range freeFailures + 2 {
+					th.play, th.seq = slices.Concat(repeat(tt.late), repeat(200, actor{who: who, x: 320, live: 0.95})), 0
+					dec, err := d.Authenticate(t.Context(), Request{Who: user})
+					retry := (*RetryError)(nil)
+					if !errors.As(err, &retry) || !slices.Equal(retry.Hints, []string{tt.hint.String()}) || deviceFailures(t, d) != 0 {
+						t.Fatalf("%s, person %d: %+v, %v", name, who, dec, err)
+					}
+				}
+			})
+		}
+	}
+}
+
 // An enrolment goes on behind a stall with whoever is the same, and with nobody else.
 func TestAnEnrolmentOutlivesAStall(t *testing.T) {
 	for _, tt := range []struct{ takes, stall time.Duration }{{100 * time.Millisecond, 1100 * time.Millisecond}, {300 * time.Millisecond, 1200 * time.Millisecond}, {time.Second, 6 * time.Second}} {
