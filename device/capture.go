@@ -44,6 +44,13 @@ func (c *captured) compared() bool {
 	return c.face.Compared || c.face.Replayed || c.finger.Compared || c.phone.Denied
 }
 
+// failed tells whether anything that was compared speaks against them.
+func (c *captured) failed(p Policy) bool {
+	return c.face.Replayed || c.phone.Denied ||
+		c.face.Compared && p.face(c.face, float64(max(c.gallery, 1))) != "" ||
+		c.finger.Compared && p.finger(c.finger, float64(max(c.prints, 1))) != ""
+}
+
 // attack tells whether a verdict on an attempt that was cut off is an attack. A
 // face of which too little was seen to tell whether it lives is none yet, nor is
 // one that was asked nothing.

@@ -882,7 +882,9 @@ func (d *Device) Unlock(user store.UserID) error {
 }
 
 // fault records an attempt that a part of the device, or the asker's hanging
-// up, ended. It stays counted once anything was compared. Nobody makes an attack
+// up, ended. It stays counted once anything was compared; of the person not where that
+// matched, and a device that can follow nobody saw no face: who is right about the finger
+// time and again learns it once, and whoever is wrong is counted. Nobody makes an attack
 // unseen by ending it: what was one so far is refused as one.
 func (d *Device) fault(asker context.Context, kind string, r Request, before lockouts, ev *captured, cause error, start time.Time) error {
 	outcome := "fault"
@@ -903,6 +905,11 @@ func (d *Device) fault(asker context.Context, kind string, r Request, before loc
 			}
 			_, err := d.refuse(tx, r.Who, refusal{Kind: kind, Outcome: outcome})
 			return err
+		}
+		if r.Who != "" && errors.Is(cause, ErrTooSlow) && !ev.failed(d.policy) {
+			if err := takeBack(tx, r.Who, before.person); err != nil {
+				return err
+			}
 		}
 		_, err := tx.Append(store.Entry{At: d.hw.Now(), Kind: kind, User: r.Who, Outcome: outcome, Scores: ev.scores()})
 		return err

@@ -1,6 +1,7 @@
 package device
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/store"
 	"github.com/faceprint/faceprint/vision"
 )
@@ -255,6 +257,64 @@ func TestAnEnrolmentOutlivesAStall(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A device that can follow nobody locks no owner out by their own finger, while a wrong
+// one stays counted, and the device's failures bound both.
+func TestTheRightFingerIsNotToBlameForAPace(t *testing.T) {
+	for finger, tt := range map[string]struct{ person, device int }{"ada": {0, 1}, "eve": {1, 1}, "": {0, 0}} {
+		inSlowMotion(t, 6*time.Second, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+			touch := &toucher{finger: "ada"}
+			d.hw.Finger, d.hw.Match, d.hw.Enrol = touch, touch, touch
+			if _, err := d.Enroll(t.Context(), EnrollRequest{Who: user, Factors: []Factor{Finger}, Finger: "right-thumb", Consent: store.Consent{At: time.Now(), TextVersion: "1"}}); err != nil {
+				t.Fatal(err)
+			}
+			d.policy.Mode, d.policy.FingerFMR, touch.finger = Both, 1e-4, finger
+			for i := range freeFailures + 2 {
+				th.play, th.seq = repeat(100, actor{who: 0, x: 320, live: 0.9}), 0
+				dec, err := d.Authenticate(t.Context(), Request{Who: user})
+				if locked := tt.person > 0 && i >= freeFailures; !locked && !errors.Is(err, ErrTooSlow) || locked && !slices.Contains(dec.Reasons, LockedOut) {
+					t.Fatalf("finger %q, attempt %d: %+v, %v", finger, i+1, dec, err)
+				}
+				if e := newest(t, d); finger == "ada" && (e.Outcome != "fault" || e.Scores["finger"] == 0) {
+					t.Errorf("%+v", e)
+				}
+				if i == 0 && deviceFailures(t, d) != tt.device {
+					t.Errorf("finger %q: %d failures of the device", finger, deviceFailures(t, d))
+				}
+			}
+		})
+	}
+}
+
+// toucher is a finger on a reader, "": none.
+type toucher struct{ finger string }
+
+func (f *toucher) Scan(ctx context.Context) (sensor.Print, error) {
+	if f.finger == "" {
+		<-ctx.Done()
+	}
+	return sensor.Print{}, ctx.Err()
+}
+
+func (f *toucher) Match(_ context.Context, _ sensor.Print, template []byte) (float64, error) {
+	if string(template) == f.finger {
+		return 200, nil
+	}
+	return 0, nil
+}
+
+func (f *toucher) FMR(score float64) float64 {
+	if score >= 100 {
+		return 1e-5
+	}
+	return 1
+}
+
+func (f *toucher) Family() string { return "fake" }
+
+func (f *toucher) Enrol(context.Context, int, func(sensor.EnrolStep)) ([]byte, error) {
+	return []byte(f.finger), nil
 }
 
 // Nobody learns without an end what a device that is too slow to ask says of a face: it
