@@ -3,6 +3,7 @@ package fprint
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -14,20 +15,37 @@ import (
 type claim struct {
 	client  string // unique name on the bus
 	account string
-	taken   time.Time
-	used    time.Time // when it was taken, or an action last began or ended: other calls keep nobody out
-	job     *job      // what the client started and has not stopped
+	own     use
+	all     *use // the account's, of the claims before that this one follows closely as well
+	job     *job // what the client started and has not stopped
 }
 
-// stale tells whether another client may take the claim.
-func (c *claim) stale(now time.Time) bool {
-	if now.Sub(c.taken) >= wholeClaim {
+// use is of a claim, or of claims of one account that follow one another; then the time
+// between them is left out of it.
+type use struct {
+	taken time.Time // the first of them
+	used  time.Time // when that was taken, or an action last began or ended: other calls keep nobody out
+	ended time.Time // the last of them; zero: it goes on
+}
+
+// uses notes that an action begins or ends.
+func (c *claim) uses(now time.Time) { c.own.used, c.all.used = now, now }
+
+// stale tells whether another client may take the claim, for that account. Towards
+// other accounts, to give the device back and to take it again at once makes no new
+// claim: nobody would be quick enough to get between.
+func (c *claim) stale(now time.Time, account string) bool {
+	u := c.own
+	if account != c.account {
+		u = *c.all
+	}
+	if now.Sub(u.taken) >= wholeClaim {
 		return true
 	}
 	if c.job == nil || c.job.over() {
-		return now.Sub(c.used) >= idleClaim
+		return now.Sub(u.used) >= idleClaim
 	}
-	return now.Sub(c.used) >= longClaim
+	return now.Sub(u.used) >= longClaim
 }
 
 // job is a verification or an enrolment under way.
@@ -70,11 +88,40 @@ func (s *Server) drop(which func(*claim) bool) {
 		return
 	}
 	s.claim = nil
+	c.all.ended = time.Now()
 	s.mu.Unlock()
 	if c.job != nil {
 		c.job.end()
 	}
 	s.set("finger-needed", false)
+}
+
+// take makes the device the client's, where nobody has it or whoever has may lose it.
+func (s *Server) take(client, account string) *dbus.Error {
+	for {
+		s.mu.Lock()
+		old, now := s.claim, time.Now()
+		if old == nil {
+			maps.DeleteFunc(s.uses, func(_ string, u *use) bool { return now.Sub(u.ended) >= freshClaim })
+			u := s.uses[account]
+			if u == nil {
+				u = &use{taken: now, used: now, ended: now}
+				s.uses[account] = u
+			}
+			free := now.Sub(u.ended)
+			u.taken, u.used, u.ended = u.taken.Add(free), u.used.Add(free), time.Time{}
+			s.claim = &claim{client: client, account: account, own: use{taken: now, used: now}, all: u}
+			s.mu.Unlock()
+			return nil
+		}
+		stale := old.client != client && old.stale(now, account)
+		s.mu.Unlock()
+		if !stale {
+			return fail(errAlreadyInUse, "Device was already claimed")
+		}
+		s.log.Info("a claim that went stale was given to another client", "account", old.account)
+		s.drop(func(c *claim) bool { return c == old })
+	}
 }
 
 // held returns the caller's claim. It is locked until unlock is called.
@@ -165,23 +212,9 @@ func (d onDevice) Claim(username string, sender dbus.Sender) *dbus.Error {
 	if !there {
 		return fail(errInternal, "Open failed with error: the fingerprint module is not there")
 	}
-	for {
-		s.mu.Lock()
-		old := s.claim
-		if old == nil {
-			break
-		}
-		if old.client == c.name || !old.stale(time.Now()) {
-			s.mu.Unlock()
-			return fail(errAlreadyInUse, "Device was already claimed")
-		}
-		s.mu.Unlock()
-		s.log.Info("a claim that went stale was given to another client", "account", old.account)
-		s.drop(func(c *claim) bool { return c == old })
+	if e := s.take(c.name, account); e != nil {
+		return e
 	}
-	now := time.Now()
-	s.claim = &claim{client: c.name, account: account, taken: now, used: now}
-	s.mu.Unlock()
 	// A client that left while it was being served is not heard leaving.
 	if has, err := s.owned(s.ctx, c.name); err != nil || !has {
 		s.drop(func(x *claim) bool { return x.client == c.name })

@@ -24,7 +24,8 @@
 // Only an account that is a person's can be claimed. A claim ends with Release,
 // when its client leaves the bus, or when another client asks and the holder has
 // neither begun nor ended an action for a while, or has had it for long, so that a
-// client that hangs, or means to, keeps nobody out for ever. Attempts are patient: whoever else asks the
+// client that hangs, or means to, keeps nobody out for ever. To claim it again at once
+// begins no new claim towards other accounts. Attempts are patient: whoever else asks the
 // device is served first, and the attempt begins again. The same happens over
 // a suspend.
 //

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -91,51 +92,136 @@ func TestWhenAClaimIsStale(t *testing.T) {
 		{"one action after the other, for ever", ended, 0, wholeClaim, true},
 		{"and one under way", running, 0, wholeClaim, true},
 	} {
-		if got := (&claim{taken: now.Add(-c.idle - c.age), used: now.Add(-c.idle), job: c.job}).stale(now); got != c.want {
+		long, fresh := use{taken: now.Add(-c.idle - c.age), used: now.Add(-c.idle)}, use{taken: now, used: now}
+		if got := (&claim{account: "a", own: fresh, all: &long, job: c.job}).stale(now, "b"); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
+		}
+		if got := (&claim{account: "a", own: long, all: &long, job: c.job}).stale(now, "a"); got != c.want {
+			t.Errorf("%s, and the account is the same: %v", c.name, got)
+		}
+		if (&claim{account: "a", own: fresh, all: &long, job: c.job}).stale(now, "a") {
+			t.Errorf("%s, but before: the account itself may not take it", c.name)
 		}
 	}
 }
 
-// A client that calls and calls and does nothing keeps no claim by that; one that
-// began an action, or whose action ended, has used it.
-func TestWhatKeepsAClaim(t *testing.T) {
+// An account that gives the device back and takes it again at once keeps others out no
+// longer than if it had kept it, whether or not it does something with it.
+func TestToTakeItAgainIsNoNewClaim(t *testing.T) {
+	for name, c := range map[string]struct {
+		acts  bool
+		after time.Duration
+	}{"it does nothing": {false, idleClaim}, "it acts": {true, wholeClaim}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := offBus(t)
+				d := onDevice{s}
+				take := func(client, account string, want bool) {
+					t.Helper()
+					if e := s.take(client, account); (e == nil) != want {
+						t.Fatalf("%v: %s of %s: %v", name, client, account, e)
+					}
+				}
+				release := func(client string) {
+					t.Helper()
+					if e := d.Release(dbus.Sender(client)); e != nil {
+						t.Fatal(e)
+					}
+				}
+				hold := func() {
+					if c.acts {
+						s.mu.Lock()
+						s.start(s.claim, true, func(context.Context, *job) {})
+						s.mu.Unlock()
+						if e := d.VerifyStop("hog"); e != nil {
+							t.Fatal(e)
+						}
+					}
+					time.Sleep(idleClaim / 2)
+				}
+				const others, again = "bob", "mallory"
+				take("hog", again, true)
+				held := time.Duration(0)
+				for held = 0; held < c.after; held += idleClaim / 2 {
+					take("other", others, false)
+					take("second", again, false)
+					hold()
+					if held+idleClaim/2 < c.after {
+						release("hog")
+						time.Sleep(time.Second) // somebody else would have had it
+						take("hog", again, true)
+					}
+				}
+				take("other", others, true)
+				if e := d.Release("hog"); e == nil {
+					t.Error("it has the device still")
+				}
+				take("hog", again, false) // nor does it come back before they are done
+				release("other")
+				take("hog", again, true)
+				take("other", others, true) // who may come again
+				release("other")
+				time.Sleep(freshClaim)
+				take("hog", again, true)
+				take("other", others, false)
+				release("hog")
+				if len(s.uses) != 1 {
+					t.Errorf("%d accounts are remembered", len(s.uses))
+				}
+				s.running.Wait()
+			})
+		})
+	}
+}
+
+// offBus is a server whose bus hears all and says nothing.
+func offBus(t *testing.T) *Server {
+	t.Helper()
 	near, far := net.Pipe()
-	defer far.Close()
 	go func() { _, _ = io.Copy(io.Discard, far) }() // what would go to the bus
 	conn, err := dbus.NewConn(near)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	s := &Server{ctx: t.Context(), conn: conn, log: slog.New(slog.DiscardHandler)}
+	t.Cleanup(func() {
+		conn.Close()
+		far.Close()
+	})
+	s := &Server{ctx: t.Context(), conn: conn, log: slog.New(slog.DiscardHandler), uses: make(map[string]*use)}
 	s.props, err = prop.Export(conn, devicePath, prop.Map{deviceFace: {"finger-needed": {Value: false, Emit: prop.EmitFalse}}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+// A client that calls and calls and does nothing keeps no claim by that; one that
+// began an action, or whose action ended, has used it.
+func TestWhatKeepsAClaim(t *testing.T) {
+	s := offBus(t)
 	long := time.Now().Add(-idleClaim)
-	s.claim = &claim{client: "c", taken: long, used: long}
+	s.claim = &claim{client: "c", own: use{taken: long, used: long}, all: &use{taken: long, used: long}}
 	d := onDevice{s}
 	for name, call := range map[string]func() *dbus.Error{
 		"VerifyStop":  func() *dbus.Error { return d.VerifyStop("c") },
 		"EnrollStop":  func() *dbus.Error { return d.EnrollStop("c") },
 		"VerifyStart": func() *dbus.Error { return d.VerifyStart("no finger", "c", dbus.Message{}) },
 	} {
-		if e := call(); e == nil || !s.claim.stale(time.Now()) {
-			t.Errorf("%s: %v; stale %v", name, e, s.claim.stale(time.Now()))
+		if e := call(); e == nil || !s.claim.stale(time.Now(), "") {
+			t.Errorf("%s: %v; stale %v", name, e, s.claim.stale(time.Now(), ""))
 		}
 	}
 	end := make(chan struct{})
 	s.mu.Lock()
 	s.start(s.claim, true, func(context.Context, *job) { <-end })
-	began := s.claim.used
+	began := s.claim.own.used
 	s.mu.Unlock()
 	if time.Since(began) >= idleClaim {
 		t.Error("an action that begins does not count")
 	}
 	close(end)
-	if e := d.VerifyStop("c"); e != nil || !s.claim.used.After(began) || s.claim.stale(time.Now()) {
-		t.Errorf("%v; used %v after it began", e, s.claim.used.Sub(began))
+	if e := d.VerifyStop("c"); e != nil || !s.claim.own.used.After(began) || s.claim.stale(time.Now(), "") {
+		t.Errorf("%v; used %v after it began", e, s.claim.own.used.Sub(began))
 	}
 	s.running.Wait()
 }

@@ -11,7 +11,8 @@ import (
 func (s *Server) start(c *claim, verify bool, run func(context.Context, *job)) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	j := &job{verify: verify, cancel: cancel, ended: make(chan struct{}), sleeper: make(chan struct{}, 1)}
-	c.job, c.used = j, time.Now()
+	c.job = j
+	c.uses(time.Now())
 	s.running.Go(func() {
 		defer close(j.ended)
 		defer cancel()
@@ -19,7 +20,7 @@ func (s *Server) start(c *claim, verify bool, run func(context.Context, *job)) {
 		run(ctx, j)
 		s.set("finger-needed", false)
 		s.mu.Lock()
-		c.used = time.Now()
+		c.uses(time.Now())
 		s.mu.Unlock()
 	})
 }

@@ -30,13 +30,14 @@ type Server struct {
 	running sync.WaitGroup
 
 	mu    sync.Mutex
-	claim *claim        // nil while nobody has the device
-	awake chan struct{} // closed unless the machine is suspended
+	claim *claim          // nil while nobody has the device
+	uses  map[string]*use // of accounts that have it, or had it less than freshClaim ago
+	awake chan struct{}   // closed unless the machine is suspended
 }
 
 // Open connects to the system bus and takes the name; Close gives it back.
 func Open(ctx context.Context, d *device.Device, reader Reader, log *slog.Logger) (*Server, error) {
-	s := &Server{device: d, reader: reader, log: log, awake: make(chan struct{})}
+	s := &Server{device: d, reader: reader, log: log, uses: make(map[string]*use), awake: make(chan struct{})}
 	close(s.awake)
 	s.ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.open(); err != nil {

@@ -13,6 +13,10 @@ const (
 	// wholeClaim is how long a claim may last, whatever is done with it, before
 	// another client may take it: longer than enrolling all ten fingers takes.
 	wholeClaim = 10 * time.Minute
+	// freshClaim is for how long an account has to leave the device alone until
+	// its next claim is a new one to other accounts: somebody who was told that
+	// it is in use has typed a password or tried once more by then.
+	freshClaim = time.Minute
 	// round is how long one patient attempt waits. A round costs two small
 	// commits; where the policy wants a face too, a wrong finger is told at its
 	// end at the latest.
