@@ -299,6 +299,24 @@ func TestNobodyLeavesForWantOfFrames(t *testing.T) {
 	}
 }
 
+// An attempt that ends because no frame came tells nothing of whether the camera is there:
+// the look of that moment is a glance.
+func TestTheEndOfAnAttemptIsNoBlindness(t *testing.T) {
+	for name, c := range map[string]struct {
+		late, gone bool
+		want       Presence
+	}{"silent": {true, false, Unwatched}, "gone": {false, true, Blind}, "there": {false, false, Somebody}} {
+		inHall(t, func(t *testing.T, d *Device, h *hall) {
+			defer d.watched.begin()()
+			h.face, h.late, h.gone = 1, c.late, c.gone
+			d.watched.saw(Blind)
+			if got := new(glancer).see(t.Context(), d); got != c.want {
+				t.Errorf("%s: %v, want %v", name, got, c.want)
+			}
+		})
+	}
+}
+
 // Whoever is let in and leaves has left after as long, whatever attempts of
 // whomever are under way and however close one follows the other: they make nobody
 // be there. Who takes their place meanwhile is told, and so is who was not seen.
