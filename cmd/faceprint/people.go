@@ -22,8 +22,9 @@ func (t *tool) enroll() *cobra.Command {
 	var receipt string
 	var yes bool
 	c := &cobra.Command{
-		Use:   "enroll NAME",
-		Short: "Ask for consent, then learn a person's face and finger",
+		Use:     "enroll NAME",
+		Aliases: []string{"enrol"}, // as the British write it
+		Short:   "Ask for consent, then learn a person's face and finger",
 		Long: `Show the consent text, ask for agreement, then capture the person's face and
 finger. Nothing is captured before the person agreed.
 
