@@ -28,6 +28,20 @@ type counter interface {
 	LineErrors() (overruns, framing uint64, ok bool)
 }
 
+// sharer is a Line, or a port, that can tell who else has it open.
+type sharer interface {
+	// Shared names them, with what to do; nil where nobody is seen.
+	Shared() error
+}
+
+// sharedBy is Shared of whatever it is, nil where it cannot tell.
+func sharedBy(line any) error {
+	if s, ok := line.(sharer); ok {
+		return s.Shared()
+	}
+	return nil
+}
+
 // link speaks packets over a line. It is used by one goroutine at a time.
 type link struct {
 	line      Line
@@ -39,6 +53,7 @@ type link struct {
 	baud      int // 0 where unknown
 	in        Reassembler
 	known     bool // a module has introduced itself
+	open      bool // it is in use: what fails from now on is told with who else has the port
 	dirty     bool // an answer may still be on its way
 	resyncing bool
 	careful   bool // somebody else's answers came
@@ -321,9 +336,21 @@ func (l *link) command(ctx context.Context, i Instruction, params ...byte) ([]by
 			repeated = true
 			l.meter.count(&l.meter.s.Repeats, 1)
 		default:
-			return nil, err
+			return nil, l.blame(err)
 		}
 	}
+}
+
+// blame adds to an exchange that failed on the wire who else has the port open: one that
+// reads eats answers now and then, and all looks like a bad cable.
+func (l *link) blame(err error) error {
+	if !l.open || !damaged(err) {
+		return err
+	}
+	if e := sharedBy(l.line); e != nil {
+		return fmt.Errorf("%w; %w", err, e)
+	}
+	return err
 }
 
 // repeatable instructions do the same when sent twice. Nothing that compares,
@@ -526,8 +553,12 @@ func (l *link) fetch(ctx context.Context, limit int, whole func(int) bool, i Ins
 		_, err := l.command(ctx, i, params...)
 		if err == nil {
 			var data []byte
-			if data, err = l.download(ctx, i, limit, whole); err == nil {
+			data, err = l.download(ctx, i, limit, whole)
+			if err == nil {
 				return data, nil
+			}
+			if try > 0 {
+				err = l.blame(err)
 			}
 		} else if damaged(err) {
 			l.owed = 2 * limit // it may come all the same, behind an answer that was late

@@ -62,6 +62,10 @@ func (m *Module) Stats() Stats {
 	return s
 }
 
+// Shared names the other programs that have the port open, with what to do: one that
+// reads eats answers. It is nil where nobody is seen.
+func (m *Module) Shared() error { return sharedBy(m.link.line) }
+
 // Close lets go of the port. An instruction under way ends with ErrGone.
 func (m *Module) Close() error {
 	m.closed.Do(func() {

@@ -124,9 +124,7 @@ func shared(name string) error {
 	if err != nil {
 		return nil // it could be opened a moment ago: what failed then is the news
 	}
-	if s, ok := port.(interface{ Shared() error }); ok {
-		err = s.Shared()
-	}
+	err = sharedBy(port)
 	_ = port.Close()
 	return err
 }
@@ -239,6 +237,7 @@ func New(ctx context.Context, line Line, c Config) (*Module, error) {
 	if err := m.introduce(ctx); err != nil {
 		return nil, err
 	}
+	m.link.open = true
 	m.turn <- struct{}{}
 	return m, nil
 }

@@ -140,6 +140,9 @@ func (r *Recorder) keep(sent bool, b []byte) {
 	}
 }
 
+// Shared is the line's.
+func (r *Recorder) Shared() error { return sharedBy(r.Line) }
+
 // Events that passed so far.
 func (r *Recorder) Events() []Event {
 	r.mu.Lock()

@@ -160,7 +160,7 @@ func (p *Port) Shared() error {
 	if who == "" {
 		return nil
 	}
-	return fmt.Errorf("tty: %s: %w by %s as well, which takes what arrives", p.path, ErrBusy, who)
+	return fmt.Errorf("tty: %s: %w, and what arrives may be taken, by %s", p.path, ErrBusy, who)
 }
 
 // LimitSpeed bounds the rate of a later Connect.
@@ -276,6 +276,9 @@ type Conn struct {
 
 // String names the port and the rate.
 func (c *Conn) String() string { return fmt.Sprintf("%s at %d baud", c.port.path, c.baud) }
+
+// Shared is the port's.
+func (c *Conn) Shared() error { return c.port.Shared() }
 
 // Duplex says that the fingerprint modules' line is half duplex.
 func (c *Conn) Duplex() conn.Duplex { return conn.Half }
