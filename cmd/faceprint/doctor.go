@@ -113,6 +113,9 @@ func checkSerial(add addCheck) {
 func checkModule(ctx context.Context, add addCheck, port string) {
 	const name = "finger module"
 	r, err := look(ctx, sensor.Config{Port: port, Address: sensor.DefaultAddress}, nil, nil)
+	if r.Shared != "" {
+		add(name, checkWarn, r.Shared, "stop that program: it eats answers of the module now and then")
+	}
 	switch {
 	case err == nil && r.Address != nil:
 		add(name, checkWarn, fmt.Sprintf("%s: %s at %d baud, at the address 0x%08X", port, r.Info.Family, r.Info.Baud, *r.Address), fmt.Sprintf("set finger.address = 0x%08X", *r.Address))

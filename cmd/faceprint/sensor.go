@@ -88,6 +88,7 @@ type found struct {
 	Info     *sensor.Info `json:"module,omitempty"`
 	Password *uint32      `json:"password,omitempty"` // where it was in the list
 	Address  *uint32      `json:"address,omitempty"`  // where it is another than was asked for
+	Shared   string       `json:"shared,omitempty"`   // who else has the port open
 	Problem  string       `json:"problem,omitempty"`
 }
 
@@ -150,6 +151,9 @@ The others say nothing: --address-list names a file of addresses to call.`,
 						if r.Address != nil {
 							fmt.Fprintf(w, ", its address is 0x%08X (finger.address)", *r.Address)
 						}
+						if r.Shared != "" {
+							fmt.Fprintf(w, "; %s", r.Shared)
+						}
 						fmt.Fprintln(w)
 					}
 				}
@@ -201,6 +205,9 @@ func look(ctx context.Context, c sensor.Config, passwords, addresses []uint32) (
 	defer m.Close()
 	info := m.Info()
 	r.Info = &info
+	if err := m.Shared(); err != nil {
+		r.Shared = err.Error()
+	}
 	return r, nil
 }
 
@@ -247,9 +254,18 @@ func (t *tool) withModule(c *cobra.Command, f *moduleFlags, do func(ctx context.
 		if err != nil {
 			return unopened(conf, err)
 		}
+		t.warnShared(m)
 		return errors.Join(do(cmd.Context(), m, args[1:]), m.Close())
 	}
 	return c
+}
+
+// warnShared tells of others that have the module's port open: some exchanges work all
+// the same.
+func (t *tool) warnShared(m *sensor.Module) {
+	if err := m.Shared(); err != nil {
+		t.progress("%v", err)
+	}
 }
 
 // unopened names what to do about a module that a command could not open.
@@ -271,18 +287,28 @@ func (t *tool) sensorInfo() *cobra.Command {
 		Use:   "info PORT",
 		Short: "What a module is, what it has, and how well the line works",
 		Args:  cobra.ExactArgs(1),
-	}, &moduleFlags{}, func(ctx context.Context, m *sensor.Module, _ []string) error {
-		var report bytes.Buffer
-		if err := m.Survey(ctx, &report); err != nil {
-			return err
-		}
-		s := m.Stats()
-		return t.print(map[string]any{"module": m.Info(), "line": s}, func(w io.Writer) {
-			_, _ = report.WriteTo(w)
-			fmt.Fprintf(w, "%d baud: %d instructions, %d damaged packets, %d stray bytes, %d without an answer; half of them within %v\n",
-				m.Info().Baud, s.Commands, s.BadSums, s.Skipped, s.Timeouts, s.Median.Round(10*time.Microsecond))
-		})
-	})
+	}, &moduleFlags{}, func(ctx context.Context, m *sensor.Module, _ []string) error { return t.info(ctx, m) })
+}
+
+// info prints what a module is and how its line works, also where the line fails on the
+// way: that is what it is to judge.
+func (t *tool) info(ctx context.Context, m *sensor.Module) error {
+	var report bytes.Buffer
+	err := m.Survey(ctx, &report)
+	s := m.Stats()
+	all := map[string]any{"module": m.Info(), "line": s}
+	if e := m.Shared(); e != nil {
+		all["shared"] = e.Error()
+	}
+	if err != nil && t.json { // one value, with the error in it
+		all["error"], all["exit"] = err.Error(), exitFault
+		err = &exitError{code: exitFault}
+	}
+	return errors.Join(t.print(all, func(w io.Writer) {
+		_, _ = report.WriteTo(w)
+		fmt.Fprintf(w, "%d baud: %d instructions, %d damaged packets, %d stray bytes, %d without an answer; half of them within %v\n",
+			m.Info().Baud, s.Commands, s.BadSums, s.Skipped, s.Timeouts, s.Median.Round(10*time.Microsecond))
+	}), err)
 }
 
 func (t *tool) sensorPicture() *cobra.Command {
@@ -446,6 +472,7 @@ and no password is in it; a module with a password is refused.`,
 			if err != nil {
 				return err
 			}
+			t.warnShared(m)
 			conf.Baud = m.Info().Baud
 			if err := m.Close(); err != nil {
 				return err

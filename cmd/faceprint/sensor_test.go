@@ -3,14 +3,21 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/faceprint/faceprint/device/api/client"
+	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/sensor/modsim"
 )
 
@@ -178,6 +185,79 @@ func TestInfoOfAModuleThatDoesNotOpen(t *testing.T) {
 				t.Errorf("%q, %q: exit %d, %q is missing in %s", c.set, c.with, code, want, said)
 			}
 		}
+	}
+}
+
+// A line that damages the talk is judged by what was learnt and counted until it failed.
+func TestInfoOfABadLine(t *testing.T) {
+	for _, quirk := range []string{"quirk badsum 2", "quirk flip 60"} {
+		port, sim := simOn(t, modsim.Config{Model: "r307"})
+		for _, form := range []string{"text", "json"} {
+			var out, errout bytes.Buffer
+			conf := sensor.Config{Port: port, Baud: 57600, Address: sensor.DefaultAddress}
+			m, err := openModule(t.Context(), conf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := sim.Command(quirk); err != nil {
+				t.Fatal(err)
+			}
+			tl := &tool{out: &out, err: &errout, json: form == "json"}
+			code := tl.finish(t.Context(), errors.Join(tl.info(t.Context(), m), m.Close()))
+			if _, err := sim.Command(strings.Join(strings.Fields(quirk)[:2], " ") + " off"); err != nil {
+				t.Fatal(err)
+			}
+			said := out.String()
+			t.Logf("%s: exit %d\n%s%s", quirk, code, said, &errout)
+			if form == "text" {
+				if code != exitFault || !strings.Contains(said, "family zfm-9") || !strings.Contains(said, "damaged packets") || strings.Contains(said, " 0 damaged packets") || errout.Len() == 0 {
+					t.Errorf("%s: exit %d\n%s%s", quirk, code, said, &errout)
+				}
+				continue
+			}
+			var all struct {
+				Module sensor.Info
+				Line   sensor.Stats
+				Error  string
+				Exit   int
+			}
+			if err := json.Unmarshal(out.Bytes(), &all); err != nil || code != exitFault || all.Exit != code || all.Error == "" || all.Module.Family != "zfm-9" || all.Line.BadSums == 0 {
+				t.Errorf("%s: exit %d, %v\n%s", quirk, code, err, said)
+			}
+		}
+	}
+}
+
+// Who else reads the port is named also where the module answers: it eats answers now
+// and then.
+func TestSharedPortIsNamed(t *testing.T) {
+	port := simPort(t, modsim.Config{Model: "r307"})
+	f, err := os.OpenFile(port, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	other := exec.Command("sleep", "300")
+	other.Stdin = f
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Process.Kill(); _ = other.Wait() }()
+	want := fmt.Sprintf("port is in use, and what arrives may be taken, by sleep (process %d)", other.Process.Pid)
+	for _, args := range [][]string{{"info", port}, {"info", port, "--json"}, {"find", port}, {"record", port, filepath.Join(t.TempDir(), "talk")}} {
+		var out, errout bytes.Buffer
+		if code := run(t.Context(), append([]string{"sensor"}, args...), strings.NewReader(""), &out, &errout); code != 0 || !strings.Contains(out.String()+errout.String(), want) {
+			t.Errorf("%q: exit %d: %s%s", args, code, &out, &errout)
+		}
+	}
+	state := ""
+	checkModule(t.Context(), func(_, s, detail, advice string) {
+		if strings.Contains(detail, want) && strings.Contains(advice, "stop that program") {
+			state = s
+		}
+	}, port)
+	if state != checkWarn {
+		t.Errorf("doctor says %q of it", state)
 	}
 }
 

@@ -201,6 +201,9 @@ func (f *finger) checkLine(add addCheck) {
 	if lost := (tty.Lost{Overruns: s.Overruns, Framing: s.Framing}).String(); lost != "" {
 		add("finger line", "warn", port+": since the module was opened "+lost, tty.LostAdvice(port))
 	}
+	if err := m.Shared(); err != nil {
+		add("finger line", "warn", err.Error(), "stop that program: it eats answers of the module now and then")
+	}
 }
 
 // checkTrust tells how far the module's word is believed.
