@@ -132,6 +132,9 @@ func (d *Device) Enroll(ctx context.Context, r EnrollRequest) (Enrollment, error
 	if err != nil {
 		return Enrollment{}, err
 	}
+	if slices.Contains(r.Factors, Face) {
+		d.warnOfReach()
+	}
 	out.Took = d.hw.Now().Sub(start)
 	d.send(Event{Kind: "enrolled", User: out.User})
 	return out, nil

@@ -1,6 +1,7 @@
 package device
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -194,7 +195,12 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 		return fmt.Errorf("device: %w", err)
 	}
 	c.faceModel = profile.Name
-	if ts, err = comparable(ts, profile, d.policy.FaceFMR); err != nil {
+	ts, err = comparable(ts, profile, d.policy.FaceFMR)
+	if errors.Is(err, ErrReach) {
+		if fingers, failed := d.fingersDecide(c.mode); failed != nil || !fingers {
+			return cmp.Or(failed, err)
+		}
+	} else if err != nil {
 		return err
 	}
 	refs, err := unseal(ts, profile)

@@ -37,7 +37,8 @@ func turnedTable(p vision.Profile) vision.Table {
 // and then as many as it does reach. Among more the rate would be worse than it is
 // called, and so nobody would be recognised at all. Where not even everybody's first is
 // within reach it is ErrReach: to look for some of the people would be to refuse the
-// others for nothing that they did.
+// others for nothing that they did. What comes with it are everybody's first, none of
+// whom passes by the rate, but whose finger it would have to be.
 func comparable(ts []store.Template, profile vision.Profile, fmr float64) ([]store.Template, error) {
 	ts = slices.Clone(ts)
 	ts = slices.DeleteFunc(ts, func(t store.Template) bool { return !profile.Made(t.Model) })
@@ -54,9 +55,45 @@ func comparable(ts []store.Template, profile vision.Profile, fmr float64) ([]sto
 		rank[t.ID] = have[t.User]
 		have[t.User]++
 	}
-	if people := len(have); people > most {
-		return nil, fmt.Errorf("device: %d people are enrolled by face, and the table of profile %s tells one from others among at most %d templates at a rate of %g: %w", people, profile.Name, most, fmr, ErrReach)
-	}
 	slices.SortStableFunc(ts, func(a, b store.Template) int { return cmp.Compare(rank[a.ID], rank[b.ID]) })
+	if people := len(have); people > most {
+		return ts[:people], fmt.Errorf("device: %d people are enrolled by face, and the table of profile %s tells one from others among at most %d templates at a rate of %g: %w", people, profile.Name, most, fmr, ErrReach)
+	}
 	return ts[:most], nil
+}
+
+// fingersDecide tells whether a finger alone could be a yes: one suffices, there is a
+// reader, and somebody has one enrolled.
+func (d *Device) fingersDecide(m Mode) (can bool, err error) {
+	if m != Either || d.hw.Finger == nil || d.hw.Match == nil {
+		return false, nil
+	}
+	err = d.vault.View(func(tx *store.Tx) error {
+		ts, err := tx.Templates(d.hw.Prints)
+		can = len(ts) > 0
+		wipe(ts)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("device: templates: %w", err)
+	}
+	return can, nil
+}
+
+// warnOfReach says in the log that more people are enrolled by face than one can be
+// searched among: at the enrolment, and not to whoever comes next.
+func (d *Device) warnOfReach() {
+	profile, err := d.hw.Faces.Profile()
+	if err != nil {
+		return // the part itself says what is wrong
+	}
+	var ts []store.Template
+	defer func() { wipe(ts) }()
+	err = d.vault.View(func(tx *store.Tx) (err error) { ts, err = tx.Templates(store.KindFace); return err })
+	if err == nil {
+		_, err = comparable(ts, profile, d.policy.FaceFMR)
+	}
+	if err != nil {
+		d.opts.Log.Warn("an enrolment: nobody is searched by face from now on, 'verify' goes on", "err", err)
+	}
 }

@@ -2,6 +2,7 @@ package device
 
 import (
 	"errors"
+	"log/slog"
 	"math"
 	"slices"
 	"strings"
@@ -125,6 +126,66 @@ func beyondTheReach(t *testing.T, d *Device, th *theatre, ada store.UserID) {
 	}
 }
 
+// Where a finger alone suffices, a search among more people than the face's table reaches
+// goes on: the face passes for nobody, and says whose finger it would have to be. Where no
+// finger is anybody's it is a fault.
+func TestBeyondTheReachTheFingerDecides(t *testing.T) {
+	for name, tt := range map[string]struct {
+		mode  Mode
+		phone string // whose word comes first
+		hand  string // on the reader
+		none  bool   // nobody has a finger enrolled
+		want  func(dec Decision, err error, alice store.UserID) bool
+	}{
+		"either": {mode: Either, hand: "alice", want: func(dec Decision, err error, alice store.UserID) bool {
+			return err == nil && dec.Granted && dec.User == alice && dec.FMR <= 1e-4
+		}},
+		"both, with a phone": {mode: Both, phone: "hers", hand: "alice", want: func(dec Decision, err error, alice store.UserID) bool {
+			return err == nil && dec.Granted && dec.User == alice
+		}},
+		"either, the finger of another": {mode: Either, hand: "bob", want: func(dec Decision, err error, _ store.UserID) bool {
+			return err == nil && slices.Equal(dec.Reasons, []Reason{FaceNoMatch, FingerNoMatch})
+		}},
+		"either, and no fingers": {mode: Either, hand: "alice", none: true, want: func(_ Decision, err error, _ store.UserID) bool { return errors.Is(err, ErrReach) }},
+		"both":                   {mode: Both, hand: "alice", want: func(_ Decision, err error, _ store.UserID) bool { return errors.Is(err, ErrReach) }},
+		"face":                   {mode: FaceOnly, hand: "alice", want: func(_ Decision, err error, _ store.UserID) bool { return errors.Is(err, ErrReach) }},
+	} {
+		p := DefaultPolicy()
+		p.Mode, p.FaceFMR, p.Challenge = tt.mode, 1e-5, ChallengeOff // of the table's last point, so one person's
+		w := newWorld(t, p)
+		var log strings.Builder
+		w.d.opts.Log = slog.New(slog.NewTextHandler(&log, nil))
+		alice := w.enrol("Alice", 1, "alice")
+		if log.Len() > 0 {
+			t.Errorf("%s: one person is beyond the reach: %s", name, log.String())
+		}
+		bob := w.enrol("Bob", 2, "bob")
+		if !strings.Contains(log.String(), "2 people are enrolled by face") {
+			t.Errorf("%s: the log says %q", name, log.String())
+		}
+		if tt.none {
+			for _, who := range []store.UserID{alice, bob} {
+				err := w.vault.Update(func(tx *store.Tx) error {
+					ts, err := tx.TemplatesOf(who, store.KindModule)
+					for i := range ts {
+						ts[i].Wipe()
+						err = errors.Join(err, tx.DeleteTemplate(who, ts[i].ID))
+					}
+					return err
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		w.pose(1, tt.hand)
+		dec, err := w.d.Identify(t.Context(), Request{Phone: tt.phone, Timeout: time.Minute})
+		if !tt.want(dec, err, alice) {
+			t.Errorf("%s: %+v, %v", name, dec, err)
+		}
+	}
+}
+
 // Those that follow somebody come behind the ones that were enrolled, and another
 // network's count for nothing.
 func TestWhichTemplatesAreCompared(t *testing.T) {
@@ -159,7 +220,7 @@ func TestWhichTemplatesAreCompared(t *testing.T) {
 		}
 	}
 	profile.Table, profile.Templates = reaching(1), reaching(1)
-	if got, err := comparable(ts, profile, 1e-4); !errors.Is(err, ErrReach) || got != nil {
+	if got, err := comparable(ts, profile, 1e-4); !errors.Is(err, ErrReach) || len(got) != 2 || got[0].ID != "a1" || got[1].ID != "b1" {
 		t.Errorf("two people with room for one: %v, %v", got, err)
 	}
 }

@@ -126,6 +126,9 @@ func (b *backend) checkReach(add addCheck) {
 	}
 	const advice = "'identify' by face ends in a fault once there are more people; ask people who they are ('verify'), measure a longer table, or raise policy.face_fmr"
 	switch {
+	case people > most && b.config.Policy.Mode == string(device.Either) && b.fingerEnrolled():
+		add(name, "warn", fmt.Sprintf("%s, of %d people: in 'identify' nobody's face passes, and the finger alone decides; 'verify' goes on", detail, people),
+			"ask people who they are ('verify'), measure a longer table, or raise policy.face_fmr")
 	case people > most:
 		add(name, "fail", fmt.Sprintf("%s, of %d people: 'identify' by face searches nobody, 'verify' goes on", detail, people),
 			"ask people who they are ('verify'), measure a longer table, or raise policy.face_fmr")
@@ -141,6 +144,13 @@ func (b *backend) checkReach(add addCheck) {
 	default:
 		add(name, "ok", detail, "")
 	}
+}
+
+// fingerEnrolled tells whether anybody has a finger enrolled; the vault's own line tells
+// where that cannot be read.
+func (b *backend) fingerEnrolled() bool {
+	n, err := b.fingers()
+	return err == nil && n > 0
 }
 
 // checkAdapt tells where no template can follow anybody.

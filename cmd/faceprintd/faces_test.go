@@ -180,6 +180,21 @@ func TestTheDoctorCountsWhomASearchCanTellApart(t *testing.T) {
 			t.Errorf("at %g: %s, %s", fmr, state, detail)
 		}
 	}
+	// Where a finger suffices and somebody has one, it decides.
+	b.config.Policy.FaceFMR, b.config.Policy.Mode = 2e-7, string(device.Either)
+	if state, detail := check(); state != "fail" {
+		t.Errorf("either, and no finger: %s, %s", state, detail)
+	}
+	err = v.Update(func(tx *store.Tx) error {
+		_, err := tx.AddTemplate(store.Template{User: id, Kind: store.KindModule, Model: "r503", Created: time.Now().UTC(), Data: make([]byte, 512)})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state, detail := check(); state != "warn" || !strings.Contains(detail, "the finger alone decides") {
+		t.Errorf("either, and a finger: %s, %s", state, detail)
+	}
 }
 
 // The doctor tells a device that is too slow to ask anybody to move, and what would do.
