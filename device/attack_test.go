@@ -67,6 +67,20 @@ func TestAPictureThatRingsNoPhoneIsAnAttack(t *testing.T) {
 	}
 }
 
+// A face in doubt that was to tell whose phone to ask, and that there was no time to ask
+// to move, rings none either and sets the alarm.
+func TestADoubtThatRingsNoPhoneSetsTheAlarm(t *testing.T) {
+	inSlowMotion(t, 2*time.Second, func(t *testing.T, d *Device, th *theatre, _ store.UserID) {
+		ring := &pockets{}
+		d.policy.Phone, d.hw.Phones, d.opts.Timeout = PhoneAlone, ring, 15*time.Second
+		th.play, th.seq = repeat(100, actor{who: 0, x: 320, live: 0.7}), 0
+		dec, err := d.Identify(t.Context(), Request{Factors: []Factor{Phone}})
+		if err != nil || !slices.Contains(dec.Reasons, FaceTooSlow) || len(ring.rang) != 0 || !d.suspect() {
+			t.Errorf("%+v, %v, rang %v, alarm: %v", dec, err, ring.rang, d.suspect())
+		}
+	})
+}
+
 // Where one factor suffices, a finger still lets its owner in, whose face may
 // have been seen badly.
 func TestAFingerAloneIsNotEndedByTheFace(t *testing.T) {

@@ -60,6 +60,12 @@ func (c *captured) attack(v Verdict) bool {
 	})
 }
 
+// unasked tells whether a face was refused that is in doubt itself and could not be asked
+// to move.
+func (c *captured) unasked(v Verdict) bool {
+	return slices.Contains(v.Reasons, FaceTooSlow) && c.face.doubtful()
+}
+
 // blameless tells whether a refusal says nothing against the person, whose failures it
 // is not to add to: the policy, or an attack of somebody, wanted them to move, nothing
 // about their face did, and the device was too slow to ask. The device's failures stay,

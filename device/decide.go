@@ -245,7 +245,7 @@ func (p Policy) Decide(e Evidence) Verdict {
 	if biometrics == 0 || p.Mode != Either {
 		v.Reasons = append(v.Reasons, p.missing(face, finger)...)
 	}
-	if p.Mode == phoneOnly && face.attack() { // no factor, but it was to tell whose phone it is
+	if p.Mode == phoneOnly && (face.attack() || face == FaceTooSlow) { // no factor, but it was to tell whose phone it is
 		v.Reasons = append(v.Reasons, face)
 	}
 	return v

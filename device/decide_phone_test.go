@@ -32,6 +32,7 @@ func TestDecideWithPhone(t *testing.T) {
 		"alone, but denied":                {Both, PhoneAlone, good, good, Possession{Asked: true, Enrolled: true, Shown: true, Denied: true}, []Reason{PhoneDenied}},
 		"alone, but not shown":             {Both, PhoneAlone, good, good, Possession{Asked: true, Enrolled: true}, []Reason{PhoneMissing}},
 		"alone, but nobody's":              {Both, PhoneAlone, good, good, Possession{Asked: true, Shown: true}, []Reason{PhoneNotEnrolled}},
+		"alone, and nobody is found":       {Both, PhoneAlone, Measure{Enrolled: true, Compared: true, FMR: 1e-6, Live: 1, Answer: AnswerSlow}, absent, Possession{Asked: true, Enrolled: true}, []Reason{PhoneMissing, FaceTooSlow}},
 		"alone, shown without being asked": {Both, PhoneAlone, absent, absent, Possession{Enrolled: true, Shown: true}, []Reason{FaceMissing, FingerMissing}},
 		"alone, here: phone alone":         {Both, PhoneAlone, absent, absent, here, []Reason{FaceMissing, FingerMissing}},
 		"alone, here: face and phone":      {Both, PhoneAlone, good, absent, here, nil},

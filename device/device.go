@@ -680,8 +680,10 @@ func (d *Device) conclude(kind string, r Request, before lockouts, verdict Verdi
 			}
 		}
 	}
-	if slices.Contains(decision.Reasons, FaceTooSlow) && ev.face.doubtful() {
-		d.alarm.Store(d.hw.Now().UnixNano()) // who is in doubt and cannot be asked is no attack, and gets no second look unasked
+	if ev.unasked(verdict) && !d.suspect() {
+		// No attack, but no second look unasked. An alarm under way is not renewed: whoever
+		// is in doubt has one such look in its time either way.
+		d.alarm.Store(d.hw.Now().UnixNano())
 	}
 	decision.Took = d.hw.Now().Sub(start)
 	d.decided(decision)
@@ -885,7 +887,8 @@ func (d *Device) Unlock(user store.UserID) error {
 // up, ended. It stays counted once anything was compared; of the person not where that
 // matched, and a device that can follow nobody saw no face: who is right about the finger
 // time and again learns it once, and whoever is wrong is counted. Nobody makes an attack
-// unseen by ending it: what was one so far is refused as one.
+// unseen by ending it: what was one so far is refused as one, and so is who is in doubt
+// and could not be asked.
 func (d *Device) fault(asker context.Context, kind string, r Request, before lockouts, ev *captured, cause error, start time.Time) error {
 	outcome := "fault"
 	if errors.Is(asker.Err(), context.Canceled) && d.ctx.Err() == nil {
@@ -894,7 +897,7 @@ func (d *Device) fault(asker context.Context, kind string, r Request, before loc
 		d.opts.Log.Warn("attempt failed", "err", cause)
 		d.send(Event{Kind: "fault", User: r.Who})
 	}
-	if verdict := d.policy.Decide(ev.evidence()); ev.attack(verdict) {
+	if verdict := d.policy.Decide(ev.evidence()); ev.attack(verdict) || ev.unasked(verdict) {
 		_, err := d.conclude(kind, r, before, verdict, ev, start)
 		return err
 	}
