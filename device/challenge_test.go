@@ -92,7 +92,7 @@ func TestChallenge(t *testing.T) {
 					th.pose = p.pose
 				}
 				th.play, th.seq, th.now = repeat(220, actor{who: 0, x: 320, live: tt.live}), 0, th.now.Add(time.Hour)
-				dec, err := d.Authenticate(t.Context(), Request{Who: user, Timeout: 500 * time.Millisecond, Notify: p.hears})
+				dec, err := d.Authenticate(t.Context(), Request{Who: user, Timeout: time.Minute, Notify: p.hears})
 				switch {
 				case err != nil || dec.Granted != tt.granted:
 					t.Fatalf("%+v, %v", dec, err)
@@ -142,7 +142,7 @@ func TestAskedToBlink(t *testing.T) {
 					}}
 					th.pose = p.pose
 					th.play, th.seq, th.now = repeat(400, actor{who: 0, x: 320, live: 0.9}), 0, th.now.Add(time.Hour)
-					dec, err := d.Authenticate(t.Context(), Request{Who: user, Timeout: time.Second, Notify: p.hears})
+					dec, err := d.Authenticate(t.Context(), Request{Who: user, Timeout: time.Minute, Notify: p.hears})
 					if err != nil || dec.Granted != tt.granted {
 						t.Fatalf("%+v, %v", dec, err)
 					}
@@ -197,7 +197,7 @@ func TestAnAttackPutsEverybodyInDoubt(t *testing.T) {
 		ada, photo := repeat(40, actor{who: 0, x: 320, live: 0.9}), repeat(40, actor{who: 0, x: 320, live: 0.1})
 		attempt := func(play [][]actor, after time.Duration) (Decision, error) {
 			th.play, th.seq, th.now = play, 0, th.now.Add(after)
-			return d.Authenticate(t.Context(), Request{Who: user, Timeout: 300 * time.Millisecond})
+			return d.Authenticate(t.Context(), Request{Who: user, Timeout: time.Minute})
 		}
 		for _, tt := range []struct {
 			play   [][]actor
@@ -317,7 +317,7 @@ func TestAStillPictureIsInDoubt(t *testing.T) {
 				}
 				asked := false
 				th.play, th.seq, th.now = repeat(tt.frames, actor{who: 0, x: 320, live: 0.95}), 0, th.now.Add(time.Hour)
-				dec, err := d.Authenticate(t.Context(), Request{Who: user, Timeout: 500 * time.Millisecond, Notify: func(e Event) {
+				dec, err := d.Authenticate(t.Context(), Request{Who: user, Timeout: time.Minute, Notify: func(e Event) {
 					asked = asked || e.Hint == vision.HintLookStraight.String() || strings.HasPrefix(e.Hint, "turn-l") || strings.HasPrefix(e.Hint, "turn-r")
 				}})
 				if err != nil || dec.Granted != tt.granted || !tt.granted && !slices.Equal(dec.Reasons, []Reason{FaceNoAnswer}) {

@@ -24,7 +24,7 @@ const (
 	FaceNotLive       Reason = "face-not-live"  // an attack: a picture or a screen
 	FaceReplayed      Reason = "face-replayed"  // an attack: a recording played into the camera
 	FaceNoAnswer      Reason = "face-no-answer" // an attack: it did not move as it was asked to
-	FaceTooSlow       Reason = "face-too-slow"  // it would have to move, and the device is too slow to ask it to
+	FaceTooSlow       Reason = "face-too-slow"  // it would have to move, and there was no time to ask it to, at the pace of the device
 	FaceMissing       Reason = "face-missing"
 	FaceNotEnrolled   Reason = "face-not-enrolled"
 	FingerNoMatch     Reason = "finger-no-match"
@@ -107,7 +107,7 @@ const (
 	AnswerNone  Answer = "none"  // asked, and nothing came
 	AnswerWrong Answer = "wrong" // something else came, or too soon
 	AnswerRight Answer = "right"
-	AnswerSlow  Answer = "slow" // the device's frames take too long: nobody could have answered in time
+	AnswerSlow  Answer = "slow" // there was no time for it: frames take too long, or the attempt was too short
 )
 
 // Policy is what it takes to be let in. The zero Policy refuses everybody.

@@ -109,10 +109,11 @@ func (d *Device) warnIfSlow(s *vision.Sequence) {
 	d.pace.Store(int64(s.Pace()))
 	takes, slow := d.ChallengeTime()
 	switch {
+	case d.policy.Challenge == ChallengeOff && !s.TooSlow():
 	case s.TooSlow():
 		d.opts.Log.Warn("frames of the camera take too long to follow anybody by: a smaller camera.width, a lighter face.engine, or a faster device", "each", s.Pace())
 	case slow:
-		d.opts.Log.Warn("frames of the camera take too long to ask anybody to move: a longer policy.timeout, a smaller camera.width, a lighter face.engine, or a faster device", "each", s.Pace(), "takes", takes, "policy.timeout", d.opts.Timeout)
+		d.opts.Log.Warn("an attempt is too short to ask anybody to move: a longer policy.timeout, a smaller camera.width, a lighter face.engine, or a faster device", "each", s.Pace(), "takes", takes, "policy.timeout", d.opts.Timeout)
 	}
 }
 
@@ -120,16 +121,23 @@ func (d *Device) warnIfSlow(s *vision.Sequence) {
 // the start.
 func (d *Device) Pace() time.Duration { return time.Duration(d.pace.Load()) }
 
-// ChallengeTime is how long an attempt with a challenge takes at that pace of somebody
-// who does everything at once, and whether that is for the device longer than an
-// attempt may take; 0 where it takes no time that would do.
+// ChallengeTime is how long an attempt with a challenge has to last at that pace for
+// somebody who does everything at once, 0 where no time would do; and whether that is
+// longer than an attempt lasts here where nothing else is asked for, so that nobody is
+// asked to move.
 func (d *Device) ChallengeTime() (takes time.Duration, slow bool) {
-	pace := d.Pace()
-	takes, ok := (&vision.Challenge{}).Time(pace)
-	if takes += framesForYes * pace; !ok {
+	takes, ok := attemptTime(&vision.Challenge{}, d.Pace(), vision.Prompt)
+	if !ok {
 		takes = 0
 	}
-	return takes, vision.ChallengeSlow(pace) && (!ok || takes > d.opts.Timeout)
+	return takes, !ok || takes > d.opts.Timeout
+}
+
+// attemptTime is how long an attempt has to last for somebody to be compared and to pass
+// a challenge; ok as of vision.Challenge.Time.
+func attemptTime(c *vision.Challenge, pace, reaction time.Duration) (d time.Duration, ok bool) {
+	d, ok = c.Time(pace, reaction)
+	return d + framesForYes*pace, ok
 }
 
 // tooSlow is the fault of a device that can follow nobody.
@@ -169,7 +177,7 @@ type faceAttempt struct {
 	hints     hinter
 	challenge *vision.Challenge // nil until something is asked
 	until     time.Time         // when the time of the attempt is up; zero: never
-	asking    time.Duration     // of it, what was left when the challenge began
+	lasts     time.Duration     // all of that time
 	suspect   bool              // what they show speaks for a picture
 	compared  int               // good frames of who was compared, before they were lost from sight
 	since     int               // good frames of the last comparison since then; 0: there was none
@@ -226,6 +234,7 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 	c.face.Alarm = d.suspect()
 	a := &faceAttempt{d: d, c: c, s: s, refs: refs, table: profile.Match(), again: again, hints: hinter{d: d, asker: c.notify}}
 	a.until, _ = ctx.Deadline()
+	a.lasts = time.Until(a.until)
 	defer a.slow()
 	for {
 		seen, err := d.look(ctx, s)
@@ -323,7 +332,6 @@ func (a *faceAttempt) saw(seen vision.Seen) (done bool, err error) {
 		}
 		if a.challenge == nil {
 			a.challenge = &vision.Challenge{Mirrored: a.d.opts.Mirrored, Blink: a.d.policy.Blink, Now: a.d.hw.Now}
-			a.asking = time.Until(a.until)
 			face.Answer, a.s.Turning = AnswerNone, true
 		}
 		return a.tooSlow(), nil
@@ -375,22 +383,56 @@ func (a *faceAttempt) watch(seen vision.Seen) vision.Hint {
 	return move
 }
 
-// tooSlow tells whether nobody could have answered what was asked, for the device: at
-// the pace of its last frames a challenge takes longer than there was time for when it
-// began. Who comes late to a device that is quick is none of its doing.
-func (a *faceAttempt) tooSlow() bool {
-	pace := a.s.Pace()
-	least, possible := a.challenge.Time(pace)
-	return vision.ChallengeSlow(pace) && (!possible || !a.until.IsZero() && least > a.asking)
+// lastsFor tells whether the attempt lasts long enough for somebody to answer who needs so
+// long for each move, at the pace of its last frames. It is all of the attempt that
+// counts, and not what was left when they were asked: who comes late earns nothing by it.
+func (a *faceAttempt) lastsFor(reaction time.Duration) (enough, possible bool) {
+	challenge := a.challenge
+	if challenge == nil {
+		challenge = &vision.Challenge{}
+	}
+	takes, possible := attemptTime(challenge, a.s.Pace(), reaction)
+	return possible && (a.until.IsZero() || takes <= a.lasts), possible
 }
 
-// slow takes note, at the end, that it was for the device that nothing was answered. A
-// wrong answer stays one, and a wrong move speaks for a picture.
+// tooSlow tells whether nobody could answer what is asked, for the device or for the
+// time that the attempt was given.
+func (a *faceAttempt) tooSlow() bool {
+	enough, _ := a.lastsFor(vision.Prompt)
+	return !enough
+}
+
+// slow takes note, at the end, that nothing was answered for want of time. A wrong
+// answer stays one, and a wrong move without all of the right ones speaks for a picture.
 func (a *faceAttempt) slow() {
-	if a.challenge != nil && a.c.face.Answer == AnswerNone && a.tooSlow() {
-		a.c.face.Answer = AnswerSlow
-		a.c.face.Suspect = a.c.face.Suspect || a.challenge.Erred()
+	face := &a.c.face
+	if a.challenge == nil {
+		// Who would have been asked, and it did not come to it.
+		if a.d.policy.face(*face, float64(max(a.c.gallery, 1))) == FaceNoAnswer && a.tooSlow() {
+			face.Answer = AnswerSlow
+		}
+		return
 	}
+	if face.Answer == AnswerNone && a.cut() {
+		face.Answer = AnswerSlow
+		face.Suspect = face.Suspect || a.challenge.Erred() && a.challenge.State() != vision.ChallengePassed
+	}
+}
+
+// cut tells whether a challenge without an answer is one that there was no time for. On
+// a device that is slow, or that stalled, whoever comes late has no time either; on one
+// that is quick they stood there and did nothing.
+func (a *faceAttempt) cut() bool {
+	switch a.challenge.State() {
+	case vision.ChallengePassed:
+		return true // all that is missing is another look at them
+	case vision.ChallengeOpen:
+		enough, _ := a.lastsFor(vision.Leisurely)
+		up := !a.until.IsZero() && time.Until(a.until) <= 0
+		return a.tooSlow() || up && (!enough || vision.ChallengeSlow(a.s.Pace()) || a.s.Cues()["stalls"] > 0)
+	}
+	_, possible := a.lastsFor(vision.Prompt) // else they had the time of their own move
+	return !possible
 }
 
 // unanswered tells whether the challenge ended without an answer.
@@ -456,6 +498,9 @@ const (
 	// duplicateFMR: a new face that reaches this rate against an enrolled one is that
 	// person.
 	duplicateFMR = 1e-4
+	// From so many gaps between frames on their median is the pace of a device, and no
+	// frame that stalled.
+	steadyGaps = 3
 	// So many templates has one person at most, besides those that follow: each is
 	// one more comparison in which a stranger may match.
 	facesMost = 8
@@ -495,7 +540,7 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (
 		s.Want = views.want
 	}
 	hint, hints := vision.HintNoFace, hinter{d: d, asker: r.Notify}
-	for {
+	for looks := 1; ; looks++ {
 		seen, err := d.look(ctx, s)
 		switch {
 		case err != nil && over(ctx):
@@ -504,7 +549,7 @@ func (d *Device) enrollFace(ctx context.Context, r EnrollRequest, there *stay) (
 			return store.Template{}, nil, err
 		case s.Replayed():
 			return store.Template{}, nil, fmt.Errorf("device: frames of the camera came again: %w", ErrReplay)
-		case seen.Restarted && s.TooSlow():
+		case seen.Restarted && s.TooSlow() && (s.Cues()["restarts"] > 0 || looks > steadyGaps):
 			return store.Template{}, nil, tooSlow(s) // whoever is there is somebody else by that alone
 		case seen.Restarted && s.Cues()["restarts"] > 0:
 			return store.Template{}, nil, fmt.Errorf("device: %w", ErrMixed)

@@ -173,7 +173,7 @@ func (th *theatre) shows(t *testing.T, d *Device, who store.UserID, play ...[][]
 	th.play = slices.Concat(play...)
 	th.seq = 0
 	th.now = th.now.Add(time.Hour) // no lock-out lasts
-	return d.Authenticate(t.Context(), Request{Who: who, Timeout: 300 * time.Millisecond})
+	return d.Authenticate(t.Context(), Request{Who: who, Timeout: time.Minute})
 }
 
 func TestFaces(t *testing.T) {

@@ -1,6 +1,7 @@
 package device
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ type listener struct {
 	now         func() time.Time // of the frame
 	asked, last vision.Hint      // at present, and what they were still doing
 	at          time.Time        // when they heard it
+	reaction    time.Duration    // 0 = 700 ms
 	do          func(asked vision.Hint) vision.Hint
 }
 
@@ -34,7 +36,7 @@ func (l *listener) hears(e Event) {
 
 func (l *listener) pose(f *vision.Face) {
 	doing := l.asked
-	if l.now().Sub(l.at) < 700*time.Millisecond {
+	if l.now().Sub(l.at) < cmp.Or(l.reaction, 700*time.Millisecond) {
 		doing = l.last
 	}
 	switch l.do(doing) {
@@ -88,8 +90,9 @@ func TestASlowDeviceAsks(t *testing.T) {
 		suspect bool // afterwards
 	}{
 		"quick":               {takes: 100 * time.Millisecond, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.9, do: obey, granted: true},
-		"800 ms":              {takes: 800 * time.Millisecond, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.9, do: obey, granted: true},
-		"1 s, with time":      {takes: time.Second, timeout: 20 * time.Second, policy: ChallengeOn, live: 0.9, do: obey, granted: true},
+		"700 ms":              {takes: 700 * time.Millisecond, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.9, do: obey, granted: true},
+		"800 ms":              {takes: 800 * time.Millisecond, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.9, do: obey, reason: FaceTooSlow},
+		"1 s, with time":      {takes: time.Second, timeout: 21 * time.Second, policy: ChallengeOn, live: 0.9, do: obey, granted: true},
 		"2 s, with time":      {takes: 2 * time.Second, timeout: time.Minute, policy: ChallengeOn, live: 0.9, do: obey, granted: true},
 		"2 s, in doubt":       {takes: 2 * time.Second, timeout: time.Minute, live: 0.7, do: obey, granted: true},
 		"3 s, with time":      {takes: 3 * time.Second, timeout: 90 * time.Second, policy: ChallengeOn, live: 0.9, do: obey, granted: true},
@@ -101,13 +104,22 @@ func TestASlowDeviceAsks(t *testing.T) {
 		"2 s, and no answer":  {takes: 2 * time.Second, timeout: time.Minute, policy: ChallengeOn, live: 0.9, do: nothing, reason: FaceNoAnswer, counted: true, suspect: true},
 		"2 s, the other way":  {takes: 2 * time.Second, timeout: time.Minute, policy: ChallengeOn, live: 0.9, do: other, reason: FaceNoAnswer, counted: true, suspect: true},
 		// After an attack everybody is asked: who cannot be is refused and does not renew it.
-		"2 s, after an attack": {takes: 2 * time.Second, timeout: 15 * time.Second, alarm: true, live: 0.9, do: obey, reason: FaceTooSlow, suspect: true},
+		"2 s, after an attack":     {takes: 2 * time.Second, timeout: 15 * time.Second, alarm: true, live: 0.9, do: obey, reason: FaceTooSlow, suspect: true},
+		"2 s, dim after an attack": {takes: 2 * time.Second, timeout: 15 * time.Second, alarm: true, live: 0.7, do: obey, reason: FaceTooSlow, counted: true, suspect: true},
 		// Whose face is in doubt could try until it is not.
 		"2 s, a dim face": {takes: 2 * time.Second, timeout: 15 * time.Second, live: 0.7, do: obey, reason: FaceTooSlow, counted: true, suspect: true},
 		// Whoever starves the camera of a device that is quick is not let in by it.
 		"slowed, they obey":          {takes: 700 * time.Millisecond, then: 2 * time.Second, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.9, do: obey, reason: FaceTooSlow},
 		"slowed, it is dim and idle": {takes: 100 * time.Millisecond, then: 4 * time.Second, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.7, do: nothing, reason: FaceTooSlow, counted: true, suspect: true},
 		"slowed behind a wrong move": {takes: 700 * time.Millisecond, then: 2 * time.Second, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.9, do: once(), reason: FaceTooSlow, counted: true, suspect: true},
+		"quick, and no answer":       {takes: 100 * time.Millisecond, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.9, do: nothing, reason: FaceNoAnswer, counted: true, suspect: true},
+		"700 ms, and no answer":      {takes: 700 * time.Millisecond, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.9, do: nothing, reason: FaceNoAnswer, counted: true, suspect: true},
+		// An attempt that is too short is none of theirs, and lets nobody in.
+		"quick, and 5 s":                      {takes: 100 * time.Millisecond, timeout: 5 * time.Second, policy: ChallengeOn, live: 0.9, do: obey, reason: FaceTooSlow},
+		"quick, and 5 s, the other way":       {takes: 100 * time.Millisecond, timeout: 5 * time.Second, policy: ChallengeOn, live: 0.9, do: other, reason: FaceTooSlow},
+		"quick, and 5 s, dim":                 {takes: 100 * time.Millisecond, timeout: 5 * time.Second, live: 0.7, do: nothing, reason: FaceTooSlow, counted: true, suspect: true},
+		"300 ms, and 5 s, after an attack":    {takes: 300 * time.Millisecond, timeout: 5 * time.Second, alarm: true, live: 0.9, do: obey, reason: FaceTooSlow, suspect: true},
+		"a moment, and only a moment is left": {takes: 100 * time.Millisecond, timeout: 700 * time.Millisecond, policy: ChallengeOn, live: 0.9, do: obey, reason: FaceTooSlow},
 		// And who comes late to it is as before.
 		"quick, and late": {takes: 100 * time.Millisecond, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.9, late: 140, do: obey, reason: FaceNoAnswer, counted: true, suspect: true},
 	} {
@@ -360,6 +372,153 @@ func TestADeviceThatFollowsNobodySaysSo(t *testing.T) {
 		}
 		if takes, slow := d.ChallengeTime(); takes != 0 || !slow {
 			t.Errorf("%v, slow: %v", takes, slow)
+		}
+	})
+}
+
+// Whoever moves as asked is no attacker: let in, or told that there was no time for it.
+func TestWhoMovesIsNoAttacker(t *testing.T) {
+	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+	for _, tt := range []struct {
+		timeout, takes, reaction int // milliseconds
+		granted                  bool
+	}{
+		{timeout: 15000, takes: 100, reaction: 700, granted: true},
+		{timeout: 15000, takes: 100, reaction: 1600, granted: true},
+		{timeout: 15000, takes: 400, reaction: 1600, granted: true},
+		{timeout: 15000, takes: 650, reaction: 700, granted: true},
+		{timeout: 15000, takes: 600, reaction: 1600},
+		{timeout: 15000, takes: 740, reaction: 1000},
+		{timeout: 15000, takes: 750, reaction: 1600},
+		{timeout: 15000, takes: 810, reaction: 1000},
+		{timeout: 15000, takes: 900, reaction: 1000},
+		{timeout: 15000, takes: 930, reaction: 1600},
+		{timeout: 20000, takes: 1200, reaction: 1300},
+		{timeout: 26000, takes: 1200, reaction: 1600},
+		{timeout: 10000, takes: 600, reaction: 1000},
+		{timeout: 8000, takes: 500, reaction: 700},
+		{timeout: 8000, takes: 100, reaction: 1600},
+		{timeout: 5000, takes: 300, reaction: 700},
+		{timeout: 3000, takes: 200, reaction: 700},
+		{timeout: 3000, takes: 100, reaction: 700},
+	} {
+		t.Run(fmt.Sprintf("%v at %v, after %v", ms(tt.timeout), ms(tt.takes), ms(tt.reaction)), func(t *testing.T) {
+			for range 6 { // what is asked for, and after what rest, is drawn
+				inSlowMotion(t, ms(tt.takes), func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+					d.policy.Challenge, d.opts.Timeout = ChallengeOn, ms(tt.timeout)
+					l := &listener{now: func() time.Time { return th.now }, reaction: ms(tt.reaction), do: func(asked vision.Hint) vision.Hint { return asked }}
+					th.pose = l.pose
+					th.play, th.seq = repeat(500, actor{who: 0, x: 320, live: 0.9}), 0
+					events := d.Subscribe(t.Context())
+					dec, err := d.Authenticate(t.Context(), Request{Who: user, Notify: l.hears})
+					if err != nil || tt.granted && !dec.Granted || !dec.Granted && !slices.Equal(dec.Reasons, []Reason{FaceTooSlow}) {
+						t.Errorf("%+v, %v; %v", dec, err, scores(t, d, dec.Audit))
+					}
+					if dec.Failures != 0 || d.suspect() || slices.Contains(heard(events), "attack") {
+						t.Errorf("%d failures, alarm: %v", dec.Failures, d.suspect())
+					}
+				})
+			}
+		})
+	}
+}
+
+// Whoever made every move is no attacker, though they are not seen well any more before
+// the time is up.
+func TestWhoMadeEveryMoveIsNoAttacker(t *testing.T) {
+	inSlowMotion(t, 100*time.Millisecond, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+		d.policy.Challenge, d.opts.Timeout = ChallengeOn, 15*time.Second
+		var moves []vision.Hint
+		var moved time.Time // the ask of the last
+		l := &listener{now: func() time.Time { return th.now }}
+		l.do = func(asked vision.Hint) vision.Hint {
+			if asked != vision.HintNone && asked != vision.HintLookStraight && l.asked == asked && l.at != moved {
+				moves, moved = append(moves, asked), l.at
+			}
+			return asked
+		}
+		th.pose = func(f *vision.Face) {
+			if l.pose(f); len(moves) == 2 && l.asked == vision.HintLookStraight {
+				f.Quality.Yaw = 30 // and they stay so
+			}
+		}
+		th.play, th.seq = repeat(500, actor{who: 0, x: 320, live: 0.9}), 0
+		dec, err := d.Authenticate(t.Context(), Request{Who: user, Notify: l.hears})
+		if err != nil || !slices.Equal(dec.Reasons, []Reason{FaceTooSlow}) || dec.Failures != 0 || d.suspect() || len(moves) != 2 {
+			t.Errorf("%+v, %v, alarm: %v, after %q", dec, err, d.suspect(), moves)
+		}
+		if n := deviceFailures(t, d); n != 1 {
+			t.Errorf("%d failures of the device", n)
+		}
+	})
+}
+
+// Nor is who a stall of the device took the time from.
+func TestWhomAStallCutsOffIsNoAttacker(t *testing.T) {
+	for range 6 {
+		inSlowMotion(t, 100*time.Millisecond, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+			d.policy.Challenge, d.opts.Timeout = ChallengeOn, 13*time.Second
+			l := &listener{now: func() time.Time { return th.now }, reaction: 1600 * time.Millisecond, do: func(asked vision.Hint) vision.Hint { return asked }}
+			stalls, last := 0, vision.HintNone
+			th.pose = func(f *vision.Face) {
+				l.pose(f)
+				th.takes = 100 * time.Millisecond
+				if l.asked != last {
+					if last = l.asked; last != vision.HintLookStraight && stalls < 2 {
+						stalls++
+						th.takes = 4500 * time.Millisecond
+					}
+				}
+			}
+			th.play, th.seq = repeat(500, actor{who: 0, x: 320, live: 0.9}), 0
+			dec, err := d.Authenticate(t.Context(), Request{Who: user, Notify: l.hears})
+			if err != nil || !dec.Granted && !slices.Equal(dec.Reasons, []Reason{FaceTooSlow}) || dec.Failures != 0 || d.suspect() || stalls != 2 {
+				t.Errorf("%+v, %v, alarm: %v, %d stalls; %v", dec, err, d.suspect(), stalls, scores(t, d, dec.Audit))
+			}
+		})
+	}
+}
+
+// Whoever is in doubt, slows the frames and hangs up is asked at the next look.
+func TestHangingUpBehindSlowFramesSetsTheAlarm(t *testing.T) {
+	for live, alarm := range map[float32]bool{0.7: true, 0.9: false} {
+		inSlowMotion(t, 100*time.Millisecond, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+			d.opts.Timeout, d.policy.Challenge = 15*time.Second, ChallengeOn
+			th.play, th.seq = repeat(500, actor{who: 0, x: 320, live: live}), 0
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			asked := false
+			_, err := d.Authenticate(ctx, Request{Who: user, Notify: func(e Event) {
+				if !asked && e.Hint == vision.HintLookStraight.String() {
+					asked, th.takes = true, 2*time.Second
+					time.AfterFunc(9*time.Second, cancel)
+				}
+			}})
+			if !errors.Is(err, context.Canceled) || d.suspect() != alarm {
+				t.Errorf("live %.1f: %v, alarm: %v", live, err, d.suspect())
+			}
+			if n := deviceFailures(t, d); n != 1 {
+				t.Errorf("live %.1f: %d failures of the device", live, n)
+			}
+			if e := newest(t, d); (e.Outcome == "refused") != alarm || slices.Contains(e.Reasons, string(FaceTooSlow)) != alarm {
+				t.Errorf("live %.1f: %+v", live, e)
+			}
+		})
+	}
+}
+
+// One frame that stalls while nobody is seen well yet ends no enrolment.
+func TestAFrameThatStallsEndsNoEnrolment(t *testing.T) {
+	inSlowMotion(t, 100*time.Millisecond, func(t *testing.T, d *Device, th *theatre, _ store.UserID) {
+		eve, aside := actor{who: 1, x: 320, live: 0.9}, actor{who: 1, x: 320, live: 0.9, yaw: 40}
+		th.play, th.seq = slices.Concat(repeat(1, aside), repeat(500, eve)), 0
+		th.pose = func(*vision.Face) {
+			if th.takes = 100 * time.Millisecond; th.seq == 1 {
+				time.Sleep(6 * time.Second)
+			}
+		}
+		if _, err := d.Enroll(t.Context(), EnrollRequest{Name: "Eve", Factors: []Factor{Face}, Consent: store.Consent{At: time.Now(), TextVersion: "1"}}); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -187,12 +187,20 @@ func (c *Challenge) patience() time.Duration {
 // Erred tells whether a move was wrong so far.
 func (c *Challenge) Erred() bool { return c.wrong > 0 }
 
-// Time is how long it takes, in all, of somebody who does everything as soon as it is
-// asked for, where a frame takes so long. ok is false where frames are so slow that
-// nobody could pass it in any time.
-func (c *Challenge) Time(pace time.Duration) (d time.Duration, ok bool) {
-	frames := challengeFrames + challengeAgain*(c.wrong+c.missed)
-	return time.Duration(frames) * pace, challengeLeast*pace <= longestPatience
+// Time is how long it takes, in all, of somebody who needs so long for each thing that
+// they are asked for, where a frame takes so long, with some more for frames that come
+// late. ok is false where frames are so slow that nobody could pass it in any time.
+func (c *Challenge) Time(pace, reaction time.Duration) (d time.Duration, ok bool) {
+	n := challengeMoves + c.wrong + c.missed
+	if c.blink {
+		n++
+	}
+	rest := max(restFrames*pace, pauseMost+pace)
+	move := max(reaction, pace) // the first frame is as old as the ask
+	// Before each a rest, between two a move back, and one in the end, until who moved is
+	// seen well.
+	d = time.Duration(n)*(rest+move+pace) + time.Duration(n-1)*move + move + pace
+	return d * challengeMargin / 100, challengeLeast*pace <= longestPatience
 }
 
 // ChallengeSlow tells whether it is the device's pace that a challenge waits for,
@@ -219,7 +227,7 @@ func (c *Challenge) prepare(at time.Time, q Quality) Hint {
 	c.yaw.add(q.Yaw)
 	c.size.add(q.Size)
 	c.eyes.look(at, q)
-	if at.Sub(c.since) < c.pause || c.yaw.n < 3 {
+	if at.Sub(c.since) < c.pause || c.yaw.n < restFrames {
 		return HintLookStraight
 	}
 	moves := []Hint{HintTurnLeft, HintTurnRight, HintNearer}

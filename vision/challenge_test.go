@@ -608,3 +608,46 @@ func TestTheSecretOfAChallengeIsDrawn(t *testing.T) {
 		t.Errorf("asked %v after %v", seen, pauses)
 	}
 }
+
+// Who takes so long for each move passes in the time that is told for it, after the
+// longest rests, wherever between the frames they move.
+func TestTheTimeSufficesWhoTakesIt(t *testing.T) {
+	for _, pace := range []time.Duration{33 * time.Millisecond, 100 * time.Millisecond, 390 * time.Millisecond, 410 * time.Millisecond, 650 * time.Millisecond, 699 * time.Millisecond, time.Second, 3 * time.Second} {
+		for _, reaction := range []time.Duration{Prompt, Leisurely} {
+			longest := int((pauseMost-pauseLeast)/time.Millisecond) - 1
+			now := time.Unix(1000, 0)
+			c := &Challenge{Pace: pace, Draw: func(n int) int { return min(longest, n-1) }, Now: func() time.Time { return now }}
+			began, told, asked, was := now, now, HintNone, HintNone
+			for c.State() == ChallengeOpen {
+				at, doing := now, asked
+				if at.Sub(told) < reaction {
+					doing = was
+				}
+				q := Quality{Size: 200}
+				switch doing {
+				case HintTurnLeft:
+					q.Yaw = 30
+				case HintTurnRight:
+					q.Yaw = -30
+				case HintNearer:
+					q.Size = 270
+				}
+				now = at.Add(pace)
+				if hint := c.Look(at, q, true); hint != asked {
+					was, asked, told = asked, hint, now
+				}
+			}
+			for at := now; at.Sub(told) < reaction; at = now { // until they look straight again
+				now = at.Add(pace)
+			}
+			now = now.Add(pace)
+			most, ok := c.Time(pace, reaction)
+			if took := now.Sub(began); c.State() != ChallengePassed || !ok || took > most || took < most/2 {
+				t.Errorf("%v a frame, after %v: state %d in %v of %v, %v", pace, reaction, c.State(), took, most, ok)
+			}
+		}
+	}
+	if _, ok := (&Challenge{}).Time(3400*time.Millisecond, Prompt); ok {
+		t.Error("anybody could pass at 3.4 s a frame")
+	}
+}

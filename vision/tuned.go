@@ -124,9 +124,14 @@ const (
 	// ask, so that an answer comes in the second at best, and in the third where people
 	// take a second; a rest takes three frames after one in which they still turn back.
 	challengeLooks  = 5
-	challengeLeast  = 3  // frames of patience without which nobody can pass
-	challengeFrames = 13 // after it was begun: 3 of rest, 2 for a move, 4 of rest, 2 for a move, and 2 until they are seen well again
-	challengeAgain  = 6  // for each move more
+	challengeLeast  = 3   // frames of patience without which nobody can pass
+	challengeMargin = 132 // percent: whoever moves just behind a frame is seen in the next, which takes 131 at worst (of who is prompt, at 699 ms a frame)
+	restFrames      = 3
+	// How soon somebody has moved after they were asked to: who does everything at once,
+	// and who takes their time. Nobody measured it: a choice takes 0.3 s at least (above),
+	// and to turn the head about as long.
+	Prompt          = 700 * time.Millisecond
+	Leisurely       = 1600 * time.Millisecond
 	longestPatience = 10 * time.Second
 	// Stalls behind which the time to answer begins anew: each gives a recording that
 	// fits as much more time to be found, and nothing else.

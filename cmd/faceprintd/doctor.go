@@ -74,20 +74,27 @@ type pacer interface {
 // checkPace tells how long a frame took when somebody was last looked at, and whether
 // that leaves the time to ask them to move.
 func checkPace(add addCheck, p policyConfig, d pacer) {
-	if p.Mode == string(device.FingerOnly) || d.Pace() == 0 {
+	takes, slow := d.ChallengeTime()
+	if p.Mode == string(device.FingerOnly) || d.Pace() == 0 && !slow {
 		return
 	}
-	each := d.Pace().Round(10 * time.Millisecond)
-	takes, slow := d.ChallengeTime()
+	each := fmt.Sprintf("a frame takes %v", d.Pace().Round(10*time.Millisecond))
+	if d.Pace() == 0 {
+		each = "nobody was looked at yet"
+	}
 	const faster = "a smaller camera.width, ONNX Runtime (face.library, face.engine = \"auto\"), or a faster device"
 	switch {
+	case p.Challenge == string(device.ChallengeOff) && d.Pace() == 0:
 	case !slow || p.Challenge == string(device.ChallengeOff):
-		add("pace of the camera", "ok", fmt.Sprintf("a frame takes %v", each), "")
+		add("pace of the camera", "ok", each, "")
 	case takes == 0:
-		add("pace of the camera", "warn", fmt.Sprintf("a frame takes %v: nobody can be asked to move, and who would have to is refused (face-too-slow)", each), faster)
+		add("pace of the camera", "warn", each+": nobody can be asked to move, and who would have to is refused (face-too-slow)", faster)
 	default:
-		add("pace of the camera", "warn", fmt.Sprintf("a frame takes %v, and to be asked to move %v of policy.timeout = %v: who would have to is refused (face-too-slow)", each, takes.Round(time.Second), p.Timeout.Duration),
-			fmt.Sprintf("policy.timeout = \"%.0fs\" or more, and timeout= of pam_faceprint with it; or %s", 1+takes.Seconds()*1.25, faster))
+		least := fmt.Sprintf("policy.timeout = \"%.0fs\" or more, and timeout= of pam_faceprint with it", 1+takes.Seconds())
+		if d.Pace() > 0 {
+			least += "; or " + faster
+		}
+		add("pace of the camera", "warn", fmt.Sprintf("%s, and to be asked to move takes %.1f s of policy.timeout = %v: who would have to is refused (face-too-slow)", each, takes.Seconds(), p.Timeout.Duration), least)
 	}
 }
 

@@ -206,7 +206,10 @@ func TestTheDoctorTellsAPaceThatIsTooSlow(t *testing.T) {
 	}{
 		{paced{}, device.ChallengeAuto, "", ""},
 		{paced{pace: 66 * time.Millisecond, takes: time.Second}, device.ChallengeAuto, "ok", "a frame takes 70ms"},
-		{paced{pace: 2 * time.Second, takes: 32 * time.Second, slow: true}, device.ChallengeAuto, "warn", "32s of policy.timeout = 15s"},
+		{paced{pace: 2 * time.Second, takes: 32 * time.Second, slow: true}, device.ChallengeAuto, "warn", "a frame takes 2s, and to be asked to move takes 32.0 s of policy.timeout = 15s"},
+		{paced{pace: 100 * time.Millisecond, takes: 18 * time.Second, slow: true}, device.ChallengeAuto, "warn", "a frame takes 100ms, and to be asked to move takes 18.0 s"},
+		{paced{takes: 18 * time.Second, slow: true}, device.ChallengeAuto, "warn", "nobody was looked at yet, and to be asked to move takes 18.0 s"},
+		{paced{takes: 18 * time.Second, slow: true}, device.ChallengeOff, "", ""},
 		{paced{pace: 4 * time.Second, slow: true}, device.ChallengeOn, "warn", "nobody can be asked to move"},
 		{paced{pace: 4 * time.Second, slow: true}, device.ChallengeOff, "ok", "a frame takes 4s"},
 	} {
