@@ -297,10 +297,11 @@ func TestAStillPictureIsInDoubt(t *testing.T) {
 		policy  Challenge
 		frames  int
 		granted bool
+		reason  Reason
 	}{
-		"a picture":                        {moves: -1, frames: 220},
+		"a picture":                        {moves: -1, frames: 220, reason: FaceNoAnswer},
 		"a picture, and nothing is asked":  {moves: -1, policy: ChallengeOff, frames: 220, granted: true},
-		"a picture whose time is soon up":  {moves: -1, frames: 9},
+		"a picture whose time is soon up":  {moves: -1, frames: 9, reason: FaceTooSlow},
 		"a person":                         {moves: 0, frames: 40, granted: true},
 		"a person who is calm for a while": {moves: 12, frames: 40, granted: true},
 	} {
@@ -320,7 +321,7 @@ func TestAStillPictureIsInDoubt(t *testing.T) {
 				dec, err := d.Authenticate(t.Context(), Request{Who: user, Timeout: time.Minute, Notify: func(e Event) {
 					asked = asked || e.Hint == vision.HintLookStraight.String() || strings.HasPrefix(e.Hint, "turn-l") || strings.HasPrefix(e.Hint, "turn-r")
 				}})
-				if err != nil || dec.Granted != tt.granted || !tt.granted && !slices.Equal(dec.Reasons, []Reason{FaceNoAnswer}) {
+				if err != nil || dec.Granted != tt.granted || !tt.granted && (!slices.Equal(dec.Reasons, []Reason{tt.reason}) || dec.Failures != 1 || !d.suspect()) {
 					t.Fatalf("%+v, %v", dec, err)
 				}
 				if want := tt.moves < 0 && tt.policy != ChallengeOff && tt.frames > 40; asked != want {

@@ -24,7 +24,7 @@ const (
 	FaceNotLive       Reason = "face-not-live"  // an attack: a picture or a screen
 	FaceReplayed      Reason = "face-replayed"  // an attack: a recording played into the camera
 	FaceNoAnswer      Reason = "face-no-answer" // an attack: it did not move as it was asked to
-	FaceTooSlow       Reason = "face-too-slow"  // it would have to move, and there was no time to ask it to, at the pace of the device
+	FaceTooSlow       Reason = "face-too-slow"  // it would have to move, and there was no time to ask it to
 	FaceMissing       Reason = "face-missing"
 	FaceNotEnrolled   Reason = "face-not-enrolled"
 	FingerNoMatch     Reason = "finger-no-match"

@@ -408,7 +408,7 @@ func (a *faceAttempt) slow() {
 	face := &a.c.face
 	if a.challenge == nil {
 		// Who would have been asked, and it did not come to it.
-		if a.d.policy.face(*face, float64(max(a.c.gallery, 1))) == FaceNoAnswer && a.tooSlow() {
+		if a.d.policy.face(*face, float64(max(a.c.gallery, 1))) == FaceNoAnswer {
 			face.Answer = AnswerSlow
 		}
 		return
@@ -419,7 +419,9 @@ func (a *faceAttempt) slow() {
 	}
 }
 
-// cut tells whether a challenge without an answer is one that there was no time for. On
+// cut tells whether a challenge without an answer is one that there was no time for.
+// Nobody is called an attacker to whom no move was said; who does not look straight and
+// still for as long as a challenge waits ends it themselves. Behind the first ask, on
 // a device that is slow, or that stalled, whoever comes late has no time either; on one
 // that is quick they stood there and did nothing.
 func (a *faceAttempt) cut() bool {
@@ -427,6 +429,9 @@ func (a *faceAttempt) cut() bool {
 	case vision.ChallengePassed:
 		return true // all that is missing is another look at them
 	case vision.ChallengeOpen:
+		if !a.challenge.Asked() {
+			return true
+		}
 		enough, _ := a.lastsFor(vision.Leisurely)
 		up := !a.until.IsZero() && time.Until(a.until) <= 0
 		return a.tooSlow() || up && (!enough || vision.ChallengeSlow(a.s.Pace()) || a.s.Cues()["stalls"] > 0)

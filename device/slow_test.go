@@ -120,8 +120,12 @@ func TestASlowDeviceAsks(t *testing.T) {
 		"quick, and 5 s, dim":                 {takes: 100 * time.Millisecond, timeout: 5 * time.Second, live: 0.7, do: nothing, reason: FaceTooSlow, counted: true, suspect: true},
 		"300 ms, and 5 s, after an attack":    {takes: 300 * time.Millisecond, timeout: 5 * time.Second, alarm: true, live: 0.9, do: obey, reason: FaceTooSlow, suspect: true},
 		"a moment, and only a moment is left": {takes: 100 * time.Millisecond, timeout: 700 * time.Millisecond, policy: ChallengeOn, live: 0.9, do: obey, reason: FaceTooSlow},
-		// And who comes late to it is as before.
-		"quick, and late": {takes: 100 * time.Millisecond, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.9, late: 140, do: obey, reason: FaceNoAnswer, counted: true, suspect: true},
+		// Who comes so late that nothing is said any more did not fail to do it.
+		"quick, and late":               {takes: 100 * time.Millisecond, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.9, late: 143, do: obey, reason: FaceTooSlow},
+		"quick, late, and a picture":    {takes: 100 * time.Millisecond, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.7, late: 143, do: nothing, reason: FaceTooSlow, counted: true, suspect: true},
+		"quick, late, and in doubt":     {takes: 100 * time.Millisecond, timeout: 15 * time.Second, policy: ChallengeAuto, live: 0.7, late: 143, do: obey, reason: FaceTooSlow, counted: true, suspect: true},
+		"quick, late, after an attack":  {takes: 100 * time.Millisecond, timeout: 15 * time.Second, alarm: true, live: 0.9, late: 143, do: obey, reason: FaceTooSlow, suspect: true},
+		"quick, late, and does nothing": {takes: 100 * time.Millisecond, timeout: 15 * time.Second, policy: ChallengeOn, live: 0.9, late: 125, do: nothing, reason: FaceNoAnswer, counted: true, suspect: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inSlowMotion(t, tt.takes, func(t *testing.T, d *Device, th *theatre, user store.UserID) {

@@ -184,6 +184,9 @@ func (c *Challenge) patience() time.Duration {
 	return max(challengePatience, min(challengeLooks*c.Pace, longestPatience))
 }
 
+// Asked tells whether anything was asked for so far.
+func (c *Challenge) Asked() bool { return c.asked != HintNone || len(c.answers) > 0 }
+
 // Erred tells whether a move was wrong so far.
 func (c *Challenge) Erred() bool { return c.wrong > 0 }
 
