@@ -69,7 +69,7 @@ func checkCameras(add addCheck) {
 		return
 	}
 	for _, f := range found {
-		access(add, "camera device", f, "video")
+		access(add, "camera device", f, "the daemon's user must be in the group video")
 	}
 }
 
@@ -105,7 +105,7 @@ func checkSerial(add addCheck) {
 			add("serial port", checkWarn, f+": since the start "+lost.String(), tty.LostAdvice(f))
 			continue
 		}
-		access(add, "serial port", f, "dialout")
+		access(add, "serial port", f, "for the daemon's user: "+tty.Permit(f))
 	}
 }
 
@@ -137,7 +137,7 @@ func moduleCure(port string, err error) string {
 	case errors.Is(err, tty.ErrNoPort):
 		return "plug it in, or name another port: 'faceprint sensor find' looks at all; on a Pi: raspi-config, Interface Options, Serial Port: no login shell, hardware enabled"
 	case errors.Is(err, tty.ErrPermission):
-		return "run it with sudo, or as a user of the group that the port names"
+		return "run it with sudo; or " + tty.Permit(port)
 	case errors.Is(err, tty.ErrBusy):
 		return "stop the program that has it, or name another port"
 	case errors.Is(err, sensor.ErrPassword):
@@ -149,12 +149,12 @@ func moduleCure(port string, err error) string {
 }
 
 // access says whether this user could open the device.
-func access(add addCheck, name, path, group string) {
+func access(add addCheck, name, path, advice string) {
 	switch err := syscall.Access(path, 6); {
 	case err == nil:
 		add(name, checkOK, path, "")
 	case os.IsPermission(err):
-		add(name, checkWarn, path+": you may not open it", "the daemon's user must be in the group "+group)
+		add(name, checkWarn, path+": you may not open it", advice)
 	default:
 		add(name, checkWarn, path+": "+err.Error(), "")
 	}

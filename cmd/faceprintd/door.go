@@ -117,7 +117,7 @@ func guardAdvice(c doorConfig, err error) string {
 	case errors.Is(err, board.ErrForged):
 		return "door.key_file is not the key of this board, or this is not the board that was paired"
 	case errors.Is(err, tty.ErrPermission):
-		return "put the daemon's user into the group dialout"
+		return "give the daemon's user access to the port, as is said of it"
 	case errors.Is(err, tty.ErrBusy):
 		return "'fuser -v " + c.Port + "' tells who has the port"
 	case errors.Is(err, tty.ErrNoPort):

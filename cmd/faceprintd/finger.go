@@ -442,7 +442,7 @@ func moduleAdvice(err error) string {
 	case errors.Is(err, sensor.ErrPassword):
 		return "put the module's password into a file and name it in finger.password_file, until the daemon has sealed it; a lost password cannot be reset"
 	case errors.Is(err, tty.ErrPermission):
-		return "put the daemon's user into the group dialout"
+		return "give the daemon's user access to the port, as is said of it"
 	case errors.Is(err, tty.ErrBusy):
 		return "stop that program, or name another finger.port"
 	case errors.Is(err, tty.ErrNoPort):

@@ -80,17 +80,28 @@ func Console(path string) bool {
 	return err == nil && slices.Contains(strings.Fields(string(active)), filepath.Base(real))
 }
 
-// group is who may open the port.
-func group(path string) string {
-	info, err := os.Stat(path)
+// Permit is what gives a user access to the port: its group where that may read and
+// write, else a rule that gives it one.
+func Permit(path string) string {
+	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return "dialout"
+		real = path
 	}
-	s, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || info.Mode().Perm()&0o060 != 0o060 {
-		return "dialout"
+	const usual = "dialout" // of Debian's rules
+	info, err := os.Stat(real)
+	if err != nil {
+		return "add the user to the group " + usual + " and log in again"
 	}
-	id := strconv.FormatUint(uint64(s.Gid), 10)
+	s := info.Sys().(*syscall.Stat_t) // there is no other on Linux
+	if info.Mode().Perm()&0o060 == 0o060 && s.Gid != 0 {
+		return "add the user to the group " + groupName(s.Gid) + " and log in again"
+	}
+	return fmt.Sprintf(`its mode is %04o and its group is %s, so that no group helps: write KERNEL=="%s", GROUP="%s", MODE="0660" into /etc/udev/rules.d/99-faceprint.rules, 'sudo udevadm control --reload' and 'sudo udevadm trigger', then add the user to that group; a login console on the port (getty) takes the access away again: disable it first`,
+		info.Mode().Perm(), groupName(s.Gid), filepath.Base(real), usual)
+}
+
+func groupName(gid uint32) string {
+	id := strconv.FormatUint(uint64(gid), 10)
 	if g, err := user.LookupGroupId(id); err == nil {
 		return g.Name
 	}

@@ -128,7 +128,7 @@ func explain(path string, err error) error {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV):
 		return fmt.Errorf("tty: %s: %w; is it plugged in, or wired and the UART enabled (raspi-config, Interface, Serial)? %w", path, ErrNoPort, err)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("tty: %s: %w; add the user to the group %s and log in again: %w", path, ErrPermission, group(path), err)
+		return fmt.Errorf("tty: %s: %w; %s: %w", path, ErrPermission, Permit(path), err)
 	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EWOULDBLOCK):
 		return fmt.Errorf("tty: %s: %w by %s: %w", path, ErrBusy, Holder(path), err)
 	}
