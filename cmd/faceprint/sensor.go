@@ -198,6 +198,9 @@ func look(ctx context.Context, c sensor.Config, passwords, addresses []uint32) (
 			r.Password = &p
 		}
 	}
+	if errors.Is(err, sensor.ErrPassword) && len(passwords) > 0 {
+		err = fmt.Errorf("%w; none of %d numbers of the list opened it", err, len(passwords))
+	}
 	if err != nil {
 		r.Problem = err.Error()
 		return r, err
@@ -470,7 +473,7 @@ and no password is in it; a module with a password is refused.`,
 			}
 			m, err := openModule(ctx, conf)
 			if err != nil {
-				return err
+				return unopened(conf, err)
 			}
 			t.warnShared(m)
 			conf.Baud = m.Info().Baud

@@ -188,6 +188,31 @@ func TestInfoOfAModuleThatDoesNotOpen(t *testing.T) {
 	}
 }
 
+// A module with a password is told what to do about it by whoever meets it; a list that
+// did not help is told so.
+func TestLockedModule(t *testing.T) {
+	port := simPort(t, modsim.Config{Model: "r307"})
+	dir := t.TempDir()
+	list := filepath.Join(dir, "list")
+	if err := os.WriteFile(list, []byte("1\n2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"set", port, "--new-password", "7"}, "the password is 0x00000007"},
+		{[]string{"record", port, filepath.Join(dir, "talk")}, "sensor find " + port + " --password-list FILE"},
+		{[]string{"find", port, "--password-list", list}, "none of 2 numbers of the list opened it"},
+	} {
+		var out, errout bytes.Buffer
+		run(t.Context(), append([]string{"sensor"}, c.args...), strings.NewReader(""), &out, &errout)
+		if said := out.String() + errout.String(); !strings.Contains(said, c.want) {
+			t.Errorf("%q: %s", c.args, said)
+		}
+	}
+}
+
 // A line that damages the talk is judged by what was learnt and counted until it failed.
 func TestInfoOfABadLine(t *testing.T) {
 	for _, quirk := range []string{"quirk badsum 2", "quirk flip 60"} {
