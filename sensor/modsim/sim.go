@@ -1,6 +1,7 @@
 package modsim
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -245,6 +246,8 @@ func (s *Sim) data(p sensor.Packet) {
 	}
 	switch {
 	case s.badData:
+	case s.waitFor != forImage && bytes.Count(s.incoming, []byte{0xFF}) == len(s.incoming):
+		delete(s.buffers, s.waitFor) // a blank template is rejected, which nothing says: Store finds none
 	case s.waitFor != forImage:
 		s.buffers[s.waitFor] = s.incoming
 	case len(s.incoming) == s.p.Width*s.p.Height/2:

@@ -635,3 +635,36 @@ func FuzzHost(f *testing.F) {
 		})
 	})
 }
+
+// A template of FF alone is rejected, as the manual says; nothing acknowledges the data, so
+// that it is Store that finds none. What lay in the buffer before is not stored in its place.
+func TestBlankTemplateIsRejected(t *testing.T) {
+	for _, model := range []string{"r503", "r307"} {
+		s := newSim(t, model)
+		c := pipe(t, s)
+		c.ask("13 00000000")
+		size := modsim.Personalities[model].TemplateSize
+		for i, last := range []byte{0x7F, 0xFF, 0x7F} {
+			file := bytes.Repeat([]byte{0xFF}, size)
+			file[size-1] = last
+			if got := c.ask("09 02"); got != "00" {
+				t.Fatalf("%s: DownChar is answered %s", model, got)
+			}
+			for at := 0; at < size; at += 128 {
+				pid := sensor.PIDData
+				if at+128 >= size {
+					pid = sensor.PIDEndData
+				}
+				b, err := sensor.AppendPacket(nil, sensor.Packet{Address: sensor.DefaultAddress, PID: pid, Content: file[at : at+128]})
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.raw(b)
+			}
+			want := map[byte]string{0x7F: "00", 0xFF: "18"}[last]
+			if got := c.ask("06 02 0003"); got != want {
+				t.Errorf("%s, template %d: Store is answered %s, not %s", model, i, got, want)
+			}
+		}
+	}
+}
