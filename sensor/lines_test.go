@@ -174,6 +174,7 @@ func TestStrangersAreNamed(t *testing.T) {
 		"echo":    {func(asked []byte) string { return string(asked) }, "TX and RX are joined"},
 		"refuses": {refuses, "a fingerprint module answers at 57600 baud and cannot be used"},
 		"gps":     {says("$GPRMC,123519,A,4807.038,N,01131.000,E,022.4,084.4,230394,003.1,W*6A\r\n"), "satellite receiver"},
+		"ubx":     {says("\xb5\x62\x01\x03\x10\x00\x80\x01\x02\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x9a\x3c"), "a satellite receiver (UBX)"},
 		"console": {says("\r\nraspberrypi login: "), "no login shell"},
 		"modem":   {says("\r\nERROR\r\n"), "a modem"},
 		"noise":   {says("\x80\x00\xf8\x78\x80"), "noise"},

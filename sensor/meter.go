@@ -105,6 +105,8 @@ func (m *meter) chatter() (what, cure string) {
 		return "", ""
 	case has("$GP", "$GN", "$GL", "$GA", "$BD"):
 		return "a satellite receiver (NMEA) speaks here", another
+	case has("\xB5\x62\x01", "\xB5\x62\x05", "\xB5\x62\x0A"): // u-blox's sync characters, then NAV, ACK or MON
+		return "a satellite receiver (UBX) speaks here", another
 	case has("login:", "Password:", "raspberrypi", "Linux version", "[    0.", "# ", "$ "):
 		return "a console is on this port", "on a Pi: raspi-config, Interface Options, Serial Port, no login shell"
 	case has("AT\r", "RING", "NO CARRIER", "\r\nOK\r\n", "\r\nERROR\r\n", "+CME"):
