@@ -70,12 +70,14 @@ func TestLyingModule(t *testing.T) {
 // A liar that damages its answers, or drops off the line after each attempt, is
 // caught as well.
 func TestDirtyLiarIsCaught(t *testing.T) {
-	for _, dirt := range []string{"quirk badsum 40", "unplug"} {
+	for _, dirt := range []string{"quirk badsum 40", "quirk badsum 40, keeps", "unplug", "unplug, keeps"} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSim(t, "r503")
 			c := sensor.Config{Baud: 57600, Doubts: new(sensor.Doubts)}
 			m := wiredAs(t, s, c)
 			template, d := enrol(t, m, s, "alice", "thumb"), decoys(t, m, 3)
+			dirt, keeps := strings.CutSuffix(dirt, ", keeps")
+			d.Keeps = keeps
 			do(t, s, "lie same")
 			if dirt != "unplug" {
 				do(t, s, dirt)
@@ -90,13 +92,13 @@ func TestDirtyLiarIsCaught(t *testing.T) {
 				do(t, s, "touch mallory thumb")
 				accepted, err := attempt(t, m, template, time.Minute)
 				if accepted {
-					t.Fatalf("%s: attempt %d got in", dirt, try)
+					t.Fatalf("%s, keeps %v: attempt %d got in", dirt, keeps, try)
 				}
 				if attack := (*sensor.AttackError)(nil); errors.As(err, &attack) {
 					break
 				}
 				if try == 40 {
-					t.Fatalf("%s: attempt %d: %v", dirt, try, err)
+					t.Fatalf("%s, keeps %v: attempt %d: %v", dirt, keeps, try, err)
 				}
 			}
 		})

@@ -92,6 +92,10 @@ func (m *Module) resident(templates [][]byte) (resident, rest [][]byte, err erro
 
 // propose compares the scan with templates one by one, decoys among them, in random
 // order, as a search does with those in the library: a yes is a proposal. -1 is none.
+//
+// What lies in the module's buffer is overwritten until the module says no to it, as in
+// Match. From then on whatever the wire leaves there has been refused, and a yes to a
+// decoy is one to the decoy.
 func (m *Module) propose(ctx context.Context, probe Print, templates [][]byte) (int, error) {
 	release, err := m.take(ctx)
 	if err != nil {
@@ -101,9 +105,15 @@ func (m *Module) propose(ctx context.Context, probe Print, templates [][]byte) (
 	if m.stale(probe) {
 		return -1, fmt.Errorf("sensor: %s: %w; scan again", m.info.Port, ErrStale)
 	}
+	damage := m.link.meter.damage()
+	if m.loaded && m.Guarded() {
+		doubt, err := m.overwrite(ctx, spare(m.guard.decoys, false))
+		if err := m.judge(damage, doubt, err); err != nil {
+			return -1, err
+		}
+	}
 	m.loaded = true
 	all := slices.Concat(templates, m.guard.mixed())
-	damage := m.link.meter.damage()
 	for _, i := range order(len(all)) {
 		if CheckTemplate(all[i]) != nil {
 			continue // nobody's finger matches it
@@ -113,11 +123,12 @@ func (m *Module) propose(ctx context.Context, probe Print, templates [][]byte) (
 			return -1, err
 		}
 		if score > 0 && i >= len(templates) {
-			err := m.doubt("a decoy matched")
-			if m.doubtOf(ctx, all[i]) == excused {
-				return -1, err
+			// An answer that was late has shifted all that followed, which shows here.
+			err := m.same(ctx)
+			if err == nil {
+				err = &AttackError{AttackDecoy, "a decoy matched, among those beyond the library's room"}
 			}
-			return -1, m.weigh(damage, err)
+			return -1, m.judge(damage, weighty, err)
 		}
 		if score > 0 {
 			return i, nil

@@ -25,7 +25,8 @@ import (
 // a module that compared notes would soon know which of them is always there. A match on a decoy is an *AttackError;
 // where the decoy may have been lost on the wire, so that the template before it
 // was compared twice, it is ErrDoubt, but for the third attempt in a row on a sound
-// line in which the module returns the decoy, or nothing ever (Keeps). Both count as failures.
+// line, or the eighth on any, in which the module returns the decoy, refuses to return
+// anything, or never did return what it was given (Keeps). Both count as failures.
 func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float64, error) {
 	if err := CheckTemplate(template); err != nil {
 		return 0, err
@@ -60,21 +61,10 @@ func (m *Module) Match(ctx context.Context, probe Print, template []byte) (float
 	if err == nil && m.stale(probe) {
 		err = fmt.Errorf("sensor: %s was reset meanwhile: %w; scan again", m.info.Port, ErrStale)
 	}
-	switch attack := (*AttackError)(nil); {
-	case doubt != undoubted && errors.As(err, &attack):
-		err = m.weigh(damage, err)
-	case doubt == excused:
-		err = errors.Join(m.doubt("a decoy matched, which never arrived"), err)
-	case doubt == weighty:
-		// Whatever else went wrong: a liar that falls silent after a wrong guess
-		// has guessed all the same.
-		err = m.weigh(damage, errors.Join(m.doubt("a decoy matched"), err))
-	case err == nil:
-		*m.guard.doubts = Doubts{stored: m.guard.doubts.stored} // who compares well may store badly
-	}
-	if err != nil {
+	if err := m.judge(damage, doubt, err); err != nil {
 		return 0, err
 	}
+	*m.guard.doubts = Doubts{stored: m.guard.doubts.stored} // who compares well may store badly
 	return score, nil
 }
 
@@ -83,25 +73,43 @@ type doubt int
 
 const (
 	undoubted doubt = iota
-	excused         // the module returns another template: the line may lose all that are sent
+	excused         // the decoy does not come back: the line may lose all that are sent
 	weighty
 )
+
+// judge is the error of an attempt that ended with such a doubt, and err besides; damage
+// is what the wire had shown before.
+func (m *Module) judge(damage uint64, doubt doubt, err error) error {
+	attack := (*AttackError)(nil)
+	switch {
+	case doubt == undoubted:
+		return err
+	case errors.As(err, &attack):
+		return m.weigh(damage, err)
+	case doubt == excused:
+		return errors.Join(m.doubt("a decoy matched, which the module does not return"), err)
+	}
+	// Whatever else went wrong: a liar that falls silent after a wrong guess has guessed
+	// all the same.
+	return m.weigh(damage, errors.Join(m.doubt("a decoy matched"), err))
+}
 
 // doubtOf is the doubt of a yes to what is nobody's, which was sent to the second buffer
 // last, as often as it was: is it there (UpChar, manual p. 18)? A line that loses whatever
 // is long, as an overrun does, shows no other damage, and a module behind it compares and
-// returns what lay there before. One that does not return what it is given (Keeps)
-// shows neither.
+// returns what lay there before, or the line loses of that as well. A no to the question
+// (01, 0D) is short: there is something to compare, and so to return. One that does not
+// return what it is given (Keeps) shows nothing.
 func (m *Module) doubtOf(ctx context.Context, sent []byte) doubt {
 	if !m.guard.keeps {
 		return weighty
 	}
 	got, err := m.link.fetch(ctx, maxTemplate, anySize, UpChar, 2)
 	defer clear(got)
-	if err != nil || subtle.ConstantTimeCompare(got, sent) != 1 {
-		return excused
+	if no := (*CodeError)(nil); errors.As(err, &no) || err == nil && subtle.ConstantTimeCompare(got, sent) == 1 {
+		return weighty
 	}
-	return weighty
+	return excused
 }
 
 // compareAll compares the scan with a line-up, whose first is the template, in

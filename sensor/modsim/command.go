@@ -14,10 +14,11 @@ mute, unmute                 hear nothing, or hear again, without losing power
 garble PERCENT               damage that share of the bytes both ways; 0 stops it
 quirk NAME [off|N]           a habit of bad units; "quirk" alone lists them
 fault in|out KIND AT [N]     something that happens to the line once; "fault" alone lists it
-lie HOW                      a malicious module: yes, fast, same, second, guess, stored, sticks, knows, alters,
-                             withholds, noisy; honest ends it
+lie HOW                      a malicious module: yes, fast, same, second, guess, stored, sticks, shy, feigns,
+                             knows, alters, withholds, noisy; honest ends it
 hang                         hear nothing until the power is cut: unplug, plug
 plant SLOT PERSON FINGER     put a template into the library behind the host's back
+rot SLOT                     have a slot of the library read another each time: a bad flash cell
 swap [MODEL]                 exchange the module for a factory-new one: r503, r307, as608
 state                        what the module is doing`
 
@@ -69,6 +70,12 @@ func (s *Sim) Command(line string) (string, error) {
 			return bad()
 		}
 		s.library[slot] = encode(s.p.Model, newFinger(args[1], args[2]).features(0, 1), s.p.Buffers, s.p.TemplateSize)
+	case word == "rot" && len(args) == 1:
+		slot, err := strconv.Atoi(args[0])
+		if err != nil || slot < 0 || slot >= s.p.Capacity {
+			return bad()
+		}
+		s.rotten[slot] = true
 	case word == "garble" && len(args) == 1:
 		v, err := strconv.ParseFloat(strings.TrimSuffix(args[0], "%"), 64)
 		if err != nil || !(v >= 0 && v <= 100) {

@@ -72,6 +72,7 @@ func (s *Sim) command(i sensor.Instruction, a []byte) ([]sensor.Packet, time.Dur
 	case sensor.UpChar:
 		return s.upload(a[0]), 0
 	case sensor.DownChar:
+		s.lent = true
 		if !s.buffer(a[0]) {
 			return s.ack(sensor.BadID), 0
 		}
@@ -304,8 +305,15 @@ func (s *Sim) regModel() []sensor.Packet {
 // upload is UpChar.
 func (s *Sim) upload(buffer byte) []sensor.Packet {
 	b := s.buffers[s.templates(buffer)]
+	if n := s.quirks["noupload"]; n > 0 {
+		return s.ack(sensor.Code(n))
+	}
 	if b == nil {
 		return s.ack(sensor.TemplateUpload)
+	}
+	if s.lie == "feigns" && s.lent {
+		b = slices.Clone(b)
+		b[len(b)/2] ^= 1
 	}
 	size := s.p.TemplateSize
 	if s.quirks["shortlast"] > 0 {
@@ -353,11 +361,18 @@ func (s *Sim) invented() int {
 			return 0
 		}
 		return 200
+	case "feigns":
+		if s.compared < 2 {
+			return 0
+		}
 	case "same":
 		return 200
 	}
 	return 150 + s.rand.IntN(150)
 }
+
+// sticks tells whether a lie is one of those that say yes to one template alone.
+func (s *Sim) sticks() bool { return s.lie == "sticks" || s.lie == "shy" || s.lie == "feigns" }
 
 func (s *Sim) match() ([]sensor.Packet, time.Duration) {
 	scan, template := s.features(1), s.buffers[s.templates(2)]
@@ -366,8 +381,13 @@ func (s *Sim) match() ([]sensor.Packet, time.Duration) {
 	if s.invents() {
 		n = s.invented()
 	}
-	switch h := sha256.Sum256(template); {
-	case s.lie == "knows" && s.own[h], s.lie == "stored" && !s.stored[h], s.lie == "sticks" && s.named != h:
+	h := sha256.Sum256(template)
+	if s.lie == "feigns" && s.compared == 2 {
+		s.named = h
+	}
+	s.searched = false
+	switch {
+	case s.lie == "knows" && s.own[h], s.lie == "stored" && !s.stored[h], s.sticks() && s.named != h:
 		n = 0
 	}
 	if s.lie == "fast" {
@@ -405,10 +425,11 @@ func (s *Sim) search(buffer byte, first, n int) ([]sensor.Packet, time.Duration)
 			best, at = sc, id
 		}
 	}
-	if ids := slices.Sorted(maps.Keys(s.library)); (s.lie == "stored" || s.lie == "sticks") && len(ids) > 0 {
+	if ids := slices.Sorted(maps.Keys(s.library)); (s.lie == "stored" || s.lie == "sticks" || s.lie == "shy") && len(ids) > 0 {
 		at = ids[s.rand.IntN(len(ids))]
 		best, s.named = s.invented(), sha256.Sum256(s.library[at])
 	}
+	s.searched = true
 	took := s.p.Search * time.Duration(1+compared)
 	if s.lie == "fast" {
 		took = 0
@@ -439,13 +460,22 @@ func (s *Sim) load(buffer byte, id int) []sensor.Packet {
 		return s.ack(sensor.BadID)
 	case s.library[id] == nil, s.lie == "withholds":
 		return s.ack(sensor.TemplateRead)
+	case s.quirks["noload"] > 0:
+		return s.ack(sensor.Code(s.quirks["noload"]))
+	case s.lie == "shy" && s.searched:
+		return s.ack(sensor.PacketError)
 	}
+	s.lent = false
 	b := s.library[id]
 	switch s.lie {
 	case "alters":
 		b = slices.Clone(b)
 		b[len(b)/2] ^= 1
 	case "noisy":
+		b = slices.Clone(b)
+		b[len(b)/2] = byte(s.rand.Uint32())
+	}
+	if s.rotten[id] {
 		b = slices.Clone(b)
 		b[len(b)/2] = byte(s.rand.Uint32())
 	}

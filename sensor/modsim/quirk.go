@@ -33,6 +33,8 @@ var quirkText = map[string]string{
 	"badsum":      "N: every Nth packet has a wrong checksum",
 	"flip":        "N: every Nth byte that is sent is damaged",
 	"half":        "N: every Nth packet stops in the middle",
+	"noload":      "N: answers N to LoadChar, 1 where there is none",
+	"noupload":    "N: answers N to UpChar, 1 where there is none",
 	"forget":      "N: every Nth instruction is answered 21, as after a reset",
 }
 
@@ -46,6 +48,8 @@ var lieText = map[string]string{
 	"guess":     "one comparison in three matches",
 	"stored":    "a search finds somebody at random, and whatever was stored in the library matches",
 	"sticks":    "a search finds somebody at random, and that one alone matches then",
+	"shy":       "sticks, but answers 01 to whoever reads a slot right behind a search",
+	"feigns":    "no search finds anybody, the second template of each scan matches, that one alone then, and another is returned",
 	"alters":    "honest comparisons, but what is read from the library is not what was stored",
 	"withholds": "honest comparisons, but what was stored in the library cannot be read (0C)",
 	"noisy":     "honest comparisons, but what is read from the library is another each time",
@@ -80,7 +84,7 @@ func (s *Sim) setQuirk(args []string) error {
 
 func (s *Sim) setLie(args []string) error {
 	if len(args) != 1 || lieText[args[0]] == "" {
-		return fmt.Errorf("modsim: lie HOW, with HOW one of honest, yes, fast, same, second, guess, stored, sticks, knows, alters, withholds, noisy")
+		return fmt.Errorf("modsim: lie HOW, with HOW one of honest, yes, fast, same, second, guess, stored, sticks, shy, feigns, knows, alters, withholds, noisy")
 	}
 	s.lie = args[0]
 	if s.lie == "honest" {

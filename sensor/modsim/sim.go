@@ -64,9 +64,12 @@ type Sim struct {
 	image    *picture // what GenImg or DownImage left, nil for none
 	fresh    bool     // no capture since the last Img2Tz
 	compared int      // how often the newest features were compared
+	searched bool     // nothing was compared since the last search
+	lent     bool     // the newest template in a buffer came from the host
 	passedOK bool     // the last comparison said yes
 	buffers  map[byte][]byte
 	library  map[int][]byte
+	rotten   map[int]bool // slots that read another each time
 	notepad  [16][32]byte
 	lamp     string
 	dances   time.Time // until when the lamp is animated
@@ -182,7 +185,7 @@ func (s *Sim) factory() {
 	s.serial = fmt.Sprintf("%08X", s.rand.Uint32())
 	s.address, s.password = sensor.DefaultAddress, 0
 	s.level, s.sizeCode, s.newN = 3, 2, 6
-	s.library = make(map[int][]byte)
+	s.library, s.rotten = make(map[int][]byte), make(map[int]bool)
 	s.own, s.stored = make(map[[sha256.Size]byte]bool), make(map[[sha256.Size]byte]bool)
 	s.notepad = [16][32]byte{}
 	s.reset()
