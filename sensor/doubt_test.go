@@ -191,7 +191,7 @@ func TestHonestModuleFaultScripts(t *testing.T) {
 }
 
 // stores is what a module may do with what is stored in it, by command.
-var stores = []string{"quirk blank", "quirk shortlast", "lie alters", "lie withholds", "lie noisy"}
+var stores = []string{"quirk blank", "quirk shortlast", "lie alters", "lie withholds", "lie noisy", "quirk noload 1"}
 
 // A module that does not return what was stored in it is called an attacker, by filling
 // its library alone as by searching it alone, and is not written to for ever. That it compares
@@ -339,6 +339,58 @@ func TestFewDoubtsAreNoAttack(t *testing.T) {
 			t.Errorf("%d doubts", n)
 		}
 	})
+}
+
+// Nor is a slot that has gone bad and is read another way each time, nor are several: each counts
+// once in a row, and everybody is found between them, whether it was read once when it was well or
+// never. Where all were, each bad one fails one search.
+func TestBadSlotsAreNoAttack(t *testing.T) {
+	for _, model := range []string{"r503", "r307"}[:fewer(2, 1)] {
+		for _, bad := range []int{1, 3} {
+			for _, was := range []bool{true, false} {
+				synctest.Test(t, func(t *testing.T) {
+					s, m, templates := library(t, model, 57600, 8)
+					if was {
+						if err := m.Stock(t.Context(), templates); err != nil {
+							t.Fatal(err)
+						}
+					} else if at, _, err := search(t, s, m, "mallory", templates); at != -1 || err != nil {
+						t.Fatal(at, err)
+					}
+					slots, err := m.Slots(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, slot := range slots[:bad] {
+						do(t, s, fmt.Sprintf("rot %d", slot))
+					}
+					found := make(map[int]bool)
+					const searches = 40
+					failed := 0
+					for i := range searches {
+						if i%5 == 0 { // as the daemon does meanwhile
+							if err := m.Stock(t.Context(), templates); errors.As(err, new(*sensor.AttackError)) {
+								t.Fatalf("%s, %d bad slots, read before %v: %v", model, bad, was, err)
+							}
+						}
+						at, _, err := search(t, s, m, fmt.Sprint(i%8), templates)
+						if errors.As(err, new(*sensor.AttackError)) || at >= 0 && at != i%8 {
+							t.Fatalf("%s, %d bad slots, read before %v: %d is %d, %v", model, bad, was, i%8, at, err)
+						}
+						if at >= 0 {
+							found[at] = true
+						} else {
+							failed++
+						}
+					}
+					if len(found) < 8 || was && failed > bad {
+						t.Errorf("%s, %d bad slots, read before %v: %d people of 8 were found, %d searches of %d failed", model, bad, was, len(found), failed, searches)
+					}
+					t.Logf("%s, %d bad slots, read before %v: %d searches of %d failed", model, bad, was, failed, searches)
+				})
+			}
+		}
+	}
 }
 
 // longLoss is the module's end of a cable that loses the 100th byte of whatever is longer,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -53,8 +54,30 @@ type guard struct {
 // has it.
 type Doubts struct {
 	all    int
-	sound  int // of them, on a line that showed no damage
-	stored int // templates, each on a line that was sound behind it (tryLine)
+	sound  int               // of them, on a line that showed no damage
+	stored [patience]*stored // templates, each on a line that was sound behind it (tryLine); the rest is nil
+}
+
+// unstored counts one more template that did not come back, and returns how many are in a
+// row. One slot, which may have gone bad, counts once until it is stored anew.
+func (d *Doubts) unstored(s *stored) int {
+	for i, of := range d.stored {
+		if of == nil {
+			d.stored[i] = s
+		}
+		if of == nil || of == s {
+			break
+		}
+	}
+	return d.inRow()
+}
+
+// inRow is how many templates in a row did not come back, patience at most.
+func (d *Doubts) inRow() int {
+	if n := slices.Index(d.stored[:], nil); n >= 0 {
+		return n
+	}
+	return len(d.stored)
 }
 
 // Guard makes Match mix the decoys in. Fewer than MinDecoys are refused.
@@ -105,6 +128,7 @@ func (m *Module) weigh(damage uint64, doubt error) error {
 // explain it: whoever held the wire lets go of it and has it weighed (weighStored).
 type unreturned struct {
 	template []byte
+	of       *stored
 	error
 }
 
@@ -136,7 +160,7 @@ func (m *Module) weighStored(ctx context.Context, take func(context.Context) (fu
 			defer release()
 			take = func(context.Context) (func(), error) { return func() {}, nil }
 		}
-		n, done := m.tryLine(ctx, take, u.template)
+		n, done := m.tryLine(ctx, take, u)
 		switch {
 		case !done:
 			continue
@@ -151,7 +175,8 @@ func (m *Module) weighStored(ctx context.Context, take func(context.Context) (fu
 // tryLine tells whether the line carries templates to the module, counts where one did not
 // come back all the same, and says how many are in a row; done is false where others used
 // the module's buffers meanwhile.
-func (m *Module) tryLine(ctx context.Context, take func(context.Context) (func(), error), template []byte) (n int, done bool) {
+func (m *Module) tryLine(ctx context.Context, take func(context.Context) (func(), error), u *unreturned) (n int, done bool) {
+	template := u.template
 	nobody := spare(m.guard.decoys, false) // of which the module knows what it is
 	if bytes.Equal(nobody, template) {
 		nobody = complement(template)
@@ -165,7 +190,7 @@ func (m *Module) tryLine(ctx context.Context, take func(context.Context) (func()
 			return true, false
 		}
 		defer release()
-		n = m.guard.doubts.stored
+		n = m.guard.doubts.inRow()
 		if i > 0 && m.traces() != left {
 			return false, true
 		}
@@ -181,11 +206,10 @@ func (m *Module) tryLine(ctx context.Context, take func(context.Context) (func()
 		case sound && i < len(steps)-1:
 			return false, false
 		case sound:
-			n++
+			n = m.guard.doubts.unstored(u.of)
 		case err == nil || over(ctx) == nil:
-			n = 0
+			n, m.guard.doubts.stored = 0, [patience]*stored{}
 		}
-		m.guard.doubts.stored = n
 		return true, false
 	}
 	for i := range steps {

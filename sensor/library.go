@@ -234,7 +234,9 @@ func (m *Module) stockOne(ctx context.Context, w *wanted, doubts *int) (done boo
 }
 
 // pick is which of the slots is read next: one with what did not come back before and was
-// stored anew, else the named one, else a random one. A line that loses all for a time
+// stored anew, else the named one, else a random one, of those that were not counted as
+// unreturned where there are (Doubts): a slot that has gone bad keeps nobody from being
+// found, and is not read in place of the others. A line that loses all for a time
 // leaves a library full of what was not stored: once it is well, eight of those in a row
 // would be an attack (weighStored), but for the new ones between them that are.
 func (m *Module) pick(slots []int, named int) int {
@@ -243,6 +245,10 @@ func (m *Module) pick(slots []int, named int) int {
 	}
 	if slices.Contains(slots, named) {
 		return named
+	}
+	counted := func(slot int) bool { return slices.Contains(m.guard.doubts.stored[:], m.library.slots[slot]) }
+	if others := slices.DeleteFunc(slices.Clone(slots), counted); len(others) > 0 {
+		slots = others
 	}
 	return slots[random(len(slots))]
 }
@@ -396,16 +402,20 @@ func (m *Module) ask(ctx context.Context, probe Print, w *wanted) (index, slot i
 	if decoy == nil {
 		return -1, slot, nil // somebody else's
 	}
-	// Does the decoy lie there, or what the wire left there in its place? That is weighed
-	// as what was stored and does not come back (weighStored).
-	err = m.doubt("a decoy matched, in slot %d", slot)
+	// Does the decoy lie there, or what the wire left there in its place? Where it was seen
+	// there it does, unless somebody put another there, which is an attack as well. Else that is
+	// weighed as what was stored and does not come back (weighStored).
 	if !m.guard.keeps {
-		return -1, slot, m.weigh(damage, err)
+		return -1, slot, m.weigh(damage, m.doubt("a decoy matched, in slot %d", slot))
 	}
-	if e := m.checkSlot(ctx, slot, decoy); e != nil {
-		return -1, slot, errors.Join(err, e)
+	seen, e, attack := s.read, m.checkSlot(ctx, slot, decoy), (*AttackError)(nil)
+	switch {
+	case errors.As(e, &attack):
+		return -1, slot, e
+	case seen || e == nil:
+		return -1, slot, &AttackError{AttackDecoy, fmt.Sprintf("a search names slot %d, a decoy's", slot)}
 	}
-	return -1, slot, &AttackError{AttackDecoy, fmt.Sprintf("a search names slot %d, a decoy's", slot)}
+	return -1, slot, errors.Join(m.doubt("a decoy matched, in slot %d", slot), e)
 }
 
 // doubt counts an ErrDoubt.
@@ -597,10 +607,18 @@ func (m *Module) readBack(ctx context.Context, w *wanted, named int, found bool)
 
 // checkSlot compares a slot with the template that was stored there. One that may
 // have been lost on its way is ErrDoubt, and stored anew; what cannot be read twice
-// alike is ErrSum. Either is *unreturned.
+// alike is ErrSum. Either is *unreturned, as is one of which the module says twice that
+// it was not asked properly (01): the question is short.
 func (m *Module) checkSlot(ctx context.Context, slot int, want []byte) error {
 	s := m.library.slots[slot]
-	got, err := m.readSlot(ctx, slot)
+	read := func() ([]byte, error) {
+		got, err := m.readSlot(ctx, slot)
+		if isCode(err, PacketError) {
+			err = &unreturned{want, s, err}
+		}
+		return got, err
+	}
+	got, err := read()
 	if err != nil {
 		return err
 	}
@@ -611,7 +629,7 @@ func (m *Module) checkSlot(ctx context.Context, slot int, want []byte) error {
 	}
 	// Was it the wire? Then it is another way the second time, or well.
 	m.link.dirty = true
-	again, err := m.readSlot(ctx, slot)
+	again, err := read()
 	if err != nil {
 		return err
 	}
@@ -621,12 +639,12 @@ func (m *Module) checkSlot(ctx context.Context, slot int, want []byte) error {
 		m.returned(s)
 		return nil
 	case !bytes.Equal(again, got), len(got) > 0 && bytes.HasPrefix(want, got):
-		m.library.lost[s.hash] = true
-		return &unreturned{want, fmt.Errorf("sensor: %s: slot %d was read twice and differs: %w", m.info.Port, slot, ErrSum)}
+		delete(m.library.lost, s.hash) // where it lies now, it may never come back
+		return &unreturned{want, s, fmt.Errorf("sensor: %s: slot %d was read twice and differs: %w", m.info.Port, slot, ErrSum)}
 	case !s.read, got == nil: // a part that fails says no as well
 		m.library.forget(slot)
 		m.library.lost[s.hash] = true
-		return &unreturned{want, m.doubt("slot %d does not hold what was put there", slot)}
+		return &unreturned{want, s, m.doubt("slot %d does not hold what was put there", slot)}
 	}
 	return &AttackError{AttackLibrary, fmt.Sprintf("slot %d of its library holds another template than the one put there", slot)}
 }
@@ -634,7 +652,7 @@ func (m *Module) checkSlot(ctx context.Context, slot int, want []byte) error {
 // returned takes note of a slot that holds what was put there.
 func (m *Module) returned(s *stored) {
 	if !s.read { // one that altered only what comes new could clear itself with the rest
-		m.guard.doubts.stored = 0
+		m.guard.doubts.stored = [patience]*stored{}
 	}
 	s.read = true
 	delete(m.library.lost, s.hash)
