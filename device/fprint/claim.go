@@ -24,7 +24,7 @@ type claim struct {
 // between them is left out of it.
 type use struct {
 	taken time.Time // the first of them
-	used  time.Time // when that was taken, or an action last began or ended: other calls keep nobody out
+	used  time.Time // when that was taken, or an action last began, ended or compared a new finger: other calls keep nobody out
 	ended time.Time // the last of them; zero: it goes on
 }
 
@@ -39,10 +39,11 @@ func (c *claim) stale(now time.Time, account string) bool {
 	if account != c.account {
 		u = *c.all
 	}
-	if now.Sub(u.taken) >= wholeClaim {
+	running := c.job != nil && !c.job.over()
+	if now.Sub(u.taken) >= wholeClaim && !(running && !c.job.verify) {
 		return true
 	}
-	if c.job == nil || c.job.over() {
+	if !running {
 		return now.Sub(u.used) >= idleClaim
 	}
 	return now.Sub(u.used) >= longClaim

@@ -73,7 +73,7 @@ func TestHintsOfFacesAndOfWaitingAreNotRetries(t *testing.T) {
 // something is under way.
 func TestWhenAClaimIsStale(t *testing.T) {
 	now := time.Now()
-	ended, running := &job{ended: make(chan struct{})}, &job{ended: make(chan struct{})}
+	ended, running, enrols := &job{ended: make(chan struct{})}, &job{ended: make(chan struct{}), verify: true}, &job{ended: make(chan struct{})}
 	close(ended.ended)
 	for _, c := range []struct {
 		name string
@@ -91,6 +91,8 @@ func TestWhenAClaimIsStale(t *testing.T) {
 		{"one action after the other", ended, 0, wholeClaim - 1, false},
 		{"one action after the other, for ever", ended, 0, wholeClaim, true},
 		{"and one under way", running, 0, wholeClaim, true},
+		{"an enrolment under way", enrols, longClaim - 1, wholeClaim, false},
+		{"an enrolment for which nobody comes", enrols, longClaim, 0, true},
 	} {
 		long, fresh := use{taken: now.Add(-c.idle - c.age), used: now.Add(-c.idle)}, use{taken: now, used: now}
 		if got := (&claim{account: "a", own: fresh, all: &long, job: c.job}).stale(now, "b"); got != c.want {
@@ -224,6 +226,25 @@ func TestWhatKeepsAClaim(t *testing.T) {
 		t.Errorf("%v; used %v after it began", e, s.claim.own.used.Sub(began))
 	}
 	s.running.Wait()
+}
+
+// An enrolment whose finger is being compared with the others, which takes minutes, is not
+// one that waits for its person.
+func TestComparingANewFingerKeepsTheClaim(t *testing.T) {
+	s := offBus(t)
+	long := time.Now().Add(-longClaim)
+	c := &claim{client: "c", own: use{taken: long, used: long}, all: &use{taken: long, used: long}, job: &job{ended: make(chan struct{})}}
+	tell := s.enrolling(t.Context(), c)
+	tell(device.Event{Kind: "hint", Step: device.Finger, Hint: "press-finger"})
+	if !c.stale(time.Now(), "b") {
+		t.Error("who is asked for a finger, and does not come, keeps the device")
+	}
+	tell(device.Event{Kind: "check", Step: device.Finger, Done: 1, Of: 190})
+	for _, account := range []string{"", "b"} { // its own, and another
+		if c.stale(time.Now(), account) {
+			t.Errorf("account %q may take the device in the middle of it", account)
+		}
+	}
 }
 
 func TestWhoMayNameWhichAccount(t *testing.T) {

@@ -101,7 +101,10 @@ func (s *Server) enrolling(ctx context.Context, c *claim) func(device.Event) {
 		case e.Kind == "progress" && e.Done > done:
 			done, of = e.Done, e.Of
 			s.status(ctx, c, "EnrollStatus", "enroll-stage-passed", false)
-		case e.Kind == "check":
+		case e.Kind == "check": // it goes on without anybody
+			s.mu.Lock()
+			c.uses(time.Now())
+			s.mu.Unlock()
 			s.set("finger-needed", false)
 		case e.Hint == "press-finger":
 			s.set("finger-needed", true)

@@ -11,7 +11,8 @@ const (
 	// the device. pam_fprintd ends by itself after 30 s by default.
 	longClaim = 2 * time.Minute
 	// wholeClaim is how long a claim may last, whatever is done with it, before
-	// another client may take it: longer than enrolling all ten fingers takes.
+	// another client may take it; an enrolment that is under way ends first, for to
+	// compare a new finger with an R503's full library takes two minutes or more.
 	wholeClaim = 10 * time.Minute
 	// freshClaim is for how long an account has to leave the device alone until
 	// its next claim is a new one to other accounts: somebody who was told that
