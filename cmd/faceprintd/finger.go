@@ -602,7 +602,17 @@ func (k *kept) opened(m sensor.Info) {
 }
 
 func (k *kept) forget(m sensor.Info) {
-	k.of = slices.DeleteFunc(k.of, func(e *keptError) bool { return m.Differs(e.module) == "" })
+	k.of = slices.DeleteFunc(k.of, func(e *keptError) bool { return sameUnit(m, e.module) })
+}
+
+// sameUnit tells whether what was left in one module lies in the other: by the family and
+// the serial number where both state one, for who put it back may have set its level, say,
+// else by all that they say of themselves.
+func sameUnit(now, known sensor.Info) bool {
+	if now.Serial != "" && known.Serial != "" {
+		return now.Family == known.Family && now.Serial == known.Serial
+	}
+	return now.Differs(known) == ""
 }
 
 // closeModule leaves nothing of anybody's in the module. One that does not obey
@@ -663,16 +673,16 @@ func (k *kept) warn(e *keptError, why error) {
 }
 
 // sameModule is an error where a module that was just opened is not the one that was
-// known, by what both say of themselves.
+// known (sameUnit).
 func sameModule(ctx context.Context, m *sensor.Module, known sensor.Info) error {
-	if m.Info().Differs(known) == "" {
+	if sameUnit(m.Info(), known) {
 		return nil
 	}
 	if err := m.Reintroduce(ctx); err != nil { // one reading is no proof
 		return err
 	}
-	if what := m.Info().Differs(known); what != "" {
-		return fmt.Errorf("finger: another module is on %s now: %s", m.Info().Port, what)
+	if !sameUnit(m.Info(), known) {
+		return fmt.Errorf("finger: another module is on %s now: %s", m.Info().Port, m.Info().Differs(known))
 	}
 	return nil
 }

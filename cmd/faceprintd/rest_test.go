@@ -358,7 +358,7 @@ func TestLibraryOfALostModule(t *testing.T) {
 // makes nobody forget those: it is said then and at the stop, and they are gone once it is
 // put back, set up or not.
 func TestLibraryOfAReplacedModule(t *testing.T) {
-	for _, how := range []string{"replaced", "put back", "put back at the stop"} {
+	for _, how := range []string{"replaced", "put back", "put back with its level set", "put back at the stop", "put back at the stop with its level set"} {
 		synctest.Test(t, func(t *testing.T) {
 			const people, templates = 4, 4 + sensor.MinDecoys
 			w := newTrusted(t, "r503")
@@ -435,6 +435,13 @@ func TestLibraryOfAReplacedModule(t *testing.T) {
 			if _, err := first.Command("unmute"); err != nil {
 				t.Fatal(err)
 			}
+			how, set := strings.CutSuffix(how, " with its level set")
+			if set {
+				w.sim = first
+				if err := w.plugIn().SetLevel(t.Context(), 5); err != nil {
+					t.Fatal(err)
+				}
+			}
 			switch how {
 			case "put back":
 				here.Store(first)
@@ -463,7 +470,7 @@ func TestLibraryOfAReplacedModule(t *testing.T) {
 			}
 			run, stop := said.String()[:before], said.String()[before:]
 			if !keeps(run) || keeps(stop) != (how == "replaced") || strings.Contains(stop, "was emptied") != (how == "put back at the stop") {
-				t.Errorf("%s: the log says %q and at the stop %q", how, run, stop)
+				t.Errorf("%s, its level set %v: the log says %q and at the stop %q", how, set, run, stop)
 			}
 		})
 	}
