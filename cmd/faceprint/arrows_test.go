@@ -21,8 +21,8 @@ const module = "github.com/faceprint/faceprint/"
 // is not listed may import none; "x/..." is x and all below it.
 var arrows = map[string][]string{
 	"cmd/faceprintd":      {"device/...", "vision/...", "sensor/...", "store/...", "firmware/..."},
-	"cmd/faceprint":       {"firmware/...", "sensor", "sensor/tty", "sensor/modsim", "device/api/client", "device/phone/client"},
-	"cmd/faceprint-eval":  {"vision", "vision/opencv", "vision/ort", "sensor/minutia", "sensor/ridge", "store/isometry"},
+	"cmd/faceprint":       {"firmware/...", "sensor", "sensor/tty", "sensor/modsim", "device/api/client", "device/phone/client", "cmd/internal/outfile"},
+	"cmd/faceprint-eval":  {"vision", "vision/opencv", "vision/ort", "sensor/minutia", "sensor/ridge", "store/isometry", "cmd/internal/outfile"},
 	"device":              {"vision", "sensor", "sensor/minutia", "store", "store/isometry"},
 	"device/api":          {"device", "device/api/client"},
 	"device/phone":        {"device/api", "device/api/client", "device/phone/client"},
