@@ -430,6 +430,8 @@ func (d *Device) measureFinger(ctx context.Context, cancel context.CancelCauseFu
 		print, err := d.hw.Finger.Scan(ctx)
 		retry := (*sensor.RetryError)(nil)
 		switch {
+		case c.attacked(err): // also where the time is up: later attempts do not meet the module any more
+			return nil
 		case errors.As(err, &retry):
 			if c.fingerHint != string(retry.Hint) {
 				c.fingerHint = string(retry.Hint)
@@ -443,8 +445,6 @@ func (d *Device) measureFinger(ctx context.Context, cancel context.CancelCauseFu
 			if c.fingerHint == "" {
 				c.fingerHint = string(sensor.HintNoFinger)
 			}
-			return nil
-		case c.attacked(err):
 			return nil
 		case err != nil:
 			return fmt.Errorf("device: finger: %w", err)
@@ -480,6 +480,9 @@ func (d *Device) bestFinger(ctx context.Context, print sensor.Print, ts []store.
 	var doubt, spoilt error
 	for _, t := range ts {
 		score, err := d.hw.Match.Match(ctx, print, t.Data)
+		if errors.As(err, new(*sensor.AttackError)) { // whatever else it is
+			return best, user, err
+		}
 		if errors.Is(err, sensor.ErrTemplate) {
 			spoilt = err // no finger matches it, and those of the others are no worse for it
 			continue

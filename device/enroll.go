@@ -168,17 +168,12 @@ func (d *Device) refuseEnrolment(r EnrollRequest, f Factor, cause error, scores 
 	attacked := slices.ContainsFunc(reasons, Reason.attack)
 	var audit uint64
 	err := d.vault.Update(func(tx *store.Tx) error {
-		now, up := d.hw.Now(), d.hw.Uptime()
 		if attacked {
-			l, err := tx.Lockout("")
-			if err != nil {
-				return err
-			}
-			if err := tx.SetLockout("", failed(forgiven(l, up), now, up, deviceFreeFailures, 0)); err != nil {
+			if err := d.countAttack(tx); err != nil {
 				return err
 			}
 		}
-		e, err := tx.Append(store.Entry{At: now, Kind: "enrol", User: r.Who, Outcome: "refused", Reasons: words(reasons), Scores: scores})
+		e, err := tx.Append(store.Entry{At: d.hw.Now(), Kind: "enrol", User: r.Who, Outcome: "refused", Reasons: words(reasons), Scores: scores})
 		audit = e.Seq
 		return err
 	})
@@ -187,6 +182,27 @@ func (d *Device) refuseEnrolment(r EnrollRequest, f Factor, cause error, scores 
 	}
 	if err != nil {
 		return fmt.Errorf("device: the refusal could not be recorded: %w", err)
+	}
+	return nil
+}
+
+// countAttack counts an attack against the device alone, as a failed attempt is.
+func (d *Device) countAttack(tx *store.Tx) error {
+	l, err := tx.Lockout("")
+	if err != nil {
+		return err
+	}
+	up := d.hw.Uptime()
+	return tx.SetLockout("", failed(forgiven(l, up), d.hw.Now(), up, deviceFreeFailures, 0))
+}
+
+// Accuse counts and reports an attack of the finger reader that came to light outside of
+// any attempt, such as another module in its place: against the device, for nobody's finger
+// was compared. Whoever calls it has recorded it, as entry number audit.
+func (d *Device) Accuse(attack *sensor.AttackError, audit uint64) error {
+	d.attacked("", []Reason{FingerModule, Reason(attack.Kind)}, audit)
+	if err := d.vault.Update(d.countAttack); err != nil {
+		return fmt.Errorf("device: an attack could not be counted: %w", err)
 	}
 	return nil
 }

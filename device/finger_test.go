@@ -293,3 +293,65 @@ func TestSpoiltFinger(t *testing.T) {
 		t.Errorf("mallory: %+v, %v", d, err)
 	}
 }
+
+// caught is a module that is found to lie on the way.
+type caught struct {
+	*world
+	scans, matches []error // one each, and none of them afterwards
+}
+
+func (c *caught) Scan(ctx context.Context) (sensor.Print, error) {
+	if len(c.scans) == 0 {
+		return c.world.Scan(ctx)
+	}
+	err := c.scans[0]
+	c.scans = c.scans[1:]
+	return sensor.Print{}, err
+}
+
+func (c *caught) Match(ctx context.Context, p sensor.Print, t []byte) (float64, error) {
+	if len(c.matches) == 0 {
+		return c.world.Match(ctx, p, t)
+	}
+	err := c.matches[0]
+	c.matches = c.matches[1:]
+	return 0, err
+}
+
+// An attempt that comes upon an attack counts it, though it is a doubt as well and there
+// were more templates to compare: those after it find a module that is refused.
+func TestTheAttemptThatCatchesTheModuleCounts(t *testing.T) {
+	attack := &sensor.AttackError{Kind: sensor.AttackDecoy}
+	for name, c := range map[string]*caught{
+		"a doubt as well": {matches: []error{errors.Join(attack, sensor.ErrDoubt), fmt.Errorf("refused: %w", ErrPart)}},
+		"a bad template":  {matches: []error{errors.Join(attack, sensor.ErrTemplate), fmt.Errorf("refused: %w", ErrPart)}},
+		"in the scan":     {scans: []error{attack, fmt.Errorf("refused: %w", ErrPart)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, first := searching(t, 1)
+			s.pose(0, "another")
+			s.enrolFinger(first, "left-thumb")
+			c.world = s.world
+			s.d.hw.Finger, s.d.hw.Match = c, c
+			s.pose(0, "mallory")
+			if d := s.try(first); !slices.Equal(d.Reasons, []Reason{FingerModule, sensor.AttackDecoy}) || d.Failures != 1 {
+				t.Errorf("%+v", d)
+			}
+		})
+	}
+}
+
+// An attack that no attempt came upon is reported, and counted against the device alone.
+func TestAnAccusedModuleIsReported(t *testing.T) {
+	s, first := searching(t, 1)
+	events := s.d.Subscribe(t.Context())
+	if err := s.d.Accuse(&sensor.AttackError{Kind: sensor.AttackSwapped}, 7); err != nil {
+		t.Fatal(err)
+	}
+	if e := <-events; e.Kind != "attack" || e.Step != Finger || e.User != "" || !slices.Equal(e.Reasons, []Reason{FingerModule, sensor.AttackSwapped}) || !s.d.suspect() {
+		t.Errorf("%+v", e)
+	}
+	if p, d := s.lockout(first).Failures, s.lockout("").Failures; p != 0 || d != 1 {
+		t.Errorf("%d failures of a person, %d of the device", p, d)
+	}
+}

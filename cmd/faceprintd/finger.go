@@ -429,11 +429,11 @@ func moduleNumbers(m *sensor.Module) map[string]float64 {
 }
 
 func moduleAdvice(err error) string {
-	attack, address, stranger := (*sensor.AttackError)(nil), (*sensor.AddressError)(nil), (*sensor.StrangerError)(nil)
+	refused, address, stranger := (*refusedError)(nil), (*sensor.AddressError)(nil), (*sensor.StrangerError)(nil)
 	switch {
 	case errors.As(err, &stranger):
 		return stranger.Cure
-	case errors.As(err, &attack):
+	case errors.As(err, &refused):
 		return "look at the module and its cable; when it is the right one, 'faceprint sensor trust' sets it up anew"
 	case errors.Is(err, gpio.ErrPin):
 		return "name a free pin (GPIO23) and put the daemon's user into the group gpio; an empty key goes without the wire"
@@ -461,12 +461,18 @@ func checkModule(ctx context.Context, m *sensor.Module) error {
 	return err
 }
 
-// noted passes the error on; one that says that the module is gone makes the
-// part look for it again.
-func (f *finger) noted(gen uint64, err error) error {
+// noted passes an attempt's error on; one that says that the module is gone makes the
+// part look for it again. An attack is the attempt's to count; those after it find a
+// module that is refused.
+func (f *finger) noted(gen uint64, err error) error { return f.note(gen, err, true) }
+
+// unasked is noted of what is done for nobody's attempt.
+func (f *finger) unasked(gen uint64, err error) { _ = f.note(gen, err, false) }
+
+func (f *finger) note(gen uint64, err error, asked bool) error {
 	if attack := (*sensor.AttackError)(nil); errors.As(err, &attack) {
-		err = f.trust.caught(attack)
-		f.part.lost(gen, err)
+		err = errors.Join(attack, f.trust.caught(attack, asked))
+		f.part.lost(gen, &refusedError{attack})
 		return err
 	}
 	if errors.Is(err, sensor.ErrGone) || errors.Is(err, sensor.ErrTimeout) || errors.Is(err, sensor.ErrProtocol) {
@@ -755,7 +761,7 @@ func (f *finger) rest(ctx context.Context) {
 			said = err.Error()
 			f.trust.log.Warn("the finger module was not made ready for the next search", "err", err)
 		}
-		_ = f.noted(gen, err)
+		f.unasked(gen, err)
 		if !errors.Is(err, sensor.ErrDoubt) { // each try at that wears its flash
 			again = time.After(restAgain)
 		}
@@ -854,7 +860,7 @@ func (f *finger) show(ctx context.Context, l sensor.Lamp) sensor.Lamp {
 		if err = m.Show(c, l); err != nil && c.Err() != nil {
 			return f.shows()
 		}
-		_ = f.noted(gen, err)
+		f.unasked(gen, err)
 	}
 	if err != nil || m.Info().Lamp != sensor.LampAura {
 		l = sensor.LampOff

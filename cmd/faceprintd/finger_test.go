@@ -36,7 +36,7 @@ func newTrust(t *testing.T) trust {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { v.Close() })
-	return trust{v, slog.New(slog.DiscardHandler), benchDecoys, new(sensor.Doubts), new(sync.Map)}
+	return trust{vault: v, log: slog.New(slog.DiscardHandler), decoys: benchDecoys, doubts: new(sensor.Doubts), spoilt: new(sync.Map), accuse: func(*sensor.AttackError, uint64) {}}
 }
 
 // switched is a pin that switches a simulated module's power.
@@ -183,7 +183,7 @@ func TestBorrowedDecoysAreOtherPeoples(t *testing.T) {
 func TestLineErrorsAreExplained(t *testing.T) {
 	for err, want := range map[error]string{
 		&sensor.AddressError{Port: "p", Address: 0x11}:       "finger.address = 0x00000011",
-		&sensor.AttackError{Kind: sensor.AttackLibrary}:      "sensor trust",
+		&refusedError{&sensor.AttackError{}}:                 "sensor trust",
 		error(sensor.ErrPassword):                            "password_file",
 		error(&sensor.CodeError{Instruction: sensor.GenImg}): "doctor",
 	} {

@@ -60,7 +60,13 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 	if c.Bench.Enabled {
 		decoys = benchDecoys
 	}
-	reader := &finger{trust: trust{vault, log, decoys, new(sensor.Doubts), new(sync.Map)}, moved: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
+	var authenticator *device.Device
+	accuse := func(attack *sensor.AttackError, audit uint64) {
+		if err := authenticator.Accuse(attack, audit); err != nil {
+			log.Error("an attack of the finger module was not counted", "err", err)
+		}
+	}
+	reader := &finger{trust: trust{vault: vault, log: log, decoys: decoys, doubts: new(sensor.Doubts), spoilt: new(sync.Map), accuse: accuse}, moved: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
 	mode := device.Mode(c.Policy.Mode)
 	reader.searches.Store(c.Finger.Match == matchModule && (mode == device.FingerOnly || mode == device.Either))
 	pins := &fingerPins{}
@@ -93,20 +99,6 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 		module.off = "set finger.port to the serial port of a fingerprint module"
 	}
 	reader.part = module
-	running.Go(func() {
-		module.run(ctx, func() {
-			select {
-			case reader.moved <- struct{}{}:
-			default: // it is told already
-			}
-			reader.rests()
-		})
-		if err := pins.close(); err != nil {
-			log.Warn("the fingerprint module's pins were not given back", "err", err)
-		}
-	})
-
-	var authenticator *device.Device
 	entrance := openDoor(c.Door, vault, func(e device.Event) { authenticator.Announce(e) }, log)
 
 	fingers, prints := matcherOf(c.Finger, reader)
@@ -120,6 +112,18 @@ func run(ctx context.Context, c Config, accept bool, log *slog.Logger) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, authenticator.Close()) }()
+	running.Go(func() {
+		module.run(ctx, func() {
+			select {
+			case reader.moved <- struct{}{}:
+			default: // it is told already
+			}
+			reader.rests()
+		})
+		if err := pins.close(); err != nil {
+			log.Warn("the fingerprint module's pins were not given back", "err", err)
+		}
+	})
 	running.Go(func() { entrance.run(ctx) })
 	running.Go(func() {
 		reader.light(ctx, authenticator.Subscribe(ctx), func() bool {

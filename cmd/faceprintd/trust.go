@@ -51,6 +51,18 @@ type trust struct {
 	decoys int // to make for a module that is set up
 	doubts *sensor.Doubts
 	spoilt *sync.Map // names of templates that the log tells of already
+	// accuse counts and reports an attack that no attempt came upon, which is entry number
+	// audit of the chain.
+	accuse func(attack *sensor.AttackError, audit uint64)
+}
+
+// refusedError is why a module that was caught before is not used. It is a part that is
+// not there, and no *sensor.AttackError: what was caught counted then, and whoever asks for
+// the module now has done nothing, and learns nothing.
+type refusedError struct{ attack *sensor.AttackError }
+
+func (e *refusedError) Error() string {
+	return fmt.Sprintf("the module was refused, and a technician must trust it before it is used: %s: %s", e.attack.Kind, e.attack.Detail)
 }
 
 // load returns nil where no module was set up yet.
@@ -77,24 +89,25 @@ func (t trust) load() (*known, error) {
 	return k, nil
 }
 
-// save seals what is known, nil for nothing, and records why.
-func (t trust) save(k *known, e store.Entry) error {
+// save seals what is known, nil for nothing, and records why, in entry number audit.
+func (t trust) save(k *known, e store.Entry) (audit uint64, err error) {
 	var text []byte
 	if k != nil {
-		var err error
 		if text, err = json.Marshal(k); err != nil {
-			return fmt.Errorf("finger module: %w", err)
+			return 0, fmt.Errorf("finger module: %w", err)
 		}
 		defer clear(text)
 	}
 	e.At, e.Kind = time.Now().UTC(), "finger-module"
-	return t.vault.Update(func(tx *store.Tx) error {
+	err = t.vault.Update(func(tx *store.Tx) error {
 		if err := tx.SetSecret(knownName, text); err != nil {
 			return err
 		}
-		_, err := tx.Append(e)
+		made, err := tx.Append(e)
+		audit = made.Seq
 		return err
 	})
+	return audit, err
 }
 
 // refused tells why the module may not even be opened, if so.
@@ -103,12 +116,20 @@ func (t trust) refused() error {
 	if err != nil || k == nil || k.Attack == nil {
 		return err
 	}
-	return k.Attack
+	return &refusedError{k.Attack}
 }
 
 // admit checks a module that was just opened: the first one is set up, any
-// other must be that one.
+// other must be that one. One that is caught at it is refused (*refusedError).
 func (t trust) admit(ctx context.Context, m *sensor.Module) error {
+	err := t.examine(ctx, m)
+	if attack := (*sensor.AttackError)(nil); errors.As(err, &attack) {
+		err = errors.Join(&refusedError{attack}, t.caught(attack, false))
+	}
+	return err
+}
+
+func (t trust) examine(ctx context.Context, m *sensor.Module) error {
 	k, err := t.load()
 	if err != nil {
 		return err
@@ -117,7 +138,7 @@ func (t trust) admit(ctx context.Context, m *sensor.Module) error {
 		return t.setUp(ctx, m)
 	}
 	if k.Attack != nil {
-		return k.Attack
+		return &refusedError{k.Attack}
 	}
 	what := m.Info().Differs(k.Info)
 	if what != "" { // one reading is no proof
@@ -127,7 +148,7 @@ func (t trust) admit(ctx context.Context, m *sensor.Module) error {
 		what = m.Info().Differs(k.Info)
 	}
 	if what != "" {
-		return t.caught(&sensor.AttackError{Kind: sensor.AttackSwapped, Detail: what})
+		return &sensor.AttackError{Kind: sensor.AttackSwapped, Detail: what}
 	}
 	if err := m.Recall(ctx, k.Info); err != nil {
 		return err
@@ -207,7 +228,8 @@ func (t trust) setUp(ctx context.Context, m *sensor.Module) error {
 	}
 	k.Info = m.Info() // with what was seen meanwhile
 	t.log.Info("the finger module was set up", "family", k.Info.Family, "decoys", len(k.Decoys.Templates))
-	return t.save(k, store.Entry{Outcome: "set-up"})
+	_, err := t.save(k, store.Entry{Outcome: "set-up"})
+	return err
 }
 
 // others are the templates of the module's family of everybody but the one whose
@@ -273,22 +295,27 @@ func nobody(width, height int) sensor.Picture {
 	return sensor.Picture{Width: width, Height: height, Pix: ridge.New(binary.LittleEndian.Uint64(seed[8:])).Impression(o).Pix}
 }
 
-// caught seals that the module is not to be trusted until an admin says so, and
-// returns the attack.
-func (t trust) caught(attack *sensor.AttackError) error {
+// caught seals that the module is not to be trusted until an admin says so. Where an
+// attempt came upon it (asked), the attempt counts it, and nobody does twice. Its error is
+// the vault's.
+func (t trust) caught(attack *sensor.AttackError, asked bool) error {
 	k, err := t.load()
 	if err != nil {
-		return errors.Join(attack, err)
+		return err
 	}
 	if k == nil {
 		k = new(known)
 	}
+	if k.Attack != nil {
+		return nil // by whoever came first
+	}
 	t.log.Error("the finger module is not what it was", "kind", attack.Kind, "detail", attack.Detail)
 	k.Attack = attack
-	if err := t.save(k, store.Entry{Outcome: "attack", Reasons: []string{attack.Kind}}); err != nil {
-		return errors.Join(attack, err)
+	audit, err := t.save(k, store.Entry{Outcome: "attack", Reasons: []string{attack.Kind}})
+	if !asked {
+		t.accuse(attack, audit)
 	}
-	return attack
+	return err
 }
 
 // The names of the module's password and address in the vault.
@@ -357,10 +384,12 @@ func (t trust) keepRates(r sensor.Rates) error {
 	if r.TooFast != 0 {
 		t.log.Warn("the finger module's wire does not carry the rate", "baud", r.TooFast, "advice", "a shorter cable; then 'faceprint sensor set PORT --new-baud' sets it once more")
 	}
-	return t.save(k, store.Entry{Outcome: "rate-sealed"})
+	_, err = t.save(k, store.Entry{Outcome: "rate-sealed"})
+	return err
 }
 
 // anew forgets the module, so that the next one is set up.
 func (t trust) anew() error {
-	return t.save(nil, store.Entry{Outcome: "trusted-anew"})
+	_, err := t.save(nil, store.Entry{Outcome: "trusted-anew"})
+	return err
 }

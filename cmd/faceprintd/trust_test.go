@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/sensor/modsim"
 )
@@ -99,14 +100,12 @@ func TestADifferenceReadTwiceIsASwap(t *testing.T) {
 			t.Errorf("after a difference that was read once: %v", err)
 		}
 		w.do("quirk noinfo")
-		_, err := w.open()
-		attack := (*sensor.AttackError)(nil)
-		if !errors.As(err, &attack) || attack.Kind != sensor.AttackSwapped {
+		if _, err := w.open(); refusedFor(err) != sensor.AttackSwapped {
 			t.Fatalf("read twice: %v", err)
 		}
 		w.do("quirk noinfo off")
 		for _, err := range []error{w.refused(), second(w.open())} {
-			if !errors.As(err, &attack) || attack.Kind != sensor.AttackSwapped {
+			if refusedFor(err) != sensor.AttackSwapped {
 				t.Errorf("the right one after a swap: %v", err)
 			}
 		}
@@ -117,6 +116,15 @@ func TestADifferenceReadTwiceIsASwap(t *testing.T) {
 			t.Errorf("trusted anew it is %+v", again)
 		}
 	})
+}
+
+// refusedFor is what a module was caught at that is refused, "" where it is not. No error
+// of it is an attack: an attempt would count it.
+func refusedFor(err error) string {
+	if r := (*refusedError)(nil); errors.As(err, &r) && !errors.As(err, new(*sensor.AttackError)) {
+		return r.attack.Kind
+	}
+	return ""
 }
 
 func second[A, B any](_ A, b B) B { return b }
@@ -131,10 +139,76 @@ func TestAnotherOfTheSameModelIsASwap(t *testing.T) {
 		if err == nil {
 			t.Fatalf("%+v is admitted", m.Info())
 		}
-		if attack := (*sensor.AttackError)(nil); !errors.As(err, &attack) || attack.Kind != sensor.AttackSwapped {
+		if refusedFor(err) != sensor.AttackSwapped {
 			t.Error(err)
 		}
 	})
+}
+
+// A swap is told once, when it is found: whoever asks for the module while it is refused,
+// how often and after how many starts, attacks nobody. Trusted anew, the next is another.
+func TestASwapIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTrusted(t, "r503")
+		var told []string
+		w.accuse = func(a *sensor.AttackError, audit uint64) {
+			if audit == 0 {
+				t.Error("it is in no record")
+			}
+			told = append(told, a.Kind)
+		}
+		f := &finger{part: newPart[*sensor.Module]("finger", w.log, nil, nil), trust: w.trust}
+		w.admitted()
+		for n := range 2 {
+			w.do("swap")
+			for range 3 {
+				_, err := w.open()
+				f.part.set(nil, false, err)
+				if _, err := f.Scan(t.Context()); refusedFor(err) != sensor.AttackSwapped || !errors.Is(err, device.ErrPart) {
+					t.Errorf("an attempt is told %v", err)
+				}
+			}
+			if len(told) != n+1 || told[n] != sensor.AttackSwapped {
+				t.Errorf("%d swaps, and told are %q", n+1, told)
+			}
+			if err := w.anew(); err != nil {
+				t.Fatal(err)
+			}
+			w.admitted()
+		}
+	})
+}
+
+// What an attempt comes upon is its own to count, and what comes to light beside it is told:
+// the module that is refused from then on is a part that is not there.
+func TestAnAttackIsCountedOnce(t *testing.T) {
+	for name, asked := range map[string]bool{"in an attempt": true, "beside": false} {
+		t.Run(name, func(t *testing.T) {
+			f := &finger{trust: newTrust(t)}
+			told := 0
+			f.trust.accuse = func(*sensor.AttackError, uint64) { told++ }
+			f.part = newPart[*sensor.Module]("finger", f.trust.log, nil, nil)
+			for n := range 2 {
+				f.part.set(nil, true, nil)
+				_, gen, _ := f.part.get()
+				attack := &sensor.AttackError{Kind: sensor.AttackDecoy}
+				if asked {
+					if err := f.noted(gen, attack); !errors.As(err, new(*sensor.AttackError)) {
+						t.Errorf("the attempt is told %v", err)
+					}
+				} else {
+					f.unasked(gen, attack)
+				}
+				<-f.part.gone // whoever runs the part opens it anew
+				if _, _, err := f.part.get(); refusedFor(err) != sensor.AttackDecoy {
+					t.Errorf("the next is told %v", err)
+				}
+				if (told == 1) == asked {
+					t.Errorf("after %d: told %d times", n+1, told)
+				}
+			}
+		})
+	}
 }
 
 // A module that is two when it is asked twice is not set up, and nothing is sealed.
@@ -193,7 +267,7 @@ func TestLowSecurityLevelIsRaised(t *testing.T) {
 		}
 		w.admitted()
 		w.level(2)
-		if _, err := w.open(); !errors.As(err, new(*sensor.AttackError)) {
+		if _, err := w.open(); refusedFor(err) != sensor.AttackSwapped {
 			t.Errorf("lowered behind the host's back: %v", err)
 		}
 	})
