@@ -565,7 +565,8 @@ func (t *tool) sensorTrust() *cobra.Command {
 		Long: `After a module was exchanged, or was caught lying, the daemon refuses it until an
 admin has looked at it. This sets it up anew: who it is, and its decoys. What
 rests in its library is removed.
-Fingers that were enrolled on another module have to be enrolled again.`,
+It takes some 20 s. Fingers that were enrolled on another kind of module have to be
+enrolled again: it says how many.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := t.client()
@@ -575,7 +576,19 @@ Fingers that were enrolled on another module have to be enrolled again.`,
 				return err
 			}
 			return t.print(s, func(w io.Writer) {
-				fmt.Fprintln(w, "the module is being set up; 'faceprint status' tells when it is there")
+				for _, p := range s.Parts {
+					switch {
+					case p.Name != "finger":
+						continue
+					case p.State == "ok":
+						fmt.Fprintln(w, "the module is set up:", p.Detail)
+					default:
+						fmt.Fprintln(w, "the module is not there:", p.Detail)
+					}
+					if p.Advice != "" {
+						fmt.Fprintln(w, "    ->", p.Advice)
+					}
+				}
 			})
 		},
 	}

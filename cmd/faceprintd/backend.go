@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -86,12 +87,13 @@ func (b *backend) Status(context.Context) (client.Status, error) {
 }
 
 // TrustModule sets the finger module up anew: whatever is there now is the
-// right one.
+// right one. The status tells what came of it.
 func (b *backend) TrustModule(ctx context.Context) (client.Status, error) {
 	if err := b.finger.trust.anew(); err != nil {
 		return client.Status{}, err
 	}
-	b.finger.part.reopen(errors.New("being set up anew"))
+	b.finger.part.reopen(fmt.Errorf("%w, to be set up anew", errOpening))
+	b.finger.part.settle(ctx)
 	return b.Status(ctx)
 }
 

@@ -26,6 +26,10 @@ const (
 	checkTime  = 3 * time.Second
 )
 
+// errOpening: nothing is known to be wrong with the part; it is being opened, which takes a
+// module that is set up 20 s.
+var errOpening = errors.New("is being opened")
+
 // part keeps one piece of hardware open. A part that is missing, at start or
 // later, is tried again with back-off until the daemon stops; meanwhile
 // everything that needs it gets device.ErrPart with the reason.
@@ -53,12 +57,13 @@ type part[T any] struct {
 	since time.Time // of the present state
 	gone  chan struct{}
 	again chan struct{} // try now
+	moved chan struct{} // closed when it came or could not be opened
 }
 
 func newPart[T any](name string, log *slog.Logger, open func(context.Context) (T, error), close func(T) error) *part[T] {
 	return &part[T]{
 		name: name, open: open, close: close, log: log,
-		err: errors.New("being opened"), since: time.Now(), gone: make(chan struct{}, 1), again: make(chan struct{}, 1),
+		err: errOpening, since: time.Now(), gone: make(chan struct{}, 1), again: make(chan struct{}, 1), moved: make(chan struct{}),
 	}
 }
 
@@ -143,7 +148,27 @@ func (p *part[T]) set(v T, there bool, err error) bool {
 	if different {
 		p.since = time.Now()
 	}
+	close(p.moved)
+	p.moved = make(chan struct{})
 	return different
+}
+
+// settle waits until it is known whether a part that is being opened is there, or the
+// context ends.
+func (p *part[T]) settle(ctx context.Context) {
+	for {
+		p.mu.Lock()
+		opening, moved := p.off == "" && !p.there && errors.Is(p.err, errOpening), p.moved
+		p.mu.Unlock()
+		if !opening {
+			return
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // get returns the part and the number of its opening.
@@ -166,6 +191,11 @@ func (p *part[T]) reopen(why error) {
 		p.lost(gen, why)
 		return
 	}
+	p.mu.Lock()
+	if !p.there && p.off == "" {
+		p.err, p.since = why, time.Now()
+	}
+	p.mu.Unlock()
 	select {
 	case p.again <- struct{}{}:
 	default:
@@ -203,7 +233,7 @@ func (p *part[T]) status() client.Part {
 		return s
 	}
 	s.State, s.Detail = "missing", p.err.Error()
-	if p.advice != nil {
+	if p.advice != nil && !errors.Is(p.err, errOpening) {
 		s.Advice = p.advice(p.err)
 	}
 	return s

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -73,5 +74,57 @@ func TestPartIsTriedAgain(t *testing.T) {
 		if closed != 2 {
 			t.Errorf("closed %d times", closed)
 		}
+	})
+}
+
+// A part that is being opened, which takes a module 20 s, is not told as one with which
+// something is wrong, and whoever waits for it is told what came of it.
+func TestOpeningIsNoFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		opened := make(chan error)
+		p := newPart("finger", slog.New(slog.DiscardHandler), func(ctx context.Context) (int, error) {
+			select {
+			case err := <-opened:
+				return 0, err
+			case <-ctx.Done():
+				return 0, ctx.Err()
+			}
+		}, func(int) error { return nil })
+		p.advice = moduleAdvice
+		done := make(chan struct{})
+		go func() {
+			p.run(ctx, func() {})
+			close(done)
+		}()
+		opens := func(where string) {
+			t.Helper()
+			synctest.Wait()
+			if s := p.status(); s.State != "missing" || !strings.HasPrefix(s.Detail, "is being opened") || s.Advice != "" {
+				t.Errorf("%s: %+v", where, s)
+			}
+		}
+		opens("at first")
+		settled := make(chan struct{})
+		go func() {
+			p.settle(ctx)
+			close(settled)
+		}()
+		opened <- errors.New("no answer")
+		<-settled
+		if s := p.status(); s.Detail != "no answer" || s.Advice == "" {
+			t.Errorf("%+v", s)
+		}
+		for _, where := range []string{"missing", "there"} {
+			p.reopen(fmt.Errorf("%w, to be set up anew", errOpening))
+			opens(where)
+			opened <- nil
+			p.settle(ctx)
+			if s := p.status(); s.State != "ok" {
+				t.Errorf("%s: %+v", where, s)
+			}
+		}
+		cancel()
+		<-done
 	})
 }
