@@ -73,7 +73,16 @@ func (c *captured) unasked(v Verdict) bool {
 // until it is not.
 func (c *captured) blameless(reasons []Reason) bool {
 	return slices.Contains(reasons, FaceTooSlow) && !c.face.doubtful() &&
-		!slices.ContainsFunc(reasons, func(r Reason) bool { return r != FaceTooSlow && r != FingerMissing && r != PhoneMissing })
+		!slices.ContainsFunc(reasons, func(r Reason) bool {
+			return r != FaceTooSlow && r != FingerMissing && r != FingerElsewhere && r != PhoneMissing
+		})
+}
+
+// elsewhere tells whether a refusal is for want of a finger on this kind of module alone:
+// those who are enrolled on another have done nothing, and nothing was compared that failed.
+func (c *captured) elsewhere(reasons []Reason) bool {
+	return slices.Contains(reasons, FingerElsewhere) &&
+		!slices.ContainsFunc(reasons, func(r Reason) bool { return r != FingerElsewhere && r != FaceMissing && r != PhoneMissing })
 }
 
 func (c *captured) wipe() {
@@ -421,8 +430,13 @@ func (d *Device) measureFinger(ctx context.Context, cancel context.CancelCauseFu
 	}
 	c.family = d.hw.Match.Family()
 	ts = slices.Clone(ts)
-	ts = slices.DeleteFunc(ts, func(t store.Template) bool { return t.Model != c.family })
+	any := len(ts) > 0
+	if any && c.family == "" { // who is enrolled on which is not known
+		return fmt.Errorf("device: finger reader: no module is set up: %w", ErrPart)
+	}
+	ts = slices.DeleteFunc(ts, func(t store.Template) bool { return t.Model != c.family || !d.hw.Match.Fits(t.Data) })
 	if c.finger.Enrolled = len(ts) > 0; !c.finger.Enrolled {
+		c.finger.Elsewhere = any
 		return nil
 	}
 	d.tell(c.notify, Event{Kind: "hint", Step: Finger, Hint: string(sensor.HintNoFinger)}) // from now on one is waited for

@@ -30,6 +30,7 @@ const (
 	FingerNoMatch     Reason = "finger-no-match"
 	FingerMissing     Reason = "finger-missing"
 	FingerNotEnrolled Reason = "finger-not-enrolled"
+	FingerElsewhere   Reason = "finger-elsewhere"     // enrolled on another kind of module alone
 	FingerModule      Reason = "finger-module-attack" // the module lies or was swapped
 	PhoneNotEnrolled  Reason = "phone-not-enrolled"
 	PhoneMissing      Reason = "phone-missing"
@@ -133,16 +134,17 @@ func DefaultPolicy() Policy {
 
 // Measure is what one factor yielded. The zero Measure is nothing.
 type Measure struct {
-	Enrolled bool    // there is a template to compare with
-	Compared bool    // and it was compared
-	Score    float64 // on the matcher's own scale
-	FMR      float64 // the score as a false match rate, 0 to 1
-	Live     float64 // of a face: P(live), NaN where not measured
-	Attack   string  // what gave the reader away as an attacker's, "" where nothing did
-	Replayed bool    // of a face: frames of the camera came again
-	Suspect  bool    // of a face: it turns as a sheet does, is as still as a picture, or has edges as a phone's
-	Alarm    bool    // of a face: an attack was seen here shortly before, by whomever
-	Answer   Answer  // of a face: to the challenge
+	Enrolled  bool    // there is a template to compare with
+	Compared  bool    // and it was compared
+	Elsewhere bool    // of a finger: there are templates, and all are another kind of module's
+	Score     float64 // on the matcher's own scale
+	FMR       float64 // the score as a false match rate, 0 to 1
+	Live      float64 // of a face: P(live), NaN where not measured
+	Attack    string  // what gave the reader away as an attacker's, "" where nothing did
+	Replayed  bool    // of a face: frames of the camera came again
+	Suspect   bool    // of a face: it turns as a sheet does, is as still as a picture, or has edges as a phone's
+	Alarm     bool    // of a face: an attack was seen here shortly before, by whomever
+	Answer    Answer  // of a face: to the challenge
 	// Cues for and against an attack, by name, for the audit.
 	Cues map[string]float64
 }
@@ -347,6 +349,8 @@ func (p Policy) asks(m Measure) bool {
 
 func (p Policy) finger(m Measure, prints float64) Reason {
 	switch {
+	case !m.Enrolled && m.Elsewhere:
+		return FingerElsewhere
 	case !m.Enrolled:
 		return FingerNotEnrolled
 	case !m.Compared:

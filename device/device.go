@@ -51,6 +51,9 @@ type FingerMatcher interface {
 	FMR(score float64) float64
 	// Family names the module; templates of another are not compared.
 	Family() string
+	// Fits tells whether a template of the family can be this module's; others are not
+	// compared either. Modules of one family may make templates of different sizes.
+	Fits(template []byte) bool
 }
 
 // FingerSearcher is a FingerMatcher that finds a scan among many templates
@@ -605,7 +608,29 @@ func (d *Device) attempt(ctx context.Context, r Request, kind string) (Decision,
 		}
 		return Decision{}, &RetryError{Hints: ev.hints}
 	}
+	if !verdict.Granted && ev.elsewhere(verdict.Reasons) {
+		return d.elsewhere(kind, r, before, verdict, ev, start)
+	}
 	return d.conclude(kind, r, before, verdict, ev, start)
+}
+
+// elsewhere refuses those who are enrolled on another kind of module, and takes back what
+// was counted: when a module was replaced, everybody is one of them.
+func (d *Device) elsewhere(kind string, r Request, before lockouts, verdict Verdict, ev *captured, start time.Time) (Decision, error) {
+	dec := Decision{User: r.Who, Reasons: verdict.Reasons, FMR: verdict.FMR, Results: ev.results(verdict), Failures: before.person.Failures}
+	err := d.vault.Update(func(tx *store.Tx) (err error) {
+		if err := uncount(tx, r.Who, before); err != nil {
+			return err
+		}
+		dec.Audit, err = d.refuse(tx, cmp.Or(r.Who, ev.user), refusal{Kind: kind, Outcome: outcomeElsewhere, Reasons: r.reasons(dec.Reasons, cmp.Or(r.Phone, ev.phone.By))})
+		return err
+	})
+	if err != nil {
+		return Decision{}, err
+	}
+	dec.Took = d.hw.Now().Sub(start)
+	d.decided(dec)
+	return dec, nil
 }
 
 // noPhones refuses an attempt with a phone where the policy gives phones no weight.

@@ -27,6 +27,7 @@ import (
 // world is the hardware of a device as the test wants it: who stands before the
 // camera and whose finger lies on the module. The vault is a real one.
 type world struct {
+	size  int // of the module's templates, 0 for any
 	t     *testing.T
 	path  string
 	vault *store.Store
@@ -147,6 +148,8 @@ func (w *world) FMR(score float64) float64 {
 }
 
 func (w *world) Family() string { return "fake" }
+
+func (w *world) Fits(template []byte) bool { return w.size == 0 || len(template) == w.size }
 
 func (w *world) Purge(context.Context) {
 	if !w.d.Busy() {

@@ -467,7 +467,7 @@ func (d *Device) compareOthers(ctx context.Context, c FingerComparer, t store.Te
 	var owners []store.UserID
 	for _, o := range ts {
 		old := r.Renew && o.User == r.Who && o.Label == t.Label
-		if o.Model == t.Model && !old {
+		if o.Model == t.Model && d.hw.Match.Fits(o.Data) && !old {
 			others, owners = append(others, o.Data), append(owners, o.User)
 		}
 	}

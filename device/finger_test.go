@@ -355,3 +355,70 @@ func TestAnAccusedModuleIsReported(t *testing.T) {
 		t.Errorf("%d failures of a person, %d of the device", p, d)
 	}
 }
+
+// Who is enrolled on another kind of module alone, which may call itself by the same name,
+// is told so, as often as they try: it counts for nobody, and hides nobody else's finger.
+func TestFingersOfAnotherKindOfModule(t *testing.T) {
+	s, first := searching(t, 1)
+	s.size = len("finger 0") + 1
+	for range deviceFreeFailures + 1 {
+		if d := s.try(first); d.Granted || !slices.Equal(d.Reasons, []Reason{FingerElsewhere}) || d.Failures != 0 || d.Audit == 0 {
+			t.Fatalf("%+v", d)
+		}
+		if d, err := s.d.Identify(t.Context(), Request{}); err != nil || d.Granted || !slices.Equal(d.Reasons, []Reason{FingerElsewhere}) {
+			t.Fatalf("%+v, %v", d, err)
+		}
+	}
+	if p, d := s.lockout(first).Failures, s.lockout("").Failures; p != 0 || d != 0 {
+		t.Errorf("%d failures of the person, %d of the device", p, d)
+	}
+	if e := s.lastEntry(); e.Kind != "identify" || e.Outcome != "elsewhere" || !slices.Contains(e.Reasons, string(FingerElsewhere)) {
+		t.Errorf("%+v", e)
+	}
+
+	s.check = func(_ context.Context, others [][]byte, _ *sensor.Check) (int, error) {
+		if len(others) != 0 {
+			t.Errorf("%q are checked", others)
+		}
+		return -1, nil
+	}
+	s.pose(0, "finger 0b")
+	s.enrolFinger(first, "left-thumb")
+	if d := s.try(first); !d.Granted {
+		t.Errorf("enrolled anew: %+v", d)
+	}
+	s.pose(0, "finger 0")
+	if d := s.try(first); !slices.Equal(d.Reasons, []Reason{FingerNoMatch}) || d.Failures != 1 {
+		t.Errorf("the old template is compared: %+v", d)
+	}
+}
+
+// A face that fails beside it counts: nobody tries faces for nothing on who is enrolled on
+// another kind of module.
+func TestAFaceBesideAFingerOfAnotherModuleCounts(t *testing.T) {
+	w := newWorld(t, DefaultPolicy())
+	alice := w.enrol("Alice", 1, "alice")
+	w.size = len("alice") + 1
+	w.pose(2, "")
+	if d := w.try(alice); !slices.Equal(d.Reasons, []Reason{FaceNoMatch, FingerElsewhere}) || d.Failures != 1 {
+		t.Errorf("another face: %+v", d)
+	}
+	w.pose(1, "")
+	if d := w.try(alice); !slices.Equal(d.Reasons, []Reason{FingerElsewhere}) || d.Failures != 1 {
+		t.Errorf("hers: %+v", d)
+	}
+}
+
+// While a module is set up nobody knows whose fingers are its: a fault, which counts nothing.
+func TestFingersWhileNoModuleIsSetUp(t *testing.T) {
+	s, first := searching(t, 1)
+	s.d.hw.Match = unknown{s}
+	if d, err := s.d.Authenticate(t.Context(), Request{Who: first}); !errors.Is(err, ErrPart) || s.lockout(first).Failures != 0 {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+// unknown is a module that was never opened.
+type unknown struct{ *searcher }
+
+func (unknown) Family() string { return "" }

@@ -38,6 +38,7 @@ func (r *reader) Scan(ctx context.Context) (sensor.Print, error) {
 func (r *reader) Match(context.Context, sensor.Print, []byte) (float64, error) { return r.score, nil }
 func (r *reader) FMR(score float64) float64                                    { return 1 - score }
 func (r *reader) Family() string                                               { return "test" }
+func (r *reader) Fits([]byte) bool                                             { return true }
 
 // lock counts how often the door was opened.
 type lock struct{ opened int }

@@ -109,6 +109,7 @@ func (h *hall) Scan(ctx context.Context) (sensor.Print, error) {
 func (h *hall) Match(context.Context, sensor.Print, []byte) (float64, error) { return 0, nil }
 func (h *hall) FMR(float64) float64                                          { return 1 }
 func (h *hall) Family() string                                               { return "hall" }
+func (h *hall) Fits([]byte) bool                                             { return true }
 
 // inHall runs the test of a device in a hall, in virtual time.
 func inHall(t *testing.T, test func(*testing.T, *Device, *hall)) {

@@ -30,6 +30,7 @@ func (r refusal) key() string { return r.Kind + "-" + r.Outcome }
 
 const (
 	outcomeRefused    = "refused"
+	outcomeElsewhere  = "elsewhere"  // enrolled on another kind of finger module
 	outcomeUnanswered = "unanswered" // somebody's phone was asked, and nobody answered there
 )
 

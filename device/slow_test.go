@@ -329,6 +329,8 @@ func (f *toucher) FMR(score float64) float64 {
 
 func (f *toucher) Family() string { return "fake" }
 
+func (f *toucher) Fits([]byte) bool { return true }
+
 func (f *toucher) Enrol(context.Context, int, func(sensor.EnrolStep)) ([]byte, error) {
 	return []byte(f.finger), nil
 }

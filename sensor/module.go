@@ -53,6 +53,21 @@ func (m *Module) Info() Info {
 // another.
 func (m *Module) Family() string { return m.Info().Family }
 
+// Fits tells whether a template of the family can be this module's by its size: an R307 and
+// an AS608 call themselves the same, and one cannot read the other's. What counts is what
+// came out of this module; where nothing did yet, or it says itself of which model it is
+// and makes no decoys, whatever is of its family fits.
+func (m *Module) Fits(template []byte) bool {
+	i, size := m.Info(), 0
+	switch {
+	case m.Guarded():
+		size = len(m.guard.decoys[0])
+	case !i.stated():
+		size = i.Template
+	}
+	return size == 0 || len(template) == size
+}
+
 // Stats of the link since it was opened.
 func (m *Module) Stats() Stats {
 	s := m.link.meter.snapshot()

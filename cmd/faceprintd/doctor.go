@@ -53,13 +53,15 @@ func (b *backend) Diagnose(ctx context.Context) (client.Diagnosis, error) {
 
 // fingers is how many are enrolled for the host to compare.
 func (b *backend) fingers() (n int, err error) {
-	_, kind := matcherOf(b.config.Finger, b.finger)
+	of, kind := matcherOf(b.config.Finger, b.finger)
 	err = b.vault.View(func(tx *store.Tx) error {
 		ts, err := tx.Templates(kind)
 		for i := range ts {
+			if ts[i].Model == of.Family() && of.Fits(ts[i].Data) {
+				n++
+			}
 			ts[i].Wipe()
 		}
-		n = len(ts)
 		return err
 	})
 	return n, err

@@ -268,14 +268,21 @@ func checkRoom(add addCheck, room, enrolled int) {
 	}
 }
 
-// room is how many templates of a family are enrolled for the module to find among,
-// as long as the audit chain does not grow: they are opened to be counted.
+// room is how many templates are enrolled for the module to find among, as long as the
+// audit chain does not grow and it is the same module: they are opened to be counted.
 type room struct {
 	mu     sync.Mutex
-	family string
+	module *sensor.Module
 	audit  uint64
-	n      int
-	spoilt []string // the names of those that cannot be templates (sensor.CheckTemplate)
+	counts counts
+}
+
+// counts are the templates of modules.
+type counts struct {
+	fit       int      // this module's
+	spoilt    []string // of them the names of those that cannot be templates (sensor.CheckTemplate)
+	elsewhere int      // another kind of module's
+	people    int      // who have no other
 }
 
 const spoiltAdvice = "the record is damaged: forget that person and enrol them anew"
@@ -283,58 +290,79 @@ const spoiltAdvice = "the record is damaged: forget that person and enrol them a
 // templateName is a template's for logs and status: its ID is its person's alone.
 func templateName(t *store.Template) string { return string(t.User) + "/" + t.ID }
 
-// count is that number, and what cannot be found by.
-func (r *room) count(v *store.Store, family string) (n int, spoilt []string, err error) {
+// count counts them for a module, or for what compares with it.
+func (r *room) count(v *store.Store, m *sensor.Module, of kind) (counts, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	err = v.View(func(tx *store.Tx) error {
+	err := v.View(func(tx *store.Tx) error {
 		audit, _, err := tx.AuditHead()
-		if err != nil || r.family == family && r.audit == audit {
+		if err != nil || r.module == m && r.audit == audit {
 			return err
 		}
 		ts, err := tx.Templates(store.KindModule)
 		if err != nil {
 			return err
 		}
-		r.family, r.audit, r.n, r.spoilt = family, audit, 0, nil
+		r.module, r.audit, r.counts = m, audit, counts{}
+		enrolled := make(map[store.UserID]bool)
 		for i := range ts {
-			if ts[i].Model == family {
-				r.n++
-				if sensor.CheckTemplate(ts[i].Data) != nil {
-					r.spoilt = append(r.spoilt, templateName(&ts[i]))
-				}
+			t, family := &ts[i], of.Family()
+			none := sensor.CheckTemplate(t.Data) != nil
+			fits := t.Model == family && (none || of.Fits(t.Data))
+			enrolled[t.User] = enrolled[t.User] || fits
+			switch {
+			case !fits:
+				r.counts.elsewhere++
+			case none:
+				r.counts.spoilt = append(r.counts.spoilt, templateName(t))
+				fallthrough
+			default:
+				r.counts.fit++
 			}
-			ts[i].Wipe()
+			t.Wipe()
+		}
+		for _, here := range enrolled {
+			if !here {
+				r.counts.people++
+			}
 		}
 		return nil
 	})
-	return r.n, r.spoilt, err
+	return r.counts, err
 }
 
-// checkRoom is checkRoom of the module that is there, where it is what compares.
+// checkRoom is checkRoom of the module that is there, where it is what compares, and tells
+// who is enrolled on another kind of module.
 func (b *backend) checkRoom(add addCheck) error {
 	m, _, err := b.finger.part.get()
-	if err != nil || b.config.Finger.Match != matchModule {
+	if err != nil || b.config.Finger.Match == matchHost {
 		return nil
 	}
-	i := m.Info()
-	n, spoilt, err := b.room.count(b.vault, i.Family)
-	if err == nil {
-		checkRoom(add, m.Room(), n)
+	matcher, _ := matcherOf(b.config.Finger, b.finger)
+	n, err := b.room.count(b.vault, m, matcher)
+	if err != nil {
+		return err
 	}
-	if len(spoilt) > 0 {
-		add("finger templates", "warn", "nobody is found by "+strings.Join(spoilt, ", ")+": no template of this module", spoiltAdvice)
+	if b.config.Finger.Match == matchModule {
+		checkRoom(add, m.Room(), n.fit)
 	}
-	return err
+	if n.elsewhere > 0 {
+		add("finger enrolments", "warn", fmt.Sprintf("%d fingers were enrolled on another kind of module, which this one cannot compare; %d people have no other", n.elsewhere, n.people),
+			"enrol them anew (faceprint enroll --person ID --factors finger); whoever has no other is refused as finger-elsewhere, which counts nothing")
+	}
+	if len(n.spoilt) > 0 {
+		add("finger templates", "warn", "nobody is found by "+strings.Join(n.spoilt, ", ")+": no template of this module", spoiltAdvice)
+	}
+	return nil
 }
 
 // warnOfRoom adds to the module's status what is wrong about it.
 func (b *backend) warnOfRoom(parts []client.Part) error {
-	return b.checkRoom(func(_, state, detail, advice string) {
+	return b.checkRoom(func(name, state, detail, advice string) {
 		at := slices.IndexFunc(parts, func(p client.Part) bool { return p.Name == b.finger.part.name })
 		if state != "ok" && at >= 0 {
 			p := &parts[at]
-			p.Detail, p.Advice = p.Detail+"; library: "+detail, advice
+			p.Detail, p.Advice = p.Detail+"; "+strings.TrimPrefix(name, "finger ")+": "+detail, advice
 		}
 	})
 }
@@ -536,6 +564,7 @@ func (f *finger) EnrolSeen(ctx context.Context, captures int, progress func(sens
 		return nil, err
 	}
 	t, err := m.EnrolSeen(ctx, captures, progress, see)
+	f.enrolled(m, err)
 	return t, f.noted(gen, err)
 }
 
@@ -545,7 +574,18 @@ func (f *finger) Enrol(ctx context.Context, captures int, progress func(sensor.E
 		return nil, err
 	}
 	t, err := m.Enrol(ctx, captures, progress)
+	f.enrolled(m, err)
 	return t, f.noted(gen, err)
+}
+
+// enrolled keeps what an enrolment showed of the module.
+func (f *finger) enrolled(m *sensor.Module, err error) {
+	if err != nil {
+		return
+	}
+	if err := f.trust.keepSize(m.Info()); err != nil {
+		f.trust.log.Warn("the size of the finger module's templates was not sealed", "err", err)
+	}
 }
 
 func (f *finger) Identify(ctx context.Context, probe sensor.Print, templates [][]byte) (int, float64, error) {
@@ -701,7 +741,7 @@ func (f *finger) Purge(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	err = f.trust.templates(m.Family(), func(ts [][]byte) error {
+	err = f.trust.templates(m, func(ts [][]byte) error {
 		if len(ts) < device.ManyFingers {
 			return m.Purge(ctx) // they are compared one by one
 		}
@@ -777,7 +817,7 @@ func (f *finger) tidy(ctx context.Context, m *sensor.Module) error {
 	if err := m.Tidy(ctx); err != nil || !f.searches.Load() {
 		return err
 	}
-	return f.trust.templates(m.Family(), func(ts [][]byte) error {
+	return f.trust.templates(m, func(ts [][]byte) error {
 		if len(ts) < device.ManyFingers {
 			return nil // they are compared one by one
 		}
@@ -904,4 +944,11 @@ func (f *finger) Family() string {
 		return ""
 	}
 	return k.Info.Family
+}
+
+// Fits tells whether a template of the family is this module's; which one is missing is
+// not asked, for nothing is compared then.
+func (f *finger) Fits(template []byte) bool {
+	m, _, err := f.part.get()
+	return err != nil || m.Fits(template)
 }

@@ -105,7 +105,7 @@ func TestModuleAtRest(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := m.Stats().Commands
-		err = w.templates(m.Family(), func(ts [][]byte) error {
+		err = w.templates(m, func(ts [][]byte) error {
 			at, score, err := f.Identify(t.Context(), probe, ts)
 			if at < 0 || score == 0 || !bytes.Equal(ts[at], made[3]) {
 				t.Errorf("3 is %d, score %v", at, score)
@@ -250,7 +250,7 @@ func TestSpoiltTemplateIsSaid(t *testing.T) {
 		w.log = slog.New(slog.NewTextHandler(&said, nil))
 		name := string(user) + "/spoilt"
 		for range 3 {
-			if err := w.templates(m.Family(), func(ts [][]byte) error {
+			if err := w.templates(m, func(ts [][]byte) error {
 				if len(ts) != 2 {
 					t.Errorf("%d templates", len(ts))
 				}
@@ -262,8 +262,8 @@ func TestSpoiltTemplateIsSaid(t *testing.T) {
 		if strings.Count(said.String(), name) != 1 {
 			t.Errorf("the log says %q", said.String())
 		}
-		if n, spoilt, err := new(room).count(w.vault, m.Family()); n != 3 || !slices.Equal(spoilt, []string{name}) || err != nil {
-			t.Errorf("%d, %v, %v", n, spoilt, err)
+		if n, err := new(room).count(w.vault, m, m); n.fit != 3 || !slices.Equal(n.spoilt, []string{name}) || n.elsewhere != 0 || err != nil {
+			t.Errorf("%+v, %v", n, err)
 		}
 	})
 }

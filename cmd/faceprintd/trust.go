@@ -232,7 +232,7 @@ func (t trust) setUp(ctx context.Context, m *sensor.Module) error {
 	return err
 }
 
-// others are the templates of the module's family of everybody but the one whose
+// others are the templates of the module's kind of everybody but the one whose
 // template it is: decoys for a module that takes no pictures.
 func (t trust) others(template []byte) (others [][]byte, err error) {
 	var all []store.Template
@@ -245,7 +245,7 @@ func (t trust) others(template []byte) (others [][]byte, err error) {
 	}
 	at := slices.IndexFunc(all, func(o store.Template) bool { return subtle.ConstantTimeCompare(o.Data, template) == 1 })
 	for i := range all {
-		if at >= 0 && all[i].User != all[at].User && all[i].Model == all[at].Model {
+		if at >= 0 && all[i].User != all[at].User && all[i].Model == all[at].Model && len(all[i].Data) == len(all[at].Data) {
 			others = append(others, all[i].Data) // Match wipes it
 		} else {
 			all[i].Wipe()
@@ -254,9 +254,15 @@ func (t trust) others(template []byte) (others [][]byte, err error) {
 	return others, nil
 }
 
-// templates gives those of a family, of everybody, for as long as use runs. What cannot be
+// kind is which templates are a module's: those of its family that fit it.
+type kind interface {
+	Family() string
+	Fits(template []byte) bool
+}
+
+// templates gives those of a kind of module, of everybody, for as long as use runs. What cannot be
 // a template is left out, and the log says so once.
-func (t trust) templates(family string, use func([][]byte) error) error {
+func (t trust) templates(of kind, use func([][]byte) error) error {
 	var all []store.Template
 	err := t.vault.View(func(tx *store.Tx) (err error) {
 		all, err = tx.Templates(store.KindModule)
@@ -272,7 +278,7 @@ func (t trust) templates(family string, use func([][]byte) error) error {
 	}
 	var data [][]byte
 	for _, o := range all {
-		if o.Model != family {
+		if o.Model != of.Family() {
 			continue
 		}
 		if err := sensor.CheckTemplate(o.Data); err != nil {
@@ -282,7 +288,9 @@ func (t trust) templates(family string, use func([][]byte) error) error {
 			}
 			continue
 		}
-		data = append(data, o.Data)
+		if of.Fits(o.Data) {
+			data = append(data, o.Data)
+		}
 	}
 	return use(data)
 }
@@ -385,6 +393,21 @@ func (t trust) keepRates(r sensor.Rates) error {
 		t.log.Warn("the finger module's wire does not carry the rate", "baud", r.TooFast, "advice", "a shorter cable; then 'faceprint sensor set PORT --new-baud' sets it once more")
 	}
 	_, err = t.save(k, store.Entry{Outcome: "rate-sealed"})
+	return err
+}
+
+// keepSize seals the size of the templates of a module that does not say it, once it was
+// seen: one that takes no pictures made none while it was set up.
+func (t trust) keepSize(i sensor.Info) error {
+	if i.Template == 0 {
+		return nil
+	}
+	k, err := t.load()
+	if err != nil || k == nil || k.Info.Template != 0 || i.Differs(k.Info) != "" {
+		return err
+	}
+	k.Info.Template = i.Template
+	_, err = t.save(k, store.Entry{Outcome: "size-sealed"})
 	return err
 }
 

@@ -5,13 +5,16 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/faceprint/faceprint/device"
 	"github.com/faceprint/faceprint/sensor"
 	"github.com/faceprint/faceprint/sensor/modsim"
+	"github.com/faceprint/faceprint/store"
 )
 
 // trusted is a simulated module on a line, and who trusts it, on a virtual clock.
@@ -209,6 +212,97 @@ func TestAnAttackIsCountedOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A template belongs to the modules that make templates of its size: what calls itself the
+// same need not be the same. Before a module made any, nothing is known of that.
+func TestTemplatesFitTheirKindOfModule(t *testing.T) {
+	sizes := map[string]int{"r503": 1536, "r307": 768, "as608": 512}
+	for model, size := range sizes {
+		synctest.Test(t, func(t *testing.T) {
+			m, err := newTrusted(t, model).open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, other := range sizes {
+				if got := m.Fits(make([]byte, other)); got != (other == size) {
+					t.Errorf("%s: a template of %d bytes fits: %v", model, other, got)
+				}
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newTrusted(t, "as608", "quirk noimage")
+		m, err := w.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !m.Fits(make([]byte, 768)) {
+			t.Error("it is known before it made any")
+		}
+		f := &finger{part: newPart[*sensor.Module]("finger", w.log, nil, nil), trust: w.trust}
+		f.part.set(m, true, nil)
+		_, err = f.Enrol(t.Context(), 0, func(s sensor.EnrolStep) {
+			switch s.Hint {
+			case sensor.HintNoFinger:
+				w.do("touch alice thumb")
+			case sensor.HintLift:
+				w.do("lift")
+			}
+		})
+		again, failed := w.open() // which it is known of the next time as well
+		for _, m := range []*sensor.Module{m, again} {
+			if err != nil || failed != nil || m.Fits(make([]byte, 768)) || !m.Fits(make([]byte, 512)) {
+				t.Errorf("%+v, %v, %v", m.Info(), err, failed)
+			}
+		}
+	})
+}
+
+// What is counted as enrolled is what the module can compare.
+func TestCountOfAnotherKind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTrusted(t, "as608")
+		m, err := w.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		template := func(n byte, size int) []byte { return append([]byte{n}, bytes.Repeat([]byte{3, 5}, size/2)[1:]...) }
+		err = w.vault.Update(func(tx *store.Tx) error {
+			for i, data := range [][][]byte{{template(1, 768)}, {template(2, 768), template(3, 512)}, {template(4, 512)}, {make([]byte, 512)}} {
+				id := store.NewUserID()
+				if err := tx.AddPerson(store.Person{ID: id, Name: string(rune('A' + i)), Created: now, Consent: store.Consent{At: now, TextVersion: "1"}}); err != nil {
+					return err
+				}
+				for _, d := range data {
+					if _, err := tx.AddTemplate(store.Template{User: id, Kind: store.KindModule, Model: m.Family(), Created: now, Data: d}); err != nil {
+						return err
+					}
+				}
+			}
+			_, err := tx.Append(store.Entry{At: now, Kind: "enrol", Outcome: "done"})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := new(room).count(w.vault, m, m); err != nil || n.fit != 3 || len(n.spoilt) != 1 || n.elsewhere != 2 || n.people != 1 {
+			t.Errorf("%+v, %v", n, err)
+		}
+		if err := w.templates(m, func(ts [][]byte) error {
+			if len(ts) != 2 || ts[0][0]+ts[1][0] != 3+4 {
+				t.Errorf("%d templates go into the library", len(ts))
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+		others, err := w.others(template(4, 512))
+		if err != nil || slices.ContainsFunc(others, func(o []byte) bool { return len(o) != 512 }) || len(others) != 2 {
+			t.Errorf("%d are lent, %v", len(others), err)
+		}
+	})
 }
 
 // A module that is two when it is asked twice is not set up, and nothing is sealed.

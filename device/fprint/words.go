@@ -77,7 +77,7 @@ func verifyWord(d device.Decision, err error, there bool) string {
 		return "verify-unknown-error"
 	case d.Granted:
 		return "verify-match"
-	case slices.Contains(d.Reasons, device.LockedOut):
+	case slices.Contains(d.Reasons, device.LockedOut), slices.Contains(d.Reasons, device.FingerElsewhere):
 		return "verify-unknown-error"
 	}
 	return "verify-no-match"

@@ -46,7 +46,7 @@ func TestEveryLanguageHasEveryWord(t *testing.T) {
 		device.FaceNoMatch, device.FaceNotLive, device.FaceMissing, device.FaceNotEnrolled, device.FingerNoMatch,
 		device.FingerMissing, device.FingerNotEnrolled, device.LockedOut, device.Disabled, device.NoPolicy, device.NobodyFound, device.FingerModule, device.PINNoMatch, device.PINForbidden,
 		device.PhoneNotEnrolled, device.PhoneMissing, device.PhoneDenied, device.PhoneNotAllowed,
-		device.FaceReplayed, device.FaceNoAnswer, device.FaceTooSlow, device.FaceMixed, device.FaceDuplicate, device.FingerDuplicate,
+		device.FaceReplayed, device.FaceNoAnswer, device.FaceTooSlow, device.FaceMixed, device.FaceDuplicate, device.FingerDuplicate, device.FingerElsewhere,
 	} {
 		needed["reason."+string(r)] = true
 	}

@@ -18,6 +18,8 @@ type Module interface {
 	EnrolSeen(ctx context.Context, captures int, progress func(sensor.EnrolStep), see func(done int, p sensor.Picture) error) ([]byte, error)
 	Same(ctx context.Context, template []byte, others [][]byte, check *sensor.Check) (int, error)
 	Family() string
+	// Fits tells whether a template of the family is of the size that this module makes.
+	Fits(template []byte) bool
 }
 
 // A module that says yes to a picture that the host takes for another finger's is
@@ -130,6 +132,12 @@ func (b *Both) Family() string {
 		return ""
 	}
 	return family + "+" + Family
+}
+
+// Fits tells whether the module's half of a template is of the module's size.
+func (b *Both) Fits(template []byte) bool {
+	theirs, _, err := split(template)
+	return err != nil || b.module.Fits(theirs) // what is damaged is told by Match
 }
 
 // Enrol takes captures of one finger for both; 0 means as many as the module

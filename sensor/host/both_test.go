@@ -16,10 +16,13 @@ import (
 type module struct {
 	pad
 	merges int // captures
+	size   int // of templates, 0 for any
 	says   func(template []byte) (float64, error)
 }
 
 func (m *module) Family() string { return "r307" }
+
+func (m *module) Fits(template []byte) bool { return m.size == 0 || len(template) == m.size }
 
 func (m *module) Match(_ context.Context, _ sensor.Print, template []byte) (float64, error) {
 	return m.says(template)

@@ -210,6 +210,9 @@ func (r *Reader) FMR(score float64) float64 {
 // Family names the templates.
 func (r *Reader) Family() string { return Family }
 
+// Fits: the host reads what it made, of whatever length.
+func (r *Reader) Fits([]byte) bool { return true }
+
 // Enrol takes captures of one finger, which is lifted in between; 0 means
 // Captures.
 // One that is not of the same finger as those before, the most alike of which
