@@ -28,6 +28,7 @@ type captured struct {
 	mode                 Mode             // what the attempt wants
 	gallery, prints      int              // templates with which a face, fingers with which a finger was compared
 	user                 store.UserID     // whom a 1:N search found
+	idle                 bool             // a move was said, and nobody made it in the time that it takes
 	look                 vision.Embedding // of the face that was compared last
 	agreement            float64          // of the frames that it is the mean of
 	hints                []string
@@ -69,10 +70,10 @@ func (c *captured) unasked(v Verdict) bool {
 // blameless tells whether a refusal says nothing against the person, whose failures it
 // is not to add to: the policy, or an attack of somebody, wanted them to move, nothing
 // about their face did, and the device was too slow to ask. The device's failures stay,
-// which bounds how often anybody learns even that; and whose face is in doubt could try
-// until it is not.
+// which bounds how often anybody learns even that. Whose face is in doubt could try until
+// it is not, and who does nothing about an ask could wait for one that they can answer.
 func (c *captured) blameless(reasons []Reason) bool {
-	return slices.Contains(reasons, FaceTooSlow) && !c.face.doubtful() &&
+	return slices.Contains(reasons, FaceTooSlow) && !c.idle && !c.face.doubtful() &&
 		!slices.ContainsFunc(reasons, func(r Reason) bool {
 			return r != FaceTooSlow && r != FingerMissing && r != FingerElsewhere && r != PhoneMissing
 		})

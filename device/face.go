@@ -178,6 +178,7 @@ type faceAttempt struct {
 	challenge *vision.Challenge // nil until something is asked
 	until     time.Time         // when the time of the attempt is up; zero: never
 	lasts     time.Duration     // all of that time
+	last      time.Time         // of the last frame
 	suspect   bool              // what they show speaks for a picture
 	compared  int               // good frames of who was compared, before they were lost from sight
 	since     int               // good frames of the last comparison since then; 0: there was none
@@ -273,6 +274,7 @@ func (d *Device) measureFace(ctx context.Context, cancel context.CancelCauseFunc
 // saw takes note of one frame and tells whether no more are needed.
 func (a *faceAttempt) saw(seen vision.Seen) (done bool, err error) {
 	face := &a.c.face
+	a.last = seen.At
 	if seen.Restarted && a.restarted() {
 		return true, nil
 	}
@@ -415,6 +417,7 @@ func (a *faceAttempt) slow() {
 	}
 	if face.Answer == AnswerNone && a.cut() {
 		face.Answer = AnswerSlow
+		a.c.idle = a.challenge.Idle(a.last)
 		face.Suspect = face.Suspect || a.challenge.Erred() && a.challenge.State() != vision.ChallengePassed
 	}
 }

@@ -485,6 +485,29 @@ func TestWhomAStallCutsOffIsNoAttacker(t *testing.T) {
 	}
 }
 
+// Nobody waits, at no cost to whom they claim to be, for an ask that suits them: who does
+// nothing about one in an attempt that was soon over, or that gave little time, has failed,
+// though no attack is told of them.
+func TestWhoWaitsForAnAskThatSuitsThem(t *testing.T) {
+	moves := []string{vision.HintTurnLeft.String(), vision.HintTurnRight.String(), vision.HintNearer.String()}
+	for _, tt := range []struct {
+		pace, timeout time.Duration
+		late          int // frames without anybody, first
+	}{{100 * time.Millisecond, 7900 * time.Millisecond, 38}, {100 * time.Millisecond, 12 * time.Second, 75}, {400 * time.Millisecond, 15 * time.Second, 22}} {
+		inSlowMotion(t, tt.pace, func(t *testing.T, d *Device, th *theatre, user store.UserID) {
+			d.policy.Challenge, d.opts.Timeout = ChallengeOn, tt.timeout
+			said := false
+			th.play, th.seq = slices.Concat(repeat(tt.late), repeat(500, actor{who: 0, x: 320, live: 0.9})), 0
+			dec, err := d.Authenticate(t.Context(), Request{Who: user, Notify: func(e Event) {
+				said = said || slices.Contains(moves, e.Hint)
+			}})
+			if err != nil || !said || !slices.Equal(dec.Reasons, []Reason{FaceTooSlow}) || dec.Failures != 1 || d.suspect() {
+				t.Errorf("%+v: %+v, %v, alarm: %v, a move was said: %v", tt, dec, err, d.suspect(), said)
+			}
+		})
+	}
+}
+
 // Whoever is in doubt, slows the frames and hangs up is asked at the next look.
 func TestHangingUpBehindSlowFramesSetsTheAlarm(t *testing.T) {
 	for live, alarm := range map[float32]bool{0.7: true, 0.9: false} {

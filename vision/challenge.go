@@ -187,6 +187,12 @@ func (c *Challenge) patience() time.Duration {
 // Asked tells whether anything was asked for so far.
 func (c *Challenge) Asked() bool { return c.asked != HintNone || len(c.answers) > 0 }
 
+// Idle tells whether a move was said and nobody made it by a frame of that time, though
+// who takes long for it had the time and two frames to be seen.
+func (c *Challenge) Idle(frame time.Time) bool {
+	return c.state == ChallengeOpen && c.asked != HintNone && frame.Sub(c.asking) > Leisurely+2*c.Pace
+}
+
 // Erred tells whether a move was wrong so far.
 func (c *Challenge) Erred() bool { return c.wrong > 0 }
 
