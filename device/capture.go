@@ -431,13 +431,13 @@ func (d *Device) measureFinger(ctx context.Context, cancel context.CancelCauseFu
 	}
 	c.family = d.hw.Match.Family()
 	ts = slices.Clone(ts)
-	any := len(ts) > 0
-	if any && c.family == "" { // who is enrolled on which is not known
+	some := len(ts) > 0
+	if some && c.family == "" { // who is enrolled on which is not known
 		return fmt.Errorf("device: finger reader: no module is set up: %w", ErrPart)
 	}
 	ts = slices.DeleteFunc(ts, func(t store.Template) bool { return t.Model != c.family || !d.hw.Match.Fits(t.Data) })
 	if c.finger.Enrolled = len(ts) > 0; !c.finger.Enrolled {
-		c.finger.Elsewhere = any
+		c.finger.Elsewhere = some
 		return nil
 	}
 	d.tell(c.notify, Event{Kind: "hint", Step: Finger, Hint: string(sensor.HintNoFinger)}) // from now on one is waited for
